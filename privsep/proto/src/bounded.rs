@@ -1,0 +1,221 @@
+//! Values that are within their bounds by construction: decoding one checks it as making one does.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// What was out of bounds, for a log line. It holds no part of the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfBounds(pub &'static str);
+
+impl std::fmt::Display for OutOfBounds {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.0)
+    }
+}
+
+impl std::error::Error for OutOfBounds {}
+
+/// A text of at most `MAX` bytes of UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    /// The longest prefix of `text` that fits, cut at a character's border.
+    pub fn truncated(text: &str) -> Self {
+        let mut end = text.len().min(MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self(text[..end].to_owned())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> TryFrom<String> for Text<MAX> {
+    type Error = OutOfBounds;
+    fn try_from(text: String) -> Result<Self, OutOfBounds> {
+        if text.len() > MAX {
+            Err(OutOfBounds("text too long"))
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+impl<const MAX: usize> From<Text<MAX>> for String {
+    fn from(text: Text<MAX>) -> Self {
+        text.0
+    }
+}
+
+impl<const MAX: usize> std::fmt::Display for Text<MAX> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// A list of at most `MAX` items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "Vec<T>",
+    into = "Vec<T>",
+    bound(
+        serialize = "T: Clone + Serialize",
+        deserialize = "T: Deserialize<'de>"
+    )
+)]
+pub struct List<T, const MAX: usize>(Vec<T>);
+
+impl<T, const MAX: usize> List<T, MAX> {
+    /// The items.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {
+    type Error = OutOfBounds;
+    fn try_from(items: Vec<T>) -> Result<Self, OutOfBounds> {
+        if items.len() > MAX {
+            Err(OutOfBounds("too many items"))
+        } else {
+            Ok(Self(items))
+        }
+    }
+}
+
+impl<T, const MAX: usize> From<List<T, MAX>> for Vec<T> {
+    fn from(list: List<T, MAX>) -> Self {
+        list.0
+    }
+}
+
+/// Bytes that are not secret: a public key, a signature, what is to be signed.
+pub type Bytes<const MAX: usize> = List<u8, MAX>;
+
+/// A secret of at most 512 bytes, as the client sent it: a password. Wiped when dropped; never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<u8>")]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Longest secret, in bytes.
+    pub const MAX: usize = 512;
+
+    /// The secret's bytes. Whoever copies them wipes the copy.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for Secret {
+    type Error = OutOfBounds;
+    fn try_from(bytes: Vec<u8>) -> Result<Self, OutOfBounds> {
+        let bytes = Zeroizing::new(bytes);
+        if bytes.len() > Self::MAX || bytes.contains(&0) {
+            return Err(OutOfBounds("secret too long, or with a NUL"));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Straight from the wiped buffer: `into` would make a copy that nobody wipes.
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secret(..)")
+    }
+}
+
+/// The name of an account: 1 to 128 bytes that can be one component of a path and one word of a log line.
+///
+/// No `/`, no white space, no control characters, no leading `.` or `-`. Whether such an account exists is
+/// another matter, and auth's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+impl UserName {
+    /// Longest name, in bytes.
+    pub const MAX: usize = 128;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = OutOfBounds;
+    fn try_from(name: String) -> Result<Self, OutOfBounds> {
+        let bad = |c: char| c == '/' || c.is_control() || c.is_whitespace();
+        if name.is_empty()
+            || name.len() > Self::MAX
+            || name.starts_with(['.', '-'])
+            || name.contains(bad)
+        {
+            return Err(OutOfBounds("no account name"));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
+}
+
+impl std::fmt::Display for UserName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// An absolute path of at most 1,024 bytes, without NUL and without `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AbsolutePath(String);
+
+impl AbsolutePath {
+    /// Longest path, in bytes.
+    pub const MAX: usize = 1024;
+
+    /// The path.
+    pub fn as_path(&self) -> &std::path::Path {
+        std::path::Path::new(&self.0)
+    }
+}
+
+impl TryFrom<String> for AbsolutePath {
+    type Error = OutOfBounds;
+    fn try_from(path: String) -> Result<Self, OutOfBounds> {
+        let climbs = path.split('/').any(|part| part == "..");
+        if path.len() > Self::MAX || !path.starts_with('/') || path.contains('\0') || climbs {
+            return Err(OutOfBounds("no absolute path"));
+        }
+        Ok(Self(path))
+    }
+}
+
+impl From<AbsolutePath> for String {
+    fn from(path: AbsolutePath) -> Self {
+        path.0
+    }
+}
+
+impl std::fmt::Display for AbsolutePath {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}

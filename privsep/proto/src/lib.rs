@@ -1,0 +1,27 @@
+//! The messages that cross between popward's processes: their types, their bounds, and who may send which when.
+//!
+//! Runs in every process, as whoever that process is. It does no I/O and reads no clock: `popward-sys` carries
+//! what this crate spells. Each pair of processes has a file of its own with an enum for either direction, and
+//! beside each enum its *permit table* (`Message::permit`): which kind may come in which phase, how often, and
+//! with how many descriptors. A kind without a row does not compile.
+//!
+//! What a receiver can rely on, whoever sent it: every text and list is within its bound, every name is a name
+//! (no `/`, no control characters), every number is in its range. What it cannot rely on: that the sender is honest.
+
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod auth;
+pub mod bounded;
+pub mod codec;
+pub mod keys;
+pub mod log;
+pub mod monitor_auth;
+pub mod monitor_front;
+pub mod monitor_keys;
+pub mod monitor_worker;
+pub mod permit;
+pub mod session;
+
+/// The version of all messages in this crate. Said in the first message each way; another one ends the peer.
+pub const VERSION: u32 = 1;

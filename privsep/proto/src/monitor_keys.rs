@@ -1,0 +1,84 @@
+//! monitor ↔ keys: the key files, as open descriptors that the monitor never reads.
+
+use crate::account::FrontId;
+use crate::bounded::{Bytes, List, Text};
+use crate::keys::KeyId;
+use crate::monitor_auth::SetupPhase;
+use crate::permit::{Message, Permit, any, once};
+use serde::{Deserialize, Serialize};
+
+/// Largest public key (`SubjectPublicKeyInfo`, DER) in bytes.
+pub const PUBLIC_KEY_MAX: usize = 1200;
+
+/// Most TLS signature schemes that one key can do.
+pub const SCHEMES_MAX: usize = 12;
+
+/// What the monitor tells keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MonitorToKeys {
+    /// The first message.
+    Settings {
+        /// [`crate::VERSION`].
+        version: u32,
+    },
+    /// A key to load, or to load again in the place of the one of that number: one descriptor, its PEM file.
+    Key(KeyId),
+    /// A front to serve: one descriptor, the channel to it.
+    Front(FrontId),
+}
+
+/// What keys tells the monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeysToMonitor {
+    /// Confined.
+    Ready {
+        /// [`crate::VERSION`].
+        version: u32,
+    },
+    /// A key was loaded and is in use.
+    Loaded(KeyFacts),
+    /// A key was not loaded; one that stood in its place before stays.
+    Unusable {
+        /// Which.
+        key: KeyId,
+        /// Why, in words for the operator; nothing of the key.
+        why: Text<256>,
+    },
+}
+
+/// What may be known of a private key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFacts {
+    /// Which key.
+    pub key: KeyId,
+    /// The TLS signature schemes that it can do, as codes, best first.
+    pub schemes: List<u16, SCHEMES_MAX>,
+    /// Its public key (`SubjectPublicKeyInfo`, DER), by which the front checks that a certificate is this key's.
+    pub public_key: Bytes<PUBLIC_KEY_MAX>,
+}
+
+impl Message for MonitorToKeys {
+    const LIMIT: usize = 64;
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        use SetupPhase::{Serving, Starting};
+        match self {
+            Self::Settings { .. } => once("Settings", &[Starting]),
+            Self::Key(_) => any("Key", &[Serving]).with_descriptors(1),
+            Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
+        }
+    }
+}
+
+impl Message for KeysToMonitor {
+    const LIMIT: usize = 4096;
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        use SetupPhase::{Serving, Starting};
+        match self {
+            Self::Ready { .. } => once("Ready", &[Starting]),
+            Self::Loaded(_) => any("Loaded", &[Serving]),
+            Self::Unusable { .. } => any("Unusable", &[Serving]),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! monitor ↔ worker: one job, and the dotlock that the monitor removes when the worker has gone.
+
+use crate::account::SessionId;
+use crate::bounded::{AbsolutePath, Text, UserName};
+use crate::permit::{Message, Permit, any, once};
+use serde::{Deserialize, Serialize};
+
+/// What a worker is there for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`crate::VERSION`].
+    pub version: u32,
+    /// The session, for the log.
+    pub session: SessionId,
+    /// The account, for the log and for the spool's owner in it.
+    pub user: UserName,
+    /// The account's user id: the worker runs as it and the spool belongs to it, or the worker ends.
+    pub uid: u32,
+    /// Its primary group id.
+    pub gid: u32,
+    /// The directory in which the spool lies.
+    pub spool_directory: AbsolutePath,
+    /// The spool's name in it. The dotlock's is this with `.lock` behind.
+    pub spool_name: UserName,
+    /// The user's state directory; without one a spool can be read, and only deleted from at its end.
+    pub state_directory: Option<AbsolutePath>,
+    /// This host's name, as its locks say it.
+    pub host: Text<64>,
+    /// Which locks are to be taken.
+    pub locks: LockSettings,
+}
+
+/// Which locks a worker takes: all of these, or none and `[IN-USE]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockSettings {
+    /// `SPOOL.lock` beside the spool.
+    pub dotlock: bool,
+    /// An open file description lock over the whole file (`F_OFD_SETLK`), which fcntl and lockf locks respect.
+    pub fcntl: bool,
+    /// flock(2), on local file systems only.
+    pub flock: bool,
+    /// How long to try, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+/// What the monitor tells a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MonitorToWorker {
+    /// The job. There is nothing else to tell: the end of this channel ends the session without update.
+    Job(Job),
+}
+
+/// What a worker tells the monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerToMonitor {
+    /// A file that is about to be made the dotlock. It comes before the link, so that no instant is without
+    /// somebody who knows whose lock it is. Another try brings another one; the last counts.
+    Dotlock {
+        /// The device that it lies on.
+        device: u64,
+        /// Its inode.
+        inode: u64,
+    },
+}
+
+/// A worker's phases, as it reads from the monitor; the monitor's, as it reads from a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobPhase {
+    /// The job is being given.
+    Given,
+    /// The worker works.
+    Working,
+}
+
+/// The dotlock's name for a spool's name.
+pub fn dotlock_name(spool: &UserName) -> String {
+    format!("{spool}.lock")
+}
+
+/// The name of the file that a worker makes and then links to the dotlock's name.
+pub fn dotlock_draft_name(spool: &UserName, pid: u32) -> String {
+    format!(".{spool}.{pid}.lock")
+}
+
+impl Message for MonitorToWorker {
+    const LIMIT: usize = 4096;
+    type Phase = JobPhase;
+    fn permit(&self) -> Permit<JobPhase> {
+        match self {
+            Self::Job(_) => once("Job", &[JobPhase::Given]),
+        }
+    }
+}
+
+impl Message for WorkerToMonitor {
+    const LIMIT: usize = 32;
+    type Phase = JobPhase;
+    fn permit(&self) -> Permit<JobPhase> {
+        match self {
+            Self::Dotlock { .. } => any("Dotlock", &[JobPhase::Working]),
+        }
+    }
+}

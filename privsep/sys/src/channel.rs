@@ -1,0 +1,288 @@
+//! A channel to one other process: typed messages, data packets and descriptors over a `SOCK_SEQPACKET` socket.
+//!
+//! One packet is one message. Whatever is wrong with a packet (truncated, not decodable to its last byte, out of
+//! phase, with descriptors that were not due) is an error that ends this channel and nothing else; descriptors
+//! that came with it are closed.
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use popward_proto::codec::{self, CodecError, MESSAGE_LIMIT, PACKET_LIMIT};
+use popward_proto::permit::{Gate, Message, Refused};
+use std::io::{IoSlice, IoSliceMut};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Why a channel gave nothing or took nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelError {
+    /// Not now; only where the socket does not block.
+    WouldBlock,
+    /// The other end is closed.
+    Closed,
+    /// A packet was longer than any may be.
+    Truncated,
+    /// A packet without a known tag.
+    UnknownTag(u8),
+    /// A packet that is no message of this direction.
+    Codec(CodecError),
+    /// A message that may not come now, or not so.
+    Refused(Refused),
+    /// The system call failed.
+    System(Errno),
+}
+
+impl std::fmt::Display for ChannelError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::WouldBlock => out.write_str("nothing now"),
+            Self::Closed => out.write_str("the other end is closed"),
+            Self::Truncated => out.write_str("packet longer than any may be"),
+            Self::UnknownTag(tag) => write!(out, "packet with unknown tag {tag}"),
+            Self::Codec(error) => error.fmt(out),
+            Self::Refused(error) => error.fmt(out),
+            Self::System(errno) => errno.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+/// What one packet held.
+#[derive(Debug)]
+pub enum Packet<'b, R> {
+    /// A message that its permit table admits, with the descriptors that it brings.
+    Message(R, Vec<OwnedFd>),
+    /// A piece of a stream.
+    Data {
+        /// The bytes, as they go to the client.
+        bytes: &'b [u8],
+        /// Whether the stream ends with it.
+        last: bool,
+    },
+}
+
+/// Most descriptors that a packet can bring. One more than any row permits, so that a surplus is seen.
+const DESCRIPTORS_MAX: usize = 2;
+
+/// Room for one packet, used for all channels of a thread in turn.
+#[derive(Debug)]
+pub struct PacketBuffer {
+    bytes: Box<[u8]>,
+    control: Vec<u8>,
+}
+
+impl PacketBuffer {
+    /// Room for messages, not for data packets.
+    pub fn for_messages() -> Self {
+        Self::with_room(MESSAGE_LIMIT)
+    }
+
+    /// Room for messages and data packets.
+    pub fn for_data() -> Self {
+        Self::with_room(PACKET_LIMIT)
+    }
+
+    fn with_room(room: usize) -> Self {
+        let bytes = vec![0; room].into_boxed_slice();
+        let control = cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
+        Self { bytes, control }
+    }
+}
+
+/// One end of a channel: it sends `S` and receives `R`.
+#[derive(Debug)]
+pub struct Channel<S: Message, R: Message> {
+    socket: OwnedFd,
+    gate: Gate<R>,
+    sends: PhantomData<fn(S)>,
+}
+
+/// Two connected sockets, one for either process. Both close on exec.
+pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+}
+
+impl<S: Message, R: Message> Channel<S, R> {
+    /// The channel over `socket`, whose receiving end starts in `phase`.
+    pub fn new(socket: OwnedFd, phase: R::Phase) -> Self {
+        Self {
+            socket,
+            gate: Gate::new(phase),
+            sends: PhantomData,
+        }
+    }
+
+    /// Makes this end return [`ChannelError::WouldBlock`] instead of waiting.
+    pub fn set_nonblocking(&self) -> nix::Result<()> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
+        fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+    }
+
+    /// The receiving end's phase.
+    pub fn phase(&self) -> R::Phase {
+        self.gate.phase()
+    }
+
+    /// Takes the receiving end to another phase.
+    pub fn enter(&mut self, phase: R::Phase) {
+        self.gate.enter(phase);
+    }
+
+    /// Sends a message that brings no descriptors.
+    pub fn send(&self, message: &S) -> Result<(), ChannelError> {
+        self.send_with(message, &[])
+    }
+
+    /// Sends a message with the descriptors that its row of the permit table says.
+    pub fn send_with(
+        &self,
+        message: &S,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        // Messages may hold secrets: the encoded form is wiped as the value is.
+        let mut packet = Zeroizing::new(vec![0; S::LIMIT + 1]);
+        let length = codec::encode(message, &mut packet).map_err(ChannelError::Codec)?;
+        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+        self.send_packet(&[IoSlice::new(&packet[..length])], control)
+    }
+
+    /// Sends a piece of a stream: at most [`codec::DATA_LIMIT`] bytes.
+    pub fn send_data(&self, bytes: &[u8], last: bool) -> Result<(), ChannelError> {
+        let tag = [if last {
+            codec::TAG_LAST
+        } else {
+            codec::TAG_DATA
+        }];
+        self.send_packet(&[IoSlice::new(&tag), IoSlice::new(bytes)], &[])
+    }
+
+    fn send_packet(
+        &self,
+        parts: &[IoSlice<'_>],
+        control: &[ControlMessage<'_>],
+    ) -> Result<(), ChannelError> {
+        loop {
+            match sendmsg::<()>(
+                self.socket.as_raw_fd(),
+                parts,
+                control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
+    /// Receives one packet and lets it through the permit table.
+    pub fn receive<'b>(
+        &mut self,
+        buffer: &'b mut PacketBuffer,
+    ) -> Result<Packet<'b, R>, ChannelError> {
+        let (length, descriptors) = self.receive_packet(buffer)?;
+        let (tag, payload) = buffer.bytes[..length]
+            .split_first_mut()
+            .ok_or(ChannelError::Closed)?;
+        match *tag {
+            codec::TAG_MESSAGE => {
+                let message = codec::decode::<R>(payload);
+                payload.zeroize();
+                let message = message.map_err(ChannelError::Codec)?;
+                self.gate
+                    .admit(&message, descriptors.len())
+                    .map_err(ChannelError::Refused)?;
+                Ok(Packet::Message(message, descriptors))
+            }
+            codec::TAG_DATA | codec::TAG_LAST => {
+                self.gate.admit_data().map_err(ChannelError::Refused)?;
+                if !descriptors.is_empty() {
+                    return Err(ChannelError::Refused(Refused::Descriptors("data")));
+                }
+                Ok(Packet::Data {
+                    bytes: payload,
+                    last: *tag == codec::TAG_LAST,
+                })
+            }
+            tag => Err(ChannelError::UnknownTag(tag)),
+        }
+    }
+
+    fn receive_packet(
+        &self,
+        buffer: &mut PacketBuffer,
+    ) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
+        let PacketBuffer { bytes, control } = buffer;
+        loop {
+            let mut parts = [IoSliceMut::new(bytes)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(
+                self.socket.as_raw_fd(),
+                &mut parts,
+                Some(&mut *control),
+                flags,
+            ) {
+                Ok(packet) => {
+                    let truncated = packet.flags.contains(MsgFlags::MSG_TRUNC);
+                    let surplus = packet.flags.contains(MsgFlags::MSG_CTRUNC);
+                    let length = packet.bytes;
+                    let descriptors = adopt(&packet)?;
+                    if surplus {
+                        return Err(ChannelError::Refused(Refused::Descriptors("packet")));
+                    }
+                    if truncated {
+                        return Err(ChannelError::Truncated);
+                    }
+                    return Ok((length, descriptors));
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+}
+
+impl<S: Message, R: Message> AsFd for Channel<S, R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Takes the descriptors that a packet brought, all of them, so that none stays open unowned.
+fn adopt(packet: &nix::sys::socket::RecvMsg<'_, '_, ()>) -> Result<Vec<OwnedFd>, ChannelError> {
+    let mut descriptors = Vec::new();
+    for message in packet.cmsgs().map_err(ChannelError::System)? {
+        if let ControlMessageOwned::ScmRights(received) = message {
+            for raw in received {
+                // SAFETY: the kernel made this descriptor for us in this call, and nobody else knows of it.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+        }
+    }
+    Ok(descriptors)
+}
+
+fn failed(errno: Errno) -> ChannelError {
+    match errno {
+        Errno::EAGAIN => ChannelError::WouldBlock,
+        Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN => ChannelError::Closed,
+        errno => ChannelError::System(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! Giving up what a process does not need, and proving that it is gone (promise P10).
+//!
+//! Every role does this before it reads its first untrusted byte, in this order: [`harden`], what only it needs
+//! (an empty root, locks), [`drop_capabilities`], [`prove`], Landlock, the syscall filter.
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid};
+
+pub use caps::Capability as Capabilities;
+
+/// Why a process is not confined as it must be. It ends with this in its log.
+#[derive(Debug)]
+pub enum NotConfined {
+    /// A system call failed.
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// How it failed.
+        errno: Errno,
+    },
+    /// Capabilities could not be read or dropped.
+    Capabilities(caps::errors::CapsError),
+    /// Something was still there that had been dropped.
+    Unproven(&'static str),
+}
+
+impl std::fmt::Display for NotConfined {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System { what, errno } => write!(out, "{what}: {errno}"),
+            Self::Capabilities(error) => write!(out, "capabilities: {error}"),
+            Self::Unproven(what) => write!(out, "not confined: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for NotConfined {}
+
+impl From<caps::errors::CapsError> for NotConfined {
+    fn from(error: caps::errors::CapsError) -> Self {
+        Self::Capabilities(error)
+    }
+}
+
+fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
+    result.map_err(|errno| NotConfined::System { what, errno })
+}
+
+/// Who a process must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its real, effective and saved user id.
+    pub uid: u32,
+    /// Its real, effective and saved group id.
+    pub gid: u32,
+}
+
+impl Identity {
+    /// Who this process is, where all its user ids agree. `None` where it is on its way between two.
+    pub fn current() -> Option<Self> {
+        let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
+        let one = uid.real == uid.effective && uid.real == uid.saved;
+        (one && gid.real == gid.saved).then(|| Self {
+            uid: uid.real.as_raw(),
+            gid: gid.real.as_raw(),
+        })
+    }
+}
+
+/// No core dumps, no tracing by others of the same user, no new privileges by exec. `files` is the most descriptors
+/// that may be open.
+pub fn harden(files: u64) -> Result<(), NotConfined> {
+    attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+    attempt(
+        "limit on open files",
+        setrlimit(Resource::RLIMIT_NOFILE, files, files),
+    )?;
+    attempt("not dumpable", nix::sys::prctl::set_dumpable(false))?;
+    attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
+}
+
+/// No further processes for this user from here (threads count as well).
+pub fn forbid_processes() -> Result<(), NotConfined> {
+    attempt(
+        "limit on processes",
+        setrlimit(Resource::RLIMIT_NPROC, 0, 0),
+    )
+}
+
+/// Makes the working directory, which the monitor chose and which is empty, the root, if this process has
+/// `CAP_SYS_CHROOT` for it. Returns whether it had.
+pub fn empty_root() -> Result<bool, NotConfined> {
+    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_CHROOT)? {
+        return Ok(false);
+    }
+    attempt("chroot", nix::unistd::chroot("."))?;
+    attempt("chdir to the new root", nix::unistd::chdir("/"))?;
+    match std::fs::read_dir("/").map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(true),
+        _ => Err(NotConfined::Unproven(
+            "the new root is not an empty directory",
+        )),
+    }
+}
+
+/// Gives up every capability but `keep`, in all sets, for good: the bounding set too, where this process may.
+pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
+    let keep: CapsHashSet = keep.iter().copied().collect();
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        for capability in caps::read(None, CapSet::Bounding)?.difference(&keep) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+    }
+    let held = caps::read(None, CapSet::Permitted)?;
+    let kept: CapsHashSet = held.intersection(&keep).copied().collect();
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    Ok(())
+}
+
+/// Proves that this process is `identity`, has at most the supplementary groups `groups` and exactly the
+/// capabilities `keep`, cannot gain others, and cannot be dumped.
+pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result<(), NotConfined> {
+    let uid = attempt("getresuid", getresuid())?;
+    let gid = attempt("getresgid", getresgid())?;
+    if [uid.real, uid.effective, uid.saved] != [Uid::from_raw(identity.uid); 3] {
+        return Err(NotConfined::Unproven("user ids"));
+    }
+    if [gid.real, gid.effective, gid.saved] != [Gid::from_raw(identity.gid); 3] {
+        return Err(NotConfined::Unproven("group ids"));
+    }
+    // The kernel's `fsuid` and `fsgid` follow the effective ids; nobody here sets them apart for longer than a call.
+    if !attempt("getgroups", getgroups())?
+        .iter()
+        .all(|group| groups.contains(&group.as_raw()))
+    {
+        return Err(NotConfined::Unproven("supplementary groups"));
+    }
+    let keep: CapsHashSet = keep.iter().copied().collect();
+    for set in [
+        CapSet::Permitted,
+        CapSet::Effective,
+        CapSet::Inheritable,
+        CapSet::Ambient,
+    ] {
+        if !caps::read(None, set)?.is_subset(&keep) {
+            return Err(NotConfined::Unproven("capabilities"));
+        }
+    }
+    if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
+        return Err(NotConfined::Unproven("no_new_privs"));
+    }
+    if attempt("read dumpable", nix::sys::prctl::get_dumpable())? {
+        return Err(NotConfined::Unproven("dumpable"));
+    }
+    Ok(())
+}
+
+/// The supplementary groups of this process.
+pub fn groups() -> Result<Vec<u32>, NotConfined> {
+    Ok(attempt("getgroups", getgroups())?
+        .iter()
+        .map(|group| group.as_raw())
+        .collect())
+}
+
+/// Whether this process runs with root's user id.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing, touches nothing, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}

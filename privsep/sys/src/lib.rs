@@ -1,0 +1,16 @@
+//! What popward asks of the kernel beyond what safe libraries offer: channels that carry typed messages and
+//! descriptors, spawning, dropping privilege and proving it, syscall filters, Landlock.
+//!
+//! Runs in every process, as whoever that process is. This is the only crate of the trusted side with `unsafe`
+//! code; each block says why it is sound. Reading order for an auditor: `channel`, `spawn`, `confine`, the rest.
+
+pub mod channel;
+pub mod confine;
+pub mod inherited;
+pub mod landlock;
+pub mod log;
+pub mod seccomp;
+pub mod spawn;
+
+/// Names of system calls and constants, for the roles' filter tables.
+pub use nix::libc;

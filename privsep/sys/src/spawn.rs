@@ -1,0 +1,282 @@
+//! Starting another executable as somebody else, with exactly the descriptors that it is given.
+//!
+//! `clone` with `CLONE_VM | CLONE_VFORK`: no page tables are copied, so it costs the monitor the same however large
+//! it is; the monitor stands still until the exec. The child runs on a stack of its own and only makes system calls
+//! on what was prepared before: no allocation, no lock, no panic.
+
+use nix::errno::Errno;
+use nix::libc::{self, c_char, c_int, c_long, c_void};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Who the new process is. Without one it stays who its parent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Become {
+    /// Real, effective and saved user id.
+    pub uid: u32,
+    /// Real and saved group id.
+    pub gid: u32,
+    /// Effective group id: `gid`, or a group that the process can give up for good without privilege.
+    pub effective_gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Whether it keeps `CAP_SYS_CHROOT`, and nothing else, to empty its root with.
+    pub keep_chroot: bool,
+}
+
+/// What is started.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// The executable.
+    pub executable: &'a Path,
+    /// Its `argv`, which has nothing secret in it.
+    pub arguments: &'a [&'a str],
+    /// For 0, 1 and 2: the null device.
+    pub null: BorrowedFd<'a>,
+    /// For 3 and on.
+    pub descriptors: &'a [BorrowedFd<'a>],
+    /// Its working directory.
+    pub directory: BorrowedFd<'a>,
+    /// Who it becomes before the exec, so that none of its instructions runs as its parent.
+    pub become_: Option<&'a Become>,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id, for logs and locks. Only valid until it is reaped.
+    pub pid: u32,
+    /// Its pidfd: readable when it has ended; `waitid` and signals by it reach nobody else.
+    pub pidfd: OwnedFd,
+}
+
+/// The bytes of stack that the child has: it calls nothing but the kernel.
+const STACK: usize = 64 * 1024;
+
+/// Reused for one spawn after another; a vfork's parent waits, so one is enough.
+#[derive(Debug)]
+pub struct Spawner {
+    stack: Box<[u128]>,
+}
+
+impl Default for Spawner {
+    fn default() -> Self {
+        Self {
+            stack: vec![0; STACK / size_of::<u128>()].into_boxed_slice(),
+        }
+    }
+}
+
+/// What the child works from, all of it made before. `failed` is what it writes.
+struct Plan {
+    executable: CString,
+    arguments: Vec<*const c_char>,
+    environment: [*const c_char; 1],
+    descriptors: Vec<RawFd>,
+    moved: Vec<RawFd>,
+    directory: RawFd,
+    identity: Option<Become>,
+    failed: c_long,
+}
+
+impl Spawner {
+    /// Starts `spawn`. The error is the first system call's that failed in the child, `execve` included.
+    pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<Child, Errno> {
+        let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let arguments = spawn
+            .arguments
+            .iter()
+            .map(|argument| c_string(argument.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut descriptors = vec![spawn.null.as_raw_fd(); 3];
+        descriptors.extend(spawn.descriptors.iter().map(AsRawFd::as_raw_fd));
+        let mut plan = Plan {
+            executable: c_string(spawn.executable.as_os_str().as_bytes())?,
+            arguments: arguments
+                .iter()
+                .map(|a| a.as_ptr())
+                .chain([std::ptr::null()])
+                .collect(),
+            environment: [std::ptr::null()],
+            moved: vec![0; descriptors.len()],
+            descriptors,
+            directory: spawn.directory.as_raw_fd(),
+            identity: spawn.become_.cloned(),
+            failed: 0,
+        };
+        // A signal handler must not run on the child's stack in the parent's memory.
+        let mut before = SigSet::empty();
+        sigprocmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&SigSet::all()),
+            Some(&mut before),
+        )?;
+        let started = self.clone(&mut plan);
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        let child = started?;
+        if plan.failed != 0 {
+            // It never became anybody: it ended at once, and nobody else will wait for it.
+            reap(&child)?;
+            return Err(Errno::from_raw(
+                i32::try_from(plan.failed).unwrap_or(libc::EIO),
+            ));
+        }
+        Ok(child)
+    }
+
+    fn clone(&mut self, plan: &mut Plan) -> Result<Child, Errno> {
+        let mut pidfd: c_int = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let top = self.stack.as_mut_ptr_range().end.cast::<c_void>();
+        // SAFETY: `top` is the aligned end of a stack that this object owns and nobody else uses meanwhile; the
+        // parent stands still (CLONE_VFORK) until the child has exec'd or ended, so `plan` outlives its use and is
+        // not touched from two sides; `child` makes only system calls.
+        let pid = Errno::result(unsafe {
+            libc::clone(child, top, flags, (&raw mut *plan).cast(), &raw mut pidfd)
+        })?;
+        // SAFETY: CLONE_PIDFD made this descriptor for us.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        Ok(Child {
+            pid: pid.unsigned_abs(),
+            pidfd,
+        })
+    }
+}
+
+/// Waits for a child that is known to have ended.
+fn reap(child: &Child) -> nix::Result<()> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use std::os::fd::AsFd;
+    waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
+}
+
+/// The child's whole life before the exec.
+extern "C" fn child(plan: *mut c_void) -> c_int {
+    // SAFETY: `clone` was given this pointer to a live `Plan`, and its owner stands still meanwhile.
+    let plan = unsafe { &mut *plan.cast::<Plan>() };
+    // SAFETY: system calls on what `plan` holds: strings that end in NUL, arrays that end in null, and lists with
+    // their lengths, all alive until the exec.
+    plan.failed = unsafe { prepare(plan).err().unwrap_or_else(|| exec(plan)) };
+    127
+}
+
+/// A raw system call, for its error number. Not glibc's wrapper: that of the set-id calls would signal the threads
+/// that it believes to share this memory.
+macro_rules! call {
+    ($number:expr $(, $argument:expr)*) => {
+        // The kernel takes machine words, whatever the types of the arguments.
+        #[allow(clippy::cast_lossless, clippy::cast_possible_wrap)]
+        if libc::syscall($number $(, $argument as c_long)*) < 0 {
+            return Err(c_long::from(*libc::__errno_location()));
+        }
+    };
+}
+
+/// # Safety
+///
+/// To be called in the child only, with a plan whose pointers are valid.
+unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
+    // SAFETY: see `child`.
+    unsafe {
+        let count = c_long::try_from(plan.descriptors.len()).unwrap_or(c_long::MAX);
+        // First out of the way of all targets, then each to its place: a source may be another one's target.
+        for (source, moved) in plan.descriptors.iter().zip(plan.moved.iter_mut()) {
+            let copy = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, plan.descriptors.len());
+            if copy < 0 {
+                return Err(c_long::from(*libc::__errno_location()));
+            }
+            *moved = copy;
+        }
+        call!(libc::SYS_fchdir, plan.directory);
+        for (target, moved) in plan.moved.iter().enumerate() {
+            call!(libc::SYS_dup3, *moved, target, 0);
+        }
+        call!(libc::SYS_close_range, count, libc::c_uint::MAX, 0);
+        call!(libc::SYS_setsid);
+        call!(libc::SYS_umask, 0o077);
+        if let Some(identity) = &plan.identity {
+            become_(identity)?;
+        }
+        let none: u64 = 0;
+        call!(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            0,
+            size_of::<u64>()
+        );
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// To be called in the child only.
+unsafe fn become_(identity: &Become) -> Result<(), c_long> {
+    /// `_LINUX_CAPABILITY_VERSION_3`, this process, and the sets' lower and upper halves.
+    #[repr(C)]
+    struct Sets {
+        version: u32,
+        pid: c_int,
+    }
+    const CHROOT: u32 = 18;
+    let groups = &identity.groups;
+    // SAFETY: see `child`; the structures of capset live on this stack for the call.
+    unsafe {
+        call!(libc::SYS_setgroups, groups.len(), groups.as_ptr());
+        call!(
+            libc::SYS_setresgid,
+            identity.gid,
+            identity.effective_gid,
+            identity.gid
+        );
+        if identity.keep_chroot {
+            call!(libc::SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0);
+        }
+        call!(
+            libc::SYS_setresuid,
+            identity.uid,
+            identity.uid,
+            identity.uid
+        );
+        if identity.keep_chroot {
+            let header = Sets {
+                version: 0x2008_0522,
+                pid: 0,
+            };
+            let sets: [u32; 6] = [1 << CHROOT, 1 << CHROOT, 1 << CHROOT, 0, 0, 0];
+            call!(libc::SYS_capset, &raw const header, sets.as_ptr());
+            call!(
+                libc::SYS_prctl,
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE,
+                CHROOT,
+                0,
+                0
+            );
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// To be called in the child only, as its last act.
+unsafe fn exec(plan: &Plan) -> c_long {
+    let executable: &CStr = &plan.executable;
+    // SAFETY: see `child`. On success this does not return.
+    unsafe {
+        libc::execve(
+            executable.as_ptr(),
+            plan.arguments.as_ptr(),
+            plan.environment.as_ptr(),
+        );
+        c_long::from(*libc::__errno_location())
+    }
+}
+
+#[cfg(test)]
+mod tests;
