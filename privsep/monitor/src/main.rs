@@ -1,2 +1,53 @@
-//! stub
-fn main() {}
+//! popward, the monitor: reads the configuration, binds, starts the others, turns auth's grants into workers.
+//!
+//! Runs as root; after the start it keeps `CAP_SETUID`, `CAP_SETGID` (to make workers), `CAP_KILL` (to end them),
+//! `CAP_CHOWN` (for new state directories) and `CAP_SYS_CHROOT` (so that a front or keys that is started again has
+//! an empty root). Of what comes from outside it parses nothing: bounded, typed messages from its own children only.
+//! It opens the configuration, hands on certificates, keys and listening sockets unread, makes state directories,
+//! and removes dotlocks with the rights of their owner.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod children;
+mod config;
+mod dotlock;
+mod events;
+mod listeners;
+mod log;
+mod monitor;
+mod notify;
+mod sessions;
+mod setup;
+mod spool;
+mod state;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments::Wish::Run(arguments)) => arguments,
+        Ok(arguments::Wish::Print(text)) => {
+            log::print(text);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(&error),
+    };
+    let config = match config::Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    if arguments.check {
+        return ExitCode::SUCCESS;
+    }
+    match setup::start(config).and_then(|mut monitor| monitor.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Says why there is no server. The log is not open yet, or is what failed.
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    log::complain(error);
+    ExitCode::FAILURE
+}

@@ -123,9 +123,25 @@ pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
     Ok(())
 }
 
-/// Proves that this process is `identity`, has at most the supplementary groups `groups` and exactly the
-/// capabilities `keep`, cannot gain others, and cannot be dumped.
+/// Proves that this process is `identity`, has at most the supplementary groups `groups` and at most the capabilities
+/// `keep`, cannot gain others, and cannot be dumped.
 pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result<(), NotConfined> {
+    prove_ids(identity, groups, keep)?;
+    if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
+        return Err(NotConfined::Unproven("no_new_privs"));
+    }
+    if attempt("read dumpable", nix::sys::prctl::get_dumpable())? {
+        return Err(NotConfined::Unproven("dumpable"));
+    }
+    Ok(())
+}
+
+/// Proves ids, groups and capabilities alone: for the monitor, whose children may have to change domains at exec.
+pub fn prove_ids(
+    identity: &Identity,
+    groups: &[u32],
+    keep: &[Capability],
+) -> Result<(), NotConfined> {
     let uid = attempt("getresuid", getresuid())?;
     let gid = attempt("getresgid", getresgid())?;
     if [uid.real, uid.effective, uid.saved] != [Uid::from_raw(identity.uid); 3] {
@@ -151,12 +167,6 @@ pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result
         if !caps::read(None, set)?.is_subset(&keep) {
             return Err(NotConfined::Unproven("capabilities"));
         }
-    }
-    if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
-        return Err(NotConfined::Unproven("no_new_privs"));
-    }
-    if attempt("read dumpable", nix::sys::prctl::get_dumpable())? {
-        return Err(NotConfined::Unproven("dumpable"));
     }
     Ok(())
 }

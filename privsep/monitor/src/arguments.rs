@@ -1,0 +1,54 @@
+//! The command line: `popward [--config FILE] [--check]`.
+
+use std::path::PathBuf;
+
+/// What the server is started with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The configuration file.
+    pub(crate) config: PathBuf,
+    /// Only check the configuration.
+    pub(crate) check: bool,
+}
+
+/// What the caller wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The server, or a check of its configuration.
+    Run(Arguments),
+    /// A text.
+    Print(&'static str),
+}
+
+const USAGE: &str = "usage: popward [--config FILE] [--check]\n\
+    \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
+    \n  --check        check the configuration, start nothing\
+    \n  --version      print the version\n";
+
+impl Arguments {
+    /// Reads the arguments after the program's name.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, String> {
+        let mut arguments = Self {
+            config: PathBuf::from("/etc/popward/popward.toml"),
+            check: false,
+        };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--config" | "-c" => {
+                    arguments.config = words.next().ok_or("--config: expected a file")?.into();
+                }
+                "--check" => arguments.check = true,
+                "--help" | "-h" => return Ok(Wish::Print(USAGE)),
+                "--version" => {
+                    return Ok(Wish::Print(concat!(
+                        "popward ",
+                        env!("CARGO_PKG_VERSION"),
+                        "\n"
+                    )));
+                }
+                other => return Err(format!("{other:?}: no such option\n{USAGE}")),
+            }
+        }
+        Ok(Wish::Run(arguments))
+    }
+}

@@ -1,0 +1,236 @@
+//! The monitor's children: who they are, their channels, how they are started and how long one that died waits.
+
+use crate::config::Config;
+use crate::events::{ChildId, Event, Events};
+use crate::log::Origin;
+use crate::sessions::Session;
+use nix::errno::Errno;
+use popward_proto::account::FrontId;
+use popward_proto::log::{LogPhase, Record, Silence};
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
+use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::spawn::{Become, Child, Spawn, Spawner};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What a child is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The network process of this place among the fronts.
+    Front(u32),
+    /// Checks credentials.
+    Auth,
+    /// Signs.
+    Keys,
+    /// Serves one session.
+    Worker,
+}
+
+impl Role {
+    /// The executable's name, and the process's.
+    pub(crate) fn executable(self) -> &'static str {
+        match self {
+            Self::Front(_) => "popward-front",
+            Self::Auth => "popward-auth",
+            Self::Keys => "popward-keys",
+            Self::Worker => "popward-worker",
+        }
+    }
+
+    /// The name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        &self.executable()["popward-".len()..]
+    }
+}
+
+/// A front's channel, and which front it is.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) id: FrontId,
+    pub(crate) channel: Channel<MonitorToFront, FrontToMonitor>,
+    pub(crate) ready: bool,
+    pub(crate) drained: bool,
+}
+
+/// The channel to a child, by its role.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Front(Front),
+    Auth {
+        channel: Channel<MonitorToAuth, AuthToMonitor>,
+        ready: bool,
+    },
+    Keys {
+        channel: Channel<MonitorToKeys, KeysToMonitor>,
+        ready: bool,
+    },
+    Worker {
+        channel: Channel<MonitorToWorker, WorkerToMonitor>,
+        session: Session,
+    },
+}
+
+impl Link {
+    /// The channel's descriptor.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Front(front) => front.channel.as_fd(),
+            Self::Auth { channel, .. } => channel.as_fd(),
+            Self::Keys { channel, .. } => channel.as_fd(),
+            Self::Worker { channel, .. } => channel.as_fd(),
+        }
+    }
+}
+
+/// A child process that has not been reaped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) role: Role,
+    pub(crate) child: Child,
+    pub(crate) log: Channel<Silence, Record>,
+    /// `None` once it broke the rules of its channel: it is being killed.
+    pub(crate) link: Option<Link>,
+    pub(crate) since: Instant,
+}
+
+impl Process {
+    /// Who it is, to the log.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            role: self.role.name(),
+            pid: self.child.pid,
+        }
+    }
+
+    /// Ends it. It is ours until it is reaped, so its id is nobody else's.
+    pub(crate) fn kill(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.pid).unwrap_or(i32::MAX));
+        // It may have ended by itself.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// The sockets of a child, as its parent sees them.
+pub(crate) struct Sockets {
+    pub(crate) control: OwnedFd,
+    pub(crate) log: OwnedFd,
+}
+
+/// What is needed to start anything.
+#[derive(Debug)]
+pub(crate) struct Nursery {
+    pub(crate) spawner: Spawner,
+    /// The null device.
+    pub(crate) null: OwnedFd,
+    /// `/`.
+    pub(crate) root: OwnedFd,
+    /// An empty directory, for those whose root it becomes.
+    pub(crate) empty: OwnedFd,
+}
+
+impl Nursery {
+    /// Starts the executable of `role` with channels to the monitor and `extra` behind them.
+    pub(crate) fn start(
+        &mut self,
+        config: &Config,
+        role: Role,
+        become_: Option<&Become>,
+        extra: &[BorrowedFd<'_>],
+    ) -> Result<(Child, Sockets), Errno> {
+        let (control, control_theirs) = socket_pair()?;
+        let (log, log_theirs) = socket_pair()?;
+        let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
+        descriptors.extend_from_slice(extra);
+        let rootless = matches!(role, Role::Front(_) | Role::Keys);
+        let executable = config.libexec.join(role.executable());
+        let child = self.spawner.spawn(&Spawn {
+            executable: &executable,
+            arguments: &[role.executable()],
+            null: self.null.as_fd(),
+            descriptors: &descriptors,
+            directory: if rootless {
+                self.empty.as_fd()
+            } else {
+                self.root.as_fd()
+            },
+            become_,
+        })?;
+        Ok((child, Sockets { control, log }))
+    }
+}
+
+/// Makes a child's log channel: the monitor never waits for a record.
+pub(crate) fn log_channel(socket: OwnedFd) -> nix::Result<Channel<Silence, Record>> {
+    let channel = Channel::new(socket, LogPhase::Open);
+    channel.set_nonblocking()?;
+    Ok(channel)
+}
+
+/// Makes a role's channel: the monitor never waits for a packet.
+pub(crate) fn channel<S, R>(control: OwnedFd) -> nix::Result<Channel<S, R>>
+where
+    S: popward_proto::permit::Message,
+    R: popward_proto::permit::Message<Phase = SetupPhase>,
+{
+    let channel = Channel::new(control, SetupPhase::Starting);
+    channel.set_nonblocking()?;
+    Ok(channel)
+}
+
+/// Waits for a child's channel, log and end.
+pub(crate) fn watch(events: &Events, id: ChildId, process: &Process) -> nix::Result<()> {
+    if let Some(link) = &process.link {
+        events.watch(link.as_fd(), Event::Control(id))?;
+    }
+    events.watch(process.log.as_fd(), Event::Log(id))?;
+    events.watch(process.child.pidfd.as_fd(), Event::Ended(id))
+}
+
+/// How long a message may wait for a child to take it. Its socket holds hundreds: a child that takes none of them for
+/// so long is stuck, and is ended and started again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sends to a child that ought to read, and waits a moment for one that is busy.
+pub(crate) fn send<S, R>(
+    channel: &Channel<S, R>,
+    message: &S,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), ChannelError>
+where
+    S: popward_proto::permit::Message,
+    R: popward_proto::permit::Message,
+{
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match channel.send_with(message, descriptors) {
+            Err(ChannelError::WouldBlock) if Instant::now() < until => {
+                let mut wait = [PollFd::new(channel.as_fd(), PollFlags::POLLOUT)];
+                // What went wrong shows at the next try.
+                let _ = poll(&mut wait, PollTimeout::from(100u8));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// When one that died is started again: at once after a long life, later and later after short ones.
+#[derive(Debug, Default)]
+pub(crate) struct BackOff {
+    deaths: u32,
+}
+
+impl BackOff {
+    /// The wait after a life of `life`.
+    pub(crate) fn after(&mut self, life: Duration) -> Duration {
+        if life > Duration::from_secs(60) {
+            self.deaths = 0;
+        }
+        let wait = Duration::from_millis(100) * 2u32.pow(self.deaths.min(7));
+        self.deaths = self.deaths.saturating_add(1);
+        wait.min(Duration::from_secs(10))
+    }
+}

@@ -1,0 +1,114 @@
+//! The configuration file as it is written: every key, its type and its default. What it means is checked elsewhere.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) server: Server,
+    #[serde(default)]
+    pub(super) accounts: Accounts,
+    #[serde(default)]
+    pub(super) listen: Vec<Listen>,
+    #[serde(default)]
+    pub(super) certificate: Vec<Certificate>,
+    #[serde(default)]
+    pub(super) auth: Auth,
+    #[serde(default)]
+    pub(super) spool: Spool,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) log: Log,
+}
+
+/// A string with its place in the file.
+pub(super) type Placed = Spanned<String>;
+
+/// An account or a group, by name or by number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Id {
+    Number(u32),
+    Name(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) libexec: Option<Placed>,
+    pub(super) state: Option<Placed>,
+    pub(super) host: Option<Placed>,
+    pub(super) shutdown_grace: Option<u16>,
+    pub(super) fronts: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Accounts {
+    pub(super) front: Option<Spanned<Id>>,
+    pub(super) auth: Option<Spanned<Id>>,
+    pub(super) keys: Option<Spanned<Id>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    pub(super) address: Placed,
+    #[serde(default)]
+    pub(super) tls: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) chain: Placed,
+    pub(super) key: Placed,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    pub(super) source: Option<Placed>,
+    pub(super) passwd_file: Option<Placed>,
+    pub(super) pam_service: Option<Placed>,
+    pub(super) pam_limit: Option<u16>,
+    pub(super) pam_at_once: Option<u16>,
+    pub(super) first_uid: Option<Spanned<u32>>,
+    pub(super) last_uid: Option<u32>,
+    pub(super) failure_delay_ms: Option<Spanned<u32>>,
+    pub(super) plaintext: Option<Placed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spool {
+    pub(super) path: Option<Placed>,
+    pub(super) group: Option<Spanned<Id>>,
+    pub(super) locks: Option<Spanned<Vec<String>>>,
+    pub(super) lock_timeout: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Spanned<u32>>,
+    pub(super) connections_per_address: Option<u32>,
+    pub(super) login: Option<u16>,
+    pub(super) idle: Option<u16>,
+    pub(super) stall: Option<u16>,
+    pub(super) session: Option<u32>,
+    pub(super) open: Option<u16>,
+    pub(super) bad_commands: Option<u32>,
+    pub(super) failed_logins: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) to: Option<Placed>,
+    pub(super) level: Option<Placed>,
+}

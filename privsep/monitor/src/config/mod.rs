@@ -1,0 +1,158 @@
+//! The configuration: read whole, checked whole, before anything is started. An error names file, line and what was
+//! expected.
+
+mod check;
+mod file;
+
+use popward_proto::bounded::Text;
+use popward_proto::monitor_auth::AccountSource;
+use popward_proto::monitor_front::FrontSettings;
+use popward_proto::monitor_worker::LockSettings;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A configuration that can be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where it came from, for a reload.
+    pub(crate) path: PathBuf,
+    /// Where the other executables are.
+    pub(crate) libexec: PathBuf,
+    /// Where users' state directories are.
+    pub(crate) state: PathBuf,
+    /// This host's name, as locks say it.
+    pub(crate) host: Text<64>,
+    /// How long running sessions may go on after SIGTERM.
+    pub(crate) grace: Duration,
+    /// How many front processes.
+    pub(crate) fronts: u32,
+    /// Who the processes run as; `None` where the monitor is not root and everybody is its own user.
+    pub(crate) accounts: Option<Accounts>,
+    /// Where to listen.
+    pub(crate) listen: Vec<Listen>,
+    /// Certificates with their keys, in order of preference.
+    pub(crate) certificates: Vec<Certificate>,
+    /// What auth is told.
+    pub(crate) auth: Auth,
+    /// Where spools are and how they are locked.
+    pub(crate) spool: Spool,
+    /// What fronts are told.
+    pub(crate) front: FrontSettings,
+    /// Where the log goes, and from which level on.
+    pub(crate) log: crate::log::Settings,
+}
+
+/// Who the unprivileged processes run as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accounts {
+    /// The front's user and group id.
+    pub(crate) front: (u32, u32),
+    /// Auth's; 0 where PAM needs it.
+    pub(crate) auth: (u32, u32),
+    /// Keys'.
+    pub(crate) keys: (u32, u32),
+}
+
+/// An address to listen at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// Whether TLS begins with the connection.
+    pub(crate) tls: bool,
+}
+
+/// A certificate chain and its key: two PEM files.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificate {
+    /// The chain, the server's own certificate first.
+    pub(crate) chain: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+}
+
+/// Where accounts come from, and which may log in.
+#[derive(Debug, Clone)]
+pub(crate) struct Auth {
+    /// The source.
+    pub(crate) source: AccountSource,
+    /// Smallest user id.
+    pub(crate) first_uid: u32,
+    /// Largest user id.
+    pub(crate) last_uid: u32,
+    /// How long a failure takes at the least.
+    pub(crate) failure_delay_ms: u32,
+}
+
+/// Where spools are and how they are locked.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool {
+    /// Absolute, with `{user}` or `{home}`; its last component is the spool's name.
+    pub(crate) pattern: String,
+    /// The group that a worker has until its locks are taken.
+    pub(crate) group: Option<u32>,
+    /// Which locks.
+    pub(crate) locks: LockSettings,
+}
+
+/// Why a configuration cannot be run.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// A value, or the file's form, is not what was expected.
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What was expected.
+        expected: String,
+    },
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(out, "{}: {error}", path.display()),
+            Self::Invalid {
+                path,
+                line,
+                expected,
+            } => {
+                write!(out, "{}:{line}: {expected}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks `path`.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        Self::from_text(path, &text)
+    }
+
+    /// Checks the text of `path`.
+    pub(crate) fn from_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |offset: usize, expected: String| ConfigError::Invalid {
+            path: path.to_owned(),
+            line: text.get(..offset).unwrap_or("").matches('\n').count() + 1,
+            expected,
+        };
+        let file: file::File = toml::from_str(text).map_err(|e| {
+            invalid(
+                e.span().map_or(0, |span| span.start),
+                e.message().to_owned(),
+            )
+        })?;
+        check::check(path, file).map_err(|problem| invalid(problem.offset, problem.expected))
+    }
+}
+
+#[cfg(test)]
+mod tests;

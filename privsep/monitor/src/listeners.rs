@@ -1,0 +1,72 @@
+//! The listening sockets: bound here, or taken from systemd (`sd_listen_fds(3)`); accepted from by fronts only.
+
+use crate::config::Listen;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+/// A socket that fronts accept from.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// The socket.
+    pub(crate) socket: OwnedFd,
+    /// Where it listens, for the log.
+    pub(crate) address: SocketAddr,
+    /// Whether TLS begins with the connection.
+    pub(crate) tls: bool,
+}
+
+/// Why there is no socket to listen at.
+#[derive(Debug)]
+pub(crate) enum ListenError {
+    /// An address could not be bound.
+    Bind(SocketAddr, std::io::Error),
+    /// What systemd gave is no listening TCP socket.
+    Given(std::io::Error),
+    /// There is nothing to listen at.
+    Nothing,
+}
+
+impl std::fmt::Display for ListenError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(address, error) => write!(out, "cannot listen at {address}: {error}"),
+            Self::Given(error) => write!(out, "a socket that systemd gave cannot be used: {error}"),
+            Self::Nothing => out.write_str(
+                "nothing to listen at: no [[listen]] in the configuration, no socket of systemd's",
+            ),
+        }
+    }
+}
+
+/// Takes systemd's sockets, where there are any, and binds the configured addresses.
+pub(crate) fn open(
+    configured: &[Listen],
+    given: Vec<(OwnedFd, bool)>,
+) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for (socket, tls) in given {
+        listeners.push(listener(TcpListener::from(socket), tls).map_err(ListenError::Given)?);
+    }
+    for Listen { address, tls } in configured {
+        let bound = TcpListener::bind(address).and_then(|socket| listener(socket, *tls));
+        listeners.push(bound.map_err(|error| ListenError::Bind(*address, error))?);
+    }
+    if listeners.is_empty() {
+        Err(ListenError::Nothing)
+    } else {
+        Ok(listeners)
+    }
+}
+
+fn listener(socket: TcpListener, tls: bool) -> std::io::Result<Listener> {
+    let address = socket.local_addr()?;
+    socket.set_nonblocking(true)?;
+    // The standard library listens with a queue of 128; a busy morning is longer.
+    let backlog = nix::sys::socket::Backlog::MAXCONN;
+    nix::sys::socket::listen(&socket, backlog)?;
+    Ok(Listener {
+        socket: socket.into(),
+        address,
+        tls,
+    })
+}

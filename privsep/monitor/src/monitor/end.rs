@@ -1,0 +1,128 @@
+//! Signals: reload, and the two steps of the end.
+
+use super::{
+    AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process, Role,
+    Signal, Stage, children,
+};
+
+impl Monitor {
+    pub(super) fn signals(&mut self) {
+        for signal in self.events.signals() {
+            match (signal, self.stage) {
+                (Signal::SIGHUP, Stage::Serving) => self.reload(),
+                (Signal::SIGHUP, _) => {}
+                (_, Stage::Serving) => self.drain(),
+                _ => self.end(),
+            }
+        }
+    }
+
+    pub(super) fn reload(&mut self) {
+        crate::notify::notify("RELOADING=1");
+        match Config::load(&self.config.path) {
+            Err(error) => {
+                self.log.own(
+                    Level::Error,
+                    "configuration not reloaded",
+                    &[("error", &error)],
+                );
+            }
+            Ok(config) => self.apply(config),
+        }
+        crate::notify::notify("READY=1");
+    }
+
+    pub(super) fn apply(&mut self, config: Config) {
+        if config.listen != self.config.listen || config.fronts != self.config.fronts {
+            let text = "listen and fronts are read at the start only: restart for them";
+            self.log.own(Level::Warning, text, &[]);
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.config.listen = old.listen;
+        self.config.fronts = old.fronts;
+        self.config.state = old.state;
+        self.config.accounts = old.accounts;
+        self.log = Log::open(self.config.log);
+        let settings = self.auth_settings();
+        for (id, process) in &self.processes {
+            if let Some(Link::Auth { channel, .. }) = &process.link {
+                if let Err(error) = children::send(channel, &settings, &[]) {
+                    let id = *id;
+                    return self.banish(id, &error);
+                }
+            }
+        }
+        for front in self.fronts() {
+            if let Err(error) = self.send_front_settings(front) {
+                self.banish(front, &error);
+            }
+        }
+        let keys = self
+            .processes
+            .iter()
+            .find(|(_, p)| p.role == Role::Keys)
+            .map(|(id, _)| *id);
+        if let Some(keys) = keys {
+            self.send_keys(keys);
+        }
+        self.log.own(Level::Notice, "configuration reloaded", &[]);
+    }
+
+    pub(super) fn drain(&mut self) {
+        crate::notify::notify("STOPPING=1");
+        self.log.own(
+            Level::Notice,
+            "ending: no new sessions",
+            &[("seconds", &self.config.grace.as_secs())],
+        );
+        self.stage = Stage::Draining(Instant::now() + self.config.grace);
+        self.due.clear();
+        for front in self.fronts() {
+            self.tell_front(front, &MonitorToFront::Drain);
+        }
+    }
+
+    /// Closes all channels: every child ends by itself, workers without update.
+    pub(super) fn end(&mut self) {
+        self.stage = Stage::Ending(Instant::now() + FAREWELL);
+        self.due.clear();
+        for process in self.processes.values_mut() {
+            match &process.link {
+                // The session's dotlock is still to be removed: its channel is shut, not forgotten.
+                Some(Link::Worker { channel, .. }) => {
+                    use std::os::fd::AsRawFd;
+                    let fd = channel.as_fd().as_raw_fd();
+                    // It fails where the worker has gone already.
+                    let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Write);
+                }
+                Some(link) => {
+                    self.events.forget(link.as_fd());
+                    process.link = None;
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        let drained = |process: &Process| match &process.link {
+            Some(Link::Front(front)) => front.drained,
+            Some(Link::Worker { .. }) => false,
+            _ => true,
+        };
+        match self.stage {
+            Stage::Draining(until) if now >= until || self.processes.values().all(drained) => {
+                self.end();
+                false
+            }
+            Stage::Ending(until) if now >= until => {
+                self.processes.values().for_each(Process::kill);
+                self.stage = Stage::Ending(now + FAREWELL);
+                false
+            }
+            Stage::Ending(_) => self.processes.is_empty(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
+
+use super::{
+    AsFd, ChannelError, ChildId, Duration, File, Front, FrontId, Instant, KeyId, Level, Link,
+    Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError, VERSION,
+    children, socket_pair,
+};
+
+impl Monitor {
+    pub(super) fn start_role(&mut self, role: Role) {
+        if let Err(error) = self.try_start(role) {
+            self.log.own(
+                Level::Error,
+                "not started",
+                &[("process", &role.name()), ("error", &error)],
+            );
+            self.fail(StartError::Child(format!("{}: {error}", role.executable())));
+            self.again_later(role, Duration::ZERO);
+        }
+    }
+
+    pub(super) fn try_start(&mut self, role: Role) -> Result<(), ChannelError> {
+        use popward_sys::spawn::Become;
+        let account = self.config.accounts.map(|accounts| match role {
+            Role::Front(_) => accounts.front,
+            Role::Keys => accounts.keys,
+            Role::Auth | Role::Worker => accounts.auth,
+        });
+        let identity = account.map(|(uid, gid)| Become {
+            uid,
+            gid,
+            effective_gid: gid,
+            groups: Vec::new(),
+            keep_chroot: !matches!(role, Role::Auth),
+        });
+        let (child, sockets) = self
+            .nursery
+            .start(&self.config, role, identity.as_ref(), &[])
+            .map_err(ChannelError::System)?;
+        let front = FrontId(self.next_front);
+        let control = sockets.control;
+        let link = match role {
+            Role::Front(_) => {
+                self.next_front += 1;
+                let channel = children::channel(control).map_err(ChannelError::System)?;
+                Link::Front(Front {
+                    id: front,
+                    channel,
+                    ready: false,
+                    drained: false,
+                })
+            }
+            Role::Keys => {
+                let channel = children::channel(control).map_err(ChannelError::System)?;
+                Link::Keys {
+                    channel,
+                    ready: false,
+                }
+            }
+            Role::Auth | Role::Worker => {
+                let channel = children::channel(control).map_err(ChannelError::System)?;
+                Link::Auth {
+                    channel,
+                    ready: false,
+                }
+            }
+        };
+        let log = children::log_channel(sockets.log).map_err(ChannelError::System)?;
+        let id = self.adopt(Process {
+            role,
+            child,
+            log,
+            link: Some(link),
+            since: Instant::now(),
+        })?;
+        match role {
+            Role::Front(_) => self.furnish_front(id),
+            Role::Auth => self.furnish_auth(id),
+            Role::Keys => self.furnish_keys(id),
+            Role::Worker => Ok(()),
+        }
+    }
+
+    pub(super) fn adopt(&mut self, process: Process) -> Result<ChildId, ChannelError> {
+        let id = ChildId(self.next_child);
+        self.next_child += 1;
+        let watched = children::watch(&self.events, id, &process);
+        if watched.is_err() {
+            process.kill();
+        }
+        self.processes.insert(id, process);
+        watched.map(|()| id).map_err(ChannelError::System)
+    }
+
+    pub(super) fn furnish_keys(&mut self, id: ChildId) -> Result<(), ChannelError> {
+        let Some(Link::Keys { channel, .. }) = self.link(id) else {
+            return Ok(());
+        };
+        children::send(channel, &MonitorToKeys::Settings { version: VERSION }, &[])?;
+        self.send_keys(id);
+        for front in self.fronts() {
+            self.introduce(front, Role::Keys)?;
+        }
+        Ok(())
+    }
+
+    /// Sends every key's file. What cannot be opened is logged: at the start the front then lacks its certificate.
+    pub(super) fn send_keys(&mut self, id: ChildId) {
+        for (number, certificate) in (0u16..).zip(self.config.certificates.clone()) {
+            let sent = File::open(&certificate.key)
+                .map_err(|error| error.to_string())
+                .and_then(|file| {
+                    let Some(Link::Keys { channel, .. }) = self.link(id) else {
+                        return Ok(());
+                    };
+                    let key = MonitorToKeys::Key(KeyId(number));
+                    children::send(channel, &key, &[file.as_fd()])
+                        .map_err(|error| error.to_string())
+                });
+            if let Err(error) = sent {
+                let path = certificate.key.display();
+                self.log.own(
+                    Level::Error,
+                    "key not loaded",
+                    &[("file", &path), ("error", &error)],
+                );
+                self.fail(StartError::Child(format!("{path}: {error}")));
+            }
+        }
+    }
+
+    pub(super) fn furnish_auth(&mut self, id: ChildId) -> Result<(), ChannelError> {
+        let settings = self.auth_settings();
+        let Some(Link::Auth { channel, .. }) = self.link(id) else {
+            return Ok(());
+        };
+        children::send(channel, &settings, &[])?;
+        for front in self.fronts() {
+            self.introduce(front, Role::Auth)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn auth_settings(&self) -> MonitorToAuth {
+        let auth = &self.config.auth;
+        MonitorToAuth::Settings {
+            version: VERSION,
+            source: auth.source.clone(),
+            first_uid: auth.first_uid,
+            last_uid: auth.last_uid,
+            failure_delay_ms: auth.failure_delay_ms,
+        }
+    }
+
+    pub(super) fn furnish_front(&mut self, id: ChildId) -> Result<(), ChannelError> {
+        self.send_front_settings(id)?;
+        let Some(Process {
+            link: Some(Link::Front(front)),
+            ..
+        }) = self.processes.get(&id)
+        else {
+            return Ok(());
+        };
+        for listener in &self.listeners {
+            let message = MonitorToFront::Listener { tls: listener.tls };
+            children::send(&front.channel, &message, &[listener.socket.as_fd()])?;
+        }
+        self.send_certificates(id)?;
+        self.introduce(id, Role::Auth)?;
+        self.introduce(id, Role::Keys)?;
+        match self.link(id) {
+            Some(Link::Front(front)) => children::send(&front.channel, &MonitorToFront::Serve, &[]),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn send_front_settings(&mut self, id: ChildId) -> Result<(), ChannelError> {
+        let mut settings = self.config.front.clone();
+        let Some(Link::Front(front)) = self.link(id) else {
+            return Ok(());
+        };
+        settings.front = front.id;
+        children::send(&front.channel, &MonitorToFront::Settings(settings), &[])
+    }
+
+    pub(super) fn send_certificates(&mut self, id: ChildId) -> Result<(), ChannelError> {
+        let mut set = Vec::new();
+        for (number, certificate) in (0u16..).zip(&self.config.certificates) {
+            let Some(key) = self.keys.get(&number) else {
+                continue;
+            };
+            match File::open(&certificate.chain) {
+                Ok(file) => set.push((key.clone(), file)),
+                Err(error) => {
+                    let path = certificate.chain.display();
+                    let fields: &[(&str, &dyn std::fmt::Display)] =
+                        &[("file", &path), ("error", &error)];
+                    self.log.own(Level::Error, "certificate not loaded", fields);
+                }
+            }
+        }
+        let count = set.len();
+        let Some(Link::Front(front)) = self.link(id) else {
+            return Ok(());
+        };
+        for (place, (key, file)) in set.into_iter().enumerate() {
+            let message = MonitorToFront::Certificate {
+                key,
+                last: place + 1 == count,
+            };
+            children::send(&front.channel, &message, &[file.as_fd()])?;
+        }
+        Ok(())
+    }
+
+    /// Gives a front and `to` (auth or keys) a channel to each other.
+    pub(super) fn introduce(&mut self, front: ChildId, to: Role) -> Result<(), ChannelError> {
+        let (front_end, other_end) = socket_pair().map_err(ChannelError::System)?;
+        let Some(Link::Front(Front { id, channel, .. })) = self.link(front) else {
+            return Ok(());
+        };
+        let id = *id;
+        let other = self.processes.values().find(|process| process.role == to);
+        match (to, other.and_then(|process| process.link.as_ref())) {
+            (Role::Auth, Some(Link::Auth { channel: auth, .. })) => {
+                children::send(auth, &MonitorToAuth::Front(id), &[other_end.as_fd()])?;
+                children::send(channel, &MonitorToFront::Auth, &[front_end.as_fd()])
+            }
+            (Role::Keys, Some(Link::Keys { channel: keys, .. })) => {
+                children::send(keys, &MonitorToKeys::Front(id), &[other_end.as_fd()])?;
+                children::send(channel, &MonitorToFront::Keys, &[front_end.as_fd()])
+            }
+            // It is dead: when it is started again, it is introduced to all fronts.
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn link(&self, id: ChildId) -> Option<&Link> {
+        self.processes.get(&id)?.link.as_ref()
+    }
+
+    pub(super) fn fronts(&self) -> Vec<ChildId> {
+        let front = |process: &Process| matches!(process.link, Some(Link::Front(_)));
+        self.processes
+            .iter()
+            .filter(|(_, process)| front(process))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    pub(super) fn front_child(&self, wanted: FrontId) -> Option<ChildId> {
+        let is =
+            |process: &Process| matches!(&process.link, Some(Link::Front(f)) if f.id == wanted);
+        self.processes
+            .iter()
+            .find(|(_, process)| is(process))
+            .map(|(id, _)| *id)
+    }
+}

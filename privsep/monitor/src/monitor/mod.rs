@@ -1,0 +1,211 @@
+//! The monitor's life after the start: its loop, its stages, and what is due when.
+
+mod end;
+mod furnish;
+mod hear;
+mod serve;
+
+use crate::children::{self, BackOff, Front, Link, Nursery, Process, Role};
+use crate::config::Config;
+use crate::events::{ChildId, Event, Events};
+use crate::listeners::Listener;
+use crate::log::Log;
+use crate::sessions;
+use crate::setup::StartError;
+use crate::state::StateRoot;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use popward_proto::VERSION;
+use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::keys::KeyId;
+use popward_proto::log::Level;
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
+use popward_proto::monitor_worker::WorkerToMonitor;
+use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Most packets that are read of one descriptor before the others have their turn.
+const TURN: usize = 64;
+
+/// How long children have, after their channels were closed, to end by themselves.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Where the server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Until every role was ready once: what fails now ends the start.
+    Starting,
+    Serving,
+    /// No new sessions; the running ones have until then.
+    Draining(Instant),
+    /// All channels are closed; what is left then is killed.
+    Ending(Instant),
+}
+
+/// The server.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    config: Config,
+    log: Log,
+    events: Events,
+    listeners: Vec<Listener>,
+    state: StateRoot,
+    nursery: Nursery,
+    processes: BTreeMap<ChildId, Process>,
+    next_child: u32,
+    next_front: u32,
+    /// What is known of each loaded key.
+    keys: BTreeMap<u16, KeyFacts>,
+    back_off: BTreeMap<&'static str, BackOff>,
+    /// What is to be started again, and when.
+    due: Vec<(Instant, Role)>,
+    stage: Stage,
+    buffer: PacketBuffer,
+    failure: Option<StartError>,
+}
+
+impl Monitor {
+    pub(crate) fn new(
+        config: Config,
+        log: Log,
+        events: Events,
+        listeners: Vec<Listener>,
+        state: StateRoot,
+        nursery: Nursery,
+    ) -> Self {
+        Self {
+            config,
+            log,
+            events,
+            listeners,
+            state,
+            nursery,
+            processes: BTreeMap::new(),
+            next_child: 1,
+            next_front: 1,
+            keys: BTreeMap::new(),
+            back_off: BTreeMap::new(),
+            due: Vec::new(),
+            stage: Stage::Starting,
+            buffer: PacketBuffer::for_messages(),
+            failure: None,
+        }
+    }
+
+    /// Runs until SIGTERM, or until the start has failed.
+    pub(crate) fn run(&mut self) -> Result<(), StartError> {
+        self.start_role(Role::Keys);
+        self.start_role(Role::Auth);
+        loop {
+            let events = self
+                .events
+                .wait(self.patience())
+                .map_err(|errno| StartError::System("epoll_wait", errno))?;
+            // Records first: what a process said comes before what became of it.
+            for event in &events {
+                if let Event::Log(child) = event {
+                    self.read_log(*child);
+                }
+            }
+            for event in events {
+                match event {
+                    Event::Log(_) => {}
+                    Event::Signal => self.signals(),
+                    Event::Control(child) => self.read_control(child),
+                    Event::Ended(child) => self.ended(child),
+                }
+            }
+            self.start_due();
+            if self.is_over() {
+                return self.failure.take().map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let deadline = match self.stage {
+            Stage::Draining(until) | Stage::Ending(until) => Some(until),
+            Stage::Starting | Stage::Serving => None,
+        };
+        let next = self.due.iter().map(|(at, _)| *at).chain(deadline).min();
+        next.map_or(Duration::from_secs(60), |at| {
+            at.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// At the start: everything that a front needs is there, so the fronts are started; they are ready, so all is.
+    fn advance(&mut self) {
+        if self.stage != Stage::Starting {
+            return;
+        }
+        let ready = |wanted: Role| {
+            self.processes.values().any(|process| {
+                let link = process.link.as_ref();
+                process.role == wanted
+                    && matches!(
+                        link,
+                        Some(Link::Auth { ready: true, .. } | Link::Keys { ready: true, .. })
+                    )
+            })
+        };
+        if !ready(Role::Auth)
+            || !ready(Role::Keys)
+            || self.keys.len() < self.config.certificates.len()
+        {
+            return;
+        }
+        let fronts = self.fronts();
+        if fronts.is_empty() {
+            for place in 0..self.config.fronts {
+                self.start_role(Role::Front(place));
+            }
+            return;
+        }
+        let all = fronts
+            .iter()
+            .all(|id| matches!(self.link(*id), Some(Link::Front(f)) if f.ready));
+        if all && fronts.len() == self.config.fronts as usize {
+            self.stage = Stage::Serving;
+            self.log.own(
+                Level::Notice,
+                "ready",
+                &[("version", &env!("CARGO_PKG_VERSION"))],
+            );
+            crate::notify::notify("READY=1");
+        }
+    }
+
+    /// During the start, a failure is the end of it.
+    fn fail(&mut self, error: StartError) {
+        if self.stage == Stage::Starting && self.failure.is_none() {
+            self.failure = Some(error);
+            self.end();
+        }
+    }
+
+    fn again_later(&mut self, role: Role, life: Duration) {
+        if role != Role::Worker && self.stage == Stage::Serving {
+            let wait = self.back_off.entry(role.name()).or_default().after(life);
+            self.due.push((Instant::now() + wait, role));
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Role> = self
+            .due
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, r)| *r)
+            .collect();
+        self.due.retain(|(at, _)| *at > now);
+        for role in due {
+            self.start_role(role);
+        }
+    }
+}

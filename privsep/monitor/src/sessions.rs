@@ -1,0 +1,175 @@
+//! From auth's grant to a worker, and what is left of it when it has gone.
+
+use crate::children::{Nursery, Role, Sockets};
+use crate::config::Config;
+use crate::dotlock::Dotlock;
+use crate::spool;
+use crate::state::{StateError, StateRoot};
+use nix::errno::Errno;
+use popward_proto::account::{Account, SessionId};
+use popward_proto::bounded::{AbsolutePath, OutOfBounds, UserName};
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::spawn::{Become, Child};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// A session that has a worker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Which.
+    pub(crate) id: SessionId,
+    /// Whose.
+    pub(crate) user: UserName,
+    directory: PathBuf,
+    spool: UserName,
+    uid: u32,
+    gid: u32,
+    /// Device and inode of the dotlock that its worker told of.
+    pub(crate) dotlock: Option<(u64, u64)>,
+}
+
+impl Session {
+    /// The dotlock that is to be removed when worker `pid` has gone.
+    pub(crate) fn left_behind(&self, pid: u32) -> Option<Dotlock> {
+        Some(Dotlock {
+            directory: self.directory.clone(),
+            spool: self.spool.clone(),
+            pid,
+            file: self.dotlock?,
+            uid: self.uid,
+            gid: self.gid,
+        })
+    }
+}
+
+/// Why a grant became no worker.
+#[derive(Debug)]
+pub(crate) enum NoWorker {
+    /// The account may not log in, whatever auth says.
+    Account(&'static str),
+    /// There is no place for its spool.
+    Spool(OutOfBounds),
+    /// It has no state directory.
+    State(StateError),
+    /// The process could not be started.
+    Start(Errno),
+}
+
+impl std::fmt::Display for NoWorker {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account(why) => out.write_str(why),
+            Self::Spool(error) => write!(out, "spool.path: {error}"),
+            Self::State(error) => write!(out, "state directory: {error}"),
+            Self::Start(errno) => write!(out, "worker not started: {errno}"),
+        }
+    }
+}
+
+/// A worker that was started.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) log: OwnedFd,
+    pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
+    /// The front's end of its session.
+    pub(crate) front_end: OwnedFd,
+    pub(crate) session: Session,
+}
+
+/// Checks an account again: auth is trusted with passwords, not with who may be whom.
+fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
+    let within = (config.auth.first_uid..=config.auth.last_uid).contains(&account.uid);
+    if account.uid == 0 || !within {
+        return Err(NoWorker::Account("user id out of the configured range"));
+    }
+    if account.gid == 0 {
+        return Err(NoWorker::Account("root's group"));
+    }
+    if config.accounts.is_none() && account.uid != nix::unistd::geteuid().as_raw() {
+        return Err(NoWorker::Account(
+            "another user, and the monitor is not root",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes a worker for `account`.
+pub(crate) fn start(
+    config: &Config,
+    nursery: &mut Nursery,
+    state: &StateRoot,
+    session: SessionId,
+    account: &Account,
+) -> Result<Started, NoWorker> {
+    permitted(config, account)?;
+    let (directory, spool) = spool::place(&config.spool, account).map_err(NoWorker::Spool)?;
+    let state = state
+        .of(&account.name, account.uid, account.gid)
+        .map_err(NoWorker::State)?;
+    let state =
+        AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
+    let lock_group = if config.accounts.is_some() {
+        config.spool.group
+    } else {
+        None
+    };
+    let identity = config.accounts.map(|_| Become {
+        uid: account.uid,
+        gid: account.gid,
+        effective_gid: lock_group.unwrap_or(account.gid),
+        groups: account
+            .groups
+            .as_slice()
+            .iter()
+            .copied()
+            .filter(|gid| *gid != 0)
+            .collect(),
+        keep_chroot: false,
+    });
+    let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
+    let (child, sockets) = nursery
+        .start(
+            config,
+            Role::Worker,
+            identity.as_ref(),
+            &[worker_end.as_fd()],
+        )
+        .map_err(NoWorker::Start)?;
+    let job = Job {
+        version: popward_proto::VERSION,
+        session,
+        user: account.name.clone(),
+        uid: account.uid,
+        gid: account.gid,
+        spool_directory: directory.clone(),
+        spool_name: spool.clone(),
+        state_directory: Some(state),
+        host: config.host.clone(),
+        locks: config.spool.locks,
+    };
+    let Sockets { control, log } = sockets;
+    let channel = Channel::new(control, JobPhase::Working);
+    // The first packet of an empty socket never waits. Should it fail, the worker finds its channel closed and ends,
+    // and the front its session.
+    let _ = channel
+        .set_nonblocking()
+        .map_err(ChannelError::System)
+        .and_then(|()| channel.send(&MonitorToWorker::Job(job)));
+    let session = Session {
+        id: session,
+        user: account.name.clone(),
+        directory: directory.as_path().to_owned(),
+        spool,
+        uid: account.uid,
+        gid: lock_group.unwrap_or(account.gid),
+        dotlock: None,
+    };
+    Ok(Started {
+        child,
+        log,
+        channel,
+        front_end,
+        session,
+    })
+}

@@ -1,0 +1,83 @@
+//! Users' state directories: made here, since only the monitor may write beside them; theirs from then on.
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat};
+use popward_proto::bounded::UserName;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The directory of all users' state directories.
+#[derive(Debug)]
+pub(crate) struct StateRoot {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why a user has no state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StateError {
+    /// It could not be made or looked at.
+    System(Errno),
+    /// Something of that name is there and is no directory of this user's.
+    Foreign,
+}
+
+impl std::fmt::Display for StateError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System(errno) => errno.fmt(out),
+            Self::Foreign => out.write_str("not a directory of this user's alone (mode 0700)"),
+        }
+    }
+}
+
+impl StateRoot {
+    /// Opens `path`, and makes it first where it is missing.
+    pub(crate) fn open(path: &Path) -> nix::Result<Self> {
+        let others_pass = Mode::from_bits_truncate(0o711);
+        match nix::unistd::mkdir(path, others_pass) {
+            // The umask may have taken what workers need to reach what is theirs.
+            Ok(()) => nix::sys::stat::fchmodat(
+                nix::fcntl::AT_FDCWD,
+                path,
+                others_pass,
+                nix::sys::stat::FchmodatFlags::FollowSymlink,
+            )?,
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self {
+            directory: open(path, flags, Mode::empty())?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The state directory of `user`, made if it is missing.
+    pub(crate) fn of(&self, user: &UserName, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
+        let name = user.as_str();
+        match mkdirat(&self.directory, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(StateError::System(errno)),
+        }
+        let look = || {
+            fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(StateError::System)
+        };
+        let mut status = look()?;
+        // Just made, or made before a crash and not yet given away: nobody but root makes anything here.
+        if status.st_uid != uid && status.st_uid == 0 {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+            fchownat(&self.directory, name, Some(uid), Some(gid), flags)
+                .map_err(StateError::System)?;
+            status = look()?;
+        }
+        let directory = status.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+        if !directory || status.st_uid != uid || status.st_mode & 0o077 != 0 {
+            return Err(StateError::Foreign);
+        }
+        Ok(self.path.join(name))
+    }
+}

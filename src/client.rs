@@ -1,0 +1,387 @@
+//! One client's stream, plain or TLS, and what of our replies it has not taken yet.
+//!
+//! Sockets are edge-triggered: `readable` and `writable` remember the last edge until a call would have blocked.
+
+use crate::tls::handshake::Work;
+use mio::net::TcpStream;
+use rustls::ServerConnection;
+use rustls::server::Acceptor;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Instant;
+
+/// What lies between the socket and POP3.
+#[derive(Debug)]
+enum Layer {
+    Plain,
+    /// TLS, its `ClientHello` not complete.
+    Hello(Box<Acceptor>),
+    /// TLS, the handshake at work on a thread.
+    Away,
+    /// TLS, between two steps of the handshake or after it.
+    Tls(Box<ServerConnection>),
+}
+
+/// What reading gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// So many bytes.
+    Bytes(usize),
+    /// None now.
+    Nothing,
+    /// The client ended the stream.
+    End,
+}
+
+/// Where a handshake stands.
+#[derive(Debug)]
+pub(crate) enum Handshake {
+    /// There is none, or it is complete.
+    Complete,
+    /// The client, or a thread, has the next step.
+    Waits,
+    /// A step for a thread.
+    Work(Work),
+    /// The client went away, or what it sent is no TLS.
+    Failed(Option<rustls::Error>),
+}
+
+/// A client's stream.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    layer: Layer,
+    /// Replies that are ready to be sent: POP3's bytes, before TLS.
+    pub(crate) out: Vec<u8>,
+    /// How much at the start of `out` the socket has taken.
+    taken: usize,
+    /// Whether the socket may have something to read.
+    pub(crate) readable: bool,
+    /// Whether the socket may take something.
+    pub(crate) writable: bool,
+    /// Whether the client is known to send nothing more after what is in the socket.
+    pub(crate) half_closed: bool,
+    /// The socket failed: nothing is read or written any more.
+    pub(crate) gone: bool,
+    /// When the client last took an octet.
+    pub(crate) progress: Instant,
+    /// POP3's octets that went out, before TLS.
+    pub(crate) sent: u64,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub(crate) fn new(stream: TcpStream, tls: bool, now: Instant) -> Self {
+        Self {
+            stream,
+            layer: if tls {
+                Layer::Hello(Box::default())
+            } else {
+                Layer::Plain
+            },
+            out: Vec::new(),
+            taken: 0,
+            readable: false,
+            writable: true,
+            half_closed: false,
+            gone: false,
+            progress: now,
+            sent: 0,
+        }
+    }
+
+    /// Whether bytes wait for the client to take some.
+    pub(crate) fn blocked(&self) -> bool {
+        !self.writable && self.pending()
+    }
+
+    /// Whether bytes wait to be sent.
+    pub(crate) fn pending(&self) -> bool {
+        !self.gone && (self.taken < self.out.len() || self.tls_pending())
+    }
+
+    fn tls_pending(&self) -> bool {
+        matches!(&self.layer, Layer::Tls(tls) if tls.wants_write())
+    }
+
+    /// TLS version and cipher suite, where there is TLS.
+    pub(crate) fn tls(&self) -> Option<String> {
+        let Layer::Tls(tls) = &self.layer else {
+            return None;
+        };
+        let (version, suite) = (tls.protocol_version()?, tls.negotiated_cipher_suite()?);
+        Some(format!("{version:?}/{:?}", suite.suite()))
+    }
+
+    /// Reads some of what the client sent.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        if self.gone {
+            return Got::End;
+        }
+        match &mut self.layer {
+            Layer::Plain => self.read_socket(buffer),
+            Layer::Hello(_) | Layer::Away => Got::Nothing,
+            Layer::Tls(_) => self.read_tls(buffer),
+        }
+    }
+
+    fn read_socket(&mut self, buffer: &mut [u8]) -> Got {
+        while self.readable {
+            match self.stream.read(buffer) {
+                Ok(0) => return Got::End,
+                Ok(length) => {
+                    // A short read means that the socket is empty, and spares a call that says so.
+                    self.readable = length == buffer.len() || self.half_closed;
+                    return Got::Bytes(length);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.readable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => {
+                        self.gone = true;
+                        return Got::End;
+                    }
+                },
+            }
+        }
+        Got::Nothing
+    }
+
+    fn read_tls(&mut self, buffer: &mut [u8]) -> Got {
+        let Layer::Tls(tls) = &mut self.layer else {
+            return Got::Nothing;
+        };
+        loop {
+            match tls.reader().read(buffer) {
+                Ok(0) => return Got::End,
+                Ok(length) => return Got::Bytes(length),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return Got::End,
+            }
+            if !self.readable {
+                return Got::Nothing;
+            }
+            match tls.read_tls(&mut self.stream) {
+                Ok(0) => return Got::End,
+                Ok(_) => {
+                    if tls.process_new_packets().is_err() {
+                        // The alert, if the socket takes it; the stream is beyond repair either way.
+                        let _ = tls.write_tls(&mut self.stream);
+                        self.gone = true;
+                        return Got::End;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.readable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => {
+                        self.gone = true;
+                        return Got::End;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what is in `out`, then `parts`, and keeps what the socket does not take now.
+    pub(crate) fn send(&mut self, parts: [&[u8]; 2], now: Instant) {
+        if self.gone {
+            self.out.clear();
+            self.taken = 0;
+            return;
+        }
+        match &mut self.layer {
+            Layer::Plain => self.send_plain(parts, now),
+            Layer::Hello(_) | Layer::Away => {
+                self.out.extend_from_slice(parts[0]);
+                self.out.extend_from_slice(parts[1]);
+            }
+            Layer::Tls(tls) => {
+                let all = [&self.out, parts[0], parts[1]];
+                self.sent += all.map(|part| part.len() as u64).iter().sum::<u64>();
+                // The buffer has no limit of its own: nobody sends more before it is empty again.
+                let taken = all
+                    .iter()
+                    .try_for_each(|part| tls.writer().write_all(part));
+                self.gone = taken.is_err();
+                self.out = Vec::new();
+                self.pump(now);
+            }
+        }
+    }
+
+    /// Sends what is in `out`.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.pending() {
+            self.send([&[], &[]], now);
+        }
+    }
+
+    fn send_plain(&mut self, parts: [&[u8]; 2], now: Instant) {
+        let all = [self.taken, 0, 0];
+        let mut left = [&self.out[all[0]..], parts[0], parts[1]];
+        while self.writable && left.iter().any(|part| !part.is_empty()) {
+            let slices = left.map(IoSlice::new);
+            match self.stream.write_vectored(&slices) {
+                Ok(mut count) => {
+                    self.progress = now;
+                    self.sent += count as u64;
+                    for part in &mut left {
+                        let here = count.min(part.len());
+                        *part = &part[here..];
+                        count -= here;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.writable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => {
+                        self.gone = true;
+                        break;
+                    }
+                },
+            }
+        }
+        let (kept, rest) = (left[0].len(), [left[1], left[2]]);
+        if self.gone || (kept == 0 && rest.iter().all(|part| part.is_empty())) {
+            self.out = Vec::new();
+            self.taken = 0;
+            return;
+        }
+        self.taken = self.out.len() - kept;
+        for part in rest {
+            self.out.extend_from_slice(part);
+        }
+    }
+
+    /// Moves TLS records to the socket.
+    fn pump(&mut self, now: Instant) {
+        let Layer::Tls(tls) = &mut self.layer else {
+            return;
+        };
+        while self.writable && tls.wants_write() {
+            match tls.write_tls(&mut self.stream) {
+                Ok(_) => self.progress = now,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.writable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => {
+                        self.gone = true;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Tells the client that nothing more comes, once all that was to come has gone.
+    pub(crate) fn close_write(&mut self, now: Instant) {
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.send_close_notify();
+            self.pump(now);
+        }
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            self.gone = true;
+        }
+    }
+
+    /// Reads what the client still sends and forgets it. Returns whether the client has ended.
+    pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
+        // A client that sends faster than this can wait for the next turn, or for the reset.
+        for _ in 0..4 {
+            match self.read_socket(buffer) {
+                Got::End => return true,
+                Got::Nothing => return false,
+                Got::Bytes(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Takes the handshake as far as the loop may: everything that computes is work for a thread.
+    pub(crate) fn handshake(&mut self, now: Instant) -> Handshake {
+        match &mut self.layer {
+            Layer::Plain => Handshake::Complete,
+            Layer::Away => Handshake::Waits,
+            Layer::Hello(_) => self.read_hello(),
+            Layer::Tls(tls) if !tls.is_handshaking() => Handshake::Complete,
+            Layer::Tls(_) => {
+                self.pump(now);
+                self.read_step()
+            }
+        }
+    }
+
+    fn read_hello(&mut self) -> Handshake {
+        let Layer::Hello(acceptor) = &mut self.layer else {
+            return Handshake::Waits;
+        };
+        while self.readable {
+            match acceptor.read_tls(&mut self.stream) {
+                Ok(0) => return Handshake::Failed(None),
+                Ok(_) => match acceptor.accept() {
+                    Ok(None) => {}
+                    Ok(Some(accepted)) => {
+                        self.layer = Layer::Away;
+                        return Handshake::Work(Work::Accept(Box::new(accepted)));
+                    }
+                    Err((error, mut alert)) => {
+                        let _ = alert.write(&mut self.stream);
+                        return Handshake::Failed(Some(error));
+                    }
+                },
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.readable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => return Handshake::Failed(None),
+                },
+            }
+        }
+        Handshake::Waits
+    }
+
+    fn read_step(&mut self) -> Handshake {
+        if self.gone {
+            return Handshake::Failed(None);
+        }
+        while self.readable {
+            let Layer::Tls(tls) = &mut self.layer else {
+                return Handshake::Waits;
+            };
+            match tls.read_tls(&mut self.stream) {
+                Ok(0) => return Handshake::Failed(None),
+                Ok(_) => {
+                    if let Layer::Tls(tls) = std::mem::replace(&mut self.layer, Layer::Away) {
+                        return Handshake::Work(Work::Process(tls));
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => self.readable = false,
+                    ErrorKind::Interrupted => {}
+                    _ => return Handshake::Failed(None),
+                },
+            }
+        }
+        Handshake::Waits
+    }
+
+    /// Takes the TLS connection back from the thread that had it.
+    pub(crate) fn resume(&mut self, mut tls: Box<ServerConnection>, now: Instant) {
+        tls.set_buffer_limit(None);
+        self.layer = Layer::Tls(tls);
+        self.pump(now);
+    }
+
+    /// Sends the alert of a handshake that failed on a thread.
+    pub(crate) fn alert(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write(bytes);
+    }
+
+    /// Gives memory back that an idle connection does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > 0 {
+            self.out = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Private keys that another process holds: a signature is a question over the channel to keys.
+//!
+//! Only handshake threads ask, one at a time, and each waits at most ten seconds: the event loop never does.
+
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use popward_proto::bounded::Bytes;
+use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
+use popward_proto::monitor_keys::KeyFacts;
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::sign::{Signer, SigningKey};
+use rustls::{Error, SignatureAlgorithm, SignatureScheme};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Longest wait for a signature, in seconds.
+const LIMIT_S: i64 = 10;
+
+/// The channel to keys, shared by the handshake threads.
+#[derive(Debug, Default)]
+pub struct Keys {
+    asking: Mutex<Option<Asking>>,
+    /// A socket that came in the place of the one in use. Apart, so that the loop never waits for a signature.
+    next: Mutex<Option<OwnedFd>>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    channel: Channel<FrontToKeys, KeysToFront>,
+    buffer: PacketBuffer,
+    /// An answer is outstanding for which nobody waits any more.
+    late: bool,
+}
+
+impl Keys {
+    /// Uses `socket` from the next signature on.
+    pub fn replace(&self, socket: OwnedFd) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
+
+    fn sign(&self, request: &FrontToKeys) -> Result<Vec<u8>, Error> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(socket) = next {
+            *asking = Some(Asking::new(socket).map_err(|_| failed("the key process's socket"))?);
+        }
+        let current = asking
+            .as_mut()
+            .ok_or_else(|| failed("the key process is not there"))?;
+        match current.ask(request) {
+            Ok(KeysToFront::Signature(signature)) => Ok(signature.into()),
+            Ok(KeysToFront::Refused) => Err(failed("the key process refused")),
+            Err(ChannelError::WouldBlock) => Err(failed("the key process did not answer in time")),
+            Err(_) => {
+                *asking = None;
+                Err(failed("the key process has gone"))
+            }
+        }
+    }
+}
+
+impl Asking {
+    fn new(socket: OwnedFd) -> nix::Result<Self> {
+        let limit = TimeVal::new(LIMIT_S, 0);
+        setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
+        setsockopt(&socket, sockopt::SendTimeout, &limit)?;
+        Ok(Self {
+            channel: Channel::new(socket, KeysPhase::Idle),
+            buffer: PacketBuffer::for_messages(),
+            late: false,
+        })
+    }
+
+    fn ask(&mut self, request: &FrontToKeys) -> Result<KeysToFront, ChannelError> {
+        if self.late {
+            self.answer()?;
+        }
+        self.channel.enter(KeysPhase::Waiting);
+        self.channel.send(request)?;
+        self.late = true;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<KeysToFront, ChannelError> {
+        match self.channel.receive(&mut self.buffer)? {
+            Packet::Message(answer, _) => {
+                self.late = false;
+                self.channel.enter(KeysPhase::Idle);
+                Ok(answer)
+            }
+            // The gate admits no data on this channel; whoever sends some is not keys.
+            Packet::Data { .. } => Err(ChannelError::Closed),
+        }
+    }
+}
+
+fn failed(what: &str) -> Error {
+    Error::General(what.to_owned())
+}
+
+/// A key of which this process knows the public half only.
+#[derive(Debug)]
+pub struct RemoteKey {
+    keys: Arc<Keys>,
+    id: KeyId,
+    schemes: Vec<SignatureScheme>,
+    public_key: Vec<u8>,
+}
+
+impl RemoteKey {
+    /// The key of these facts. `None` where it can do no scheme that TLS knows.
+    pub fn new(keys: Arc<Keys>, facts: &KeyFacts) -> Option<Self> {
+        let known = |scheme: &SignatureScheme| algorithm(*scheme).is_some();
+        let schemes: Vec<_> = facts
+            .schemes
+            .as_slice()
+            .iter()
+            .map(|code| SignatureScheme::from(*code))
+            .filter(known)
+            .collect();
+        (!schemes.is_empty()).then(|| Self {
+            keys,
+            id: facts.key,
+            schemes,
+            public_key: facts.public_key.as_slice().to_vec(),
+        })
+    }
+
+    /// Whether it can sign by one of these schemes.
+    pub(crate) fn serves(&self, offered: &[SignatureScheme]) -> bool {
+        self.schemes.iter().any(|scheme| offered.contains(scheme))
+    }
+}
+
+fn algorithm(scheme: SignatureScheme) -> Option<SignatureAlgorithm> {
+    use SignatureScheme as S;
+    match scheme {
+        S::RSA_PKCS1_SHA256
+        | S::RSA_PKCS1_SHA384
+        | S::RSA_PKCS1_SHA512
+        | S::RSA_PSS_SHA256
+        | S::RSA_PSS_SHA384
+        | S::RSA_PSS_SHA512 => Some(SignatureAlgorithm::RSA),
+        S::ECDSA_NISTP256_SHA256 | S::ECDSA_NISTP384_SHA384 | S::ECDSA_NISTP521_SHA512 => {
+            Some(SignatureAlgorithm::ECDSA)
+        }
+        S::ED25519 => Some(SignatureAlgorithm::ED25519),
+        _ => None,
+    }
+}
+
+impl SigningKey for RemoteKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = *self.schemes.iter().find(|s| offered.contains(s))?;
+        Some(Box::new(RemoteSigner {
+            keys: Arc::clone(&self.keys),
+            id: self.id,
+            scheme,
+        }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.public_key.as_slice()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        // `new` keeps at least one scheme, and only such as have an algorithm.
+        self.schemes
+            .iter()
+            .find_map(|scheme| algorithm(*scheme))
+            .unwrap_or(SignatureAlgorithm::ECDSA)
+    }
+}
+
+#[derive(Debug)]
+struct RemoteSigner {
+    keys: Arc<Keys>,
+    id: KeyId,
+    scheme: SignatureScheme,
+}
+
+impl Signer for RemoteSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let message = Bytes::try_from(message.to_vec()).map_err(|_| failed("message too long"))?;
+        self.keys.sign(&FrontToKeys::Sign {
+            key: self.id,
+            scheme: self.scheme.into(),
+            message,
+        })
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
+
+#[cfg(test)]
+mod tests;
