@@ -66,8 +66,9 @@ pub enum Packet<'b, R> {
     },
 }
 
-/// Most descriptors that a packet can bring. One more than any row permits, so that a surplus is seen.
-const DESCRIPTORS_MAX: usize = 2;
+/// Most descriptors that a packet can bring: the kernel's own bound (`SCM_MAX_FD`), so that none of a surplus, which is
+/// refused, is cut off and stays open unowned.
+const DESCRIPTORS_MAX: usize = 253;
 
 /// Room for one packet, used for all channels of a thread in turn.
 #[derive(Debug)]

@@ -65,11 +65,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         fronts: fronts.1,
         accounts,
         certificates: certificates(&file.certificate)?,
-        listen: file
-            .listen
-            .into_iter()
-            .map(listen)
-            .collect::<Checked<_>>()?,
+        listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
         auth: auth_settings,
         spool: spool(file.spool)?,
         front,
