@@ -1,0 +1,395 @@
+//! Every enum of every boundary: what is encoded decodes to itself, what is not an encoding is refused or is the
+//! encoding of what it decodes to, and the permit tables say what `docs/design.md` says.
+
+use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::bounded::{AbsolutePath, List, Secret, Text, UserName};
+use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
+use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
+use popward_proto::log::{Level, LogPhase, Record};
+use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront, Plaintext};
+use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
+use popward_proto::monitor_worker::{
+    Job, JobPhase, LockSettings, MonitorToWorker, WorkerToMonitor,
+};
+use popward_proto::permit::{Gate, Message, Refused};
+use popward_proto::session::{
+    Broken, ClientPhase, FrontToWorker, MessageNumber, OpenFailure, Refusal, Request, Totals,
+    Update, WorkerPhase, WorkerToFront,
+};
+use proptest::prelude::*;
+use std::fmt::Debug;
+use std::num::NonZeroU32;
+
+fn user(name: &str) -> UserName {
+    UserName::try_from(name.to_owned()).unwrap()
+}
+
+fn path(path: &str) -> AbsolutePath {
+    AbsolutePath::try_from(path.to_owned()).unwrap()
+}
+
+fn list<T, const N: usize>(items: Vec<T>) -> List<T, N> {
+    List::try_from(items).ok().unwrap()
+}
+
+/// The message with everything at its largest must fit its kind's limit, and come back as it went.
+fn there_and_back<M: Message + PartialEq + Debug>(message: &M) {
+    let mut packet = vec![0; M::LIMIT + 1];
+    assert!(packet.len() <= MESSAGE_LIMIT);
+    let length = encode(message, &mut packet).unwrap_or_else(|e| panic!("{message:?}: {e}"));
+    assert_eq!(&decode::<M>(&packet[1..length]).unwrap(), message);
+    // Each shorter prefix is no message, and neither is one byte more.
+    for cut in 1..length - 1 {
+        assert!(
+            decode::<M>(&packet[1..=cut]).is_err(),
+            "{message:?} cut to {cut}"
+        );
+    }
+    let mut longer = packet[1..length].to_vec();
+    longer.push(0);
+    assert!(decode::<M>(&longer).is_err(), "{message:?} and a byte");
+}
+
+fn session() -> SessionId {
+    SessionId::new(FrontId(u32::MAX), u32::MAX)
+}
+
+fn key_facts() -> KeyFacts {
+    KeyFacts {
+        key: KeyId(u16::MAX),
+        schemes: list(vec![u16::MAX; 12]),
+        public_key: list(vec![255; 1200]),
+    }
+}
+
+fn secret() -> Secret {
+    Secret::try_from(vec![255; Secret::MAX]).unwrap()
+}
+
+#[test]
+fn the_largest_of_each_kind_fits_and_comes_back() {
+    let name = user(&"u".repeat(UserName::MAX));
+    let long = path(&format!("/{}", "p".repeat(AbsolutePath::MAX - 1)));
+    there_and_back(&FrontToAuth::Check {
+        session: session(),
+        user: name.clone(),
+        secret: secret(),
+        peer: std::net::Ipv6Addr::LOCALHOST.into(),
+        tls: true,
+    });
+    there_and_back(&AuthToFront::Refused {
+        session: session(),
+        why: AuthRefusal::Temporary,
+    });
+    let message = list(vec![7; 512]);
+    there_and_back(&FrontToKeys::Sign {
+        key: KeyId(u16::MAX),
+        scheme: u16::MAX,
+        message,
+    });
+    there_and_back(&KeysToFront::Signature(list(vec![7; 1024])));
+    there_and_back(&AuthToMonitor::Granted {
+        session: session(),
+        account: Account {
+            name: name.clone(),
+            uid: u32::MAX,
+            gid: u32::MAX,
+            groups: list(vec![u32::MAX; 256]),
+            home: Some(long.clone()),
+        },
+    });
+    there_and_back(&MonitorToAuth::Settings {
+        version: u32::MAX,
+        source: AccountSource::PasswdFile { path: long.clone() },
+        first_uid: u32::MAX,
+        last_uid: u32::MAX,
+        failure_delay_ms: u32::MAX,
+    });
+    there_and_back(&KeysToMonitor::Loaded(key_facts()));
+    there_and_back(&MonitorToKeys::Key(KeyId(u16::MAX)));
+    there_and_back(&MonitorToFront::Certificate {
+        key: key_facts(),
+        last: true,
+    });
+    there_and_back(&FrontToMonitor::Unusable(Text::truncated(&"w".repeat(256))));
+    let text = Text::truncated(&"t".repeat(64));
+    there_and_back(&MonitorToWorker::Job(Job {
+        version: u32::MAX,
+        session: session(),
+        user: name.clone(),
+        uid: u32::MAX,
+        gid: u32::MAX,
+        spool_directory: long.clone(),
+        spool_name: name,
+        state_directory: Some(long),
+        host: text,
+        locks: LockSettings {
+            dotlock: true,
+            fcntl: true,
+            flock: true,
+            timeout_ms: u32::MAX,
+        },
+    }));
+    there_and_back(&WorkerToMonitor::Dotlock {
+        device: u64::MAX,
+        inode: u64::MAX,
+    });
+    there_and_back(&Record {
+        level: Level::Debug,
+        session: Some(session()),
+        text: Text::truncated(&"t".repeat(512)),
+        fields: list(vec![
+            (
+                Text::truncated(&"n".repeat(24)),
+                Text::truncated(&"v".repeat(256))
+            );
+            20
+        ]),
+    });
+    there_and_back(&MonitorToFront::Settings(settings()));
+}
+
+fn settings() -> FrontSettings {
+    FrontSettings {
+        version: u32::MAX,
+        front: FrontId(u32::MAX),
+        plaintext: Plaintext::Always,
+        connections: u32::MAX,
+        connections_per_address: u32::MAX,
+        login_ms: u32::MAX,
+        idle_ms: u32::MAX,
+        stall_ms: u32::MAX,
+        session_ms: u32::MAX,
+        open_ms: u32::MAX,
+        bad_commands: u32::MAX,
+        failed_logins: u32::MAX,
+        drain_ms: u32::MAX,
+    }
+}
+
+#[test]
+fn values_out_of_bounds_do_not_decode() {
+    for name in [
+        "",
+        ".hidden",
+        "-option",
+        "a/b",
+        "a b",
+        "a\nb",
+        "a\0",
+        &"x".repeat(129),
+    ] {
+        assert!(UserName::try_from(name.to_owned()).is_err(), "{name:?}");
+        let encoded = postcard::to_allocvec(name).unwrap();
+        assert!(
+            postcard::from_bytes::<UserName>(&encoded).is_err(),
+            "{name:?}"
+        );
+    }
+    for bad in [
+        "",
+        "relative",
+        "/a/../b",
+        "/a\0",
+        &format!("/{}", "x".repeat(1024)),
+    ] {
+        let encoded = postcard::to_allocvec(bad).unwrap();
+        assert!(
+            postcard::from_bytes::<AbsolutePath>(&encoded).is_err(),
+            "{bad:?}"
+        );
+    }
+    let encoded = postcard::to_allocvec(&vec![1u8; Secret::MAX + 1]).unwrap();
+    assert!(postcard::from_bytes::<Secret>(&encoded).is_err());
+    assert!(
+        postcard::from_bytes::<MessageNumber>(&[0]).is_err(),
+        "there is no message 0"
+    );
+}
+
+#[test]
+fn p9_a_secret_is_not_shown() {
+    assert_eq!(
+        format!("{:?}", Secret::try_from(b"hunter2".to_vec()).unwrap()),
+        "Secret(..)"
+    );
+}
+
+fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
+    let descriptors = message.permit().descriptors;
+    Gate::new(phase).admit(message, descriptors) != Err(Refused::OutOfPhase(message.permit().kind))
+}
+
+const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
+
+#[test]
+fn a_worker_hears_nothing_but_in_the_transaction_state() {
+    let requests = [
+        FrontToWorker::Stat,
+        FrontToWorker::List(None),
+        FrontToWorker::List(Some(ONE)),
+        FrontToWorker::Uidl(None),
+        FrontToWorker::Uidl(Some(ONE)),
+        FrontToWorker::Retr(ONE),
+        FrontToWorker::Top(ONE, 1),
+        FrontToWorker::Dele(ONE),
+        FrontToWorker::Rset,
+        FrontToWorker::Last,
+        FrontToWorker::Quit,
+    ];
+    for request in requests {
+        assert!(!admits(WorkerPhase::Opening, &request), "{request:?}");
+        assert!(admits(WorkerPhase::Transaction, &request), "{request:?}");
+        assert!(!admits(WorkerPhase::Update, &request), "{request:?}");
+    }
+}
+
+#[test]
+fn a_front_hears_only_the_answer_to_what_it_asked() {
+    use ClientPhase::{Asked, Idle, Opening, Streaming};
+    let totals = Totals::default();
+    let unique = Text::truncated("x");
+    let phases = [
+        Opening,
+        Idle,
+        Streaming,
+        Asked(Request::Totals),
+        Asked(Request::Listing),
+        Asked(Request::Size),
+        Asked(Request::Unique),
+        Asked(Request::Body),
+        Asked(Request::Delete),
+        Asked(Request::Last),
+        Asked(Request::Quit),
+    ];
+    // One letter a phase of the list above: x where the answer may come.
+    let table = [
+        (WorkerToFront::Opened(totals), "x.........."),
+        (WorkerToFront::NotOpened(OpenFailure::InUse), "x.........."),
+        (WorkerToFront::Totals(totals), "...x......."),
+        (WorkerToFront::Listing(totals), "....x......"),
+        (WorkerToFront::Size(ONE, 1), ".....x....."),
+        (WorkerToFront::Unique(ONE, unique), "......x...."),
+        (WorkerToFront::Body(1), ".......x..."),
+        (WorkerToFront::Deleted(ONE), "........x.."),
+        (WorkerToFront::Last(0), ".........x."),
+        (
+            WorkerToFront::Refused(Refusal::NoSuchMessage),
+            ".....xxxx..",
+        ),
+        (WorkerToFront::Broken(Broken::LockLost), ".xxxxxxxxx."),
+        (
+            WorkerToFront::Committed(Update {
+                deleted: totals,
+                left: totals,
+            }),
+            "..........x",
+        ),
+        (WorkerToFront::NotCommitted(Broken::System), "..........x"),
+    ];
+    for (answer, row) in table {
+        for (phase, due) in phases.iter().zip(row.chars()) {
+            assert_eq!(
+                admits(*phase, &answer),
+                due == 'x',
+                "{answer:?} in {phase:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
+    use SetupPhase::{Serving, Starting};
+    let table = [
+        (MonitorToFront::Listener { tls: true }, Starting, Serving, 1),
+        (MonitorToFront::Serve, Starting, Serving, 0),
+        (MonitorToFront::Session(session()), Serving, Starting, 1),
+        (MonitorToFront::NoSession(session()), Serving, Starting, 0),
+        (MonitorToFront::Ended(session()), Serving, Starting, 0),
+        (MonitorToFront::Drain, Serving, Starting, 0),
+    ];
+    for (message, good, bad, descriptors) in table {
+        assert!(
+            admits(good, &message) && !admits(bad, &message),
+            "{message:?}"
+        );
+        assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
+        let wrong = Gate::new(good).admit(&message, descriptors + 1);
+        assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
+    }
+    for phase in [Starting, Serving] {
+        for message in [MonitorToFront::Auth, MonitorToFront::Keys] {
+            assert!(admits(phase, &message) && message.permit().descriptors == 1);
+        }
+    }
+    assert!(!admits(Starting, &MonitorToAuth::Front(FrontId(1))));
+    assert!(!admits(Starting, &MonitorToKeys::Key(KeyId(1))));
+    assert!(!admits(KeysPhase::Idle, &KeysToFront::Refused));
+    assert!(admits(
+        AuthPhase::Serving,
+        &AuthToFront::Refused {
+            session: session(),
+            why: AuthRefusal::Credentials
+        }
+    ));
+    assert!(!admits(
+        JobPhase::Given,
+        &WorkerToMonitor::Dotlock {
+            device: 1,
+            inode: 1
+        }
+    ));
+    let _ = LogPhase::Open;
+}
+
+/// Decoding either fails, or gives a value that encodes to something that decodes to the same.
+fn total<M: Message + PartialEq + Debug>(bytes: &[u8]) {
+    if let Ok(message) = decode::<M>(bytes) {
+        there_and_back_once(&message);
+    }
+}
+
+fn there_and_back_once<M: Message + PartialEq + Debug>(message: &M) {
+    let mut packet = vec![0; MESSAGE_LIMIT];
+    let length = encode(message, &mut packet).unwrap();
+    assert_eq!(&decode::<M>(&packet[1..length]).unwrap(), message);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_are_refused_in_every_direction(
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        total::<FrontToAuth>(&bytes);
+        total::<AuthToFront>(&bytes);
+        total::<FrontToKeys>(&bytes);
+        total::<KeysToFront>(&bytes);
+        total::<FrontToMonitor>(&bytes);
+        total::<MonitorToFront>(&bytes);
+        total::<FrontToWorker>(&bytes);
+        total::<WorkerToFront>(&bytes);
+        total::<AuthToMonitor>(&bytes);
+        total::<MonitorToAuth>(&bytes);
+        total::<KeysToMonitor>(&bytes);
+        total::<MonitorToKeys>(&bytes);
+        total::<WorkerToMonitor>(&bytes);
+        total::<MonitorToWorker>(&bytes);
+        total::<Record>(&bytes);
+    }
+
+    #[test]
+    fn any_request_and_answer_comes_back(number in 1u32.., lines: u32, octets: u64, kind in 0u8..4) {
+        let number = MessageNumber(NonZeroU32::new(number).unwrap());
+        there_and_back(&match kind {
+            0 => FrontToWorker::Retr(number),
+            1 => FrontToWorker::Top(number, lines),
+            2 => FrontToWorker::List(Some(number)),
+            _ => FrontToWorker::Uidl(Some(number)),
+        });
+        there_and_back(&WorkerToFront::Size(number, octets));
+        there_and_back(&WorkerToFront::Opened(Totals { messages: lines, octets }));
+    }
+}
