@@ -11,7 +11,6 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 /// What lies between the socket and POP3.
-#[derive(Debug)]
 enum Layer {
     Plain,
     /// TLS, its `ClientHello` not complete.
@@ -34,7 +33,6 @@ pub(crate) enum Got {
 }
 
 /// Where a handshake stands.
-#[derive(Debug)]
 pub(crate) enum Handshake {
     /// There is none, or it is complete.
     Complete,
@@ -47,7 +45,10 @@ pub(crate) enum Handshake {
 }
 
 /// A client's stream.
-#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts about a socket, each an edge that epoll reported"
+)]
 pub(crate) struct Client {
     /// The socket.
     pub(crate) stream: TcpStream,
@@ -219,17 +220,24 @@ impl Client {
     }
 
     fn send_plain(&mut self, parts: [&[u8]; 2], now: Instant) {
-        let all = [self.taken, 0, 0];
-        let mut left = [&self.out[all[0]..], parts[0], parts[1]];
-        while self.writable && left.iter().any(|part| !part.is_empty()) {
-            let slices = left.map(IoSlice::new);
-            match self.stream.write_vectored(&slices) {
+        // How much of `out` and of either part is taken.
+        let mut taken = [self.taken, 0, 0];
+        loop {
+            let left = [
+                &self.out[taken[0]..],
+                &parts[0][taken[1]..],
+                &parts[1][taken[2]..],
+            ];
+            if !self.writable || left.iter().all(|part| part.is_empty()) {
+                break;
+            }
+            match self.stream.write_vectored(&left.map(IoSlice::new)) {
                 Ok(mut count) => {
                     self.progress = now;
                     self.sent += count as u64;
-                    for part in &mut left {
+                    for (taken, part) in taken.iter_mut().zip(left) {
                         let here = count.min(part.len());
-                        *part = &part[here..];
+                        *taken += here;
                         count -= here;
                     }
                 }
@@ -243,15 +251,14 @@ impl Client {
                 },
             }
         }
-        let (kept, rest) = (left[0].len(), [left[1], left[2]]);
-        if self.gone || (kept == 0 && rest.iter().all(|part| part.is_empty())) {
+        self.taken = taken[0];
+        if self.gone || self.taken == self.out.len() {
             self.out = Vec::new();
             self.taken = 0;
-            return;
         }
-        self.taken = self.out.len() - kept;
-        for part in rest {
-            self.out.extend_from_slice(part);
+        if !self.gone {
+            self.out.extend_from_slice(&parts[0][taken[1]..]);
+            self.out.extend_from_slice(&parts[1][taken[2]..]);
         }
     }
 

@@ -14,7 +14,6 @@ pub(crate) struct Handle {
 }
 
 /// The table of connections.
-#[derive(Debug)]
 pub(crate) struct Slots {
     front: FrontId,
     conns: Vec<Option<Box<Conn>>>,

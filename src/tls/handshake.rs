@@ -8,18 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A step of a handshake.
-#[derive(Debug)]
 pub(crate) enum Work {
     /// The `ClientHello` is here.
     Accept(Box<Accepted>),
     /// More has been read.
     Process(Box<ServerConnection>),
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Job({:?})", self.handle)
-    }
 }
 
 /// A step for a thread.

@@ -1,0 +1,100 @@
+//! A view of the spool through the caller's buffer.
+//!
+//! It moves forward, and keeps what was read and is still wanted, so that a spool is read once.
+
+use crate::scan::ScanError;
+use crate::source::Source;
+
+/// The part of the spool that lies in the buffer.
+pub(crate) struct Window<'a, S> {
+    source: &'a mut S,
+    buffer: &'a mut [u8],
+    /// The offset of the buffer's first byte in the spool.
+    base: u64,
+    /// How many bytes of the buffer hold the spool's.
+    filled: usize,
+    /// The spool's length: nothing behind it is read, even where it has grown.
+    length: u64,
+}
+
+impl<'a, S: Source> Window<'a, S> {
+    pub(crate) fn new(source: &'a mut S, length: u64, buffer: &'a mut [u8]) -> Self {
+        Self { source, buffer, base: 0, filled: 0, length }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The bytes from `offset` on: at least `need` of them, or all up to the end of the spool; more if they
+    /// are at hand. `need` must fit into the buffer.
+    pub(crate) fn at(&mut self, offset: u64, need: usize) -> Result<&[u8], ScanError<S::Error>> {
+        if !self.holds(offset, need) {
+            self.slide_to(offset)?;
+        }
+        let start = usize::try_from(offset - self.base).unwrap_or(self.filled).min(self.filled);
+        Ok(&self.buffer[start..self.filled])
+    }
+
+    /// As `at`, but `into` takes the bytes (up to its length) if the window does not have them, so that a look far ahead
+    /// does not throw away what is still to be read here.
+    pub(crate) fn peek<'b>(
+        &'b mut self,
+        offset: u64,
+        into: &'b mut [u8],
+    ) -> Result<&'b [u8], ScanError<S::Error>> {
+        if self.holds(offset, into.len()) {
+            return self.at(offset, into.len());
+        }
+        let count = fitting(self.length.saturating_sub(offset), into.len());
+        read_exactly(self.source, offset, &mut into[..count])?;
+        Ok(&into[..count])
+    }
+
+    fn holds(&self, offset: u64, need: usize) -> bool {
+        let wanted_end = offset.saturating_add(need as u64).min(self.length);
+        offset >= self.base && wanted_end <= self.base + self.filled as u64
+    }
+
+    /// Makes `offset` the buffer's first byte and fills the buffer.
+    fn slide_to(&mut self, offset: u64) -> Result<(), ScanError<S::Error>> {
+        let skipped = offset.checked_sub(self.base).and_then(|skipped| usize::try_from(skipped).ok());
+        let kept = match skipped {
+            Some(skipped) if skipped < self.filled => {
+                self.buffer.copy_within(skipped..self.filled, 0);
+                self.filled - skipped
+            }
+            _ => 0,
+        };
+        self.base = offset;
+        // Should the read fail, only what is known to be there counts.
+        self.filled = kept;
+        let left = self.length.saturating_sub(offset + kept as u64);
+        let end = kept + fitting(left, self.buffer.len() - kept);
+        read_exactly(self.source, offset + kept as u64, &mut self.buffer[kept..end])?;
+        self.filled = end;
+        Ok(())
+    }
+}
+
+/// The lesser of the two, as a size in memory.
+fn fitting(bytes: u64, room: usize) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(room)
+}
+
+/// Fills `into`, or says how long the spool turned out to be.
+fn read_exactly<S: Source>(
+    source: &mut S,
+    offset: u64,
+    into: &mut [u8],
+) -> Result<(), ScanError<S::Error>> {
+    if into.is_empty() {
+        return Ok(());
+    }
+    let count = source.read_at(offset, into).map_err(ScanError::Source)?;
+    if count < into.len() {
+        let expected = offset + into.len() as u64;
+        return Err(ScanError::Truncated { expected, found: offset + count as u64 });
+    }
+    Ok(())
+}

@@ -1,0 +1,472 @@
+//! One client's connection: what comes from it goes through POP3, what POP3 wants done is done, and what auth, the
+//! monitor and the worker say goes back.
+//!
+//! Back-pressure: while the client has not taken its reply, its session's socket is not read; while an answer is
+//! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
+
+use crate::client::{Client, Got};
+use crate::pop3::{Action, End, Policy, Pop3};
+use crate::report;
+use crate::slots::Handle;
+use popward_proto::account::SessionId;
+use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::bounded::{Secret, UserName};
+use popward_proto::monitor_front::{FrontSettings, Plaintext};
+use popward_proto::session::{FrontToWorker, Request, WorkerToFront};
+use popward_sys::channel::{Channel, PacketBuffer};
+use popward_sys::log::Log;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use zeroize::{Zeroize, Zeroizing};
+
+mod why;
+mod worker;
+
+pub(crate) use why::Why;
+
+/// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
+pub(crate) const READ: usize = 4096;
+
+/// Replies to pipelined commands that are put together before they are sent, in bytes.
+const GATHER: usize = 8192;
+
+/// Steps that one connection may take before it is another's turn.
+const STEPS: u32 = 64;
+
+/// How long a client may take to end its side, once we have ended ours.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a connection may use while it is its turn.
+pub(crate) struct Turn<'a> {
+    /// The time.
+    pub(crate) now: Instant,
+    /// The way to auth.
+    pub(crate) auth: Option<&'a Channel<FrontToAuth, AuthToFront>>,
+    /// Room for a packet, shared by all connections.
+    pub(crate) packet: &'a mut PacketBuffer,
+    /// Room for commands, shared likewise.
+    pub(crate) read: &'a mut [u8],
+    /// The log.
+    pub(crate) log: &'a Log,
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It waits for an event.
+    Waits,
+    /// It could go on, but others are waiting.
+    Again,
+    /// It is over.
+    Over,
+}
+
+/// Whose answer a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// The client's next command.
+    Client,
+    /// Auth's or the monitor's.
+    Auth(Instant),
+    /// The worker's first word.
+    Opening(Instant),
+    /// The worker's, to a request of this kind.
+    Worker(Request, Instant),
+    /// The monitor's, that the worker and its locks have gone.
+    Ended(Instant),
+}
+
+/// The way to the session's worker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    channel: Channel<FrontToWorker, WorkerToFront>,
+    /// Whether it may have something to read.
+    pub(crate) readable: bool,
+}
+
+/// A connection that only waits for its last bytes to be taken.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    why: Why,
+    /// Our side is closed; the client's is waited for until then.
+    lingers: Option<Instant>,
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    /// Its place in the table.
+    pub(crate) handle: Handle,
+    /// Its name to the other processes.
+    pub(crate) id: SessionId,
+    /// Who it is.
+    pub(crate) peer: SocketAddr,
+    /// Its stream.
+    pub(crate) client: Client,
+    /// The protocol's state.
+    pub(crate) pop3: Pop3,
+    /// The way to its worker.
+    pub(crate) session: Option<Session>,
+    /// Whether it is in line for another turn.
+    pub(crate) queued: bool,
+    /// When it is next looked at for its limits.
+    pub(crate) armed: Option<Instant>,
+    settings: Rc<FrontSettings>,
+    tls: bool,
+    greeted: bool,
+    waits: Waits,
+    /// The monitor said that the worker has gone.
+    ended: bool,
+    /// Commands that were read and not yet processed: they may hold a password.
+    input: Input,
+    /// Whom auth is asked about.
+    attempt: Option<UserName>,
+    ending: Option<Ending>,
+    accepted: Instant,
+    login: Option<Instant>,
+    commanded: Instant,
+}
+
+/// Commands that were read at once, and how far they are processed.
+#[derive(Debug, Default)]
+struct Input {
+    bytes: Zeroizing<Vec<u8>>,
+    used: usize,
+}
+
+impl Input {
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Went,
+    Stuck,
+    Over(Why),
+}
+
+impl Conn {
+    /// A connection that was just accepted.
+    pub(crate) fn new(
+        (handle, id): (Handle, SessionId),
+        peer: SocketAddr,
+        client: Client,
+        tls: bool,
+        settings: &Rc<FrontSettings>,
+        now: Instant,
+    ) -> Self {
+        let plaintext = match settings.plaintext {
+            Plaintext::Never => false,
+            Plaintext::Loopback => peer.ip().is_loopback(),
+            Plaintext::Always => true,
+        };
+        let policy = Policy {
+            bad_commands: settings.bad_commands,
+            failed_logins: settings.failed_logins,
+        };
+        Self {
+            handle,
+            id,
+            peer,
+            client,
+            pop3: Pop3::new(policy, tls, plaintext),
+            session: None,
+            queued: false,
+            armed: None,
+            settings: Rc::clone(settings),
+            tls,
+            greeted: false,
+            waits: Waits::Client,
+            ended: false,
+            input: Input::default(),
+            attempt: None,
+            ending: None,
+            accepted: now,
+            login: None,
+            commanded: now,
+        }
+    }
+
+    /// Goes as far as it goes now. The handshake, if any, is complete.
+    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        if !self.greeted {
+            self.greeted = true;
+            self.pop3.greeting(&mut self.client.out);
+        }
+        for _ in 0..STEPS {
+            match self.step(turn) {
+                Step::Went => {
+                    if self.client.out.len() >= GATHER {
+                        self.client.flush(turn.now);
+                    }
+                }
+                Step::Stuck if self.gathers() => return Outcome::Waits,
+                Step::Stuck => {
+                    self.client.flush(turn.now);
+                    // The flush can find that the client has gone.
+                    if self.client.gone {
+                        if let Step::Over(why) = self.step(turn) {
+                            return self.over(why, turn);
+                        }
+                    }
+                    self.client.shrink();
+                    return Outcome::Waits;
+                }
+                Step::Over(why) => return self.over(why, turn),
+            }
+        }
+        self.client.flush(turn.now);
+        Outcome::Again
+    }
+
+    /// Whether replies wait for those to commands that are already here, to go out in one write.
+    fn gathers(&self) -> bool {
+        let asked = matches!(self.waits, Waits::Worker(..));
+        asked && !self.input.left().is_empty() && !self.client.gone && self.client.out.len() < GATHER
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Step {
+        if let Some(ending) = self.ending {
+            return self.finish(ending, turn);
+        }
+        if self.client.gone && !self.is_updating() {
+            return Step::Over(Why::Reset);
+        }
+        if self.client.blocked() {
+            return Step::Stuck;
+        }
+        if self.session.as_ref().is_some_and(|s| s.readable) {
+            self.receive(turn)
+        } else if self.pop3.wants_input() {
+            self.feed(turn)
+        } else {
+            Step::Stuck
+        }
+    }
+
+    /// Whether QUIT was asked of the worker: then its answer is waited for, whether or not the client does.
+    fn is_updating(&self) -> bool {
+        matches!(
+            self.waits,
+            Waits::Worker(Request::Quit, _) | Waits::Ended(_)
+        )
+    }
+
+    /// Takes commands, from what is here or from the client.
+    fn feed(&mut self, turn: &mut Turn<'_>) -> Step {
+        if !self.input.left().is_empty() {
+            let mut input = std::mem::take(&mut self.input);
+            input.used += self.process(input.left(), turn);
+            if self.ending.is_none() && !input.left().is_empty() {
+                self.input = input;
+            }
+            return Step::Went;
+        }
+        match self.client.read(turn.read) {
+            Got::Nothing => Step::Stuck,
+            Got::End => {
+                let why = if self.client.gone {
+                    Why::Reset
+                } else {
+                    Why::Client
+                };
+                self.end(why);
+                Step::Went
+            }
+            Got::Bytes(length) => {
+                let secret = !self.pop3.is_logged_in();
+                let read = std::mem::take(&mut turn.read);
+                let used = self.process(&read[..length], turn);
+                if self.ending.is_none() && used < length {
+                    let bytes = Zeroizing::new(read[used..length].to_vec());
+                    self.input = Input { bytes, used: 0 };
+                }
+                if secret {
+                    read[..length].zeroize();
+                }
+                turn.read = read;
+                Step::Went
+            }
+        }
+    }
+
+    /// Has POP3 take commands, and returns how many bytes that took: all, or up to one that has to be answered first.
+    fn process(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
+        let before = self.client.out.len();
+        let (used, action) = self.pop3.input(bytes, &mut self.client.out);
+        let acts = !matches!(action, Action::None);
+        if acts || self.client.out.len() != before {
+            self.commanded = turn.now;
+        }
+        self.act(action, turn);
+        // Nothing taken and nothing due would come again for ever.
+        if used == 0 && !acts { bytes.len() } else { used }
+    }
+
+    /// Does what POP3 wants done.
+    fn act(&mut self, action: Action, turn: &mut Turn<'_>) {
+        match action {
+            Action::None => {}
+            Action::Check { user, secret } => self.check(user, secret, turn),
+            Action::Ask(request) => self.ask(request, turn),
+            Action::Close(end) => self.end(Why::Pop3(end)),
+        }
+    }
+
+    fn check(&mut self, user: UserName, secret: Secret, turn: &mut Turn<'_>) {
+        self.attempt = Some(user.clone());
+        self.waits = Waits::Auth(turn.now);
+        let check = FrontToAuth::Check {
+            session: self.id,
+            user,
+            secret,
+            peer: self.peer.ip(),
+            tls: self.tls,
+        };
+        let sent = turn.auth.map(|auth| auth.send(&check));
+        if !matches!(sent, Some(Ok(()))) {
+            // Auth is gone, or so busy that its socket is full.
+            self.refused(AuthRefusal::Temporary, turn);
+        }
+    }
+
+    /// Auth refused.
+    pub(crate) fn refused(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
+        if !matches!(self.waits, Waits::Auth(_)) || self.ending.is_some() {
+            return;
+        }
+        let user = self.attempt.take();
+        if why == AuthRefusal::Credentials {
+            report::failed(turn.log, self, user.as_ref());
+        }
+        self.waits = Waits::Client;
+        self.commanded = turn.now;
+        let action = self.pop3.auth_refused(why, &mut self.client.out);
+        self.act(action, turn);
+    }
+
+    /// Auth died. Its grant may still be under way, so this ticket is not used again.
+    /// Returns whether it waited for that auth.
+    pub(crate) fn auth_died(&mut self, turn: &mut Turn<'_>) -> bool {
+        let waits = matches!(self.waits, Waits::Auth(_)) && self.ending.is_none();
+        if waits {
+            self.refused(AuthRefusal::Temporary, turn);
+            self.end(Why::Pop3(End::Temporary));
+        }
+        waits
+    }
+
+    /// Auth granted, and the monitor made no worker.
+    pub(crate) fn no_session(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.waits, Waits::Auth(_)) && self.ending.is_none() {
+            self.waits = Waits::Client;
+            let action = self.pop3.no_session(&mut self.client.out);
+            self.act(action, turn);
+        }
+    }
+
+    /// Ends once what is in the buffer has gone; the worker is let go at once.
+    fn end(&mut self, why: Why) {
+        self.session = None;
+        self.input = Input::default();
+        if self.ending.is_none() {
+            let lingers = None;
+            self.ending = Some(Ending { why, lingers });
+        }
+    }
+
+    fn finish(&mut self, ending: Ending, turn: &mut Turn<'_>) -> Step {
+        self.client.flush(turn.now);
+        if self.client.gone {
+            return Step::Over(ending.why);
+        }
+        if self.client.blocked() {
+            return Step::Stuck;
+        }
+        if ending.lingers.is_none() {
+            self.client.close_write(turn.now);
+            let lingers = Some(turn.now + LINGER);
+            self.ending = Some(Ending { lingers, ..ending });
+        }
+        // To close a socket with unread bytes is to reset it, and the reset can overtake our last reply.
+        let ended = self.client.discard(turn.read);
+        turn.read.zeroize();
+        let quiet = matches!(ending.why, Why::Pop3(End::Quit | End::QuitBeforeLogin));
+        if ended || quiet || self.client.gone {
+            return Step::Over(ending.why);
+        }
+        Step::Stuck
+    }
+
+    /// No TLS session was made.
+    pub(crate) fn handshake_failed(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        self.over(Why::Handshake, turn)
+    }
+
+    /// It is over, whatever was still to come.
+    pub(crate) fn over(&mut self, why: Why, turn: &Turn<'_>) -> Outcome {
+        self.session = None;
+        let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
+        report::end(turn.log, self, why, seconds);
+        Outcome::Over
+    }
+
+    /// When it must be looked at, and why it ends if nothing has changed by then.
+    pub(crate) fn deadline(&self) -> (Instant, Why) {
+        let after = |since: Instant, ms: u32| since + Duration::from_millis(ms.into());
+        let limits = &*self.settings;
+        let stalled = after(self.client.progress, limits.stall_ms);
+        if let Some(ending) = self.ending {
+            return (ending.lingers.unwrap_or(stalled), ending.why);
+        }
+        let Some(login) = self.login else {
+            return match self.waits {
+                Waits::Auth(since) | Waits::Opening(since) => {
+                    (after(since, limits.open_ms), Why::OpenTime)
+                }
+                _ => (after(self.accepted, limits.login_ms), Why::LoginTime),
+            };
+        };
+        let session = (after(login, limits.session_ms), Why::SessionTime);
+        let other = match self.waits {
+            // The update is the worker's by now: to give up earlier would spare nothing.
+            Waits::Worker(Request::Quit, since) | Waits::Ended(since) => {
+                return (
+                    session.0.max(after(since, limits.stall_ms)),
+                    Why::WorkerTime,
+                );
+            }
+            _ if self.client.blocked() => (stalled, Why::StallTime),
+            Waits::Worker(_, since) => (after(since, limits.stall_ms), Why::WorkerTime),
+            _ => (after(self.commanded, limits.idle_ms), Why::IdleTime),
+        };
+        if other.0 < session.0 { other } else { session }
+    }
+
+    /// Its time is up.
+    pub(crate) fn expire(&mut self, why: Why, turn: &mut Turn<'_>) -> Outcome {
+        if why == Why::OpenTime && self.ending.is_none() {
+            self.pop3.no_session(&mut self.client.out);
+            self.end(why);
+            return self.drive(turn);
+        }
+        self.over(why, turn)
+    }
+
+    /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.
+    pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        if self.login.is_some() || self.ending.is_some() {
+            return Outcome::Waits;
+        }
+        if self.greeted {
+            let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
+            self.client.out.extend_from_slice(farewell);
+            self.end(Why::Shutdown);
+            return self.drive(turn);
+        }
+        self.over(Why::Shutdown, turn)
+    }
+}

@@ -1,0 +1,495 @@
+//! The event loop: listeners, connections, deadlines. It never waits for anybody but in `poll`.
+
+use crate::client::{Client, Handshake};
+use crate::conn::{Conn, Outcome, READ, Turn, Why};
+use crate::deadlines::Deadlines;
+use crate::limits::{Admission, Hush, TooMany};
+use crate::links::{Link, Links, MonitorEnd};
+use crate::report;
+use crate::slots::{Handle, Slots};
+use crate::tls::certificates::{Certificate, server_config};
+use crate::tls::handshake::{Job, Threads};
+use crate::tls::remote_key::Keys;
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use popward_proto::monitor_front::{FrontSettings, FrontToMonitor};
+use popward_sys::channel::{ChannelError, PacketBuffer};
+use popward_sys::log::Log;
+use rustls::ServerConfig;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const WAKER: Token = Token(0);
+const MONITOR: Token = Token(1);
+const AUTH: Token = Token(2);
+const LISTENERS: usize = 3;
+/// Connections' tokens: two to a slot, the client's and the session's.
+const CONNS: usize = 64;
+
+/// Most listening sockets of a front.
+pub const LISTENERS_MAX: usize = CONNS - LISTENERS;
+
+/// Connections that are accepted at one listener before it is another's turn.
+const ACCEPTS: u32 = 64;
+
+/// How long a listener rests when this process can open no more descriptors.
+const REST: Duration = Duration::from_millis(500);
+
+/// What a client reads that is turned away, where nothing has to be encrypted first.
+const FULL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
+
+/// What a front is given before it serves.
+pub struct Given {
+    /// What it may do.
+    pub settings: FrontSettings,
+    /// Listening sockets, and whether TLS begins with the connection.
+    pub listeners: Vec<(std::net::TcpListener, bool)>,
+    /// The certificates, in their order; none where there is no TLS.
+    pub certificates: Vec<Certificate>,
+    /// The channel to the monitor, in its serving phase.
+    pub monitor: MonitorEnd,
+    /// The socket to auth.
+    pub auth: Option<OwnedFd>,
+    /// The way to keys.
+    pub keys: Arc<Keys>,
+    /// The log.
+    pub log: Arc<Log>,
+    /// How many threads do handshakes.
+    pub threads: usize,
+}
+
+/// Why the front ends, other than with its monitor.
+#[derive(Debug)]
+pub enum FrontError {
+    /// A system call failed on which everything hangs.
+    System(&'static str, std::io::Error),
+    /// The certificates cannot be used.
+    Tls(crate::tls::certificates::Unusable),
+}
+
+impl std::fmt::Display for FrontError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System(what, error) => write!(out, "{what}: {error}"),
+            Self::Tls(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for FrontError {}
+
+fn attempt<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, FrontError> {
+    result.map_err(|error| FrontError::System(what, error))
+}
+
+struct Listener {
+    socket: TcpListener,
+    tls: bool,
+    /// Whether somebody may be waiting.
+    ready: bool,
+    /// Not before then: there were no descriptors left.
+    rests: Option<Instant>,
+}
+
+/// The network process.
+pub struct Front {
+    pub(crate) poll: Poll,
+    listeners: Vec<Listener>,
+    pub(crate) slots: Slots,
+    deadlines: Deadlines,
+    admission: Admission,
+    pub(crate) hush: Hush,
+    pub(crate) settings: Rc<FrontSettings>,
+    /// Most connections that the limit on open files was set for.
+    most: u32,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) links: Links,
+    threads: Threads,
+    /// Connections that could go on at once.
+    again: VecDeque<Handle>,
+    pub(crate) packet: PacketBuffer,
+    read: Box<[u8]>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) now: Instant,
+    /// When what is left is ended, once the server drains.
+    pub(crate) drain: Option<Instant>,
+}
+
+impl Front {
+    /// Makes the front of what it was given, and starts its threads. It accepts nobody before [`Front::run`].
+    pub fn new(given: Given) -> Result<Self, FrontError> {
+        let poll = attempt("epoll", Poll::new())?;
+        let waker = Arc::new(attempt("waker", Waker::new(poll.registry(), WAKER))?);
+        let mut listeners = Vec::new();
+        for (socket, tls) in given.listeners.into_iter().take(LISTENERS_MAX) {
+            let listener = Self::listen(&poll, listeners.len(), socket, tls);
+            listeners.push(attempt("listening socket", listener)?);
+        }
+        let tls = match given.certificates {
+            none if none.is_empty() => None,
+            some => Some(server_config(some).map_err(FrontError::Tls)?),
+        };
+        let links = Links::new(given.monitor, given.keys);
+        let mut front = Self {
+            threads: attempt("threads", Threads::start(given.threads.max(1), &waker))?,
+            listeners,
+            slots: Slots::new(given.settings.front),
+            deadlines: Deadlines::default(),
+            admission: Admission::default(),
+            hush: Hush::default(),
+            most: given.settings.connections,
+            settings: Rc::new(given.settings),
+            tls,
+            links,
+            again: VecDeque::new(),
+            packet: PacketBuffer::for_data(),
+            read: vec![0; READ].into_boxed_slice(),
+            log: given.log,
+            now: Instant::now(),
+            drain: None,
+            poll,
+        };
+        let monitor = front.links.monitor.channel.as_fd().as_raw_fd();
+        attempt("monitor's channel", front.register(monitor, MONITOR))?;
+        if let Some(auth) = given.auth {
+            front.use_auth(auth);
+        }
+        Ok(front)
+    }
+
+    fn listen(
+        poll: &Poll,
+        number: usize,
+        socket: std::net::TcpListener,
+        tls: bool,
+    ) -> std::io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let mut socket = TcpListener::from_std(socket);
+        let token = Token(LISTENERS + number);
+        poll.registry()
+            .register(&mut socket, token, Interest::READABLE)?;
+        Ok(Listener {
+            socket,
+            tls,
+            ready: false,
+            rests: None,
+        })
+    }
+
+    fn register(&self, descriptor: std::os::fd::RawFd, token: Token) -> std::io::Result<()> {
+        let mut source = SourceFd(&descriptor);
+        self.poll
+            .registry()
+            .register(&mut source, token, Interest::READABLE)
+    }
+
+    /// Watches a new channel to auth.
+    pub(crate) fn watch_auth(&self, descriptor: std::os::fd::RawFd) -> std::io::Result<()> {
+        self.register(descriptor, AUTH)
+    }
+
+    /// Watches a session's socket.
+    pub(crate) fn watch_session(
+        &self,
+        descriptor: std::os::fd::RawFd,
+        slot: usize,
+    ) -> std::io::Result<()> {
+        self.register(descriptor, Token(CONNS + 2 * slot + 1))
+    }
+
+    /// Tells the monitor that this process is confined and accepts from now on.
+    pub fn ready(&self) -> Result<(), ChannelError> {
+        let version = popward_proto::VERSION;
+        let monitor = &self.links.monitor.channel;
+        monitor.send(&FrontToMonitor::Ready { version })
+    }
+
+    /// Serves until the monitor has gone.
+    pub fn run(&mut self) -> Result<(), FrontError> {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    return Err(FrontError::System("epoll_wait", error));
+                }
+                _ => {}
+            }
+            self.now = Instant::now();
+            for event in &events {
+                self.event(event);
+            }
+            if self.links.monitor.gone {
+                return Ok(());
+            }
+            for _ in 0..self.again.len() {
+                if let Some(handle) = self.again.pop_front() {
+                    if let Some(conn) = self.slots.get(handle) {
+                        conn.queued = false;
+                        self.drive(handle.slot);
+                    }
+                }
+            }
+            for number in 0..self.listeners.len() {
+                self.accept(number);
+            }
+            self.expire();
+            self.slots.recycle();
+            self.drained();
+        }
+    }
+
+    /// How long nothing has to be done of ourselves.
+    fn patience(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let ready = |listener: &&Listener| listener.ready;
+        let listeners = self.listeners.iter().filter(ready);
+        let soonest = listeners
+            .map(|listener| listener.rests.unwrap_or(self.now))
+            .chain(self.deadlines.next())
+            .chain(self.drain.filter(|_| !self.slots.is_empty()))
+            .min()?;
+        Some(soonest.saturating_duration_since(Instant::now()))
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => self.handshakes(),
+            MONITOR => self.hear_monitor(),
+            AUTH => self.hear_auth(),
+            Token(number) if number < CONNS => {
+                if let Some(listener) = self.listeners.get_mut(number - LISTENERS) {
+                    listener.ready = true;
+                }
+            }
+            Token(number) => {
+                let slot = (number - CONNS) / 2;
+                let Some(conn) = self.slots.at(slot) else {
+                    return;
+                };
+                if number % 2 == CONNS % 2 {
+                    let client = &mut conn.client;
+                    client.readable |= event.is_readable() || event.is_read_closed();
+                    client.writable |= event.is_writable();
+                    client.half_closed |= event.is_read_closed();
+                    client.gone |= event.is_error() || event.is_write_closed();
+                } else if let Some(session) = &mut conn.session {
+                    session.readable = true;
+                }
+                self.drive(slot);
+            }
+        }
+    }
+
+    fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS {
+            let listener = &mut self.listeners[number];
+            if !listener.ready || listener.rests.is_some_and(|until| until > self.now) {
+                return;
+            }
+            listener.rests = None;
+            match listener.socket.accept() {
+                Ok((stream, peer)) => {
+                    let tls = listener.tls;
+                    // An IPv4 client of an IPv6 listener is an IPv4 client to everybody from here on.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    self.admit(stream, peer, tls);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => listener.ready = false,
+                    // The client has gone again already.
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // No descriptors or no memory: whoever waits goes on waiting, and we do not spin.
+                        listener.rests = Some(self.now + REST);
+                        self.log.warning(None, "accept", &[("error", &error)]);
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, tls: bool) {
+        if tls && self.tls.is_none() {
+            return self.refuse(peer, &"no certificate can be used");
+        }
+        if let Err(why) = self.admission.admit(peer.ip(), &self.settings) {
+            if !tls {
+                // It is polite, not more: the socket's buffer is empty, so this does not wait.
+                let _ = stream.write(FULL);
+            }
+            return self.refuse(peer, &why as &TooMany);
+        }
+        let (handle, id) = self.slots.reserve();
+        let token = Token(CONNS + 2 * handle.slot);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
+            self.slots.take(handle.slot);
+            self.admission.leave(peer.ip());
+            return self.refuse(peer, &error);
+        }
+        let client = Client::new(stream, tls, self.now);
+        let conn = Conn::new((handle, id), peer, client, tls, &self.settings, self.now);
+        self.slots.put(Box::new(conn));
+        self.drive(handle.slot);
+    }
+
+    fn refuse(&mut self, peer: SocketAddr, why: &dyn std::fmt::Display) {
+        if self.hush.may_say(peer.ip(), self.now) {
+            report::refused(&self.log, peer, why);
+        }
+    }
+
+    /// Lets a connection go as far as it goes.
+    pub(crate) fn drive(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(conn) = self.slots.at(slot) else {
+            return;
+        };
+        let handle = conn.handle;
+        match conn.client.handshake(now) {
+            Handshake::Complete => self.with(slot, Conn::drive),
+            Handshake::Waits if conn.client.gone => self.with(slot, Conn::handshake_failed),
+            Handshake::Waits => self.arm(slot),
+            Handshake::Work(work) => {
+                if let Some(config) = self.tls.clone() {
+                    self.threads.give(Job {
+                        handle,
+                        work,
+                        config,
+                    });
+                }
+                self.arm(slot);
+            }
+            Handshake::Failed(error) => {
+                if let Some(error) = &error {
+                    if self.hush.may_say(conn.peer.ip(), now) {
+                        report::handshake(&self.log, conn, error);
+                    }
+                }
+                self.with(slot, Conn::handshake_failed);
+            }
+        }
+    }
+
+    /// Does something with a connection and then what its outcome asks for.
+    pub(crate) fn with(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Conn, &mut Turn<'_>) -> Outcome,
+    ) {
+        let Some(conn) = self.slots.at(slot) else {
+            return;
+        };
+        let mut turn = Turn {
+            now: self.now,
+            auth: self.links.auth.as_ref().map(|Link { channel }| channel),
+            packet: &mut self.packet,
+            read: &mut self.read,
+            log: &self.log,
+        };
+        match act(conn, &mut turn) {
+            Outcome::Waits => self.arm(slot),
+            Outcome::Again => {
+                if !std::mem::replace(&mut conn.queued, true) {
+                    self.again.push_back(conn.handle);
+                }
+                self.arm(slot);
+            }
+            Outcome::Over => {
+                if let Some(conn) = self.slots.take(slot) {
+                    self.admission.leave(conn.peer.ip());
+                }
+            }
+        }
+    }
+
+    /// Sees to it that a connection is looked at by its deadline.
+    fn arm(&mut self, slot: usize) {
+        if let Some(conn) = self.slots.at(slot) {
+            let (at, _) = conn.deadline();
+            if conn.armed.is_none_or(|armed| at < armed) {
+                conn.armed = Some(at);
+                let handle = conn.handle;
+                self.deadlines.add(at, handle);
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Some((at, handle)) = self.deadlines.due(self.now) {
+            let now = self.now;
+            let Some(conn) = self.slots.get(handle) else {
+                continue;
+            };
+            if conn.armed != Some(at) {
+                continue;
+            }
+            conn.armed = None;
+            let (at, why) = conn.deadline();
+            if at > now {
+                self.arm(handle.slot);
+            } else {
+                self.with(handle.slot, |conn, turn| conn.expire(why, turn));
+            }
+        }
+    }
+
+    /// Takes new settings, for connections from now on.
+    pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
+        settings.connections = settings.connections.min(self.most);
+        self.settings = Rc::new(settings);
+    }
+
+    /// Takes connections back from the handshake threads.
+    fn handshakes(&mut self) {
+        while let Some(done) = self.threads.take() {
+            let now = self.now;
+            let Some(conn) = self.slots.get(done.handle) else {
+                continue;
+            };
+            match done.result {
+                Ok(tls) => {
+                    conn.client.resume(tls, now);
+                    self.drive(done.handle.slot);
+                }
+                Err(failure) => {
+                    conn.client.alert(&failure.alert);
+                    if self.hush.may_say(conn.peer.ip(), now) {
+                        report::handshake(&self.log, conn, &failure.error);
+                    }
+                    self.with(done.handle.slot, Conn::handshake_failed);
+                }
+            }
+        }
+    }
+
+    /// Accepts nobody any more, and ends what waits for a login.
+    pub(crate) fn start_drain(&mut self) {
+        self.listeners.clear();
+        self.drain = Some(self.now + Duration::from_millis(self.settings.drain_ms.into()));
+        for slot in self.slots.in_use() {
+            self.with(slot, Conn::drain);
+        }
+    }
+
+    fn drained(&mut self) {
+        let Some(until) = self.drain else { return };
+        if until <= self.now {
+            for slot in self.slots.in_use() {
+                self.with(slot, |conn, turn| conn.over(Why::Shutdown, turn));
+            }
+        }
+        if self.slots.is_empty() && self.admission.open() == 0 {
+            self.links.say_drained();
+        }
+    }
+}

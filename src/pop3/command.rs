@@ -1,0 +1,104 @@
+//! The grammar of commands (RFC 1939, section 3): one line in, one command out. No state, no allocation.
+
+use popward_proto::session::MessageNumber;
+use std::num::NonZeroU32;
+
+/// A command with its arguments, as the client wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// RFC 1939, section 7.
+    User(&'a [u8]),
+    /// RFC 1939, section 7: the rest of the line, verbatim.
+    Pass(&'a [u8]),
+    /// RFC 2449.
+    Capa,
+    /// RFC 1939, section 5.
+    Stat,
+    /// RFC 1939, section 5.
+    List(Option<MessageNumber>),
+    /// RFC 1939, section 7.
+    Uidl(Option<MessageNumber>),
+    /// RFC 1939, section 5.
+    Retr(MessageNumber),
+    /// RFC 1939, section 7.
+    Top(MessageNumber, u32),
+    /// RFC 1939, section 5.
+    Dele(MessageNumber),
+    /// RFC 1939, section 5.
+    Noop,
+    /// RFC 1939, section 5.
+    Rset,
+    /// RFC 1460.
+    Last,
+    /// RFC 1939, sections 4 and 6.
+    Quit,
+}
+
+/// Why a line is no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// The keyword is not known.
+    Unknown,
+    /// Its arguments are missing, too many, or no numbers.
+    Arguments,
+}
+
+/// Reads a line without its end.
+pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
+    let space = memchr::memchr(b' ', line);
+    let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
+    let mut upper = [0; 4];
+    let Some(name) = upper.get_mut(..keyword.len()) else { return Err(Malformed::Unknown) };
+    name.copy_from_slice(keyword);
+    upper.make_ascii_uppercase();
+    match &upper {
+        // A password may begin and end with spaces.
+        b"PASS" => Ok(Command::Pass(rest)),
+        b"USER" => match rest.trim_ascii() {
+            [] => Err(Malformed::Arguments),
+            name => Ok(Command::User(name)),
+        },
+        b"RETR" => one(rest).map(Command::Retr),
+        b"DELE" => one(rest).map(Command::Dele),
+        b"LIST" => optional(rest).map(Command::List),
+        b"UIDL" => optional(rest).map(Command::Uidl),
+        b"TOP\0" => {
+            let rest = rest.trim_ascii();
+            let at = memchr::memchr(b' ', rest).ok_or(Malformed::Arguments)?;
+            let lines = number(rest[at..].trim_ascii()).ok_or(Malformed::Arguments)?;
+            Ok(Command::Top(one(&rest[..at])?, lines))
+        }
+        b"CAPA" => alone(rest, Command::Capa),
+        b"STAT" => alone(rest, Command::Stat),
+        b"NOOP" => alone(rest, Command::Noop),
+        b"RSET" => alone(rest, Command::Rset),
+        b"LAST" => alone(rest, Command::Last),
+        b"QUIT" => alone(rest, Command::Quit),
+        _ => Err(Malformed::Unknown),
+    }
+}
+
+/// A command without arguments. Spaces behind it are forgiven: some clients send them.
+fn alone<'a>(rest: &[u8], command: Command<'a>) -> Result<Command<'a>, Malformed> {
+    if rest.trim_ascii().is_empty() { Ok(command) } else { Err(Malformed::Arguments) }
+}
+
+fn optional(rest: &[u8]) -> Result<Option<MessageNumber>, Malformed> {
+    if rest.trim_ascii().is_empty() { Ok(None) } else { one(rest).map(Some) }
+}
+
+fn one(rest: &[u8]) -> Result<MessageNumber, Malformed> {
+    let number = number(rest.trim_ascii()).and_then(NonZeroU32::new);
+    number.map(MessageNumber).ok_or(Malformed::Arguments)
+}
+
+/// Decimal digits, at most ten of them, in 32 bits.
+fn number(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 10 {
+        return None;
+    }
+    digits.iter().try_fold(0u32, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}

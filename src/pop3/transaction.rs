@@ -1,0 +1,36 @@
+//! The TRANSACTION state (RFC 1939, section 5): what goes to the worker.
+
+use super::command::Command;
+use super::{Action, Pop3, State, ok};
+use popward_proto::session::FrontToWorker;
+
+impl Pop3 {
+    pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
+        self.retrieving = matches!(command, Command::Retr(_));
+        let request = match command {
+            Command::Stat => FrontToWorker::Stat,
+            Command::List(number) => FrontToWorker::List(number),
+            Command::Uidl(number) => FrontToWorker::Uidl(number),
+            Command::Retr(number) => FrontToWorker::Retr(number),
+            Command::Top(number, lines) => FrontToWorker::Top(number, lines),
+            Command::Dele(number) => FrontToWorker::Dele(number),
+            Command::Rset => FrontToWorker::Rset,
+            Command::Last => FrontToWorker::Last,
+            Command::Quit => {
+                self.state = State::Update(None);
+                return Action::Ask(FrontToWorker::Quit);
+            }
+            Command::Noop => {
+                ok(out, format_args!("nothing done"));
+                return Action::None;
+            }
+            Command::Capa => {
+                self.capabilities(out);
+                return Action::None;
+            }
+            Command::User(_) | Command::Pass(_) => return self.bad_command("already logged in", out),
+        };
+        self.state = State::Asked;
+        Action::Ask(request)
+    }
+}

@@ -1,0 +1,99 @@
+//! What the front says in the log: a line at a login, a line at an end, and little about strangers.
+
+use crate::conn::{Conn, Why};
+use popward_proto::bounded::UserName;
+use popward_proto::session::Totals;
+use popward_sys::log::Log;
+use std::net::SocketAddr;
+
+/// A user logged in: the maildrop is open.
+pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
+    let tls = conn.client.tls();
+    log.notice(
+        Some(conn.id),
+        "login",
+        &[
+            ("user", &name(conn)),
+            ("peer", &conn.peer.ip()),
+            ("port", &conn.peer.port()),
+            ("method", &"USER/PASS"),
+            ("tls", &tls.as_deref().unwrap_or("none")),
+            ("messages", &opened.messages),
+            ("octets", &opened.octets),
+        ],
+    );
+}
+
+/// A connection ended: a notice for a session, progress for anything else.
+pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
+    let (ip, port, sent) = (conn.peer.ip(), conn.peer.port(), conn.client.sent);
+    let Some(opened) = conn.pop3.opened() else {
+        return log.info(
+            Some(conn.id),
+            "end",
+            &[
+                ("peer", &ip),
+                ("port", &port),
+                ("sent_octets", &sent),
+                ("seconds", &seconds),
+                ("why", &why),
+            ],
+        );
+    };
+    let retrieved = conn.pop3.retrieved();
+    let update = conn.pop3.update();
+    let deleted = update.map(|update| update.deleted).unwrap_or_default();
+    let left = update.map_or(opened, |update| update.left);
+    log.notice(
+        Some(conn.id),
+        "end",
+        &[
+            ("user", &name(conn)),
+            ("peer", &ip),
+            ("retrieved", &retrieved.messages),
+            ("retrieved_octets", &retrieved.octets),
+            ("sent_octets", &sent),
+            ("deleted", &deleted.messages),
+            ("deleted_octets", &deleted.octets),
+            ("left", &left.messages),
+            ("left_octets", &left.octets),
+            ("seconds", &seconds),
+            ("why", &why),
+        ],
+    );
+}
+
+/// A login failed. The user is as the client gave it; the secret is nowhere near.
+pub(crate) fn failed(log: &Log, conn: &Conn, user: Option<&UserName>) {
+    log.warning(
+        Some(conn.id),
+        "login failed",
+        &[
+            ("user", &user.map_or("", UserName::as_str)),
+            ("peer", &conn.peer.ip()),
+            ("port", &conn.peer.port()),
+        ],
+    );
+}
+
+/// Somebody was not admitted. The caller sees to it that this is rare.
+pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) {
+    log.warning(
+        None,
+        "connection refused",
+        &[("peer", &peer.ip()), ("why", why)],
+    );
+}
+
+/// A handshake failed. The caller sees to it that this is rare.
+pub(crate) fn handshake(log: &Log, conn: &Conn, error: &rustls::Error) {
+    log.info(
+        Some(conn.id),
+        "TLS handshake failed",
+        &[("peer", &conn.peer.ip()), ("error", error)],
+    );
+}
+
+fn name(conn: &Conn) -> &str {
+    conn.pop3.user().map_or("", UserName::as_str)
+}

@@ -1,0 +1,234 @@
+//! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
+
+use crate::front::{Front, FrontError, Given, LISTENERS_MAX};
+use crate::links::{CERTIFICATES_MAX, MonitorEnd};
+use crate::syscalls;
+use crate::tls::certificates::{Certificate, Unusable};
+use crate::tls::remote_key::Keys;
+use nix::sys::socket::{setsockopt, sockopt};
+use popward_proto::VERSION;
+use popward_proto::bounded::Text;
+use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_keys::KeyFacts;
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::landlock::LandlockError;
+use popward_sys::log::Log;
+use popward_sys::seccomp::SeccompError;
+use popward_sys::{inherited, landlock, seccomp};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Descriptors beyond two a connection: channels, listeners, the event loop's own, new certificates.
+const OTHER_FILES: u64 = 64;
+
+/// Why a front did not begin to serve, or ceased.
+#[derive(Debug)]
+enum SetupError {
+    /// The monitor's channel failed, or ended.
+    Monitor(ChannelError),
+    /// The monitor speaks another version.
+    Version(u32),
+    /// The monitor did not give something without which nothing can be served.
+    Missing(&'static str),
+    /// The process is not confined.
+    NotConfined(NotConfined),
+    /// Files are not out of its reach.
+    Landlock(LandlockError),
+    /// Other system calls are not.
+    Seccomp(SeccompError),
+    /// A system call failed.
+    System(&'static str, nix::errno::Errno),
+    /// The event loop failed.
+    Front(FrontError),
+}
+
+impl std::fmt::Display for SetupError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Monitor(error) => write!(out, "monitor's channel: {error}"),
+            Self::Version(version) => {
+                write!(out, "the monitor speaks version {version}, not {VERSION}")
+            }
+            Self::Missing(what) => write!(out, "the monitor gave no {what}"),
+            Self::NotConfined(error) => error.fmt(out),
+            Self::Landlock(error) => error.fmt(out),
+            Self::Seccomp(error) => error.fmt(out),
+            Self::System(what, errno) => write!(out, "{what}: {errno}"),
+            Self::Front(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// The whole life of the process.
+pub fn main() -> ExitCode {
+    let Ok([monitor, log]) = inherited::take::<2>() else {
+        // Started by hand: there is nobody to tell.
+        return ExitCode::FAILURE;
+    };
+    let Ok(log) = Log::new(log).map(Arc::new) else {
+        return ExitCode::FAILURE;
+    };
+    match serve(monitor, &log) {
+        // The monitor ended, or ended us: that is how a front ends.
+        Ok(()) | Err(SetupError::Monitor(ChannelError::Closed)) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.error(None, "front ends", &[("error", &error)]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
+    let mut monitor = Channel::new(monitor, SetupPhase::Starting);
+    let mut collected = collect(&mut monitor)?;
+    let mut settings = collected
+        .settings
+        .take()
+        .ok_or(SetupError::Missing("settings"))?;
+    if collected.listeners.is_empty() {
+        return Err(SetupError::Missing("listening socket"));
+    }
+    for (listener, _) in &collected.listeners {
+        keep_alive(listener, settings.stall_ms)
+            .map_err(|errno| SetupError::System("listening socket's options", errno))?;
+    }
+    // Both before the root is empty: they read what the kernel shows of itself.
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    confine_files(&mut settings, log)?;
+    let certificates = collected.load(&monitor, log);
+    monitor
+        .set_nonblocking()
+        .map_err(|errno| SetupError::System("monitor's channel", errno))?;
+    monitor.enter(SetupPhase::Serving);
+    let mut front = Front::new(Given {
+        settings,
+        listeners: collected.listeners,
+        certificates,
+        monitor: MonitorEnd::new(monitor),
+        auth: collected.auth,
+        keys: collected.keys,
+        log: Arc::clone(log),
+        threads: threads.min(4),
+    })
+    .map_err(SetupError::Front)?;
+    // The threads are there by now, and the filter is theirs as well. They were started after the rest of the
+    // confinement because that binds the thread that asks for it and those that it starts.
+    seccomp::install(&[seccomp::RUNTIME, syscalls::FRONT]).map_err(SetupError::Seccomp)?;
+    front.ready().map_err(SetupError::Monitor)?;
+    front.run().map_err(SetupError::Front)
+}
+
+/// What the monitor gives before it says `Serve`.
+#[derive(Default)]
+struct Collected {
+    settings: Option<FrontSettings>,
+    listeners: Vec<(TcpListener, bool)>,
+    certificates: Vec<(KeyFacts, OwnedFd)>,
+    auth: Option<OwnedFd>,
+    keys: Arc<Keys>,
+}
+
+fn collect(
+    monitor: &mut Channel<FrontToMonitor, MonitorToFront>,
+) -> Result<Collected, SetupError> {
+    use MonitorToFront as M;
+    let mut buffer = PacketBuffer::for_messages();
+    let mut collected = Collected::default();
+    loop {
+        let packet = monitor.receive(&mut buffer).map_err(SetupError::Monitor)?;
+        let Packet::Message(message, descriptors) = packet else {
+            continue;
+        };
+        match (message, descriptors.into_iter().next()) {
+            (M::Settings(settings), _) if settings.version != VERSION => {
+                return Err(SetupError::Version(settings.version));
+            }
+            (M::Settings(settings), _) => collected.settings = Some(settings),
+            (M::Listener { tls }, Some(socket)) if collected.listeners.len() < LISTENERS_MAX => {
+                collected.listeners.push((TcpListener::from(socket), tls));
+            }
+            (M::Certificate { key, .. }, Some(file))
+                if collected.certificates.len() < CERTIFICATES_MAX =>
+            {
+                collected.certificates.push((key, file));
+            }
+            (M::Auth, Some(socket)) => collected.auth = Some(socket),
+            (M::Keys, Some(socket)) => collected.keys.replace(socket),
+            (M::Serve, _) => return Ok(collected),
+            // Beyond what a front can hold, or nothing that the permit table lets through now.
+            _ => {}
+        }
+    }
+}
+
+impl Collected {
+    /// Loads the certificates. If one cannot be used, none is: TLS clients are turned away until a set comes that
+    /// can be, and the others are served.
+    fn load(
+        &mut self,
+        monitor: &Channel<FrontToMonitor, MonitorToFront>,
+        log: &Log,
+    ) -> Vec<Certificate> {
+        let loaded: Result<Vec<_>, Unusable> = std::mem::take(&mut self.certificates)
+            .into_iter()
+            .map(|(facts, file)| Certificate::load(file, &facts, &self.keys))
+            .collect();
+        loaded.unwrap_or_else(|error| {
+            let why = Text::truncated(&error.to_string());
+            if monitor.send(&FrontToMonitor::Unusable(why)).is_err() {
+                log.error(None, "certificate", &[("error", &error)]);
+            }
+            Vec::new()
+        })
+    }
+}
+
+/// What a listening socket hands down to the connections that it accepts: no delay for small replies, and an end
+/// for peers that are dead, so that none holds a lock (`stall_ms` is how long one may leave our bytes unacknowledged).
+fn keep_alive(listener: &TcpListener, stall_ms: u32) -> nix::Result<()> {
+    let socket = listener.as_fd();
+    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
+    setsockopt(&socket, sockopt::KeepAlive, &true)?;
+    setsockopt(&socket, sockopt::TcpKeepIdle, &120)?;
+    setsockopt(&socket, sockopt::TcpKeepInterval, &30)?;
+    setsockopt(&socket, sockopt::TcpKeepCount, &4)?;
+    setsockopt(&socket, sockopt::TcpUserTimeout, &stall_ms)
+}
+
+/// Gives up files, capabilities and whatever else can be given up before the threads start.
+fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupError> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|errno| SetupError::System("limit on open files", errno))?;
+    let wanted = u64::from(settings.connections) * 2 + OTHER_FILES;
+    let files = wanted.min(hard);
+    if files < wanted {
+        let possible = files.saturating_sub(OTHER_FILES) / 2;
+        settings.connections = u32::try_from(possible).unwrap_or(u32::MAX);
+        log.warning(
+            None,
+            "the limit on open files permits fewer connections than were configured",
+            &[("files", &files), ("connections", &settings.connections)],
+        );
+    }
+    confine::harden(files).map_err(SetupError::NotConfined)?;
+    let as_root = confine::empty_root().map_err(SetupError::NotConfined)?;
+    confine::drop_capabilities(&[]).map_err(SetupError::NotConfined)?;
+    let identity = Identity::current().ok_or(SetupError::NotConfined(NotConfined::Unproven(
+        "user and group ids",
+    )))?;
+    // Under a monitor that is not root nobody can give groups up: they are what everybody here has.
+    let groups = if as_root {
+        Vec::new()
+    } else {
+        confine::groups().map_err(SetupError::NotConfined)?
+    };
+    confine::prove(&identity, &groups, &[]).map_err(SetupError::NotConfined)?;
+    landlock::restrict(&[]).map_err(SetupError::Landlock)
+}
