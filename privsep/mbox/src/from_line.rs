@@ -55,7 +55,11 @@ fn dovecot_accepts(rest: &[u8]) -> bool {
 fn asctime(date: &[u8]) -> Option<()> {
     let rest = time(day(month(date)?)?)?.strip_prefix(b" ")?;
     let year_first = digits::<4>(rest).is_some();
-    let rest = if year_first { rest } else { &rest[memchr::memchr(b' ', rest)? + 1..] };
+    let rest = if year_first {
+        rest
+    } else {
+        &rest[memchr::memchr(b' ', rest)? + 1..]
+    };
     digits::<4>(rest).map(drop)
 }
 
@@ -70,7 +74,8 @@ fn mail_header_date(date: &[u8]) -> Option<()> {
 /// Takes the month's English name, or `???`, and a space.
 fn month(text: &[u8]) -> Option<&[u8]> {
     const NAMES: [&[u8; 3]; 12] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
     ];
     let (name, rest) = text.split_at_checked(3)?;
     let known = name == b"???" || NAMES.iter().any(|month| name.eq_ignore_ascii_case(*month));

@@ -44,7 +44,10 @@ pub(crate) fn read(start: &[u8], complete: bool) -> Line {
         return Line::Kept;
     };
     let (name, value) = (&look[..colon], &look[colon + 1..]);
-    if !REWRITTEN.iter().any(|field| name.eq_ignore_ascii_case(field)) {
+    if !REWRITTEN
+        .iter()
+        .any(|field| name.eq_ignore_ascii_case(field))
+    {
         return Line::Kept;
     }
     if name.eq_ignore_ascii_case(b"Content-Length") && complete {

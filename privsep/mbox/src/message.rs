@@ -35,7 +35,9 @@ impl Maildrop {
     /// From_ line, the message and its separator, what an update moves or drops.
     #[must_use]
     pub fn segment_end(&self, index: usize) -> u64 {
-        let next = index.checked_add(1).and_then(|next| self.messages.get(next));
+        let next = index
+            .checked_add(1)
+            .and_then(|next| self.messages.get(next));
         next.map_or(self.length, |next| next.from_line)
     }
 }

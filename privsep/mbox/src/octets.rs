@@ -14,11 +14,19 @@ const PIECE: usize = 16 * 1024;
 impl Octets {
     /// Starts at the start of a line.
     pub(crate) fn new() -> Self {
-        Self { count: 0, previous: b'\n' }
+        Self {
+            count: 0,
+            previous: b'\n',
+        }
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// The sum: a last line without an end is sent with one.
+    pub(crate) fn finish(self) -> u64 {
+        if self.previous == b'\n' {
+            self.count
+        } else {
+            self.count + 2
+        }
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
@@ -44,7 +52,9 @@ fn bare_line_feeds(previous: u8, bytes: &[u8]) -> usize {
     let (before, after) = (&bytes[..bytes.len() - 1], &bytes[1..]);
     for (before, after) in before.chunks(255).zip(after.chunks(255)) {
         let pairs = before.iter().zip(after);
-        let sum: u8 = pairs.map(|(&before, &byte)| u8::from(byte == b'\n') & u8::from(before != b'\r')).sum();
+        let sum: u8 = pairs
+            .map(|(&before, &byte)| u8::from(byte == b'\n') & u8::from(before != b'\r'))
+            .sum();
         bare += usize::from(sum);
     }
     bare

@@ -19,7 +19,13 @@ pub(crate) struct Window<'a, S> {
 
 impl<'a, S: Source> Window<'a, S> {
     pub(crate) fn new(source: &'a mut S, length: u64, buffer: &'a mut [u8]) -> Self {
-        Self { source, buffer, base: 0, filled: 0, length }
+        Self {
+            source,
+            buffer,
+            base: 0,
+            filled: 0,
+            length,
+        }
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -32,7 +38,9 @@ impl<'a, S: Source> Window<'a, S> {
         if !self.holds(offset, need) {
             self.slide_to(offset)?;
         }
-        let start = usize::try_from(offset - self.base).unwrap_or(self.filled).min(self.filled);
+        let start = usize::try_from(offset - self.base)
+            .unwrap_or(self.filled)
+            .min(self.filled);
         Ok(&self.buffer[start..self.filled])
     }
 
@@ -58,7 +66,9 @@ impl<'a, S: Source> Window<'a, S> {
 
     /// Makes `offset` the buffer's first byte and fills the buffer.
     fn slide_to(&mut self, offset: u64) -> Result<(), ScanError<S::Error>> {
-        let skipped = offset.checked_sub(self.base).and_then(|skipped| usize::try_from(skipped).ok());
+        let skipped = offset
+            .checked_sub(self.base)
+            .and_then(|skipped| usize::try_from(skipped).ok());
         let kept = match skipped {
             Some(skipped) if skipped < self.filled => {
                 self.buffer.copy_within(skipped..self.filled, 0);
@@ -71,7 +81,11 @@ impl<'a, S: Source> Window<'a, S> {
         self.filled = kept;
         let left = self.length.saturating_sub(offset + kept as u64);
         let end = kept + fitting(left, self.buffer.len() - kept);
-        read_exactly(self.source, offset + kept as u64, &mut self.buffer[kept..end])?;
+        read_exactly(
+            self.source,
+            offset + kept as u64,
+            &mut self.buffer[kept..end],
+        )?;
         self.filled = end;
         Ok(())
     }
@@ -94,7 +108,10 @@ fn read_exactly<S: Source>(
     let count = source.read_at(offset, into).map_err(ScanError::Source)?;
     if count < into.len() {
         let expected = offset + into.len() as u64;
-        return Err(ScanError::Truncated { expected, found: offset + count as u64 });
+        return Err(ScanError::Truncated {
+            expected,
+            found: offset + count as u64,
+        });
     }
     Ok(())
 }

@@ -1,0 +1,303 @@
+//! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
+
+use crate::from_line::{LINE_MAX, is_from_line};
+use crate::header::{self, LOOK, Line};
+use crate::message::{Maildrop, Message};
+use crate::octets::Octets;
+use crate::source::Source;
+use crate::window::Window;
+use memchr::{memchr, memmem};
+
+/// Smallest buffer for a scan, in bytes. Larger ones (1 MiB) make it faster.
+pub const BUFFER_MIN: usize = 4 * LINE_MAX;
+
+/// Most messages of a maildrop: their numbers are 32 bits in the protocol between processes.
+pub const MESSAGES_MAX: usize = 16_000_000;
+
+/// Why a spool was not read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ScanError<E> {
+    /// It does not begin with a From_ line.
+    NotMbox,
+    /// It ended before the length that was given.
+    Truncated {
+        /// Where bytes were expected up to.
+        expected: u64,
+        /// Where they ended.
+        found: u64,
+    },
+    /// It has more than [`MESSAGES_MAX`] messages.
+    TooManyMessages,
+    /// Reading failed.
+    Source(E),
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for ScanError<E> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotMbox => out.write_str("does not begin with a From_ line: no mbox"),
+            Self::Truncated { expected, found } => {
+                write!(out, "ends at {found}, expected bytes up to {expected}")
+            }
+            Self::TooManyMessages => write!(out, "more than {MESSAGES_MAX} messages"),
+            Self::Source(error) => error.fmt(out),
+        }
+    }
+}
+
+/// Reads the first `length` bytes of `source` through `buffer`, of at least [`BUFFER_MIN`] bytes.
+pub fn scan<S: Source>(
+    source: &mut S,
+    length: u64,
+    buffer: &mut [u8],
+) -> Result<Maildrop, ScanError<S::Error>> {
+    let mut window = Window::new(source, length, buffer);
+    let mut maildrop = Maildrop {
+        messages: Vec::new(),
+        length,
+    };
+    let mut start = 0;
+    while start < length {
+        if maildrop.messages.len() >= MESSAGES_MAX {
+            return Err(ScanError::TooManyMessages);
+        }
+        let first = maildrop.messages.is_empty();
+        let Some(header) = from_line_at(&mut window, start)? else {
+            return Err(ScanError::NotMbox);
+        };
+        let (message, next) = Walk::new(&mut window, start, header)?.message(first)?;
+        maildrop.messages.push(message);
+        start = next;
+    }
+    Ok(maildrop)
+}
+
+/// Where the From_ line that begins at `offset` ends, behind its LF. `None`: there is no From_ line.
+fn from_line_at<S: Source>(
+    window: &mut Window<'_, S>,
+    offset: u64,
+) -> Result<Option<u64>, ScanError<S::Error>> {
+    let length = window.length();
+    let view = window.at(offset, LINE_MAX + 2)?;
+    let view = &view[..view.len().min(LINE_MAX + 2)];
+    let end = memchr(b'\n', view);
+    let line = &view[..end.unwrap_or(view.len())];
+    let at_end = end.is_some() || offset + view.len() as u64 == length;
+    let taken = end.map_or(line.len(), |end| end + 1) as u64;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok((at_end && is_from_line(line)).then_some(offset + taken))
+}
+
+/// One message, being read.
+struct Walk<'w, 'b, S> {
+    window: &'w mut Window<'b, S>,
+    from_line: u64,
+    header: u64,
+    octets: Octets,
+    digest: blake3::Hasher,
+    content_length: Option<u64>,
+    pseudo: bool,
+}
+
+impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
+    fn new(
+        window: &'w mut Window<'b, S>,
+        from_line: u64,
+        header: u64,
+    ) -> Result<Self, ScanError<S::Error>> {
+        let mut digest = blake3::Hasher::new();
+        let length = usize::try_from(header - from_line).unwrap_or(usize::MAX);
+        let line = &window.at(from_line, length)?[..length];
+        digest.update(line.trim_ascii_end());
+        digest.update(b"\n");
+        let octets = Octets::new();
+        Ok(Self {
+            window,
+            from_line,
+            header,
+            octets,
+            digest,
+            content_length: None,
+            pseudo: false,
+        })
+    }
+
+    /// Reads it to its end; returns it and where the next From_ line begins.
+    fn message(mut self, first: bool) -> Result<(Message, u64), ScanError<S::Error>> {
+        let (empty, body) = self.headers()?;
+        let (end, next) = match self.content_end(body)? {
+            Some(found) => {
+                self.count(empty, found.0)?;
+                found
+            }
+            None => self.search(empty, body)?,
+        };
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&self.digest.finalize().as_bytes()[..16]);
+        let message = Message {
+            from_line: self.from_line,
+            header: self.header,
+            body: body.min(end),
+            end,
+            octets: self.octets.finish(),
+            digest,
+            hidden: first && self.pseudo,
+        };
+        Ok((message, next))
+    }
+
+    /// Reads header lines; returns where the empty line begins that ends them, and where the body does.
+    fn headers(&mut self) -> Result<(u64, u64), ScanError<S::Error>> {
+        let mut offset = self.header;
+        let mut kept = true;
+        loop {
+            let view = self.window.at(offset, LOOK + 2)?;
+            let end = memchr(b'\n', view);
+            let start = &view[..end.unwrap_or(view.len())];
+            let line = start.strip_suffix(b"\r").unwrap_or(start);
+            match end {
+                None if view.is_empty() => return Ok((offset, offset)),
+                Some(end) if line.is_empty() => return Ok((offset, offset + end as u64 + 1)),
+                _ => {}
+            }
+            match header::read(line, end.is_some()) {
+                Line::Continuation => {}
+                Line::Kept => kept = true,
+                Line::Rewritten => kept = false,
+                Line::ContentLength(length) => {
+                    kept = false;
+                    self.content_length = self.content_length.or(Some(length));
+                }
+                Line::PseudoMark => {
+                    kept = false;
+                    self.pseudo = true;
+                }
+            }
+            offset = self.line(offset, kept)?;
+        }
+    }
+
+    /// Takes one header line, in pieces if need be; returns where the next begins.
+    fn line(&mut self, mut offset: u64, kept: bool) -> Result<u64, ScanError<S::Error>> {
+        let mut held_cr = false;
+        loop {
+            let view = self.window.at(offset, LOOK + 2)?;
+            let end = memchr(b'\n', view);
+            let piece = &view[..end.map_or(view.len(), |end| end + 1)];
+            self.octets.add(piece);
+            let text = &piece[..end.unwrap_or(piece.len())];
+            if kept {
+                // A CR at the end of a piece is the line's end or not, as the next byte shows.
+                if held_cr && !text.is_empty() {
+                    self.digest.update(b"\r");
+                }
+                held_cr = text.last() == Some(&b'\r') || (held_cr && text.is_empty());
+                self.digest.update(text.strip_suffix(b"\r").unwrap_or(text));
+            }
+            offset += piece.len() as u64;
+            if end.is_some() || offset >= self.window.length() {
+                if kept {
+                    self.digest.update(b"\n");
+                }
+                return Ok(offset);
+            }
+        }
+    }
+
+    /// Where the body ends by its Content-Length, if a From_ line or the end of the spool follows there (Dovecot's
+    /// condition); and where the next From_ line begins.
+    fn content_end(&mut self, body: u64) -> Result<Option<(u64, u64)>, ScanError<S::Error>> {
+        let length = self.window.length();
+        let target = self
+            .content_length
+            .and_then(|n| body.checked_add(n))
+            .filter(|t| *t <= length);
+        let Some(target) = target else {
+            return Ok(None);
+        };
+        let mut near = [0; LINE_MAX + 4];
+        let near = self.window.peek(target, &mut near)?;
+        let near = &near[..near.len().min(LINE_MAX + 4)];
+        let separator = match near {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [] => 0,
+            _ => return Ok(None),
+        };
+        let rest = &near[separator..];
+        let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
+        let follows = is_from_line(line.strip_suffix(b"\r").unwrap_or(line));
+        Ok((rest.is_empty() || follows).then_some((target, target + separator as u64)))
+    }
+
+    /// Counts the bytes from `from` to `to`.
+    fn count(&mut self, mut from: u64, to: u64) -> Result<(), ScanError<S::Error>> {
+        while from < to {
+            let view = self.window.at(from, 1)?;
+            let most = usize::try_from(to - from)
+                .unwrap_or(usize::MAX)
+                .min(view.len());
+            self.octets.add(&view[..most]);
+            from += most as u64;
+        }
+        Ok(())
+    }
+
+    /// Searches the body for the next From_ line after an empty line. `empty` is where the header's empty line begins:
+    /// it is the separator where a From_ line follows at once.
+    fn search(&mut self, empty: u64, body: u64) -> Result<(u64, u64), ScanError<S::Error>> {
+        let length = self.window.length();
+        let finder = memmem::Finder::new(b"\nFrom ");
+        // What has been counted. It stays behind the search, by as much as a separator and the LF before it.
+        let mut counted = empty;
+        let mut search = body.saturating_sub(1).max(empty);
+        loop {
+            let view = self.window.at(counted, BUFFER_MIN / 2)?;
+            let view_end = counted + view.len() as u64;
+            let skip = usize::try_from(search - counted)
+                .unwrap_or(usize::MAX)
+                .min(view.len());
+            let found = finder.find(&view[skip..]).map(|at| skip + at);
+            let Some(at) = found else {
+                if view_end >= length {
+                    let end = length - separator(view, counted == self.header) as u64;
+                    self.count(counted, end)?;
+                    return Ok((end, length));
+                }
+                // A part of what is searched for may be at the end of the view, and a separator before it.
+                search = view_end - 5;
+                let next = search - 4;
+                self.count(counted, next)?;
+                counted = next;
+                continue;
+            };
+            let candidate = counted + at as u64 + 1;
+            let separator = separator(&view[..=at], counted == self.header) as u64;
+            let after_empty = separator > 0 || candidate == body;
+            if after_empty && from_line_at(self.window, candidate)?.is_some() {
+                let end = candidate - separator;
+                self.count(counted, end)?;
+                return Ok((end, candidate));
+            }
+            // It is text. What lies before it is counted, all but what could be a separator.
+            let next = candidate.saturating_sub(4).max(counted);
+            self.count(counted, next)?;
+            counted = next;
+            search = candidate;
+        }
+    }
+}
+
+/// How many bytes the empty line is long that `bytes` end with; 0 if they do not end with one. `fresh`: a line starts
+/// where the bytes do.
+fn separator(bytes: &[u8], fresh: bool) -> usize {
+    let line_end = |rest: &[u8]| rest.last() == Some(&b'\n') || (fresh && rest.is_empty());
+    match bytes {
+        [rest @ .., b'\r', b'\n'] if line_end(rest) => 2,
+        [rest @ .., b'\n'] if line_end(rest) => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

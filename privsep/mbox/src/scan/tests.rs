@@ -1,0 +1,209 @@
+//! Spools as they are found, and the same spools through buffers of different sizes.
+
+use super::*;
+use crate::convert::Converter;
+use crate::plan::Plan;
+use crate::source::InMemory;
+use proptest::prelude::*;
+
+const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";
+
+fn read(spool: &[u8], room: usize) -> Result<Maildrop, ScanError<std::convert::Infallible>> {
+    scan(&mut InMemory(spool), spool.len() as u64, &mut vec![0; room])
+}
+
+fn sent(spool: &[u8], message: &Message) -> Vec<u8> {
+    let range = |from: u64, to: u64| usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
+    let mut output = Vec::new();
+    let mut converter = Converter::whole();
+    let input = &spool[range(message.header, message.end)];
+    assert!(converter.convert(input, &mut output, usize::MAX).is_empty());
+    converter.finish(&mut output);
+    output
+}
+
+/// How many octets that is before dot-stuffing.
+fn unstuffed(wire: &[u8]) -> u64 {
+    let stuffed =
+        usize::from(wire.starts_with(b".")) + memchr::memmem::find_iter(wire, b"\n.").count();
+    (wire.len() - stuffed) as u64
+}
+
+#[test]
+fn two_messages_and_their_separators() {
+    let spool = format!("{FROM}A: 1\n\nbody\n\n{FROM}B: 2\n\n.dot\nlast");
+    let maildrop = read(spool.as_bytes(), BUFFER_MIN).unwrap();
+    assert_eq!(maildrop.messages.len(), 2);
+    assert_eq!(
+        sent(spool.as_bytes(), &maildrop.messages[0]),
+        b"A: 1\r\n\r\nbody\r\n"
+    );
+    assert_eq!(
+        sent(spool.as_bytes(), &maildrop.messages[1]),
+        b"B: 2\r\n\r\n..dot\r\nlast\r\n"
+    );
+    assert_eq!(maildrop.messages[0].octets, 14);
+    assert_eq!(maildrop.messages[1].octets, 20);
+}
+
+#[test]
+fn a_from_line_without_an_empty_line_or_a_date_is_text() {
+    let spool = format!("{FROM}A: 1\n\nbody\n{FROM}\nFrom here on\n");
+    assert_eq!(
+        read(spool.as_bytes(), BUFFER_MIN).unwrap().messages.len(),
+        1
+    );
+}
+
+#[test]
+fn what_is_no_mbox_is_refused() {
+    assert_eq!(read(b"Hello\n", BUFFER_MIN), Err(ScanError::NotMbox));
+    assert_eq!(
+        read(format!("\n{FROM}").as_bytes(), BUFFER_MIN),
+        Err(ScanError::NotMbox)
+    );
+    assert_eq!(read(b"", BUFFER_MIN).unwrap(), Maildrop::default());
+}
+
+#[test]
+fn content_length_holds_only_where_a_message_follows() {
+    let inner = format!("x\n\n{FROM}Y: 1\n\ny\n");
+    let right = format!(
+        "{FROM}Content-Length: {}\n\n{inner}\n{FROM}Z: 1\n\nz\n",
+        inner.len()
+    );
+    assert_eq!(
+        read(right.as_bytes(), BUFFER_MIN).unwrap().messages.len(),
+        2
+    );
+    let wrong = format!(
+        "{FROM}Content-Length: {}\n\n{inner}\n{FROM}Z: 1\n\nz\n",
+        inner.len() + 1
+    );
+    assert_eq!(
+        read(wrong.as_bytes(), BUFFER_MIN).unwrap().messages.len(),
+        3
+    );
+}
+
+#[test]
+fn p5_status_edits_and_line_ends_leave_the_digest() {
+    let digest = |headers: &str| {
+        let spool = format!("{FROM}{headers}\nbody\n");
+        read(spool.as_bytes(), BUFFER_MIN).unwrap().messages[0].digest
+    };
+    let plain = digest("Subject: s\nTo: t\n\tu\n");
+    assert_eq!(
+        digest("Subject: s\nStatus: RO\nX-Keywords: a\n b\nTo: t\n\tu\n"),
+        plain
+    );
+    assert_ne!(digest("Subject: s2\nTo: t\n\tu\n"), plain);
+    let crlf = format!("{FROM}Subject: s\nTo: t\n\tu\n\nbody\n").replace('\n', "\r\n");
+    assert_eq!(
+        read(crlf.as_bytes(), BUFFER_MIN).unwrap().messages[0].digest,
+        plain
+    );
+}
+
+#[test]
+fn the_pseudo_message_is_hidden_and_never_deleted() {
+    let spool = format!("{FROM}X-IMAP: 1195658475 0000000042\n\ntext\n\n{FROM}A: 1\n\nbody\n");
+    let maildrop = read(spool.as_bytes(), BUFFER_MIN).unwrap();
+    assert_eq!(
+        maildrop
+            .messages
+            .iter()
+            .map(|m| m.hidden)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    let plan = Plan::new(&maildrop, &[true, true]).unwrap();
+    assert_eq!(plan.final_length, maildrop.messages[1].from_line);
+}
+
+/// Pieces that spools are made of, in all their odd forms.
+fn spool() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&[u8]> = vec![
+        b"From a@b Mon Nov 23 10:00:00 2026\n",
+        b"From a@b Mon Nov 23 10:00:00 2026\r\n",
+        b"\n",
+        b"\r\n",
+        b"From nobody\n",
+        b"Subject: x\n",
+        b" folded\r\n",
+        b"Content-Length: 5\n",
+        b"Status: RO\n",
+        b".\n",
+        b"..\r\n",
+        b"text without end",
+        b"\r",
+        b"\0",
+        b"line\n",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces), 0..40).prop_map(|pieces| {
+        let mut spool = FROM.as_bytes().to_vec();
+        spool.extend(pieces.concat());
+        spool
+    })
+}
+
+/// The rule, the simple way: line by line, in memory. For spools without Content-Length.
+fn model(spool: &[u8]) -> Vec<usize> {
+    let (mut starts, mut offset, mut empty) = (Vec::new(), 0, true);
+    for line in spool.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if empty && is_from_line(text) {
+            starts.push(offset);
+        }
+        empty = line == b"\n" || line == b"\r\n";
+        offset += line.len();
+    }
+    starts
+}
+
+proptest! {
+    #[test]
+    fn sizes_are_what_is_sent_whatever_the_buffer(spool in spool(), filler in 0usize..9000) {
+        let mut spool = spool;
+        spool.extend(std::iter::repeat_n(b'x', filler));
+        spool.extend_from_slice(b"\n\nFrom a@b Mon Nov 23 10:00:00 2026\nA: b\n\nc\n");
+        let maildrop = read(&spool, 1 << 20).unwrap();
+        for message in &maildrop.messages {
+            prop_assert_eq!(message.octets, unstuffed(&sent(&spool, message)));
+        }
+        prop_assert_eq!(&read(&spool, BUFFER_MIN).unwrap(), &maildrop);
+        prop_assert_eq!(&read(&spool, BUFFER_MIN + filler).unwrap(), &maildrop);
+        if memchr::memmem::find(&spool, b"Content-Length").is_none() {
+            let starts: Vec<_> = maildrop.messages.iter().map(|m| usize::try_from(m.from_line).unwrap()).collect();
+            prop_assert_eq!(starts, model(&spool));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = read(&bytes, BUFFER_MIN);
+        let mut spool = FROM.as_bytes().to_vec();
+        spool.extend(bytes);
+        prop_assert!(read(&spool, BUFFER_MIN).is_ok());
+    }
+
+    #[test]
+    fn what_a_plan_keeps_reads_as_before(spool in spool(), deleted in proptest::collection::vec(any::<bool>(), 40)) {
+        let maildrop = read(&spool, 1 << 20).unwrap();
+        prop_assume!(memchr::memmem::find(&spool, b"Content-Length").is_none());
+        let Some(plan) = Plan::new(&maildrop, &deleted) else { return Ok(()) };
+        let at = |offset: u64| usize::try_from(offset).unwrap();
+        let mut left = spool[..at(plan.first_change)].to_vec();
+        for range in &plan.kept {
+            left.extend_from_slice(&spool[at(range.start)..at(range.end)]);
+        }
+        prop_assert_eq!(left.len() as u64, plan.final_length);
+        let after = read(&left, 1 << 20).unwrap();
+        let kept: Vec<_> = maildrop.messages.iter().zip(&deleted).filter(|(_, gone)| !**gone).collect();
+        prop_assert_eq!(after.messages.len(), kept.len());
+        for (after, (before, _)) in after.messages.iter().zip(kept) {
+            prop_assert_eq!(sent(&left, after), sent(&spool, before));
+        }
+    }
+}
