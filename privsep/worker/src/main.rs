@@ -1,2 +1,280 @@
-//! stub
-fn main() {}
+//! popward-worker: one session with one spool. It locks, reads, serves and updates it, and nothing else.
+//!
+//! Runs as the mailbox's owner from its first instruction; until its locks are taken, with the spool directory's group
+//! as effective group where dotlocks need it. It may touch the spool, its dotlock, and the owner's state directory.
+
+#![forbid(unsafe_code)]
+
+mod locks;
+mod serve;
+mod syscalls;
+mod update;
+
+use locks::{LockError, LockedSpool};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use popward_mbox::message::Maildrop;
+use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::source::Source;
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
+use popward_sys::channel::{Channel, Packet, PacketBuffer};
+use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::log::Log;
+use popward_sys::{inherited, landlock, seccomp};
+use serve::{Ends, Session, Stop, ToMonitor};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use update::{Journals, UpdateError};
+
+fn main() -> ExitCode {
+    let Ok([control, log, session]) = inherited::take::<3>() else {
+        return ExitCode::FAILURE;
+    };
+    let Ok(log) = Log::new(log) else {
+        return ExitCode::FAILURE;
+    };
+    let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
+    let job = match monitor.receive(&mut PacketBuffer::for_messages()) {
+        Ok(Packet::Message(MonitorToWorker::Job(job), _))
+            if job.version == popward_proto::VERSION =>
+        {
+            job
+        }
+        _ => return ExitCode::FAILURE,
+    };
+    monitor.enter(JobPhase::Working);
+    let front = Channel::new(session, WorkerPhase::Opening);
+    if front.set_nonblocking().is_err() {
+        return ExitCode::FAILURE;
+    }
+    let mut ends = Ends { front, monitor };
+    let failure = match open_session(&job, &ends, &log) {
+        Ok(session) => return serve(&job, &mut ends, &log, session),
+        Err(failure) => failure,
+    };
+    log.warning(
+        Some(job.session),
+        "maildrop not opened",
+        &[("user", &job.user), ("error", &failure)],
+    );
+    // The front may have gone meanwhile.
+    let _ = ends.answer(None, &WorkerToFront::NotOpened(failure.answer()));
+    if matches!(failure, Failure::Confine(_)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+enum Failure {
+    Confine(String),
+    Lock(LockError),
+    Gone,
+    Scan(ScanError<std::io::Error>),
+    Recovery(UpdateError),
+    System(&'static str),
+}
+
+impl Failure {
+    fn answer(&self) -> OpenFailure {
+        match self {
+            Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
+            Self::Lock(LockError::Unfit(_))
+            | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages) => OpenFailure::Permanent,
+            Self::Recovery(UpdateError::Changed) => OpenFailure::Permanent,
+            _ => OpenFailure::Temporary,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Confine(error) => out.write_str(error),
+            Self::Lock(error) => error.fmt(out),
+            Self::Gone => out.write_str("the client has gone"),
+            Self::Scan(error) => error.fmt(out),
+            Self::Recovery(error) => {
+                write!(out, "an unfinished update: {error}; its journal is kept")
+            }
+            Self::System(what) => out.write_str(what),
+        }
+    }
+}
+
+/// Locks, confines itself, finishes what a crash left, reads.
+fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
+    let confine = |error: NotConfined| Failure::Confine(error.to_string());
+    confine::harden(32).map_err(confine)?;
+    let identity = Identity {
+        uid: job.uid,
+        gid: job.gid,
+    };
+    if job.uid == 0 || Identity::current() != Some(identity.clone()) {
+        return Err(Failure::Confine("not run as the account".to_owned()));
+    }
+    let directory_flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(
+        job.spool_directory.as_path(),
+        directory_flags,
+        Mode::empty(),
+    )
+    .map_err(|_| Failure::System("the spool's directory cannot be opened"))?;
+    let started = Instant::now();
+    let locked = lock(job, &directory, ends)?;
+    let waited = started.elapsed();
+
+    // The directory's group goes before the spool's first byte is read: real and saved are the user's, so for good.
+    let gid = nix::unistd::Gid::from_raw(job.gid);
+    nix::unistd::setresgid(gid, gid, gid).map_err(|_| Failure::System("setresgid"))?;
+    confine::drop_capabilities(&[]).map_err(confine)?;
+    let groups = confine::groups().map_err(confine)?;
+    confine::prove(&identity, &groups, &[]).map_err(confine)?;
+    let state: Option<OwnedFd> = job.state_directory.as_ref().and_then(|path| {
+        open(
+            path.as_path(),
+            directory_flags | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        )
+        .ok()
+    });
+    let reachable: Vec<_> = state.iter().map(AsFd::as_fd).collect();
+    landlock::restrict(&reachable).map_err(|error| Failure::Confine(error.to_string()))?;
+    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
+        .map_err(|error| Failure::Confine(error.to_string()))?;
+
+    let journals = job
+        .state_directory
+        .as_ref()
+        .map(|path| Journals::new(path.as_path()));
+    let Some(mut spool) = locked else {
+        return Ok(Session::new(None, None, Maildrop::default()));
+    };
+    if let Some(journals) = &journals {
+        if update::recover(&mut spool, journals).map_err(Failure::Recovery)? {
+            log.notice(
+                Some(job.session),
+                "finished an update that was broken off",
+                &[("user", &job.user)],
+            );
+        }
+    }
+    let scanning = Instant::now();
+    let maildrop = read(&mut spool)?;
+    log.info(
+        Some(job.session),
+        "opened",
+        &[
+            ("user", &job.user),
+            ("messages", &maildrop.messages.len()),
+            ("bytes", &maildrop.length),
+            ("lock_ms", &waited.as_millis()),
+            ("scan_ms", &scanning.elapsed().as_millis()),
+        ],
+    );
+    Ok(Session::new(Some(spool), journals, maildrop))
+}
+
+/// Tries until the time is up: all locks, or none and a pause of random length.
+fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, Failure> {
+    let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
+    loop {
+        let mut tell = |device, inode| {
+            // Without the monitor there is nobody to remove the lock, and no session: the next wait sees its end.
+            let _ = ends
+                .monitor
+                .send(&WorkerToMonitor::Dotlock { device, inode });
+        };
+        match locks::try_lock(job, directory, &mut tell) {
+            Err(LockError::Busy(_)) if Instant::now() < until => {}
+            result => return result.map_err(Failure::Lock),
+        }
+        // Two that started together must not meet again: process ids and clocks differ.
+        let nanos = u64::from(std::process::id()).wrapping_add(
+            std::time::UNIX_EPOCH
+                .elapsed()
+                .map_or(0, |time| u64::from(time.subsec_nanos())),
+        );
+        std::thread::sleep(Duration::from_millis(100 + nanos % 400));
+        if ends.gone() {
+            return Err(Failure::Gone);
+        }
+    }
+}
+
+struct Reading<'a>(&'a mut LockedSpool);
+
+impl Source for Reading<'_> {
+    type Error = std::io::Error;
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, std::io::Error> {
+        self.0.read_at(offset, into)
+    }
+}
+
+fn read(spool: &mut LockedSpool) -> Result<Maildrop, Failure> {
+    let (length, _) = spool.status().map_err(|_| Failure::System("fstat"))?;
+    let room = usize::try_from(length)
+        .unwrap_or(usize::MAX)
+        .clamp(popward_mbox::scan::BUFFER_MIN, 1 << 20);
+    scan(&mut Reading(spool), length, &mut vec![0; room]).map_err(Failure::Scan)
+}
+
+fn serve(job: &Job, ends: &mut Ends, log: &Log, mut session: Session) -> ExitCode {
+    ends.front.enter(WorkerPhase::Transaction);
+    let id = Some(job.session);
+    let result = ends
+        .answer(None, &WorkerToFront::Opened(session.totals()))
+        .and_then(|()| session.serve(ends));
+    let answer = match result {
+        Ok(Ok(update)) => committed(job, log, update),
+        Ok(Err(error)) => {
+            log.error(
+                id,
+                "nothing deleted",
+                &[("user", &job.user), ("error", &error)],
+            );
+            let changed = matches!(error, UpdateError::Changed);
+            WorkerToFront::NotCommitted(if changed {
+                Broken::SpoolChanged
+            } else {
+                Broken::System
+            })
+        }
+        Err(Stop::Broken(broken)) => {
+            let why = format!("{broken:?}");
+            log.error(
+                id,
+                "session broken off, nothing deleted",
+                &[("user", &job.user), ("why", &why)],
+            );
+            WorkerToFront::Broken(broken)
+        }
+        Err(Stop::Rules(error)) => {
+            log.error(id, "the front broke the rules", &[("error", &error)]);
+            return ExitCode::FAILURE;
+        }
+        Err(Stop::FrontGone | Stop::MonitorGone) => return ExitCode::SUCCESS,
+    };
+    // The front may have gone; what was done is done.
+    let _ = ends.answer(None, &answer);
+    ExitCode::SUCCESS
+}
+
+fn committed(job: &Job, log: &Log, update: Update) -> WorkerToFront {
+    if update.deleted.messages > 0 {
+        log.info(
+            Some(job.session),
+            "updated",
+            &[
+                ("user", &job.user),
+                ("deleted", &update.deleted.messages),
+                ("left", &update.left.messages),
+            ],
+        );
+    }
+    WorkerToFront::Committed(update)
+}

@@ -1,0 +1,331 @@
+//! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking makes a
+//! [`LockedSpool`], and only through it the spool is read or written.
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use popward_proto::monitor_worker::{Job, dotlock_draft_name, dotlock_name};
+use popward_sys::libc;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// How often the dotlock is touched, at the most: maildrop breaks one that has stood still for 60 s.
+pub const REFRESH: Duration = Duration::from_secs(20);
+
+/// Why a spool was not locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody else holds this lock: try again.
+    Busy(&'static str),
+    /// The spool is nothing that may be served: not a regular file of the user's with one link.
+    Unfit(&'static str),
+    /// A system call failed.
+    System(&'static str, Errno),
+}
+
+impl std::fmt::Display for LockError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Busy(lock) => write!(out, "{lock} is held by another program"),
+            Self::Unfit(why) => out.write_str(why),
+            Self::System(what, errno) => write!(out, "{what}: {errno}"),
+        }
+    }
+}
+
+/// Somebody took or removed the dotlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost;
+
+/// A spool with all its locks.
+#[derive(Debug)]
+pub struct LockedSpool {
+    file: Held,
+    dotlock: Option<(File, FileStat)>,
+    directory: OwnedFd,
+    lock_name: String,
+    refreshed: Instant,
+}
+
+#[derive(Debug)]
+enum Held {
+    Plain(File),
+    Flocked(Flock<File>),
+}
+
+/// Tries once to open and lock the spool of `job` in `directory`. `Ok(None)`: there is no spool. `tell` is told the
+/// device and inode of a dotlock before it is one.
+pub fn try_lock(
+    job: &Job,
+    directory: &OwnedFd,
+    tell: &mut dyn FnMut(u64, u64),
+) -> Result<Option<LockedSpool>, LockError> {
+    let name = job.spool_name.as_str();
+    let flags =
+        OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOATIME;
+    let file = match openat(directory, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(Errno::ELOOP) => return Err(LockError::Unfit("the spool is a symbolic link")),
+        Err(Errno::EPERM) => return Err(LockError::Unfit("the spool belongs to somebody else")),
+        Err(errno) => return Err(LockError::System("open the spool", errno)),
+    };
+    fit(&file, job)?;
+    let clone = directory
+        .try_clone()
+        .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
+    let mut locked = LockedSpool {
+        file: Held::Plain(file),
+        dotlock: None,
+        directory: clone,
+        lock_name: dotlock_name(&job.spool_name),
+        refreshed: Instant::now(),
+    };
+    if job.locks.dotlock {
+        locked.dotlock = Some(dotlock(job, directory, tell)?);
+    }
+    let taken = locked
+        .lock_file(job)
+        .and_then(|()| locked.still_at(name, job));
+    if let Err(error) = taken {
+        locked.unlock();
+        return Err(error);
+    }
+    Ok(Some(locked))
+}
+
+fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
+    let status = fstat(file).map_err(|errno| LockError::System("fstat", errno))?;
+    if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+        return Err(LockError::Unfit("the spool is not a regular file"));
+    }
+    if status.st_uid != job.uid {
+        return Err(LockError::Unfit("the spool belongs to somebody else"));
+    }
+    if status.st_nlink != 1 {
+        return Err(LockError::Unfit("the spool has more than one link"));
+    }
+    Ok(status)
+}
+
+/// Makes the dotlock: a draft with `pid:host` in it, which is linked to the lock's name.
+fn dotlock(
+    job: &Job,
+    directory: &OwnedFd,
+    tell: &mut dyn FnMut(u64, u64),
+) -> Result<(File, FileStat), LockError> {
+    let fail = |errno| LockError::System("make the dotlock (spool.group?)", errno);
+    let name = dotlock_name(&job.spool_name);
+    let pid = std::process::id();
+    let draft = dotlock_draft_name(&job.spool_name, pid);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(0o600);
+    let mut file = File::from(openat(directory, draft.as_str(), flags, mode).map_err(fail)?);
+    let written = write!(file, "{pid}:{}", job.host);
+    let status = fstat(&file).map_err(fail);
+    let linked = status.and_then(|status| {
+        written.map_err(|_| fail(Errno::ENOSPC))?;
+        tell(status.st_dev, status.st_ino);
+        // Over NFS the answer may be lost: only the count of links tells.
+        let _ = linkat(
+            directory,
+            draft.as_str(),
+            directory,
+            name.as_str(),
+            AtFlags::empty(),
+        );
+        let linked = fstat(&file).map_err(fail)?;
+        Ok((linked.st_nlink == 2, linked))
+    });
+    unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fail)?;
+    match linked? {
+        (true, status) => Ok((file, status)),
+        (false, _) => {
+            break_stale(job, directory, &name);
+            Err(LockError::Busy("the dotlock"))
+        }
+    }
+}
+
+/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server leaves. The next try
+/// takes it, if nobody is faster.
+fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
+        return;
+    };
+    let mut text = String::new();
+    let Ok(status) = fstat(&file) else { return };
+    if File::from(file)
+        .take(128)
+        .read_to_string(&mut text)
+        .is_err()
+        || status.st_uid != job.uid
+    {
+        return;
+    }
+    let Some((pid, host)) = text.split_once(':') else {
+        return;
+    };
+    let Ok(pid) = pid.parse::<i32>() else { return };
+    if host != job.host.as_str() || pid <= 1 {
+        return;
+    }
+    let dead = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH);
+    let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    if dead && now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
+        // Should it fail, the lock stays busy.
+        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+impl LockedSpool {
+    fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
+        if job.locks.fcntl {
+            let whole = libc::flock {
+                l_type: libc::F_WRLCK as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            match fcntl(self.file(), FcntlArg::F_OFD_SETLK(&whole)) {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    return Err(LockError::Busy("the fcntl lock"));
+                }
+                Err(errno) => return Err(LockError::System("fcntl lock", errno)),
+            }
+        }
+        if job.locks.flock && !self.on_nfs() {
+            let file = self
+                .file()
+                .try_clone()
+                .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(flocked) => self.file = Held::Flocked(flocked),
+                Err((_, Errno::EAGAIN)) => return Err(LockError::Busy("the flock")),
+                Err((_, errno)) => return Err(LockError::System("flock", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// There flock(2) is an fcntl lock in disguise and would meet our own.
+    fn on_nfs(&self) -> bool {
+        let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
+        nix::sys::statfs::fstatfs(self.file()).is_ok_and(|system| system.filesystem_type() == nfs)
+    }
+
+    /// The locked file must still be what stands at the path: some programs replace spools.
+    fn still_at(&self, name: &str, job: &Job) -> Result<(), LockError> {
+        let open = fit(self.file(), job)?;
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        match fstatat(&self.directory, name, flags) {
+            Ok(at) if (at.st_dev, at.st_ino) == (open.st_dev, open.st_ino) => Ok(()),
+            _ => Err(LockError::Busy("the spool's path")),
+        }
+    }
+
+    fn file(&self) -> &File {
+        match &self.file {
+            Held::Plain(file) => file,
+            Held::Flocked(file) => file,
+        }
+    }
+
+    /// Gives a half-taken set of locks back; the others go with the descriptors.
+    fn unlock(self) {
+        if self.dotlock.is_some() && self.is_ours() {
+            // Should it fail, the monitor does it.
+            let _ = unlinkat(
+                &self.directory,
+                self.lock_name.as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        let Some((_, own)) = &self.dotlock else {
+            return true;
+        };
+        let at = fstatat(
+            &self.directory,
+            self.lock_name.as_str(),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        );
+        at.is_ok_and(|at| (at.st_dev, at.st_ino) == (own.st_dev, own.st_ino))
+    }
+
+    /// When the dotlock is to be touched next.
+    pub fn due(&self) -> Instant {
+        self.refreshed + REFRESH
+    }
+
+    /// Touches the dotlock if it is due, after making sure that it is still this session's.
+    pub fn refresh(&mut self) -> Result<(), Lost> {
+        if Instant::now() >= self.due() {
+            self.prove()?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the dotlock is still this session's, and touches it.
+    pub fn prove(&mut self) -> Result<(), Lost> {
+        if !self.is_ours() {
+            return Err(Lost);
+        }
+        if let Some((file, _)) = &self.dotlock {
+            futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(|_| Lost)?;
+        }
+        self.refreshed = Instant::now();
+        Ok(())
+    }
+
+    /// The spool's length in bytes and its inode.
+    pub fn status(&self) -> std::io::Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let status = self.file().metadata()?;
+        Ok((status.len(), status.ino()))
+    }
+
+    /// Reads into all of `into` from `offset`; fewer bytes only at the spool's end.
+    pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
+        self.refresh()
+            .map_err(|Lost| std::io::Error::other("lock lost"))?;
+        let mut done = 0;
+        while done < into.len() {
+            match self.file().read_at(&mut into[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.refresh()
+            .map_err(|Lost| std::io::Error::other("lock lost"))?;
+        self.file().write_all_at(bytes, offset)
+    }
+
+    /// Cuts the spool, and has all of it on disk.
+    pub fn truncate(&mut self, length: u64) -> std::io::Result<()> {
+        self.file().set_len(length)?;
+        self.file().sync_all()
+    }
+
+    /// Has all of the spool on disk.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file().sync_all()
+    }
+}

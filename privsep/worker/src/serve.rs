@@ -1,0 +1,369 @@
+//! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
+
+use crate::locks::{LockedSpool, Lost};
+use crate::update::{Journals, UpdateError, update};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use popward_mbox::convert::Converter;
+use popward_mbox::from_line::{LINE_MAX, is_from_line};
+use popward_mbox::message::Maildrop;
+use popward_mbox::plan::Plan;
+use popward_mbox::uidl::Uidls;
+use popward_proto::bounded::Text;
+use popward_proto::codec::DATA_LIMIT;
+use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::session::{
+    Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
+};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+/// The session's socket.
+pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
+/// The channel to the monitor.
+pub type ToMonitor = Channel<WorkerToMonitor, MonitorToWorker>;
+
+/// Why a session ends other than by QUIT. None of these changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The front closed the session's socket.
+    FrontGone,
+    /// The monitor closed its channel: the server ends.
+    MonitorGone,
+    /// The front broke the rules of the channel.
+    Rules(ChannelError),
+    /// It cannot go on.
+    Broken(Broken),
+}
+
+impl From<Lost> for Stop {
+    fn from(_: Lost) -> Self {
+        Self::Broken(Broken::LockLost)
+    }
+}
+
+/// The two ends that a worker listens to.
+pub struct Ends {
+    /// The session.
+    pub front: ToFront,
+    /// The monitor.
+    pub monitor: ToMonitor,
+}
+
+impl Ends {
+    /// Waits until the front's socket is ready for `events`, keeping `spool`'s locks fresh.
+    fn wait(&self, spool: Option<&mut LockedSpool>, events: PollFlags) -> Result<(), Stop> {
+        let mut spool = spool;
+        loop {
+            let due = spool
+                .as_ref()
+                .map(|spool| spool.due().saturating_duration_since(Instant::now()));
+            let timeout = due.map_or(PollTimeout::NONE, |due| {
+                PollTimeout::try_from(due).unwrap_or(PollTimeout::from(1000u16))
+            });
+            let mut ready = [
+                PollFd::new(self.front.as_fd(), events),
+                PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, timeout) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return Err(Stop::Broken(Broken::System)),
+            }
+            // The monitor has nothing more to say: what comes is its end.
+            if ready[1].any() == Some(true) {
+                return Err(Stop::MonitorGone);
+            }
+            if ready[0].any() == Some(true) {
+                return Ok(());
+            }
+            if let Some(spool) = spool.as_deref_mut() {
+                spool.refresh()?;
+            }
+        }
+    }
+
+    /// Whether either end has hung up, without waiting: for the time before the locks are taken.
+    pub fn gone(&self) -> bool {
+        let mut ready = [
+            PollFd::new(self.front.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
+        ];
+        let _ = poll(&mut ready, PollTimeout::ZERO);
+        ready.iter().any(|end| end.any() == Some(true))
+    }
+
+    fn send(
+        &self,
+        mut spool: Option<&mut LockedSpool>,
+        send: impl Fn(&ToFront) -> Result<(), ChannelError>,
+    ) -> Result<(), Stop> {
+        loop {
+            match send(&self.front) {
+                Ok(()) => return Ok(()),
+                Err(ChannelError::WouldBlock) => {
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?
+                }
+                Err(ChannelError::Closed) => return Err(Stop::FrontGone),
+                Err(error) => return Err(Stop::Rules(error)),
+            }
+        }
+    }
+
+    /// Sends `answer`.
+    pub fn answer(
+        &self,
+        spool: Option<&mut LockedSpool>,
+        answer: &WorkerToFront,
+    ) -> Result<(), Stop> {
+        self.send(spool, |front| front.send(answer))
+    }
+
+    fn request(
+        &mut self,
+        mut spool: Option<&mut LockedSpool>,
+        buffer: &mut PacketBuffer,
+    ) -> Result<FrontToWorker, Stop> {
+        loop {
+            match self.front.receive(buffer) {
+                Ok(Packet::Message(request, _)) => return Ok(request),
+                Ok(Packet::Data { .. }) => return Err(Stop::Rules(ChannelError::UnknownTag(1))),
+                Err(ChannelError::WouldBlock) => {
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN)?
+                }
+                Err(ChannelError::Closed) => return Err(Stop::FrontGone),
+                Err(error) => return Err(Stop::Rules(error)),
+            }
+        }
+    }
+}
+
+/// A maildrop in the TRANSACTION state.
+pub struct Session {
+    spool: Option<LockedSpool>,
+    journals: Option<Journals>,
+    maildrop: Maildrop,
+    /// Indexes of the messages that are shown: message number less 1 is the place in here.
+    visible: Vec<usize>,
+    deleted: Vec<bool>,
+    uidls: Option<Uidls>,
+    last: u32,
+    buffer: Vec<u8>,
+}
+
+impl Session {
+    /// A session over what was scanned. `spool` is `None` where there is no spool.
+    pub fn new(spool: Option<LockedSpool>, journals: Option<Journals>, maildrop: Maildrop) -> Self {
+        let shown = maildrop
+            .messages
+            .iter()
+            .enumerate()
+            .filter(|(_, message)| !message.hidden);
+        let visible = shown.map(|(index, _)| index).collect();
+        let deleted = vec![false; maildrop.messages.len()];
+        Self {
+            spool,
+            journals,
+            maildrop,
+            visible,
+            deleted,
+            uidls: None,
+            last: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// What is shown: all that is not marked as deleted.
+    pub fn totals(&self) -> Totals {
+        self.sum(|deleted| !deleted)
+    }
+
+    fn sum(&self, wanted: impl Fn(bool) -> bool) -> Totals {
+        let chosen = self
+            .visible
+            .iter()
+            .filter(|index| wanted(self.deleted[**index]));
+        chosen.fold(Totals::default(), |sum, index| Totals {
+            messages: sum.messages + 1,
+            octets: sum.octets + self.maildrop.messages[*index].octets,
+        })
+    }
+
+    fn find(&self, number: MessageNumber) -> Result<usize, Refusal> {
+        let place = usize::try_from(number.0.get() - 1).unwrap_or(usize::MAX);
+        let index = *self.visible.get(place).ok_or(Refusal::NoSuchMessage)?;
+        if self.deleted[index] {
+            Err(Refusal::AlreadyDeleted)
+        } else {
+            Ok(index)
+        }
+    }
+
+    /// Serves until QUIT or a stop. After QUIT, says what was done.
+    pub fn serve(&mut self, ends: &mut Ends) -> Result<Result<Update, UpdateError>, Stop> {
+        let mut packets = PacketBuffer::for_messages();
+        loop {
+            let request = ends.request(self.spool.as_mut(), &mut packets)?;
+            let about = match request {
+                FrontToWorker::List(Some(n))
+                | FrontToWorker::Uidl(Some(n))
+                | FrontToWorker::Retr(n)
+                | FrontToWorker::Top(n, _)
+                | FrontToWorker::Dele(n) => Some((n, self.find(n))),
+                _ => None,
+            };
+            if let Some((_, Err(refusal))) = about {
+                ends.answer(self.spool.as_mut(), &WorkerToFront::Refused(refusal))?;
+                continue;
+            }
+            let answer = match (request, about) {
+                (FrontToWorker::List(Some(n)), Some((_, Ok(index)))) => {
+                    WorkerToFront::Size(n, self.maildrop.messages[index].octets)
+                }
+                (FrontToWorker::Uidl(Some(n)), Some((_, Ok(index)))) => {
+                    WorkerToFront::Unique(n, Text::truncated(&self.uidl(index)))
+                }
+                (FrontToWorker::Retr(n), Some((_, Ok(index)))) => {
+                    self.last = self.last.max(n.0.get());
+                    self.body(ends, index, Converter::whole())?;
+                    continue;
+                }
+                (FrontToWorker::Top(_, lines), Some((_, Ok(index)))) => {
+                    self.body(ends, index, Converter::top(lines))?;
+                    continue;
+                }
+                (FrontToWorker::Dele(n), Some((_, Ok(index)))) => {
+                    self.deleted[index] = true;
+                    WorkerToFront::Deleted(n)
+                }
+                (FrontToWorker::List(_), _) => {
+                    self.listing(ends, |session, index| {
+                        session.maildrop.messages[index].octets.to_string()
+                    })?;
+                    continue;
+                }
+                (FrontToWorker::Uidl(_), _) => {
+                    self.listing(ends, Self::uidl)?;
+                    continue;
+                }
+                (FrontToWorker::Rset, _) => {
+                    self.deleted.fill(false);
+                    self.last = 0;
+                    WorkerToFront::Totals(self.totals())
+                }
+                (FrontToWorker::Last, _) => WorkerToFront::Last(self.last),
+                (FrontToWorker::Quit, _) => {
+                    ends.front.enter(WorkerPhase::Update);
+                    return Ok(self.update());
+                }
+                _ => WorkerToFront::Totals(self.totals()),
+            };
+            ends.answer(self.spool.as_mut(), &answer)?;
+        }
+    }
+
+    fn uidl(&mut self, index: usize) -> String {
+        let maildrop = &self.maildrop;
+        self.uidls
+            .get_or_insert_with(|| Uidls::new(maildrop))
+            .get(index)
+    }
+
+    fn listing(
+        &mut self,
+        ends: &Ends,
+        line: impl Fn(&mut Self, usize) -> String,
+    ) -> Result<(), Stop> {
+        use std::io::Write;
+        let totals = self.totals();
+        ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
+        let mut packet = Vec::with_capacity(4096);
+        for place in 0..self.visible.len() {
+            let index = self.visible[place];
+            if self.deleted[index] {
+                continue;
+            }
+            let text = line(self, index);
+            if packet.len() + text.len() + 16 > DATA_LIMIT {
+                ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
+                packet.clear();
+            }
+            // Writing to a vector cannot fail.
+            let _ = write!(packet, "{} {text}\r\n", place + 1);
+        }
+        ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
+    }
+
+    /// The From_ line must still be where it was: whoever changed the spool did not ask for our locks.
+    fn still_there(spool: &mut LockedSpool, from_line: u64, header: u64) -> Result<(), Stop> {
+        let mut line = [0; LINE_MAX + 2];
+        let length = usize::try_from(header - from_line)
+            .unwrap_or(usize::MAX)
+            .min(line.len());
+        let count = spool
+            .read_at(from_line, &mut line[..length])
+            .map_err(|_| Stop::Broken(Broken::System))?;
+        if count == length && is_from_line(line[..length].trim_ascii_end()) {
+            Ok(())
+        } else {
+            Err(Stop::Broken(Broken::SpoolChanged))
+        }
+    }
+
+    fn body(&mut self, ends: &Ends, index: usize, mut converter: Converter) -> Result<(), Stop> {
+        let message = self.maildrop.messages[index].clone();
+        let Some(spool) = &mut self.spool else {
+            return Err(Stop::Broken(Broken::System));
+        };
+        Self::still_there(spool, message.from_line, message.header)?;
+        ends.answer(Some(&mut *spool), &WorkerToFront::Body(message.octets))?;
+        let size = usize::try_from(message.end - message.header).unwrap_or(usize::MAX);
+        self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
+        let mut packet = Vec::with_capacity(DATA_LIMIT);
+        let mut offset = message.header;
+        while offset < message.end && !converter.is_done() {
+            let most = usize::try_from(message.end - offset)
+                .unwrap_or(usize::MAX)
+                .min(self.buffer.len());
+            let count = spool
+                .read_at(offset, &mut self.buffer[..most])
+                .map_err(|_| Stop::Broken(Broken::System))?;
+            if count < most {
+                return Err(Stop::Broken(Broken::SpoolChanged));
+            }
+            let mut rest = &self.buffer[..most];
+            while !rest.is_empty() && !converter.is_done() {
+                rest = converter.convert(rest, &mut packet, DATA_LIMIT - 2);
+                if packet.len() > DATA_LIMIT / 2 {
+                    ends.send(Some(&mut *spool), |front| front.send_data(&packet, false))?;
+                    packet.clear();
+                }
+            }
+            offset += most as u64;
+        }
+        converter.finish(&mut packet);
+        ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))
+    }
+
+    fn update(&mut self) -> Result<Update, UpdateError> {
+        let done = Update {
+            deleted: self.sum(|deleted| deleted),
+            left: self.totals(),
+        };
+        let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
+        else {
+            return Ok(done);
+        };
+        spool.prove().map_err(|Lost| UpdateError::Changed)?;
+        for message in self
+            .maildrop
+            .messages
+            .iter()
+            .filter(|m| m.from_line >= plan.first_change)
+        {
+            Self::still_there(spool, message.from_line, message.header)
+                .map_err(|_| UpdateError::Changed)?;
+        }
+        update(spool, self.journals.as_ref(), &plan, self.maildrop.length)?;
+        Ok(done)
+    }
+}
