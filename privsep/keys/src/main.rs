@@ -1,2 +1,165 @@
-//! stub
-fn main() {}
+//! popward-keys: holds the TLS private keys and signs handshakes with them, and nothing else.
+//!
+//! Runs as its own unprivileged user in an empty root directory. It reads key files from descriptors that the monitor
+//! opened; it may touch nothing else.
+
+#![forbid(unsafe_code)]
+
+mod form;
+mod ring;
+mod syscalls;
+
+use popward_proto::VERSION;
+use popward_proto::bounded::Text;
+use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
+use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::confine::{self, Identity};
+use popward_sys::log::Log;
+use popward_sys::{inherited, landlock, seccomp};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+type Monitor = Channel<KeysToMonitor, MonitorToKeys>;
+type Front = Channel<KeysToFront, FrontToKeys>;
+
+/// Most fronts at once, those that are ending among them.
+const FRONTS_MAX: usize = 128;
+
+fn main() -> ExitCode {
+    let Ok([control, log]) = inherited::take::<2>() else {
+        return ExitCode::FAILURE;
+    };
+    let Ok(log) = Log::new(log) else {
+        return ExitCode::FAILURE;
+    };
+    if let Err(error) = confine() {
+        log.error(None, "not confined", &[("error", &error)]);
+        return ExitCode::FAILURE;
+    }
+    match serve(Channel::new(control, SetupPhase::Starting), &log) {
+        Ok(()) | Err(ChannelError::Closed) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.error(None, "the monitor broke the rules", &[("error", &error)]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn confine() -> Result<(), Box<dyn std::error::Error>> {
+    confine::harden(FRONTS_MAX as u64 + 64)?;
+    confine::empty_root()?;
+    confine::drop_capabilities(&[])?;
+    let identity = Identity::current().ok_or("between two users")?;
+    confine::prove(&identity, &confine::groups()?, &[])?;
+    landlock::restrict(&[])?;
+    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    Ok(())
+}
+
+fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut buffer = PacketBuffer::for_messages();
+    let mut keys = ring::Ring::default();
+    let mut fronts: Vec<Front> = Vec::new();
+    loop {
+        let mut ready = vec![PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
+        ready.extend(
+            fronts
+                .iter()
+                .map(|front| PollFd::new(front.as_fd(), PollFlags::POLLIN)),
+        );
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(ChannelError::System(errno)),
+        }
+        let ready: Vec<bool> = ready.iter().map(|end| end.any() == Some(true)).collect();
+        // Backwards: what is removed leaves the places before it as they were.
+        for place in (0..fronts.len()).rev().filter(|place| ready[place + 1]) {
+            if let Err(error) = answer(&mut fronts[place], &keys, &mut buffer, log) {
+                if error != ChannelError::Closed {
+                    log.warning(None, "a front's channel ended", &[("error", &error)]);
+                }
+                fronts.remove(place);
+            }
+        }
+        if ready[0] {
+            hear(&mut monitor, &mut keys, &mut fronts, &mut buffer, log)?;
+        }
+    }
+}
+
+fn hear(
+    monitor: &mut Monitor,
+    keys: &mut ring::Ring,
+    fronts: &mut Vec<Front>,
+    buffer: &mut PacketBuffer,
+    log: &Log,
+) -> Result<(), ChannelError> {
+    let Packet::Message(message, mut descriptors) = monitor.receive(buffer)? else {
+        return Ok(());
+    };
+    match (message, descriptors.pop()) {
+        (MonitorToKeys::Settings { version }, _) if version == VERSION => {
+            monitor.enter(SetupPhase::Serving);
+            monitor.send(&KeysToMonitor::Ready { version: VERSION })
+        }
+        (MonitorToKeys::Key(key), Some(file)) => monitor.send(&match keys.load(key, file.into()) {
+            Ok(facts) => KeysToMonitor::Loaded(facts),
+            Err(why) => KeysToMonitor::Unusable {
+                key,
+                why: Text::truncated(why),
+            },
+        }),
+        (MonitorToKeys::Front(_), Some(socket)) if fronts.len() < FRONTS_MAX => {
+            let front = Channel::new(socket, KeysPhase::Idle);
+            if front.set_nonblocking().is_ok() {
+                fronts.push(front);
+            }
+            Ok(())
+        }
+        _ => {
+            log.error(
+                None,
+                "another version of the monitor, or too many fronts",
+                &[],
+            );
+            Err(ChannelError::Closed)
+        }
+    }
+}
+
+/// Answers one request. A front that does not take its answer has asked too much at once, and is ended.
+fn answer(
+    front: &mut Front,
+    keys: &ring::Ring,
+    buffer: &mut PacketBuffer,
+    log: &Log,
+) -> Result<(), ChannelError> {
+    let Packet::Message(
+        FrontToKeys::Sign {
+            key,
+            scheme,
+            message,
+        },
+        _,
+    ) = front.receive(buffer)?
+    else {
+        return Err(ChannelError::Closed);
+    };
+    let signature = form::is_handshake(scheme, message.as_slice())
+        .then(|| keys.sign(key, scheme, message.as_slice()))
+        .flatten();
+    match signature {
+        Some(signature) => front.send(&KeysToFront::Signature(signature)),
+        None => {
+            log.warning(
+                None,
+                "refused to sign",
+                &[("key", &key.0), ("scheme", &scheme)],
+            );
+            front.send(&KeysToFront::Refused)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The key ring: private keys, loaded from descriptors, by number.
+
+use popward_proto::bounded::{Bytes, List};
+use popward_proto::keys::{KeyId, SIGNATURE_MAX};
+use popward_proto::monitor_keys::KeyFacts;
+use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::SigningKey;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Largest key file, in bytes.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// The schemes that are looked for, best first (RFC 8446, section 4.2.3).
+const SCHEMES: [SignatureScheme; 10] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
+
+/// All keys.
+#[derive(Debug, Default)]
+pub struct Ring(BTreeMap<u16, Arc<dyn SigningKey>>);
+
+impl Ring {
+    /// Loads the PEM key in `file` as `key`. On an error, the one that was there stays.
+    pub fn load(&mut self, key: KeyId, file: File) -> Result<KeyFacts, &'static str> {
+        let mut pem = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
+        file.take(FILE_MAX + 1)
+            .read_to_end(&mut pem)
+            .map_err(|_| "the key file cannot be read")?;
+        let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM")?;
+        let signing = any_key(&der).ok_or("not a key that can be used: ECDSA, Ed25519 or RSA")?;
+        let schemes: Vec<u16> = SCHEMES
+            .iter()
+            .filter(|scheme| signing.choose_scheme(&[**scheme]).is_some())
+            .map(|scheme| u16::from(*scheme))
+            .collect();
+        let public = signing.public_key().ok_or("its public key is not known")?;
+        let facts = KeyFacts {
+            key,
+            schemes: List::try_from(schemes).map_err(|_| "too many schemes")?,
+            public_key: Bytes::try_from(public.to_vec()).map_err(|_| "the key is too large")?,
+        };
+        self.0.insert(key.0, signing);
+        Ok(facts)
+    }
+
+    /// Signs with a key that is here by a scheme that it can do.
+    pub fn sign(&self, key: KeyId, scheme: u16, message: &[u8]) -> Option<Bytes<SIGNATURE_MAX>> {
+        let signer = self
+            .0
+            .get(&key.0)?
+            .choose_scheme(&[SignatureScheme::from(scheme)])?;
+        Bytes::try_from(signer.sign(message).ok()?).ok()
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn any_key(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
+    rustls::crypto::aws_lc_rs::sign::any_supported_type(der).ok()
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn any_key(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
+    rustls::crypto::ring::sign::any_supported_type(der).ok()
+}
