@@ -34,6 +34,7 @@ pub const TABLE: &[Rule] = &[
     ),
     allow(libc::SYS_ppoll, "the same, as some libraries call it"),
     allow(libc::SYS_close, "the journal"),
+    allow(libc::SYS_flock, "the flock is given back at the end"),
     allow_if(
         libc::SYS_fcntl,
         1,
