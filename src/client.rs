@@ -202,9 +202,7 @@ impl Client {
                 let all = [&self.out, parts[0], parts[1]];
                 self.sent += all.map(|part| part.len() as u64).iter().sum::<u64>();
                 // The buffer has no limit of its own: nobody sends more before it is empty again.
-                let taken = all
-                    .iter()
-                    .try_for_each(|part| tls.writer().write_all(part));
+                let taken = all.iter().try_for_each(|part| tls.writer().write_all(part));
                 self.gone = taken.is_err();
                 self.out = Vec::new();
                 self.pump(now);

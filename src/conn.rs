@@ -65,6 +65,8 @@ pub(crate) enum Outcome {
 /// Whose answer a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
+    /// The end of its handshake: it has not been greeted.
+    Handshake,
     /// The client's next command.
     Client,
     /// Auth's or the monitor's.
@@ -113,7 +115,6 @@ pub(crate) struct Conn {
     pub(crate) armed: Option<Instant>,
     settings: Rc<FrontSettings>,
     tls: bool,
-    greeted: bool,
     waits: Waits,
     /// The monitor said that the worker has gone.
     ended: bool,
@@ -178,8 +179,7 @@ impl Conn {
             armed: None,
             settings: Rc::clone(settings),
             tls,
-            greeted: false,
-            waits: Waits::Client,
+            waits: Waits::Handshake,
             ended: false,
             input: Input::default(),
             attempt: None,
@@ -192,8 +192,8 @@ impl Conn {
 
     /// Goes as far as it goes now. The handshake, if any, is complete.
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if !self.greeted {
-            self.greeted = true;
+        if self.waits == Waits::Handshake {
+            self.waits = Waits::Client;
             self.pop3.greeting(&mut self.client.out);
         }
         for _ in 0..STEPS {
@@ -225,7 +225,10 @@ impl Conn {
     /// Whether replies wait for those to commands that are already here, to go out in one write.
     fn gathers(&self) -> bool {
         let asked = matches!(self.waits, Waits::Worker(..));
-        asked && !self.input.left().is_empty() && !self.client.gone && self.client.out.len() < GATHER
+        asked
+            && !self.input.left().is_empty()
+            && !self.client.gone
+            && self.client.out.len() < GATHER
     }
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Step {
@@ -303,7 +306,11 @@ impl Conn {
         }
         self.act(action, turn);
         // Nothing taken and nothing due would come again for ever.
-        if used == 0 && !acts { bytes.len() } else { used }
+        if used == 0 && !acts {
+            bytes.len()
+        } else {
+            used
+        }
     }
 
     /// Does what POP3 wants done.
@@ -461,7 +468,7 @@ impl Conn {
         if self.login.is_some() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if self.greeted {
+        if self.waits != Waits::Handshake {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(Why::Shutdown);

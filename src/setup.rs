@@ -117,6 +117,11 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         threads: threads.min(4),
     })
     .map_err(SetupError::Front)?;
+    // Its first use looks for a device file that the filter would not let it look for.
+    crate::tls::provider()
+        .secure_random
+        .fill(&mut [0; 32])
+        .map_err(|_| SetupError::Missing("randomness"))?;
     // The threads are there by now, and the filter is theirs as well. They were started after the rest of the
     // confinement because that binds the thread that asks for it and those that it starts.
     seccomp::install(&[seccomp::RUNTIME, syscalls::FRONT]).map_err(SetupError::Seccomp)?;
@@ -134,9 +139,7 @@ struct Collected {
     keys: Arc<Keys>,
 }
 
-fn collect(
-    monitor: &mut Channel<FrontToMonitor, MonitorToFront>,
-) -> Result<Collected, SetupError> {
+fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Collected, SetupError> {
     use MonitorToFront as M;
     let mut buffer = PacketBuffer::for_messages();
     let mut collected = Collected::default();

@@ -8,23 +8,39 @@ use popward_sys::seccomp::{Rule, allow, allow_if};
 pub(crate) const FRONT: &[Rule] = &[
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_epoll_wait, "the event loop"),
-    allow(libc::SYS_epoll_pwait, "the event loop, on other architectures and by musl"),
+    allow(
+        libc::SYS_epoll_pwait,
+        "the event loop, on other architectures and by musl",
+    ),
     allow(libc::SYS_epoll_ctl, "new clients and sessions are watched"),
     allow(libc::SYS_accept4, "clients"),
-    allow(libc::SYS_read, "the waker's counter; clients' sockets, by some versions of the library"),
+    allow(
+        libc::SYS_read,
+        "the waker's counter; clients' sockets, by some versions of the library",
+    ),
     allow(libc::SYS_write, "the waker's counter; TLS alerts"),
-    allow(libc::SYS_writev, "a reply's line, its data and its end in one call; TLS records"),
+    allow(
+        libc::SYS_writev,
+        "a reply's line, its data and its end in one call; TLS records",
+    ),
     allow(libc::SYS_recvfrom, "clients' commands"),
     allow(libc::SYS_sendto, "replies"),
     allow(libc::SYS_recvmsg, "the channels to the other processes"),
     allow(libc::SYS_sendmsg, "the channels to the other processes"),
-    allow(libc::SYS_pread64, "a new certificate, from the descriptor that the monitor opened"),
+    allow(
+        libc::SYS_pread64,
+        "a new certificate, from the descriptor that the monitor opened",
+    ),
     allow(libc::SYS_shutdown, "a connection's orderly end"),
     allow(libc::SYS_close, "clients and sessions end"),
     allow_if(
         libc::SYS_fcntl,
         1,
-        &[libc::F_GETFD as u64, libc::F_GETFL as u64, libc::F_SETFL as u64],
+        &[
+            libc::F_GETFD as u64,
+            libc::F_GETFL as u64,
+            libc::F_SETFL as u64,
+        ],
         "a session's socket is set not to block; debug builds check descriptors before they close them",
     ),
     allow_if(

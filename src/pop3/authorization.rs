@@ -7,8 +7,19 @@ use popward_proto::bounded::{Secret, UserName};
 /// What has been said before a login.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Authorization {
-    /// USER was given; `None` in it where no account can have such a name.
-    user: Option<Option<UserName>>,
+    user: Named,
+}
+
+/// Who USER named.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Named {
+    /// Nobody yet.
+    #[default]
+    Nobody,
+    /// A name that no account can have.
+    Impossible,
+    /// A name.
+    Possible(UserName),
 }
 
 impl Pop3 {
@@ -19,8 +30,10 @@ impl Pop3 {
             }
             Command::User(name) => {
                 let name = String::from_utf8(name.to_vec()).ok();
-                let user = name.and_then(|name| UserName::try_from(name).ok());
-                self.state = State::Authorization(Authorization { user: Some(user) });
+                let user = name
+                    .and_then(|name| UserName::try_from(name).ok())
+                    .map_or(Named::Impossible, Named::Possible);
+                self.state = State::Authorization(Authorization { user });
                 ok(out, format_args!("password?"));
             }
             Command::Pass(secret) => return self.pass(secret, out),
@@ -35,11 +48,17 @@ impl Pop3 {
     }
 
     fn pass(&mut self, secret: &[u8], out: &mut Vec<u8>) -> Action {
-        let State::Authorization(Authorization { user }) = &mut self.state else { return Action::None };
-        let Some(user) = user.take() else {
-            return self.bad_command("USER first", out);
+        let State::Authorization(Authorization { user }) = &mut self.state else {
+            return Action::None;
         };
-        let secret = Secret::try_from(secret.to_vec()).ok().filter(|secret| !secret.expose().is_empty());
+        let user = match std::mem::take(user) {
+            Named::Nobody => return self.bad_command("USER first", out),
+            Named::Impossible => None,
+            Named::Possible(user) => Some(user),
+        };
+        let secret = Secret::try_from(secret.to_vec())
+            .ok()
+            .filter(|secret| !secret.expose().is_empty());
         let valid = user.is_some() && secret.is_some();
         // What no account can have is asked for all the same, so that it takes as long (P9); `valid` bars the login.
         let stand_in = || UserName::try_from("_".to_owned()).ok();

@@ -48,7 +48,9 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let space = memchr::memchr(b' ', line);
     let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
     let mut upper = [0; 4];
-    let Some(name) = upper.get_mut(..keyword.len()) else { return Err(Malformed::Unknown) };
+    let Some(name) = upper.get_mut(..keyword.len()) else {
+        return Err(Malformed::Unknown);
+    };
     name.copy_from_slice(keyword);
     upper.make_ascii_uppercase();
     match &upper {
@@ -80,11 +82,19 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
 
 /// A command without arguments. Spaces behind it are forgiven: some clients send them.
 fn alone<'a>(rest: &[u8], command: Command<'a>) -> Result<Command<'a>, Malformed> {
-    if rest.trim_ascii().is_empty() { Ok(command) } else { Err(Malformed::Arguments) }
+    if rest.trim_ascii().is_empty() {
+        Ok(command)
+    } else {
+        Err(Malformed::Arguments)
+    }
 }
 
 fn optional(rest: &[u8]) -> Result<Option<MessageNumber>, Malformed> {
-    if rest.trim_ascii().is_empty() { Ok(None) } else { one(rest).map(Some) }
+    if rest.trim_ascii().is_empty() {
+        Ok(None)
+    } else {
+        one(rest).map(Some)
+    }
 }
 
 fn one(rest: &[u8]) -> Result<MessageNumber, Malformed> {

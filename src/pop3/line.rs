@@ -19,7 +19,10 @@ pub(super) struct Lines {
 
 impl Lines {
     /// The next line, without its end, and how many bytes were taken. `None`: it is not complete.
-    pub(super) fn next<'a>(&'a mut self, bytes: &'a [u8]) -> (usize, Option<Result<&'a [u8], TooLong>>) {
+    pub(super) fn next<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+    ) -> (usize, Option<Result<&'a [u8], TooLong>>) {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.skipping || self.partial.len() + bytes.len() > MAX {
                 self.partial.zeroize();

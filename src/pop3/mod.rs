@@ -63,13 +63,17 @@ enum State {
     /// RFC 1939, section 4.
     Authorization(authorization::Authorization),
     /// Auth was asked; then the worker opens.
-    Checking { valid: bool },
+    Checking {
+        valid: bool,
+    },
     /// RFC 1939, section 5.
     Transaction,
     /// The worker was asked.
     Asked,
     /// Data packets come.
-    Streaming { retrieved: Option<u64> },
+    Streaming {
+        retrieved: Option<u64>,
+    },
     /// QUIT was asked, and how it went once that is known; the locks are not yet free.
     Update(Option<bool>),
     Closing,
@@ -197,11 +201,16 @@ impl Pop3 {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
             WorkerToFront::NotOpened(why) => {
-                error(out, match why {
-                    OpenFailure::InUse => "[IN-USE] the maildrop is locked by another session or program",
-                    OpenFailure::Temporary => "[SYS/TEMP] the maildrop cannot be opened now",
-                    OpenFailure::Permanent => "[SYS/PERM] the maildrop cannot be opened",
-                });
+                error(
+                    out,
+                    match why {
+                        OpenFailure::InUse => {
+                            "[IN-USE] the maildrop is locked by another session or program"
+                        }
+                        OpenFailure::Temporary => "[SYS/TEMP] the maildrop cannot be opened now",
+                        OpenFailure::Permanent => "[SYS/PERM] the maildrop cannot be opened",
+                    },
+                );
                 return self.close(End::NotOpened);
             }
             WorkerToFront::Totals(t) => {
@@ -214,7 +223,9 @@ impl Pop3 {
             }
             WorkerToFront::Body(octets) => {
                 ok(out, format_args!("{octets} octets"));
-                State::Streaming { retrieved: self.retrieving.then_some(*octets) }
+                State::Streaming {
+                    retrieved: self.retrieving.then_some(*octets),
+                }
             }
             WorkerToFront::Size(number, octets) => {
                 ok(out, format_args!("{number} {octets}"));
@@ -233,10 +244,13 @@ impl Pop3 {
                 State::Transaction
             }
             WorkerToFront::Refused(why) => {
-                error(out, match why {
-                    Refusal::NoSuchMessage => "no such message",
-                    Refusal::AlreadyDeleted => "message is deleted",
-                });
+                error(
+                    out,
+                    match why {
+                        Refusal::NoSuchMessage => "no such message",
+                        Refusal::AlreadyDeleted => "message is deleted",
+                    },
+                );
                 State::Transaction
             }
             WorkerToFront::Broken(_) => return self.worker_gone(out),
@@ -257,7 +271,10 @@ impl Pop3 {
         }
         self.opened = Some(totals);
         self.state = State::Transaction;
-        ok(out, format_args!("{} messages, {} octets", totals.messages, totals.octets));
+        ok(
+            out,
+            format_args!("{} messages, {} octets", totals.messages, totals.octets),
+        );
         Action::None
     }
 

@@ -28,7 +28,9 @@ impl Pop3 {
                 self.capabilities(out);
                 return Action::None;
             }
-            Command::User(_) | Command::Pass(_) => return self.bad_command("already logged in", out),
+            Command::User(_) | Command::Pass(_) => {
+                return self.bad_command("already logged in", out);
+            }
         };
         self.state = State::Asked;
         Action::Ask(request)

@@ -3,20 +3,15 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char};
-use zeroize::{Zeroize, Zeroizing};
+use std::ffi::{CStr, CString, c_char, c_void};
+use zeroize::Zeroizing;
 
-/// libxcrypt's `struct crypt_data`: 32 KiB that are only the library's. Zeroed before use, wiped after.
-#[repr(C, align(16))]
-struct CryptData([u8; 32768]);
+/// The size of libxcrypt's `struct crypt_data`, in bytes: since its version 4.0, and never to change with its ABI.
+const CRYPT_DATA: usize = 32768;
 
 #[link(name = "crypt")]
 unsafe extern "C" {
-    fn crypt_r(
-        phrase: *const c_char,
-        setting: *const c_char,
-        data: *mut CryptData,
-    ) -> *const c_char;
+    fn crypt_r(phrase: *const c_char, setting: *const c_char, data: *mut c_void) -> *const c_char;
 }
 
 /// Whether `secret` has the hash `hash`. False for a hash of no known form.
@@ -29,18 +24,23 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> bool {
     let Ok(setting) = CString::new(hash) else {
         return false;
     };
-    let mut data = Box::new(CryptData([0; 32768]));
-    // SAFETY: both strings end in NUL and live through the call; `data` is as large as the library's structure
-    // (32,768 bytes since libxcrypt 4.0, and never to change with its ABI), zeroed, and used by nobody else.
-    let result = unsafe { crypt_r(phrase.as_ptr(), setting.as_ptr(), &raw mut *data) };
+    // Of u128s, so that it is aligned as anything in C. The library's alone; zeroed before, wiped after.
+    let mut data = Zeroizing::new(vec![0u128; CRYPT_DATA / size_of::<u128>()]);
+    // SAFETY: both strings end in NUL and live through the call; `data` is as large as the library's structure,
+    // zeroed, aligned, and used by nobody else.
+    let result = unsafe {
+        crypt_r(
+            phrase.as_ptr(),
+            setting.as_ptr(),
+            data.as_mut_ptr().cast::<c_void>(),
+        )
+    };
     // SAFETY: the result is null or a string that ends in NUL inside of `data`, which still lives.
-    let same = !result.is_null()
+    !result.is_null()
         && equal(
             unsafe { CStr::from_ptr(result) }.to_bytes(),
             hash.as_bytes(),
-        );
-    data.0.zeroize();
-    same
+        )
 }
 
 /// Compares in a time that does not depend on where two texts differ.

@@ -47,6 +47,16 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
 fn confine() -> Result<(), Box<dyn std::error::Error>> {
     confine::harden(FRONTS_MAX as u64 + 64)?;
     confine::empty_root()?;
@@ -54,6 +64,11 @@ fn confine() -> Result<(), Box<dyn std::error::Error>> {
     let identity = Identity::current().ok_or("between two users")?;
     confine::prove(&identity, &confine::groups()?, &[])?;
     landlock::restrict(&[])?;
+    // Its first use looks for a device file that the filter would not let it look for.
+    provider()
+        .secure_random
+        .fill(&mut [0; 32])
+        .map_err(|_| "no randomness")?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
     Ok(())
 }
@@ -151,15 +166,13 @@ fn answer(
     let signature = form::is_handshake(scheme, message.as_slice())
         .then(|| keys.sign(key, scheme, message.as_slice()))
         .flatten();
-    match signature {
-        Some(signature) => front.send(&KeysToFront::Signature(signature)),
-        None => {
-            log.warning(
-                None,
-                "refused to sign",
-                &[("key", &key.0), ("scheme", &scheme)],
-            );
-            front.send(&KeysToFront::Refused)
-        }
+    if let Some(signature) = signature {
+        return front.send(&KeysToFront::Signature(signature));
     }
+    log.warning(
+        None,
+        "refused to sign",
+        &[("key", &key.0), ("scheme", &scheme)],
+    );
+    front.send(&KeysToFront::Refused)
 }

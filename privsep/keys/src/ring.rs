@@ -14,7 +14,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Largest key file, in bytes.
-const FILE_MAX: u64 = 64 * 1024;
+const FILE_MAX: u16 = u16::MAX;
 
 /// The schemes that are looked for, best first (RFC 8446, section 4.2.3).
 const SCHEMES: [SignatureScheme; 10] = [
@@ -37,8 +37,8 @@ pub struct Ring(BTreeMap<u16, Arc<dyn SigningKey>>);
 impl Ring {
     /// Loads the PEM key in `file` as `key`. On an error, the one that was there stays.
     pub fn load(&mut self, key: KeyId, file: File) -> Result<KeyFacts, &'static str> {
-        let mut pem = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
-        file.take(FILE_MAX + 1)
+        let mut pem = Zeroizing::new(Vec::with_capacity(usize::from(FILE_MAX) + 1));
+        file.take(u64::from(FILE_MAX))
             .read_to_end(&mut pem)
             .map_err(|_| "the key file cannot be read")?;
         let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM")?;

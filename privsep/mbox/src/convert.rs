@@ -2,13 +2,35 @@
 
 use memchr::memchr;
 
+/// What has been read of the current line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// Nothing.
+    Start,
+    /// A CR and nothing else: with the LF it is an empty line.
+    Cr,
+    /// Text.
+    Text,
+    /// Text, and a CR as its last character so far.
+    TextCr,
+}
+
+impl Line {
+    /// After `text`, which has no LF.
+    fn after(self, text: &[u8]) -> Self {
+        match (self, text) {
+            (_, []) => self,
+            (Self::Start, b"\r") => Self::Cr,
+            (_, [.., b'\r']) => Self::TextCr,
+            _ => Self::Text,
+        }
+    }
+}
+
 /// Converts one message, piece by piece.
 #[derive(Debug, Clone)]
 pub struct Converter {
-    at_line_start: bool,
-    after_cr: bool,
-    /// The line being read has no character yet but perhaps a CR.
-    line_empty: bool,
+    line: Line,
     in_body: bool,
     /// Body lines that may still be sent; `None` for the whole message.
     lines: Option<u32>,
@@ -18,9 +40,7 @@ impl Converter {
     /// For RETR.
     pub fn whole() -> Self {
         Self {
-            at_line_start: true,
-            after_cr: false,
-            line_empty: true,
+            line: Line::Start,
             in_body: false,
             lines: None,
         }
@@ -36,7 +56,7 @@ impl Converter {
 
     /// Whether all lines that TOP asked for have been converted.
     pub fn is_done(&self) -> bool {
-        self.in_body && self.at_line_start && self.lines == Some(0)
+        self.in_body && self.line == Line::Start && self.lines == Some(0)
     }
 
     /// Appends to `output` what `input` becomes, while it is not longer than `room` (at least 8), and returns what of
@@ -55,48 +75,39 @@ impl Converter {
             else {
                 break;
             };
-            if self.at_line_start && input[0] == b'.' {
+            if self.line == Line::Start && input[0] == b'.' {
                 output.push(b'.');
             }
             let piece = &input[..input.len().min(space)];
-            match memchr(b'\n', piece) {
-                Some(end) => {
-                    let text = &piece[..end];
-                    output.extend_from_slice(text);
-                    let cr = text.last().map_or(self.after_cr, |last| *last == b'\r');
-                    output.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
-                    self.end_line(text);
-                    input = &input[end + 1..];
-                }
-                None => {
-                    output.extend_from_slice(piece);
-                    self.at_line_start = false;
-                    self.line_empty &= piece == b"\r";
-                    self.after_cr = piece.last() == Some(&b'\r');
-                    input = &input[piece.len()..];
-                }
+            let end = memchr(b'\n', piece);
+            let text = &piece[..end.unwrap_or(piece.len())];
+            output.extend_from_slice(text);
+            self.line = self.line.after(text);
+            input = &input[text.len()..];
+            if end.is_some() {
+                self.end_line(output);
+                input = &input[1..];
             }
         }
         input
     }
 
-    fn end_line(&mut self, text: &[u8]) {
-        let empty = self.line_empty && (text.is_empty() || (text == b"\r" && self.at_line_start));
+    fn end_line(&mut self, output: &mut Vec<u8>) {
+        let cr = matches!(self.line, Line::Cr | Line::TextCr);
+        output.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
         if self.in_body {
             self.lines = self.lines.map(|lines| lines.saturating_sub(1));
         } else {
-            self.in_body = empty;
+            self.in_body = matches!(self.line, Line::Start | Line::Cr);
         }
-        self.at_line_start = true;
-        self.line_empty = true;
-        self.after_cr = false;
+        self.line = Line::Start;
     }
 
     /// Ends the last line, if it had no end.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
-        if !self.at_line_start {
+        if self.line != Line::Start {
             output.extend_from_slice(b"\r\n");
-            self.at_line_start = true;
+            self.line = Line::Start;
         }
     }
 }

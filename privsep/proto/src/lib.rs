@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod auth;
+pub mod auth_pam;
 pub mod bounded;
 pub mod codec;
 pub mod keys;

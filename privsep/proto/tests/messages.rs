@@ -1,8 +1,11 @@
 //! Every enum of every boundary: what is encoded decodes to itself, what is not an encoding is refused or is the
 //! encoding of what it decodes to, and the permit tables say what `docs/design.md` says.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use popward_proto::account::{Account, FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::auth_pam::{AuthToPam, PamToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Secret, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
@@ -90,16 +93,25 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         message,
     });
     there_and_back(&KeysToFront::Signature(list(vec![7; 1024])));
+    let account = Account {
+        name: name.clone(),
+        uid: u32::MAX,
+        gid: u32::MAX,
+        groups: list(vec![u32::MAX; 256]),
+        home: Some(long.clone()),
+    };
     there_and_back(&AuthToMonitor::Granted {
         session: session(),
-        account: Account {
-            name: name.clone(),
-            uid: u32::MAX,
-            gid: u32::MAX,
-            groups: list(vec![u32::MAX; 256]),
-            home: Some(long.clone()),
-        },
+        account: account.clone(),
     });
+    there_and_back(&AuthToPam::Check {
+        service: Text::truncated(&"s".repeat(32)),
+        user: name.clone(),
+        secret: secret(),
+        peer: std::net::Ipv6Addr::LOCALHOST.into(),
+    });
+    there_and_back(&PamToAuth::Granted(account));
+    there_and_back(&PamToAuth::Failed(Text::truncated(&"w".repeat(128))));
     there_and_back(&MonitorToAuth::Settings {
         version: u32::MAX,
         source: AccountSource::PasswdFile { path: long.clone() },
@@ -365,6 +377,8 @@ proptest! {
     ) {
         total::<FrontToAuth>(&bytes);
         total::<AuthToFront>(&bytes);
+        total::<AuthToPam>(&bytes);
+        total::<PamToAuth>(&bytes);
         total::<FrontToKeys>(&bytes);
         total::<KeysToFront>(&bytes);
         total::<FrontToMonitor>(&bytes);

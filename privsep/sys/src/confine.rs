@@ -82,6 +82,14 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
 }
 
+/// The kernel kills this process when its parent's thread ends that started it.
+pub fn end_with_parent() -> Result<(), NotConfined> {
+    attempt(
+        "end with its parent",
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL),
+    )
+}
+
 /// No further processes for this user from here (threads count as well).
 pub fn forbid_processes() -> Result<(), NotConfined> {
     attempt(

@@ -143,13 +143,12 @@ fn dotlock(
         Ok((linked.st_nlink == 2, linked))
     });
     unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fail)?;
-    match linked? {
-        (true, status) => Ok((file, status)),
-        (false, _) => {
-            break_stale(job, directory, &name);
-            Err(LockError::Busy("the dotlock"))
-        }
+    let (made, status) = linked?;
+    if made {
+        return Ok((file, status));
     }
+    break_stale(job, directory, &name);
+    Err(LockError::Busy("the dotlock"))
 }
 
 /// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server leaves. The next try
@@ -184,17 +183,24 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     }
 }
 
+/// An exclusive fcntl lock from the first byte to wherever the end will be.
+fn whole_file() -> Result<libc::flock, LockError> {
+    // The kernel's structure has narrower fields than its constants.
+    let narrow =
+        |constant| i16::try_from(constant).map_err(|_| LockError::System("fcntl", Errno::EINVAL));
+    Ok(libc::flock {
+        l_type: narrow(libc::F_WRLCK)?,
+        l_whence: narrow(libc::SEEK_SET)?,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    })
+}
+
 impl LockedSpool {
     fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
         if job.locks.fcntl {
-            let whole = libc::flock {
-                l_type: libc::F_WRLCK as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
-                l_start: 0,
-                l_len: 0,
-                l_pid: 0,
-            };
-            match fcntl(self.file(), FcntlArg::F_OFD_SETLK(&whole)) {
+            match fcntl(self.file(), FcntlArg::F_OFD_SETLK(&whole_file()?)) {
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => {
                     return Err(LockError::Busy("the fcntl lock"));

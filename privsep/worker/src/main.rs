@@ -84,8 +84,8 @@ impl Failure {
         match self {
             Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_))
-            | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages) => OpenFailure::Permanent,
-            Self::Recovery(UpdateError::Changed) => OpenFailure::Permanent,
+            | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages)
+            | Self::Recovery(UpdateError::Changed) => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
         }
     }

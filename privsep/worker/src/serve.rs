@@ -101,7 +101,7 @@ impl Ends {
             match send(&self.front) {
                 Ok(()) => return Ok(()),
                 Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?;
                 }
                 Err(ChannelError::Closed) => return Err(Stop::FrontGone),
                 Err(error) => return Err(Stop::Rules(error)),
@@ -128,7 +128,7 @@ impl Ends {
                 Ok(Packet::Message(request, _)) => return Ok(request),
                 Ok(Packet::Data { .. }) => return Err(Stop::Rules(ChannelError::UnknownTag(1))),
                 Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN)?
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN)?;
                 }
                 Err(ChannelError::Closed) => return Err(Stop::FrontGone),
                 Err(error) => return Err(Stop::Rules(error)),

@@ -1,0 +1,155 @@
+//! Auth's side of its PAM conversations: a child each, so many at once, so long each.
+
+use crate::verdict::Verdict;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use popward_proto::account::SessionId;
+use popward_proto::auth_pam::{AuthToPam, PamPhase, PamToAuth};
+use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
+use popward_sys::spawn::{Child, Spawn, Spawner};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A child and what it was asked for.
+struct Conversation {
+    session: SessionId,
+    until: Instant,
+    child: Child,
+    channel: Channel<AuthToPam, PamToAuth>,
+}
+
+/// All conversations of this process.
+pub(crate) struct Conversations {
+    spawner: Spawner,
+    null: File,
+    root: File,
+    held: Vec<Conversation>,
+    /// Children that were killed or have answered, and are not reaped.
+    ending: Vec<Child>,
+}
+
+impl Conversations {
+    /// None yet.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            spawner: Spawner::default(),
+            null: File::options().read(true).write(true).open("/dev/null")?,
+            root: File::open("/")?,
+            held: Vec::new(),
+            ending: Vec::new(),
+        })
+    }
+
+    /// How many processes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.held.len() + self.ending.len()
+    }
+
+    /// Starts one.
+    pub(crate) fn start(
+        &mut self,
+        session: SessionId,
+        question: &AuthToPam,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let (ours, theirs) = socket_pair().map_err(|errno| errno.to_string())?;
+        let child = self
+            .spawner
+            .spawn(&Spawn {
+                executable: Path::new("/proc/self/exe"),
+                arguments: &["popward-auth", "pam"],
+                null: self.null.as_fd(),
+                descriptors: &[theirs.as_fd()],
+                directory: self.root.as_fd(),
+                become_: None,
+            })
+            .map_err(|errno| format!("cannot start a PAM conversation: {errno}"))?;
+        let channel = Channel::new(ours, PamPhase::Conversation);
+        let sent = channel.send(question);
+        let conversation = Conversation {
+            session,
+            until: Instant::now() + limit,
+            child,
+            channel,
+        };
+        if let Err(error) = sent {
+            self.end(conversation.child);
+            return Err(format!("PAM conversation: {error}"));
+        }
+        self.held.push(conversation);
+        Ok(())
+    }
+
+    /// What to wait for: the answers, then the ends. In the order that `proceed` expects.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let answers = self.held.iter().map(|held| held.channel.as_fd());
+        answers.chain(self.ending.iter().map(|child| child.pidfd.as_fd()))
+    }
+
+    /// When the next one's time is up.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.until).min()
+    }
+
+    /// Takes the answers of those that are `ready` (by the order of `descriptors`), and ends those whose time is up.
+    pub(crate) fn proceed(
+        &mut self,
+        ready: &[bool],
+        buffer: &mut PacketBuffer,
+    ) -> Vec<(SessionId, Verdict)> {
+        let now = Instant::now();
+        let mut verdicts = Vec::new();
+        for place in (0..self.held.len()).rev() {
+            let held = &mut self.held[place];
+            let verdict = if ready.get(place) == Some(&true) {
+                match held.channel.receive(buffer) {
+                    Ok(Packet::Message(PamToAuth::Granted(account), _)) => {
+                        Verdict::Granted(account)
+                    }
+                    Ok(Packet::Message(PamToAuth::Refused(why), _)) => {
+                        Verdict::Refused(why.to_string())
+                    }
+                    Ok(Packet::Message(PamToAuth::Failed(why), _)) => {
+                        Verdict::Failed(why.to_string())
+                    }
+                    Ok(Packet::Data { .. }) => Verdict::Failed("PAM conversation: data".to_owned()),
+                    Err(error) => Verdict::Failed(format!("PAM conversation: {error}")),
+                }
+            } else if held.until <= now {
+                Verdict::Failed("PAM conversation: took too long".to_owned())
+            } else {
+                continue;
+            };
+            let held = self.held.swap_remove(place);
+            verdicts.push((held.session, verdict));
+            self.end(held.child);
+        }
+        // Not by `ready`: nobody needs to know which one ended.
+        self.ending.retain(|child| !is_reaped(child));
+        verdicts
+    }
+
+    /// Ends a child, and what its modules started.
+    fn end(&mut self, child: Child) {
+        if let Ok(pid) = i32::try_from(child.pid).map(nix::unistd::Pid::from_raw) {
+            // Not reaped yet, so the id is its own; without a group of its own it has not begun.
+            let _ = killpg(pid, Signal::SIGKILL);
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        if !is_reaped(&child) {
+            self.ending.push(child);
+        }
+    }
+}
+
+fn is_reaped(child: &Child) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    match waitid(Id::PIDFd(child.pidfd.as_fd()), flags) {
+        Ok(nix::sys::wait::WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
+        // Ended, or nobody's child any more.
+        Ok(_) | Err(_) => true,
+    }
+}
