@@ -102,7 +102,7 @@ impl Conn {
             });
         }
         match message {
-            W::Committed(_) => {
+            W::Committed(_) | W::NotCommitted(_) => {
                 // Its last word. It ends now, and the monitor says when.
                 self.session = None;
                 self.waits = Waits::Ended(turn.now);

@@ -59,11 +59,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Who this process is, where all its user ids agree. `None` where it is on its way between two.
+    /// Who this process is: its user ids, where all agree, and its real group. `None` where it is on its way between
+    /// two users. The effective group may be another one that it still has to give up: [`prove`] tells.
     pub fn current() -> Option<Self> {
         let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
         let one = uid.real == uid.effective && uid.real == uid.saved;
-        (one && gid.real == gid.saved).then(|| Self {
+        one.then(|| Self {
             uid: uid.real.as_raw(),
             gid: gid.real.as_raw(),
         })

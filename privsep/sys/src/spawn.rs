@@ -17,9 +17,10 @@ use std::path::Path;
 pub struct Become {
     /// Real, effective and saved user id.
     pub uid: u32,
-    /// Real and saved group id.
+    /// Real group id.
     pub gid: u32,
-    /// Effective group id: `gid`, or a group that the process can give up for good without privilege.
+    /// Effective group id, and by the exec the saved one: `gid`, or a group that the process gives up for good, which
+    /// takes no privilege.
     pub effective_gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,

@@ -128,7 +128,8 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
     let locked = lock(job, &directory, ends)?;
     let waited = started.elapsed();
 
-    // The directory's group goes before the spool's first byte is read: real and saved are the user's, so for good.
+    // The directory's group goes before the spool's first byte is read. It is the effective one, and by the exec the
+    // saved one: with all three the user's there is no way back.
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid).map_err(|_| Failure::System("setresgid"))?;
     confine::drop_capabilities(&[]).map_err(confine)?;
@@ -234,14 +235,13 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, mut session: Session) -> ExitCod
         Ok(Err(error)) => {
             log.error(
                 id,
-                "nothing deleted",
+                "update failed",
                 &[("user", &job.user), ("error", &error)],
             );
-            let changed = matches!(error, UpdateError::Changed);
-            WorkerToFront::NotCommitted(if changed {
-                Broken::SpoolChanged
-            } else {
-                Broken::System
+            WorkerToFront::NotCommitted(match error {
+                UpdateError::Changed => Broken::SpoolChanged,
+                UpdateError::LockLost => Broken::LockLost,
+                _ => Broken::System,
             })
         }
         Err(Stop::Broken(broken)) => {

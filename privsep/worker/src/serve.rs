@@ -353,7 +353,7 @@ impl Session {
         else {
             return Ok(done);
         };
-        spool.prove().map_err(|Lost| UpdateError::Changed)?;
+        spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         for message in self
             .maildrop
             .messages

@@ -70,16 +70,24 @@ impl Head {
 pub enum UpdateError {
     /// The spool is not what the plan or the journal was made for. Nothing was changed.
     Changed,
+    /// The dotlock is not this session's any more. Nothing was changed.
+    LockLost,
     /// There is no state directory to keep a journal in. Nothing was changed.
     NoState,
-    /// Reading or writing failed. If the spool was touched, the journal stands and the next opening finishes it.
+    /// Reading or writing failed. Nothing was changed.
     System(io::Error),
+    /// Reading or writing failed when the journal stood already: the next opening finishes it.
+    Unfinished(Box<UpdateError>),
 }
 
 impl std::fmt::Display for UpdateError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Changed => out.write_str("the spool is not what it was"),
+            Self::LockLost => out.write_str("the dotlock was lost"),
+            Self::Unfinished(error) => {
+                write!(out, "{error}; the journal stands for the next opening")
+            }
             Self::NoState => out.write_str("no state directory for the journal"),
             Self::System(error) => error.fmt(out),
         }
@@ -225,7 +233,7 @@ pub fn update(
     }
     let journals = journals.ok_or(UpdateError::NoState)?;
     let head = journals.write(spool, plan.first_change, length, &plan.kept, None)?;
-    redo(spool, journals, &head)
+    redo(spool, journals, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))
 }
 
 /// Moves the journal's bytes to their place, cuts the spool, and takes the journal away: each on disk before the next.

@@ -77,6 +77,8 @@ impl Monitor {
         );
         self.stage = Stage::Draining(Instant::now() + self.config.grace);
         self.due.clear();
+        // With the fronts' own ends of them, so that clients are turned away and do not wait in a queue.
+        self.listeners.clear();
         for front in self.fronts() {
             self.tell_front(front, &MonitorToFront::Drain);
         }

@@ -1,0 +1,118 @@
+//! A bad configuration names file and line, says what was expected, and nothing starts.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, install, root, spool, user};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+/// What `popward --check` says of `text`, and that it fails.
+fn refused(text: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    install(&directory.path().join("libexec"));
+    let file = directory.path().join("popward.toml");
+    let text = text.replace("@", directory.path().to_str().unwrap());
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(directory.path().join("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_bad_configuration_names_file_line_and_what_was_expected() {
+    let table = [
+        ("nonsense", 1, "expected"),
+        ("[server]\nlibexec = 7\n", 2, "expected a string"),
+        ("[server]\nfrobnicate = true\n", 2, "frobnicate"),
+        (
+            "[server]\nlibexec = \"@/libexec\"\n[[listen]]\naddress = \"nowhere\"\n",
+            4,
+            "expected",
+        ),
+        ("[spool]\npath = \"relative/{user}\"\n", 2, "expected"),
+        (
+            "[spool]\nlocks = [\"dotlock\", \"wishful\"]\n",
+            2,
+            "expected",
+        ),
+        (
+            "[auth]\nsource = \"rot13\"\n",
+            2,
+            "expected \"passwd-file\" or \"pam\"",
+        ),
+        ("[log]\nlevel = \"loud\"\n", 2, "expected"),
+    ];
+    let accounts = if root() {
+        "[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n"
+    } else {
+        ""
+    };
+    for (text, line, expected) in table {
+        let auth = if text.contains("[auth]") {
+            ""
+        } else {
+            "[auth]\npasswd_file = \"@/popward.toml\"\n"
+        };
+        let error = refused(&format!("{text}{accounts}{auth}"));
+        assert!(
+            error.contains(&format!("popward.toml:{line}")),
+            "{text:?}: {error}"
+        );
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn an_executable_that_others_can_write_is_not_started() {
+    if !root() {
+        host::skipped("executables are checked under root");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let libexec = directory.path().join("libexec");
+    install(&libexec);
+    // Not the shared file of all hosts: a copy.
+    let worker = libexec.join("popward-worker");
+    std::fs::remove_file(&worker).unwrap();
+    std::fs::write(&worker, "").unwrap();
+    std::fs::set_permissions(&worker, PermissionsExt::from_mode(0o757)).unwrap();
+    let file = directory.path().join("popward.toml");
+    let text = format!(
+        "[server]\nlibexec = \"{}\"\n[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n[auth]\npasswd_file = \"{}\"\n",
+        libexec.display(),
+        file.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(libexec.join("popward"))
+        .args(["--check", "--config"])
+        .arg(&file)
+        .output();
+    let output = output.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && error.contains("popward-worker"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_good_configuration_is_checked_without_starting_anything() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let output = Command::new(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(host.at("popward.toml"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,201 @@
+//! Processes killed and the server told to end: the others live on, nothing is deleted that was not answered `+OK`.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, PATIENCE, assert_err, assert_ok, spool, spool_of, until, user};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn two() -> [host::User; 2] {
+    [
+        user("alice", 64401, &spool(3)),
+        user("bob", 64402, &spool(3)),
+    ]
+}
+
+fn kill_one(host: &Host, executable: &str) -> i32 {
+    let pid = host.children(executable)[0];
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    pid
+}
+
+/// Waits for another process of `executable` than `pid`, which serves.
+fn successor(host: &Host, executable: &str, pid: i32) {
+    until(&format!("another {executable}"), || {
+        let now = host.children(executable);
+        now.len() == 1 && now[0] != pid
+    });
+}
+
+#[test]
+fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
+    let host = Host::start(&two());
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    let (auth, keys) = (host.children("popward-auth"), host.children("popward-keys"));
+    let front = kill_one(&host, "popward-front");
+    assert_eq!(client.to_end(), "");
+    successor(&host, "popward-front", front);
+    until("the workers end", || {
+        host.children("popward-worker").is_empty()
+    });
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert_eq!(host.children("popward-auth"), auth, "auth lives on");
+    assert_eq!(host.children("popward-keys"), keys, "keys lives on");
+    host.logged("process=front");
+    let mut client = host.login("alice");
+    assert!(client.ask("STAT").starts_with("+OK 3 "));
+}
+
+#[test]
+fn auth_comes_back_and_sessions_go_on() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let auth = kill_one(&host, "popward-auth");
+    successor(&host, "popward-auth", auth);
+    assert_ok(&alice.ask("DELE 1"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+    // The new one is there once it answers: until then a login is told to come again.
+    until("logins work again", || {
+        let mut client = host.connect();
+        client.ask("USER bob");
+        let answer = client.ask("PASS bob");
+        assert!(
+            answer.starts_with("+OK") || answer.starts_with("-ERR [SYS/TEMP]"),
+            "{answer}"
+        );
+        answer.starts_with("+OK")
+    });
+}
+
+#[test]
+fn keys_come_back_and_tls_with_them() {
+    let host = Host::start(&two());
+    let keys = kill_one(&host, "popward-keys");
+    successor(&host, "popward-keys", keys);
+    until("TLS works again", || {
+        tls_greeting(&host).contains("+OK popward ready")
+    });
+}
+
+fn tls_greeting(host: &Host) -> String {
+    let output = std::process::Command::new("openssl")
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_quiet",
+            "-verify_return_error",
+        ])
+        .arg("-CAfile")
+        .arg(host.at("cert.pem"))
+        .args(["-connect", &format!("localhost:{}", host.tls)])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            use std::io::Write;
+            let mut input = child.stdin.take().unwrap();
+            let _ = input.write_all(b"QUIT\r\n");
+            // It ends with its input's end or the server's, whichever is first: the server answers QUIT.
+            let output = child.wait_with_output();
+            drop(input);
+            output
+        });
+    String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+}
+
+#[test]
+fn sigterm_ends_in_order_who_has_a_session_may_finish_it() {
+    let mut host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let mut waiting = host.connect();
+    assert_ok(&alice.ask("DELE 1"));
+    host.signal(Signal::SIGTERM);
+    assert!(waiting.to_end().starts_with("-ERR [SYS/TEMP]"));
+    until("no new connections", || {
+        std::net::TcpStream::connect(("127.0.0.1", host.plain)).is_err()
+    });
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.stop(), Some(0));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+}
+
+#[test]
+fn p7_sigterm_ends_a_session_that_goes_on_too_long_without_deletions() {
+    let mut host = Host::start(&two());
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let start = std::time::Instant::now();
+    assert_eq!(host.stop(), Some(0));
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert!(!host.at("mail/alice.lock").exists());
+}
+
+#[test]
+fn p7_no_process_outlives_a_killed_monitor() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let all = [
+        "popward-front",
+        "popward-auth",
+        "popward-keys",
+        "popward-worker",
+    ];
+    let children: Vec<i32> = all.iter().flat_map(|name| host.children(name)).collect();
+    assert_eq!(children.len(), 4);
+    host.signal(Signal::SIGKILL);
+    until("all end", || {
+        children.iter().all(|pid| {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            state.map_or(true, |state| state.contains(") Z "))
+        })
+    });
+    assert_eq!(host.bytes("alice"), spool(3));
+}
+
+#[test]
+fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    std::fs::write(host.at("popward.toml"), format!("{good}\nnonsense = [\n")).unwrap();
+    host.signal(Signal::SIGHUP);
+    assert!(
+        host.logged("popward.toml:").contains("expected"),
+        "{}",
+        host.log()
+    );
+    assert_ok(&alice.ask("NOOP"));
+    std::fs::write(host.at("popward.toml"), good).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ed25519",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(host.at("key.pem"))
+        .arg("-out")
+        .arg(host.at("cert.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    host.signal(Signal::SIGHUP);
+    until("the new certificate is served", || {
+        tls_greeting(&host).contains("+OK popward ready")
+    });
+    assert_ok(&alice.ask("NOOP"));
+    assert_err(&alice.ask("XYZZY"));
+}

@@ -1,0 +1,487 @@
+//! A throw-away mail host: popward's real executables, spools of users of their own, and a client that says exactly
+//! what a test wants said. Everything it made goes when it is dropped.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "each test uses a part; a test may fail"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything before a test gives up: only there to end a hang.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The group of the spool directory, as `mail` is on Debian.
+pub const MAIL: u32 = 64300;
+
+/// The unprivileged processes' user ids under root.
+pub const FRONT: u32 = 64301;
+/// Auth's.
+pub const AUTH: u32 = 64302;
+/// Keys'.
+pub const KEYS: u32 = 64303;
+
+/// Whether this test runs as root. Where not, all processes run as this user.
+pub fn root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Says past the test runner that a test, or a part of one, was skipped.
+pub fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "skipped: {why}").unwrap();
+}
+
+/// A user with a spool. The password is the name.
+#[derive(Clone)]
+pub struct User {
+    pub name: &'static str,
+    pub uid: u32,
+    pub spool: Option<Vec<u8>>,
+}
+
+/// `name` with the spool `spool`; the id is its own under root.
+pub fn user(name: &'static str, uid: u32, spool: &[u8]) -> User {
+    let own = nix::unistd::geteuid().as_raw();
+    User {
+        name,
+        uid: if root() { uid } else { own },
+        spool: Some(spool.to_vec()),
+    }
+}
+
+/// A message as it lies in a spool, From_ line and separator with it.
+pub fn message(number: u32, body: &str) -> String {
+    format!(
+        "From sender{number}@example.org Mon Nov 23 10:00:{:02} 2026\nFrom: <sender{number}@example.org>\nMessage-ID: <{number}@example.org>\nSubject: message {number}\n\n{body}\n\n",
+        number % 60
+    )
+}
+
+/// Message `number` of [`spool`], with dots, a quoted From_ line and 8-bit text in it.
+fn varied(number: u32) -> String {
+    message(
+        number,
+        &format!("Body of {number}.\n.\n..dots\n>From me\nGrüße"),
+    )
+}
+
+/// A spool of `count` messages.
+pub fn spool(count: u32) -> Vec<u8> {
+    spool_of(1..=count)
+}
+
+/// A spool of these messages.
+pub fn spool_of(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    numbers
+        .into_iter()
+        .map(varied)
+        .collect::<String>()
+        .into_bytes()
+}
+
+/// What RETR sends of message `number` of [`spool`], lines ended LF.
+pub fn retrieved(number: u32) -> String {
+    let message = varied(number);
+    let start = message.find('\n').unwrap() + 1;
+    message[start..message.len() - 1].to_owned()
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// The host.
+pub struct Host {
+    pub directory: tempfile::TempDir,
+    pub plain: u16,
+    pub tls: u16,
+    server: Child,
+    log: Arc<Lines>,
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// Where cargo put the executables of the workspace.
+pub fn built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let directory = own.parent().unwrap().parent().unwrap().to_owned();
+    let monitor = directory.join("popward");
+    assert!(monitor.exists(), "cargo build --workspace first");
+    directory
+}
+
+/// Puts the executables where only their owner can write and all can read.
+pub fn install(into: &Path) {
+    std::fs::create_dir(into).unwrap();
+    for name in [
+        "popward",
+        "popward-front",
+        "popward-auth",
+        "popward-keys",
+        "popward-worker",
+    ] {
+        let (from, to) = (built().join(name), into.join(name));
+        if std::fs::hard_link(&from, &to).is_err() {
+            std::fs::copy(&from, &to).unwrap();
+        }
+        std::fs::set_permissions(&to, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(into, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// A directory of the host, of this mode.
+fn make(path: &Path, mode: u32) {
+    std::fs::create_dir(path).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn certificate(directory: &Path) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(directory.join("key.pem"))
+        .arg("-out")
+        .arg(directory.join("cert.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "openssl req");
+}
+
+impl Host {
+    /// Starts one with these users.
+    pub fn start(users: &[User]) -> Self {
+        Self::with(users, "", &[])
+    }
+
+    /// Starts one; `more` is added to the configuration, and in `changes` a line is put in another's place.
+    pub fn with(users: &[User], more: &str, changes: &[(&str, &str)]) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("popward-test")
+            .tempdir()
+            .unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        install(&at("libexec"));
+        make(&at("state"), 0o755);
+        make(&at("mail"), 0o755);
+        if root() {
+            chown(at("mail"), Some(0), Some(MAIL)).unwrap();
+            std::fs::set_permissions(at("mail"), PermissionsExt::from_mode(0o2775)).unwrap();
+        }
+        certificate(directory.path());
+        let mut lines = String::new();
+        for user in users {
+            let gid = if root() {
+                user.uid
+            } else {
+                nix::unistd::getegid().as_raw()
+            };
+            lines += &format!(
+                "{0}:{{PLAIN}}{0}:{1}:{gid}::/nonexistent\n",
+                user.name, user.uid
+            );
+            if let Some(bytes) = &user.spool {
+                let path = at("mail").join(user.name);
+                std::fs::write(&path, bytes).unwrap();
+                chown(&path, Some(user.uid), Some(gid)).unwrap();
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            }
+        }
+        std::fs::write(at("users"), lines).unwrap();
+        std::fs::set_permissions(at("users"), PermissionsExt::from_mode(0o600)).unwrap();
+        let mut accounts = String::new();
+        let mut group = String::new();
+        if root() {
+            chown(at("users"), Some(AUTH), None).unwrap();
+            accounts = format!("[accounts]\nfront = {FRONT}\nauth = {AUTH}\nkeys = {KEYS}\n");
+            group = format!("group = {MAIL}\n");
+        }
+        let (plain, tls) = (free_port(), free_port());
+        let base = directory.path().display();
+        let mut config = format!(
+            "[server]\nlibexec = \"{base}/libexec\"\nstate = \"{base}/state\"\nshutdown_grace = 5\n{accounts}\n\
+             [[listen]]\naddress = \"127.0.0.1:{plain}\"\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\n\
+             [[certificate]]\nchain = \"{base}/cert.pem\"\nkey = \"{base}/key.pem\"\n\
+             [auth]\npasswd_file = \"{base}/users\"\nfailure_delay_ms = 200\nfirst_uid = 1\n\
+             [spool]\npath = \"{base}/mail/{{user}}\"\n{group}lock_timeout = 2\n{more}"
+        );
+        if !root() {
+            let uid = nix::unistd::geteuid();
+            config = config.replace("first_uid = 1\n", &format!("first_uid = {uid}\n"));
+        }
+        for (line, other) in changes {
+            assert!(config.contains(line), "{line:?} in {config}");
+            config = config.replace(line, other);
+        }
+        std::fs::write(at("popward.toml"), config).unwrap();
+        let (server, log) = run(directory.path());
+        let host = Self {
+            directory,
+            plain,
+            tls,
+            server,
+            log,
+        };
+        host.logged("ready version=");
+        host
+    }
+
+    /// The path of a file of the host.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The spool's path.
+    pub fn spool(&self, user: &str) -> PathBuf {
+        self.at("mail").join(user)
+    }
+
+    /// The spool's bytes.
+    pub fn bytes(&self, user: &str) -> Vec<u8> {
+        std::fs::read(self.spool(user)).unwrap()
+    }
+
+    /// The monitor's process id.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.server.id()).unwrap()
+    }
+
+    /// Signals the monitor.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// The ids of the children that run this executable.
+    pub fn children(&self, executable: &str) -> Vec<i32> {
+        let list = format!("/proc/{0}/task/{0}/children", self.pid());
+        let list = std::fs::read_to_string(list).unwrap();
+        list.split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .filter(|pid: &i32| {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+                name.is_ok_and(|name| name.split('\0').next() == Some(executable))
+            })
+            .collect()
+    }
+
+    /// The first log line with `text` in it, once it is there.
+    pub fn logged(&self, text: &str) -> String {
+        self.logged_times(text, 1)
+    }
+
+    /// The log line with `text` in it that is the `times`th such, once it is there.
+    pub fn logged_times(&self, text: &str, times: usize) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            let mut found = lines.iter().filter(|line| line.contains(text));
+            if let Some(line) = found.nth(times - 1) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Panicking with the lock would keep the log from being shown.
+                drop(lines);
+                panic!("{text:?} not logged");
+            }
+            lines = self.log.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// All log lines so far.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().unwrap().join("\n")
+    }
+
+    /// A connection that has been greeted.
+    pub fn connect(&self) -> Client {
+        let mut client = Client::new(self.plain);
+        assert_eq!(client.line(), "+OK popward ready");
+        client
+    }
+
+    /// A session of `user`.
+    pub fn login(&self, user: &str) -> Client {
+        let mut client = self.connect();
+        assert_ok(&client.ask(&format!("USER {user}")));
+        assert_ok(&client.ask(&format!("PASS {user}")));
+        client
+    }
+
+    /// Ends the server in order and returns its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        wait(&mut self.server).code()
+    }
+}
+
+fn run(directory: &Path) -> (Child, Arc<Lines>) {
+    let mut server = Command::new(directory.join("libexec/popward"))
+        .arg("--config")
+        .arg(directory.join("popward.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Arc::new(Lines::default());
+    let (lines, from) = (Arc::clone(&log), server.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            lines.lines.lock().unwrap().push(line);
+            lines.more.notify_all();
+        }
+    });
+    (server, log)
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < until, "the server does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "--- log\n{}\n---", self.log());
+        }
+        if self.server.try_wait().ok().flatten().is_none() {
+            self.signal(nix::sys::signal::Signal::SIGTERM);
+            let until = Instant::now() + Duration::from_secs(15);
+            while self.server.try_wait().ok().flatten().is_none() {
+                if Instant::now() >= until {
+                    let _ = self.server.kill();
+                    let _ = self.server.wait();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+/// Waits until `done` is true.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asserts that a reply is positive.
+#[track_caller]
+pub fn assert_ok(reply: &str) {
+    assert!(reply.starts_with("+OK"), "{reply:?}");
+}
+
+/// Asserts that a reply is negative.
+#[track_caller]
+pub fn assert_err(reply: &str) {
+    assert!(reply.starts_with("-ERR"), "{reply:?}");
+}
+
+/// A POP3 client without opinions.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// A connection to 127.0.0.1.
+    pub fn new(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The next line, without its CRLF; an empty text at the end of the connection.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).unwrap();
+        if line.is_empty() {
+            return String::new();
+        }
+        assert!(
+            line.ends_with(b"\r\n"),
+            "{:?}",
+            String::from_utf8_lossy(&line)
+        );
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Sends a command and returns the first line of its reply.
+    pub fn ask(&mut self, command: &str) -> String {
+        self.send(format!("{command}\r\n").as_bytes());
+        self.line()
+    }
+
+    /// The rest of a multi-line reply, dots unstuffed, lines ended LF.
+    pub fn rest(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            let line = self.line();
+            if line == "." {
+                return text;
+            }
+            text += line.strip_prefix('.').unwrap_or(&line);
+            text.push('\n');
+        }
+    }
+
+    /// Sends a command and returns its multi-line reply's lines.
+    pub fn multi(&mut self, command: &str) -> String {
+        assert_ok(&self.ask(command));
+        self.rest()
+    }
+
+    /// Everything until the server ends the connection. A reset is an end.
+    pub fn to_end(&mut self) -> String {
+        let mut text = Vec::new();
+        let _ = self.stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}

@@ -1,0 +1,211 @@
+//! The programs that share spools with popward: while a session lasts they fail or wait, and after QUIT they get in
+//! (promise P2).
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, assert_ok, message, root, skipped, spool, until, user};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+fn one() -> [host::User; 1] {
+    [user("alice", 64401, &spool(3))]
+}
+
+fn has(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
+    if !found {
+        skipped(&format!("{program} is not installed"));
+    }
+    found
+}
+
+/// The command as alice, with the spool directory's group as delivery agents have it.
+fn as_alice(program: &str) -> Command {
+    let mut command = Command::new(program);
+    if root() {
+        command.uid(64401).gid(host::MAIL);
+    }
+    command
+}
+
+/// Tries a lock of another kind on the spool: whether it could be had.
+fn lockable(host: &Host, call: &str) -> bool {
+    let script = format!(
+        "import fcntl,sys\nf=open(sys.argv[1],'r+')\ntry:\n  fcntl.{call}(f,fcntl.LOCK_EX|fcntl.LOCK_NB)\nexcept OSError:\n  sys.exit(1)\n"
+    );
+    let status = as_alice("python3")
+        .args(["-c", &script])
+        .arg(host.spool("alice"))
+        .status()
+        .unwrap();
+    status.success()
+}
+
+#[test]
+fn p2_fcntl_flock_and_dotlock_are_held_for_the_whole_session() {
+    let host = Host::start(&one());
+    let dotlock = host.at("mail/alice.lock");
+    assert!(lockable(&host, "lockf") && lockable(&host, "flock"));
+    let mut client = host.login("alice");
+    for command in ["STAT", "RETR 1", "DELE 1", "NOOP"] {
+        client.send(format!("{command}\r\n").as_bytes());
+        assert_ok(&client.line());
+        if command == "RETR 1" {
+            client.rest();
+        }
+        // As exim and mutt do; as postfix's local and procmail do; as everybody does.
+        assert!(!lockable(&host, "lockf"), "fcntl after {command}");
+        assert!(!lockable(&host, "flock"), "flock after {command}");
+        assert!(dotlock.exists(), "dotlock after {command}");
+    }
+    let text = std::fs::read_to_string(&dotlock).unwrap();
+    let worker = host.children("popward-worker")[0];
+    assert!(text.starts_with(&format!("{worker}:")), "{text}");
+    assert_ok(&client.ask("QUIT"));
+    assert!(!dotlock.exists());
+    assert!(lockable(&host, "lockf") && lockable(&host, "flock"));
+}
+
+#[test]
+fn p2_dotlockfile_fails_during_a_session_and_succeeds_after_it() {
+    if !has("dotlockfile") {
+        return;
+    }
+    let host = Host::start(&one());
+    let lock = host.at("mail/alice.lock");
+    let try_lock = |retries: &str| {
+        // 4: gave up. It needs to be able to write the directory, as its setgid installation does.
+        let status = as_alice("dotlockfile")
+            .args(["-r", retries, "-l"])
+            .arg(&lock)
+            .status();
+        status.unwrap().code()
+    };
+    let mut client = host.login("alice");
+    assert_eq!(try_lock("0"), Some(4));
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(try_lock("0"), Some(0));
+    // And the other way round.
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    let answer = client.ask("PASS alice");
+    assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+    std::fs::remove_file(&lock).unwrap();
+    host.login("alice");
+}
+
+#[test]
+fn p2_procmail_waits_for_the_session_and_delivers_after_it() {
+    if !has("procmail") {
+        return;
+    }
+    let host = Host::start(&one());
+    let mut client = host.login("alice");
+    let mut procmail = as_alice("procmail")
+        .args(["-m", "/dev/stdin"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = procmail.wait();
+    let recipe = host.at("procmailrc");
+    let spool_path = host.spool("alice");
+    std::fs::write(
+        &recipe,
+        format!(
+            "LOCKSLEEP=1\nLOCKTIMEOUT=0\nDEFAULT={0}\n:0:\n{0}\n",
+            spool_path.display()
+        ),
+    )
+    .unwrap();
+    let mut procmail = as_alice("procmail")
+        .arg(&recipe)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mail = message(9, "delivered by procmail");
+    procmail
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(mail.as_bytes())
+        .unwrap();
+    // It has read its mail and is at the lock: it stands still there, whatever we do.
+    for _ in 0..20 {
+        assert_ok(&client.ask("NOOP"));
+        assert!(procmail.try_wait().unwrap().is_none(), "procmail got in");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert_ok(&client.ask("DELE 1"));
+    assert_ok(&client.ask("QUIT"));
+    assert!(procmail.wait().unwrap().success());
+    let bytes = String::from_utf8(host.bytes("alice")).unwrap();
+    let kept = String::from_utf8(host::spool_of([2, 3])).unwrap();
+    assert!(
+        bytes.starts_with(&kept) && bytes[kept.len()..].contains("delivered by procmail"),
+        "{bytes}"
+    );
+    let mut client = host.login("alice");
+    assert!(client.ask("STAT").starts_with("+OK 3 "));
+}
+
+#[test]
+fn p2_p7_a_killed_worker_leaves_no_lock_and_an_unchanged_spool() {
+    let host = Host::start(&one());
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    let worker = host.children("popward-worker")[0];
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(worker),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    until("no dotlock", || !host.at("mail/alice.lock").exists());
+    let rest = client.to_end();
+    assert!(
+        rest.is_empty() || rest.starts_with("-ERR [SYS/TEMP]"),
+        "{rest}"
+    );
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert!(lockable(&host, "lockf") && lockable(&host, "flock"));
+    host.login("alice");
+}
+
+#[test]
+fn p2_the_monitor_removes_only_the_dotlock_that_its_worker_made() {
+    let host = Host::start(&one());
+    let lock = host.at("mail/alice.lock");
+    let _client = host.login("alice");
+    let worker = host.children("popward-worker")[0];
+    // Somebody broke the lock and made one of their own.
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::write(&lock, "1:elsewhere").unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(worker),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    until("the worker is gone", || {
+        host.children("popward-worker").is_empty()
+    });
+    host.logged("why=");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "1:elsewhere");
+}
+
+#[test]
+fn p2_a_session_whose_dotlock_was_taken_writes_nothing() {
+    let host = Host::start(&one());
+    let lock = host.at("mail/alice.lock");
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    std::fs::remove_file(&lock).unwrap();
+    host::assert_err(&client.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool(3));
+}

@@ -1,0 +1,291 @@
+//! POP3 as a client sees it (RFC 1939, RFC 2449), over the real processes and spools of several users.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, assert_err, assert_ok, retrieved, spool, spool_of, until, user};
+use std::net::Shutdown;
+
+fn two() -> [host::User; 2] {
+    [
+        user("alice", 64401, &spool(3)),
+        user("bob", 64402, &spool(12)),
+    ]
+}
+
+#[test]
+fn every_command_answers_as_the_rfcs_say() {
+    let host = Host::start(&two());
+    let mut client = host.connect();
+    assert!(client.multi("CAPA").contains("USER\n"));
+    for early in ["STAT", "LIST", "RETR 1", "NOOP", "PASS alice", "DELE 1"] {
+        assert_err(&client.ask(early));
+    }
+    assert_ok(&client.ask("user alice"));
+    assert_ok(&client.ask("PaSs alice"));
+    let total: usize = (1..=3).map(|n| octets(&retrieved(n))).sum();
+    assert_eq!(client.ask("STAT"), format!("+OK 3 {total}"));
+    let sizes: String = (1..=3)
+        .map(|n| format!("{n} {}\n", octets(&retrieved(n))))
+        .collect();
+    assert_eq!(client.multi("LIST"), sizes);
+    assert_eq!(
+        client.ask("LIST 2"),
+        format!("+OK 2 {}", octets(&retrieved(2)))
+    );
+    let ids = client.multi("UIDL");
+    let second = ids.lines().nth(1).unwrap();
+    assert_eq!(client.ask("UIDL 2"), format!("+OK {second}"));
+    assert_eq!(client.ask("LAST"), "+OK 0");
+    assert_eq!(client.multi("RETR 2"), retrieved(2));
+    assert_eq!(client.ask("LAST"), "+OK 2");
+    let whole = retrieved(2);
+    let header = whole.find("\n\n").unwrap() + 2;
+    assert_eq!(client.multi("TOP 2 0"), whole[..header]);
+    assert_eq!(
+        client.multi("TOP 2 2"),
+        format!("{}Body of 2.\n.\n", &whole[..header])
+    );
+    assert_eq!(client.multi("TOP 2 4294967295"), whole);
+    assert_ok(&client.ask("DELE 2"));
+    for gone in ["RETR 2", "LIST 2", "UIDL 2", "TOP 2 1", "DELE 2"] {
+        assert_err(&client.ask(gone));
+    }
+    assert!(!client.multi("LIST").contains("2 "));
+    assert!(client.ask("STAT").starts_with("+OK 2 "));
+    assert_ok(&client.ask("RSET"));
+    assert_eq!(client.ask("STAT"), format!("+OK 3 {total}"));
+    for bad in [
+        "RETR",
+        "RETR 0",
+        "RETR 4",
+        "RETR x",
+        "RETR 1 2",
+        "RETR 99999999999",
+        "TOP 1",
+        "DELE",
+        "XYZZY",
+        "",
+        "NOOP x",
+    ] {
+        assert_err(&client.ask(bad));
+    }
+    assert_ok(&client.ask("NOOP"));
+    assert_ok(&client.ask("DELE 1"));
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(client.line(), "");
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+}
+
+/// Octets on the wire: each LF is CRLF.
+fn octets(text: &str) -> usize {
+    text.len() + text.matches('\n').count()
+}
+
+#[test]
+fn p5_uidls_last_over_sessions_and_deletions() {
+    let host = Host::start(&two());
+    let ids = |host: &Host| -> Vec<String> {
+        let mut client = host.login("bob");
+        let list = client.multi("UIDL");
+        assert_ok(&client.ask("QUIT"));
+        list.lines()
+            .map(|l| l.split_once(' ').unwrap().1.to_owned())
+            .collect()
+    };
+    let before = ids(&host);
+    let mut client = host.login("bob");
+    assert_ok(&client.ask("DELE 3"));
+    assert_ok(&client.ask("DELE 11"));
+    assert_ok(&client.ask("QUIT"));
+    let mut expected = before.clone();
+    expected.remove(10);
+    expected.remove(2);
+    assert_eq!(ids(&host), expected);
+}
+
+#[test]
+fn commands_arrive_in_any_pieces_and_any_number_at_once() {
+    let host = Host::start(&two());
+    let script = "CAPA\r\nUSER bob\r\nPASS bob\r\nSTAT\r\nLIST\r\nRETR 1\r\nUIDL\r\nTOP 12 1\r\nRETR 12\r\nNOOP\r\nQUIT\r\n";
+    let mut pipelined = host.connect();
+    pipelined.send(script.as_bytes());
+    let whole = pipelined.to_end();
+    assert!(whole.ends_with("+OK popward signing off\r\n"), "{whole}");
+    assert_eq!(whole.matches("+OK").count(), 11, "{whole}");
+
+    let mut slow = host.connect();
+    for byte in script.as_bytes() {
+        slow.send(&[*byte]);
+    }
+    assert_eq!(slow.to_end(), whole, "byte by byte");
+
+    let mut bare = host.connect();
+    bare.send(script.replace("\r\n", "\n").as_bytes());
+    assert_eq!(bare.to_end(), whole, "lines ended LF");
+}
+
+#[test]
+fn p8_a_line_without_end_costs_nothing_and_is_one_error() {
+    let host = Host::start(&two());
+    let mut client = host.connect();
+    let mut line = vec![b'A'; 1 << 20];
+    line.extend_from_slice(b"\r\nCAPA\r\n");
+    client.send(&line);
+    assert_err(&client.line());
+    assert_ok(&client.line());
+}
+
+#[test]
+fn ten_thousand_bad_commands_end_a_connection_and_nobody_else() {
+    let host = Host::start(&two());
+    let mut other = host.login("bob");
+    let mut client = host.connect();
+    let stream = client.stream().try_clone().unwrap();
+    // The server ends the connection long before it has read all of it.
+    let sender = std::thread::spawn(move || {
+        use std::io::Write;
+        let _ = (&stream).write_all(&b"WRONG\r\n".repeat(10_000));
+    });
+    let answers = client.to_end();
+    sender.join().unwrap();
+    let errors = answers.matches("-ERR").count();
+    assert!((1..100).contains(&errors), "{errors}");
+    assert!(answers.ends_with("too many bad commands\r\n"), "{answers}");
+    assert_ok(&other.ask("NOOP"));
+    host.logged("why=\"too many bad commands\"");
+}
+
+#[test]
+fn p7_a_client_that_goes_at_any_point_deletes_nothing_and_leaves_no_lock() {
+    let host = Host::start(&two());
+    let script = "USER alice\r\nPASS alice\r\nDELE 1\r\nRETR 2\r\nLIST\r\nQUI";
+    let dotlock = host.at("mail/alice.lock");
+    for length in (0..=script.len()).step_by(3) {
+        let mut client = host.connect();
+        client.send(&script.as_bytes()[..length]);
+        if length % 2 == 0 {
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            client.to_end();
+        }
+        drop(client);
+    }
+    until("the locks are free", || {
+        host.children("popward-worker").is_empty() && !dotlock.exists()
+    });
+    assert_eq!(host.bytes("alice"), spool(3));
+    let mut client = host.login("alice");
+    assert!(client.ask("STAT").starts_with("+OK 3 "));
+}
+
+#[test]
+fn p9_who_is_refused_is_not_told_why() {
+    let users = [user("alice", 64401, &spool(1)), user("root", 0, b"")];
+    let host = Host::start(&users);
+    let mut answers = Vec::new();
+    for (name, secret) in [
+        ("alice", "wrong"),
+        ("nobody", "x"),
+        ("root", "root"),
+        ("a/b", "x"),
+        ("..", "x"),
+    ] {
+        let mut client = host.connect();
+        assert_ok(&client.ask(&format!("USER {name}")));
+        let start = std::time::Instant::now();
+        answers.push(client.ask(&format!("PASS {secret}")));
+        let took = start.elapsed().as_millis();
+        assert!(took >= 190, "{name}: answered after {took} ms");
+    }
+    if !host::root() {
+        // Its line has this user's id, and it may log in.
+        answers.remove(2);
+    }
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    assert!(answers[0].starts_with("-ERR [AUTH]"));
+    assert!(!host.log().contains("wrong\n") && !host.log().contains("secret"));
+}
+
+#[test]
+fn a_second_login_is_told_in_use_within_the_lock_timeout() {
+    let host = Host::start(&two());
+    let mut first = host.login("alice");
+    let mut second = host.connect();
+    assert_ok(&second.ask("USER alice"));
+    let start = std::time::Instant::now();
+    let answer = second.ask("PASS alice");
+    assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+    let took = start.elapsed().as_secs();
+    assert!(
+        (1..10).contains(&took),
+        "{took} s, with a lock_timeout of 2 s"
+    );
+    assert_ok(&first.ask("QUIT"));
+    // Its +OK says that the spool is free.
+    host.login("alice");
+}
+
+#[test]
+fn a_login_that_waits_for_a_lock_gets_it_when_it_is_free() {
+    let host = Host::with(&two(), "", &[("lock_timeout = 2", "lock_timeout = 30")]);
+    let mut first = host.login("alice");
+    let mut second = host.connect();
+    assert_ok(&second.ask("USER alice"));
+    second.send(b"PASS alice\r\n");
+    until("the second worker", || {
+        host.children("popward-worker").len() == 2
+    });
+    assert_ok(&first.ask("DELE 1"));
+    assert_ok(&first.ask("QUIT"));
+    assert!(second.line().starts_with("+OK 2 messages"));
+}
+
+#[test]
+fn a_missing_spool_is_an_empty_maildrop_and_is_not_made() {
+    let mut users = two();
+    users[0].spool = None;
+    let host = Host::start(&users);
+    let mut client = host.login("alice");
+    assert_eq!(client.ask("STAT"), "+OK 0 0");
+    assert_eq!(client.multi("LIST"), "");
+    assert_ok(&client.ask("QUIT"));
+    assert!(!host.spool("alice").exists());
+}
+
+#[test]
+fn what_is_no_mbox_is_refused_and_untouched() {
+    let host = Host::start(&[user("alice", 64401, b"this is no mbox\n")]);
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    let answer = client.ask("PASS alice");
+    assert!(answer.starts_with("-ERR [SYS/PERM]"), "{answer}");
+    assert_eq!(host.bytes("alice"), b"this is no mbox\n");
+    assert!(host.logged("maildrop not opened").contains("user=alice"));
+}
+
+#[test]
+fn p6_reading_changes_neither_bytes_nor_times() {
+    use std::os::unix::fs::MetadataExt;
+    let host = Host::start(&two());
+    let times = || {
+        let status = std::fs::metadata(host.spool("bob")).unwrap();
+        (
+            status.atime(),
+            status.atime_nsec(),
+            status.mtime_nsec(),
+            status.ctime_nsec(),
+        )
+    };
+    let before = times();
+    let mut client = host.login("bob");
+    for number in 1..=12 {
+        client.multi(&format!("RETR {number}"));
+    }
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(times(), before);
+    assert_eq!(host.bytes("bob"), spool(12));
+}

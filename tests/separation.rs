@@ -1,0 +1,228 @@
+//! What `/proc` shows of each process while a session runs (promises P1 and P10): ids, groups, capabilities, filters,
+//! root directory and descriptors are those that docs/design.md says.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{AUTH, FRONT, Host, KEYS, MAIL, assert_ok, root, skipped, spool, user};
+use std::collections::BTreeMap;
+
+/// The fields of `/proc/PID/status`.
+fn status(pid: i32) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    text.lines()
+        .filter_map(|line| line.split_once(":\t"))
+        .map(|(name, value)| (name.to_owned(), value.trim().replace('\t', " ")))
+        .collect()
+}
+
+/// What each open descriptor is: `socket`, `/dev/null`, a path.
+fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let number = entry.file_name().to_str().unwrap().parse().unwrap();
+            let target = std::fs::read_link(entry.path()).unwrap();
+            (number, target.display().to_string())
+        })
+        .collect()
+}
+
+fn one(host: &Host, executable: &str) -> i32 {
+    let found = host.children(executable);
+    assert_eq!(found.len(), 1, "{executable}: {found:?}");
+    found[0]
+}
+
+fn users() -> [host::User; 2] {
+    [
+        user("alice", 64401, &spool(3)),
+        user("bob", 64402, &spool(3)),
+    ]
+}
+
+#[test]
+fn p1_p10_each_process_is_who_it_should_be_and_can_do_no_more() {
+    let host = Host::start(&users());
+    let _alice = host.login("alice");
+    let none = "0000000000000000";
+    let own = nix::unistd::geteuid().as_raw();
+    let rows = [
+        ("popward-front", FRONT, "2"),
+        ("popward-auth", AUTH, "0"),
+        ("popward-keys", KEYS, "2"),
+        ("popward-worker", 64401, "2"),
+    ];
+    for (executable, id, seccomp) in rows {
+        let pid = one(&host, executable);
+        let status = status(pid);
+        let id = if root() { id } else { own };
+        assert_eq!(
+            status["Uid"],
+            format!("{id} {id} {id} {id}"),
+            "{executable}"
+        );
+        if root() {
+            assert_eq!(
+                status["Gid"],
+                format!("{id} {id} {id} {id}"),
+                "{executable}"
+            );
+            assert_eq!(status["Groups"], "", "{executable}");
+        }
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status[set], none, "{executable} {set}");
+        }
+        assert_eq!(status["NoNewPrivs"], "1", "{executable}");
+        assert_eq!(status["Seccomp"], seccomp, "{executable}");
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"));
+        if root() {
+            let limits = limits.unwrap();
+            let core = limits
+                .lines()
+                .find(|line| line.starts_with("Max core"))
+                .unwrap();
+            assert_eq!(
+                core.split_whitespace().nth(4),
+                Some("0"),
+                "{executable}: {core}"
+            );
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+            assert!(environment.is_empty(), "{executable}: its environment");
+        }
+    }
+    let monitor = status(host.pid());
+    if root() {
+        // CAP_CHOWN 0, KILL 5, SETGID 6, SETUID 7, SYS_CHROOT 18.
+        let kept = format!(
+            "{:016x}",
+            (1u64 << 0) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 18)
+        );
+        for set in ["CapPrm", "CapEff", "CapBnd"] {
+            assert_eq!(monitor[set], kept, "monitor {set}");
+        }
+    } else {
+        assert_eq!(monitor["CapEff"], none);
+        assert!(host.log().contains("not root"), "{}", host.log());
+        skipped("user ids, groups and capabilities of a root monitor");
+    }
+}
+
+#[test]
+fn p1_front_and_keys_see_no_file_system() {
+    if !root() {
+        skipped("empty root directories");
+        return;
+    }
+    let host = Host::start(&users());
+    for executable in ["popward-front", "popward-keys"] {
+        let seen = format!("/proc/{}/root/", one(&host, executable));
+        let entries = std::fs::read_dir(&seen).unwrap().count();
+        assert_eq!(entries, 0, "{executable}");
+        assert_ne!(
+            std::fs::read_link(seen.trim_end_matches('/'))
+                .unwrap()
+                .to_str(),
+            Some("/")
+        );
+    }
+}
+
+#[test]
+fn each_process_has_the_descriptors_that_it_was_given_and_no_other() {
+    if !root() {
+        skipped("descriptors of processes that are not dumpable");
+        return;
+    }
+    let host = Host::start(&users());
+    let mut alice = host.login("alice");
+    let _bob = host.login("bob");
+    let spools = host.at("mail");
+    let workers = host.children("popward-worker");
+    assert_eq!(workers.len(), 2);
+    let mut owners = Vec::new();
+    for pid in workers {
+        let open = descriptors(pid);
+        let uid = &status(pid)["Uid"][..5];
+        let name = if uid == "64401" { "alice" } else { "bob" };
+        owners.push(name);
+        for standard in 0..3 {
+            assert_eq!(open[&standard], "/dev/null");
+        }
+        let sockets = open.values().filter(|to| to.starts_with("socket:")).count();
+        assert_eq!(sockets, 3, "monitor, log, session: {open:?}");
+        let own = spools.join(name).display().to_string();
+        for (number, target) in &open {
+            let fine = *number < 6
+                || *target == own
+                || *target == spools.display().to_string()
+                || target.contains(&format!("{name}.lock"))
+                || target.contains(&format!("/mail/.{name}"))
+                || target.contains("(deleted)") && target.contains(name)
+                || target.contains(&format!("state/{name}"));
+            assert!(fine, "{name}'s worker has {number}: {target}");
+        }
+        assert!(open.values().any(|target| *target == own));
+    }
+    owners.sort_unstable();
+    assert_eq!(owners, ["alice", "bob"]);
+    // No two processes share a socket but the monitor's copies of what it hands on, which it closes.
+    let front = descriptors(one(&host, "popward-front"));
+    for (number, target) in &front {
+        let kind = target.starts_with("socket:")
+            || target.starts_with("anon_inode:")
+            || *target == "/dev/null";
+        assert!(kind, "the front has {number}: {target}");
+    }
+    let mut seen = BTreeMap::new();
+    let auth = one(&host, "popward-auth");
+    let keys = one(&host, "popward-keys");
+    let rest = host.children("popward-worker");
+    for pid in [host.pid(), one(&host, "popward-front"), auth, keys]
+        .into_iter()
+        .chain(rest)
+    {
+        for target in descriptors(pid)
+            .into_values()
+            .filter(|to| to.starts_with("socket:"))
+        {
+            if let Some(other) = seen.insert(target.clone(), pid) {
+                // The front took the listening sockets over; the monitor keeps them for the next front.
+                let listening =
+                    [host.pid(), one(&host, "popward-front")].contains(&other) && pid != other;
+                assert!(
+                    listening && is_listening(&target),
+                    "{target} in {other} and {pid}"
+                );
+            }
+        }
+    }
+    assert_ok(&alice.ask("NOOP"));
+}
+
+/// Whether `socket:[inode]` is a TCP socket that listens.
+fn is_listening(target: &str) -> bool {
+    let inode = target.trim_start_matches("socket:[").trim_end_matches(']');
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(3) == Some(&"0A") && fields.get(9) == Some(&inode)
+    })
+}
+
+#[test]
+fn p2_the_spool_directorys_group_is_given_up_before_a_byte_is_read() {
+    if !root() {
+        skipped("another group for dotlocks");
+        return;
+    }
+    let host = Host::start(&users());
+    let _alice = host.login("alice");
+    let worker = one(&host, "popward-worker");
+    assert!(host.at("mail/alice.lock").exists());
+    let status = status(worker);
+    let mail = MAIL.to_string();
+    assert!(!status["Gid"].contains(&mail) && !status["Groups"].contains(&mail));
+}
