@@ -307,3 +307,6 @@ pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, Upd
     }
     Err(UpdateError::Changed)
 }
+
+#[cfg(test)]
+mod tests;

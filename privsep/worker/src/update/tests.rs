@@ -1,0 +1,292 @@
+//! Crashes: at each step of an update, with and without mail that came in between, what is left is finished at the next
+//! opening, and the spool is what a simple model says. Doubts touch nothing.
+
+use super::*;
+use crate::locks::try_lock;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::source::InMemory;
+use popward_proto::account::{FrontId, SessionId};
+use popward_proto::bounded::{AbsolutePath, Text, UserName};
+use popward_proto::monitor_worker::{Job, LockSettings};
+use proptest::prelude::*;
+use std::path::Path;
+
+/// A spool and a state directory of its own.
+struct Desk {
+    directory: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new(spool: &[u8]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("state")).unwrap();
+        let desk = Self { directory };
+        desk.put(spool);
+        desk
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.directory.path().join("alice")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.directory.path().join("state/journal")
+    }
+
+    fn journals(&self) -> Journals {
+        Journals::new(&self.directory.path().join("state"))
+    }
+
+    /// Writes the spool, on the same inode.
+    fn put(&self, bytes: &[u8]) {
+        std::fs::write(self.spool(), bytes).unwrap();
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.spool()).unwrap()
+    }
+
+    /// The spool with its locks: they go when it is dropped, but for the dotlock, which this has none of.
+    fn lock(&self) -> LockedSpool {
+        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
+        let name = || UserName::try_from("alice".to_owned()).unwrap();
+        let job = Job {
+            version: popward_proto::VERSION,
+            session: SessionId::new(FrontId(1), 1),
+            user: name(),
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            spool_directory: path(self.directory.path()),
+            spool_name: name(),
+            state_directory: None,
+            host: Text::truncated("here"),
+            locks: LockSettings {
+                dotlock: false,
+                fcntl: true,
+                flock: true,
+                timeout_ms: 0,
+            },
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
+        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
+    }
+
+    fn recover(&self) -> Result<bool, UpdateError> {
+        recover(&mut self.lock(), &self.journals())
+    }
+}
+
+fn message(number: usize, length: usize) -> Vec<u8> {
+    let body = "x".repeat(length);
+    format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()
+}
+
+/// What a crash can leave.
+#[derive(Debug, Clone, Copy)]
+enum Crash {
+    /// A draft of a journal, cut anywhere.
+    Draft(usize),
+    /// The journal, and so many of the kept bytes moved.
+    Moved(usize),
+    /// The journal, and all done.
+    Truncated,
+}
+
+/// A spool and which of its messages are deleted, at least one.
+fn case() -> impl Strategy<Value = (Vec<(usize, bool)>, usize)> {
+    let messages = proptest::collection::vec((0usize..3000, any::<bool>()), 1..12);
+    (messages, any::<usize>()).prop_map(|(mut messages, place)| {
+        let place = place % messages.len();
+        messages[place].1 = true;
+        (messages, place)
+    })
+}
+
+fn crash() -> impl Strategy<Value = Crash> {
+    prop_oneof![
+        (0usize..30_000).prop_map(Crash::Draft),
+        (0usize..30_000).prop_map(Crash::Moved),
+        Just(Crash::Truncated),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn p3_a_crash_at_any_step_loses_nothing((messages, _) in case(), crash in crash(), later in 0usize..4000) {
+        let parts: Vec<_> = messages.iter().enumerate().map(|(n, (length, _))| message(n, *length)).collect();
+        let old = parts.concat();
+        let kept: Vec<u8> = parts.iter().zip(&messages).filter(|(_, (_, gone))| !gone).flat_map(|(part, _)| part.clone()).collect();
+        let deleted: Vec<bool> = messages.iter().map(|(_, gone)| *gone).collect();
+        let maildrop = scan(&mut InMemory(&old), old.len() as u64, &mut vec![0; BUFFER_MIN]).unwrap();
+        let plan = Plan::new(&maildrop, &deleted).unwrap();
+        let desk = Desk::new(&old);
+        let head = desk.journals().write(&mut desk.lock(), plan.first_change, old.len() as u64, &plan.kept, None).unwrap();
+        let first = usize::try_from(plan.first_change).unwrap();
+        let mut expected = kept.clone();
+        let mut now = old.clone();
+        match crash {
+            Crash::Draft(length) => {
+                let journal = std::fs::read(desk.journal()).unwrap();
+                std::fs::write(desk.journals().draft(), &journal[..length.min(journal.len())]).unwrap();
+                std::fs::remove_file(desk.journal()).unwrap();
+                expected.clone_from(&old);
+            }
+            Crash::Moved(count) => {
+                let count = count.min(kept.len() - first);
+                now[first..first + count].copy_from_slice(&kept[first..first + count]);
+            }
+            Crash::Truncated => now.clone_from(&kept),
+        }
+        prop_assert_eq!(head.final_length(), kept.len() as u64);
+        // Another program's delivery, after the machine came up again and before anybody looked.
+        if later > 0 {
+            let mail = message(99, later);
+            now.extend_from_slice(&mail);
+            expected.extend_from_slice(&mail);
+        }
+        desk.put(&now);
+        let finished = desk.recover().unwrap();
+        prop_assert_eq!(finished, !matches!(crash, Crash::Draft(_)));
+        prop_assert!(desk.bytes() == expected);
+        prop_assert!(!desk.journal().exists() && !desk.journals().draft().exists());
+        prop_assert!(!desk.recover().unwrap(), "it is done once");
+    }
+
+    #[test]
+    fn p3_an_update_leaves_what_was_kept_on_the_same_inode((messages, _) in case()) {
+        use std::os::unix::fs::MetadataExt;
+        let parts: Vec<_> = messages.iter().enumerate().map(|(n, (length, _))| message(n, *length)).collect();
+        let old = parts.concat();
+        let deleted: Vec<bool> = messages.iter().map(|(_, gone)| *gone).collect();
+        let maildrop = scan(&mut InMemory(&old), old.len() as u64, &mut vec![0; BUFFER_MIN]).unwrap();
+        let plan = Plan::new(&maildrop, &deleted).unwrap();
+        let desk = Desk::new(&old);
+        let inode = std::fs::metadata(desk.spool()).unwrap().ino();
+        update(&mut desk.lock(), Some(&desk.journals()), &plan, old.len() as u64).unwrap();
+        let kept: Vec<u8> = parts.iter().zip(&messages).filter(|(_, (_, gone))| !gone).flat_map(|(part, _)| part.clone()).collect();
+        prop_assert!(desk.bytes() == kept);
+        prop_assert_eq!(std::fs::metadata(desk.spool()).unwrap().ino(), inode);
+        prop_assert!(!desk.journal().exists());
+    }
+}
+
+/// A spool with a journal that stands, and nothing moved.
+fn standing() -> (Desk, Vec<u8>) {
+    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
+    let desk = Desk::new(&old);
+    let maildrop = scan(
+        &mut InMemory(&old),
+        old.len() as u64,
+        &mut vec![0; BUFFER_MIN],
+    )
+    .unwrap();
+    let plan = Plan::new(&maildrop, &[false, true, false, false]).unwrap();
+    let journals = desk.journals();
+    journals
+        .write(
+            &mut desk.lock(),
+            plan.first_change,
+            old.len() as u64,
+            &plan.kept,
+            None,
+        )
+        .unwrap();
+    (desk, old)
+}
+
+fn doubted(desk: &Desk) {
+    let before = desk.bytes();
+    assert!(desk.recover().is_err());
+    assert_eq!(desk.bytes(), before, "touched");
+    assert!(desk.journal().exists(), "the journal is kept");
+}
+
+#[test]
+fn p3_a_journal_of_another_inode_touches_nothing() {
+    let (desk, old) = standing();
+    std::fs::write(desk.spool().with_extension("other"), &old).unwrap();
+    std::fs::rename(desk.spool().with_extension("other"), desk.spool()).unwrap();
+    doubted(&desk);
+}
+
+#[test]
+fn p3_a_spool_that_another_program_rewrote_is_not_touched() {
+    let (desk, old) = standing();
+    let mut changed = old.clone();
+    let last = changed.len() - 10;
+    changed[last] = b'y';
+    desk.put(&changed);
+    doubted(&desk);
+    desk.put(&old[..old.len() - 700]);
+    doubted(&desk);
+}
+
+#[test]
+fn p3_any_flipped_bit_of_a_journal_is_noticed() {
+    let (desk, _) = standing();
+    let journal = std::fs::read(desk.journal()).unwrap();
+    for place in (0..journal.len()).step_by(7) {
+        let mut damaged = journal.clone();
+        damaged[place] ^= 1 << (place % 8);
+        std::fs::write(desk.journal(), damaged).unwrap();
+        doubted(&desk);
+    }
+    std::fs::write(desk.journal(), &journal[..journal.len() - 1]).unwrap();
+    doubted(&desk);
+    std::fs::write(desk.journal(), b"").unwrap();
+    doubted(&desk);
+}
+
+#[test]
+fn mail_that_came_since_the_spool_was_read_stops_an_update() {
+    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
+    let desk = Desk::new(&old);
+    let maildrop = scan(
+        &mut InMemory(&old),
+        old.len() as u64,
+        &mut vec![0; BUFFER_MIN],
+    )
+    .unwrap();
+    let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
+    // By a program that asked for no lock.
+    let mut now = old.clone();
+    now.extend(message(9, 10));
+    desk.put(&now);
+    let length = old.len() as u64;
+    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
+    assert!(matches!(result, Err(UpdateError::Changed)));
+    assert_eq!(desk.bytes(), now);
+}
+
+#[test]
+fn a_full_disk_stops_an_update_before_the_spool_is_touched() {
+    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
+    let desk = Desk::new(&old);
+    let maildrop = scan(
+        &mut InMemory(&old),
+        old.len() as u64,
+        &mut vec![0; BUFFER_MIN],
+    )
+    .unwrap();
+    let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
+    // A device that is always full stands where the draft would.
+    std::os::unix::fs::symlink("/dev/full", desk.journals().draft()).unwrap();
+    let result = update(
+        &mut desk.lock(),
+        Some(&desk.journals()),
+        &plan,
+        old.len() as u64,
+    );
+    assert!(matches!(result, Err(UpdateError::System(_))), "{result:?}");
+    assert_eq!(desk.bytes(), old);
+    assert!(!desk.journal().exists());
+    // What is deleted up to the end needs no journal.
+    let plan = Plan::new(&maildrop, &[false, false, true, true]).unwrap();
+    update(&mut desk.lock(), None, &plan, old.len() as u64).unwrap();
+    assert_eq!(desk.bytes(), old[..old.len() / 2]);
+}
