@@ -28,7 +28,7 @@ impl Lines {
                 self.partial.zeroize();
                 self.skipping = true;
             } else {
-                self.partial.extend_from_slice(bytes);
+                self.keep(bytes);
             }
             return (bytes.len(), None);
         };
@@ -41,11 +41,19 @@ impl Lines {
         let line = if self.partial.is_empty() {
             &bytes[..end]
         } else {
-            self.partial.extend_from_slice(&bytes[..end]);
+            self.keep(&bytes[..end]);
             self.complete = true;
             &self.partial
         };
         (taken, Some(Ok(line.strip_suffix(b"\r").unwrap_or(line))))
+    }
+
+    /// Adds to the partial line. Its room is made at once: growing would leave copies behind that nobody wipes.
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.partial.capacity() == 0 {
+            self.partial = Vec::with_capacity(MAX);
+        }
+        self.partial.extend_from_slice(bytes);
     }
 
     /// The line has been read: nothing of it stays.

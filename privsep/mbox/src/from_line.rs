@@ -143,6 +143,3 @@ fn without_remote(line: &[u8]) -> &[u8] {
     }
     before
 }
-
-#[cfg(test)]
-mod tests;

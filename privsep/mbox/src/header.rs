@@ -88,6 +88,3 @@ fn number(digits: &[u8]) -> Option<u64> {
         number.checked_mul(10)?.checked_add(digit)
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -59,6 +59,3 @@ fn bare_line_feeds(previous: u8, bytes: &[u8]) -> usize {
     }
     bare
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,137 @@
+//! PAM: a service of this test's own, whose module asks a script; the account is one that the system has.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, assert_ok, skipped, spool, until, user};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+/// A user of every Debian system, who may log in here since `auth.first_uid` is 1.
+const GAMES: u32 = 5;
+
+/// The service's file, which goes with it.
+struct Service(PathBuf);
+
+impl Service {
+    fn new(name: &str, auth: &str, account: &str) -> Self {
+        let path = PathBuf::from("/etc/pam.d").join(name);
+        std::fs::write(
+            &path,
+            format!("auth required {auth}\naccount required {account}\n"),
+        )
+        .unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A host whose auth asks the service `name`, and a script there that takes the password `right` after `seconds`.
+fn host(
+    name: &str,
+    account: &str,
+    seconds: &str,
+    limit: u32,
+) -> Option<(Service, Host, tempfile::TempDir)> {
+    let modules = ["/lib", "/usr/lib", "/usr/lib64"].iter().any(|root| {
+        let machine =
+            PathBuf::from(root).join(format!("{}-linux-gnu/security", std::env::consts::ARCH));
+        machine.join("pam_exec.so").exists()
+            || PathBuf::from(root).join("security/pam_exec.so").exists()
+    });
+    if !host::root() || !modules {
+        skipped("a PAM service: it takes root and libpam-modules");
+        return None;
+    }
+    let scripts = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(scripts.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let script = scripts.path().join("check");
+    let text = format!(
+        "#!/bin/sh\nread -r secret\nsleep {seconds}\n[ \"$PAM_RHOST $PAM_SERVICE $secret\" = \"127.0.0.1 {name} right\" ]\n"
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let service = Service::new(
+        name,
+        &format!("pam_exec.so expose_authtok quiet {}", script.display()),
+        account,
+    );
+    let users = [user("games", GAMES, &spool(2))];
+    let changes = [(
+        "[auth]\n",
+        format!(
+            "[auth]\nsource = \"pam\"\npam_service = \"{name}\"\npam_limit = {limit}\npam_at_once = 2\n"
+        ),
+    )];
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|(from, to)| (*from, to.as_str()))
+        .collect();
+    Some((service, Host::with(&users, "", &changes), scripts))
+}
+
+fn answer(host: &Host, name: &str, secret: &str) -> String {
+    let mut client = host.connect();
+    assert_ok(&client.ask(&format!("USER {name}")));
+    client.ask(&format!("PASS {secret}"))
+}
+
+#[test]
+fn pam_grants_the_system_user_whom_it_knows() {
+    let Some((_service, host, _scripts)) = host("popward-test-a", "pam_permit.so", "0", 30) else {
+        return;
+    };
+    assert_ok(&answer(&host, "games", "right"));
+    let wrong = answer(&host, "games", "wrong");
+    assert!(wrong.starts_with("-ERR [AUTH]"), "{wrong}");
+    assert_eq!(answer(&host, "nobody-of-that-name", "right"), wrong, "P9");
+    assert_eq!(answer(&host, "root", "right"), wrong, "root never logs in");
+    assert!(!host.log().contains("right"), "a secret in the log");
+    until("no conversation is left", || conversations(&host) == 0);
+}
+
+/// How many PAM conversations there are.
+fn conversations(host: &Host) -> usize {
+    let auth = host.children("popward-auth")[0];
+    let children = std::fs::read_to_string(format!("/proc/{auth}/task/{auth}/children")).unwrap();
+    children.split_whitespace().count()
+}
+
+#[test]
+fn the_account_phase_is_asked_too() {
+    let Some((_service, host, _scripts)) = host("popward-test-b", "pam_deny.so", "0", 30) else {
+        return;
+    };
+    assert!(answer(&host, "games", "right").starts_with("-ERR [AUTH]"));
+    assert!(host.logged("refused").contains("account:"));
+}
+
+#[test]
+fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_nobody() {
+    let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "600", 3) else {
+        return;
+    };
+    let mut stuck: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = host.connect();
+            assert_ok(&client.ask("USER games"));
+            client.send(b"PASS right\r\n");
+            client
+        })
+        .collect();
+    until("both are held", || conversations(&host) == 2);
+    let third = answer(&host, "games", "right");
+    assert!(third.starts_with("-ERR [SYS/TEMP]"), "{third}");
+    for client in &mut stuck {
+        let late = client.line();
+        assert!(late.starts_with("-ERR [SYS/TEMP]"), "{late}");
+    }
+    host.logged("took too long");
+    until("their processes are gone", || conversations(&host) == 0);
+}
