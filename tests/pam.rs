@@ -19,7 +19,9 @@ impl Service {
         let path = PathBuf::from("/etc/pam.d").join(name);
         std::fs::write(
             &path,
-            format!("auth required {auth}\naccount required {account}\n"),
+            format!(
+                "auth [success=done default=ignore] {auth}\nauth required pam_deny.so\naccount required {account}\n"
+            ),
         )
         .unwrap();
         Self(path)

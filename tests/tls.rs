@@ -85,8 +85,11 @@ fn p1_every_kind_of_key_signs_in_both_versions() {
 
 #[test]
 fn what_is_no_handshake_ends_its_connection_and_no_other() {
-    let host = Host::start(&[user("alice", 64401, &spool(1))]);
-    let mut alice = host.login("alice");
+    let host = Host::start(&[
+        user("alice", 64401, &spool(1)),
+        user("bob", 64402, &spool(1)),
+    ]);
+    let mut bob = host.login("bob");
     for noise in [
         &b"USER alice\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01",
@@ -103,5 +106,5 @@ fn what_is_no_handshake_ends_its_connection_and_no_other() {
     let mut still = Client::new(host.tls);
     still.send(b"\x16\x03\x01\x02\x00");
     assert!(session(&host, &[]).contains("+OK popward signing off"));
-    assert_ok(&alice.ask("QUIT"));
+    assert_ok(&bob.ask("QUIT"));
 }
