@@ -116,7 +116,7 @@ fn the_account_phase_is_asked_too() {
 
 #[test]
 fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_nobody() {
-    let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "600", 3) else {
+    let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "617", 3) else {
         return;
     };
     let mut stuck: Vec<_> = (0..2)
@@ -136,4 +136,12 @@ fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_no
     }
     host.logged("took too long");
     until("their processes are gone", || conversations(&host) == 0);
+    // The script's own child as well, which its module put out of the conversation's reach.
+    let left = || {
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        processes
+            .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+            .any(|line| line == b"sleep\x00617\x00")
+    };
+    until("nothing is left behind", || !left());
 }

@@ -115,8 +115,11 @@ fn free_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
-/// Where cargo put the executables of the workspace.
+/// Where the executables are: those of `$POPWARD_EXECUTABLES`, or where cargo put the workspace's.
 pub fn built() -> PathBuf {
+    if let Some(given) = std::env::var_os("POPWARD_EXECUTABLES") {
+        return given.into();
+    }
     let own = std::env::current_exe().unwrap();
     let directory = own.parent().unwrap().parent().unwrap().to_owned();
     let monitor = directory.join("popward");

@@ -3,7 +3,7 @@
 use crate::verdict::Verdict;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use popward_proto::account::SessionId;
 use popward_proto::auth_pam::{AuthToPam, PamPhase, PamToAuth};
 use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
@@ -29,7 +29,12 @@ pub(crate) struct Conversations {
     held: Vec<Conversation>,
     /// Children that were killed or have answered, and are not reaped.
     ending: Vec<Child>,
+    /// When to look for processes that modules started and left behind: they became children of this one.
+    sweep: Option<Instant>,
 }
+
+/// How long after the end of a conversation, and after each orphan that was found, the next look is taken.
+const SWEEP: Duration = Duration::from_millis(100);
 
 impl Conversations {
     /// None yet.
@@ -40,6 +45,7 @@ impl Conversations {
             root: File::open("/")?,
             held: Vec::new(),
             ending: Vec::new(),
+            sweep: None,
         })
     }
 
@@ -89,9 +95,35 @@ impl Conversations {
         answers.chain(self.ending.iter().map(|child| child.pidfd.as_fd()))
     }
 
-    /// When the next one's time is up.
+    /// When there is next something to do: a time that is up, or a sweep.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.held.iter().map(|held| held.until).min()
+        let ends = self.held.iter().map(|held| held.until);
+        ends.chain(self.sweep).min()
+    }
+
+    /// Kills and reaps children that are no conversation: what modules started and did not wait for.
+    fn sweep(&mut self) {
+        let children = format!("/proc/self/task/{}/children", std::process::id());
+        // Without this file (a kernel without CONFIG_PROC_CHILDREN) they go on to their own end.
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let own: Vec<u32> = self
+            .held
+            .iter()
+            .map(|held| held.child.pid)
+            .chain(self.ending.iter().map(|child| child.pid))
+            .collect();
+        let orphans = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse::<u32>().ok())
+            .filter(|pid| !own.contains(pid))
+            .filter_map(|pid| i32::try_from(pid).ok());
+        self.sweep = None;
+        for pid in orphans.map(nix::unistd::Pid::from_raw) {
+            // It is our child and not reaped, so its id is its own.
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            self.sweep = Some(Instant::now() + SWEEP);
+        }
     }
 
     /// Takes the answers of those that are `ready` (by the order of `descriptors`), and ends those whose time is up.
@@ -129,6 +161,9 @@ impl Conversations {
         }
         // Not by `ready`: nobody needs to know which one ended.
         self.ending.retain(|child| !is_reaped(child));
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.sweep();
+        }
         verdicts
     }
 
@@ -142,6 +177,7 @@ impl Conversations {
         if !is_reaped(&child) {
             self.ending.push(child);
         }
+        self.sweep = Some(Instant::now() + SWEEP);
     }
 }
 

@@ -11,14 +11,20 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
 pub mod auth_pam;
 pub mod bounded;
 pub mod codec;
+#[cfg(feature = "server")]
 pub mod keys;
 pub mod log;
+#[cfg(feature = "server")]
 pub mod monitor_auth;
+#[cfg(feature = "server")]
 pub mod monitor_front;
+#[cfg(feature = "server")]
 pub mod monitor_keys;
 pub mod monitor_worker;
 pub mod permit;

@@ -91,6 +91,11 @@ pub fn end_with_parent() -> Result<(), NotConfined> {
     )
 }
 
+/// What this process's children leave behind when they end becomes this process's own children, not init's.
+pub fn adopt_orphans() -> Result<(), NotConfined> {
+    attempt("adopt orphans", nix::sys::prctl::set_child_subreaper(true))
+}
+
 /// No further processes for this user from here (threads count as well).
 pub fn forbid_processes() -> Result<(), NotConfined> {
     attempt(

@@ -10,6 +10,7 @@ pub mod inherited;
 pub mod landlock;
 pub mod log;
 pub mod seccomp;
+#[cfg(feature = "server")]
 pub mod spawn;
 
 /// Names of system calls and constants, for the roles' filter tables.
