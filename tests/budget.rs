@@ -1,6 +1,6 @@
 //! What an auditor has to read: the sizes of the trusted parts, and what each executable links.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! Real clients fetch a spool, plain and over TLS: what they stored is what was in the spool, byte for byte but for CRs.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 

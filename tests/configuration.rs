@@ -1,6 +1,6 @@
 //! A bad configuration names file and line, says what was expected, and nothing starts.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 

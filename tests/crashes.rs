@@ -1,6 +1,6 @@
 //! Processes killed and the server told to end: the others live on, nothing is deleted that was not answered `+OK`.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 
@@ -36,7 +36,7 @@ fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
     assert_ok(&client.ask("DELE 1"));
     let (auth, keys) = (host.children("popward-auth"), host.children("popward-keys"));
     let front = kill_one(&host, "popward-front");
-    assert_eq!(client.to_end(), "");
+    assert_eq!(client.until_end(), "");
     successor(&host, "popward-front", front);
     until("the workers end", || {
         host.children("popward-worker").is_empty()
@@ -115,7 +115,7 @@ fn sigterm_ends_in_order_who_has_a_session_may_finish_it() {
     let mut waiting = host.connect();
     assert_ok(&alice.ask("DELE 1"));
     host.signal(Signal::SIGTERM);
-    assert!(waiting.to_end().starts_with("-ERR [SYS/TEMP]"));
+    assert!(waiting.until_end().starts_with("-ERR [SYS/TEMP]"));
     until("no new connections", || {
         std::net::TcpStream::connect(("127.0.0.1", host.plain)).is_err()
     });

@@ -1,7 +1,7 @@
 //! The programs that share spools with popward: while a session lasts they fail or wait, and after QUIT they get in
 //! (promise P2).
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 
@@ -168,7 +168,7 @@ fn p2_p7_a_killed_worker_leaves_no_lock_and_an_unchanged_spool() {
     )
     .unwrap();
     until("no dotlock", || !host.at("mail/alice.lock").exists());
-    let rest = client.to_end();
+    let rest = client.until_end();
     assert!(
         rest.is_empty() || rest.starts_with("-ERR [SYS/TEMP]"),
         "{rest}"

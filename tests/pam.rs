@@ -1,6 +1,6 @@
 //! PAM: a service of this test's own, whose module asks a script; the account is one that the system has.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 

@@ -1,6 +1,6 @@
 //! POP3 as a client sees it (RFC 1939, RFC 2449), over the real processes and spools of several users.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 
@@ -111,7 +111,7 @@ fn commands_arrive_in_any_pieces_and_any_number_at_once() {
     let script = "CAPA\r\nUSER bob\r\nPASS bob\r\nSTAT\r\nLIST\r\nRETR 1\r\nUIDL\r\nTOP 12 1\r\nRETR 12\r\nNOOP\r\nQUIT\r\n";
     let mut pipelined = host.connect();
     pipelined.send(script.as_bytes());
-    let whole = pipelined.to_end();
+    let whole = pipelined.until_end();
     assert!(whole.ends_with("+OK popward signing off\r\n"), "{whole}");
     assert_eq!(whole.matches("+OK").count(), 11, "{whole}");
 
@@ -119,11 +119,11 @@ fn commands_arrive_in_any_pieces_and_any_number_at_once() {
     for byte in script.as_bytes() {
         slow.send(&[*byte]);
     }
-    assert_eq!(slow.to_end(), whole, "byte by byte");
+    assert_eq!(slow.until_end(), whole, "byte by byte");
 
     let mut bare = host.connect();
     bare.send(script.replace("\r\n", "\n").as_bytes());
-    assert_eq!(bare.to_end(), whole, "lines ended LF");
+    assert_eq!(bare.until_end(), whole, "lines ended LF");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn ten_thousand_bad_commands_end_a_connection_and_nobody_else() {
         use std::io::Write;
         let _ = (&stream).write_all(&b"WRONG\r\n".repeat(10_000));
     });
-    let answers = client.to_end();
+    let answers = client.until_end();
     sender.join().unwrap();
     let errors = answers.matches("-ERR").count();
     assert!((1..100).contains(&errors), "{errors}");
@@ -167,7 +167,7 @@ fn p7_a_client_that_goes_at_any_point_deletes_nothing_and_leaves_no_lock() {
         client.send(&script.as_bytes()[..length]);
         if length % 2 == 0 {
             client.stream().shutdown(Shutdown::Write).unwrap();
-            client.to_end();
+            client.until_end();
         }
         drop(client);
     }

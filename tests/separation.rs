@@ -1,7 +1,7 @@
 //! What `/proc` shows of each process while a session runs (promises P1 and P10): ids, groups, capabilities, filters,
 //! root directory and descriptors are those that docs/design.md says.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 

@@ -4,6 +4,7 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::pedantic,
     clippy::missing_panics_doc,
     reason = "each test uses a part; a test may fail"
 )]
@@ -36,7 +37,8 @@ pub fn root() -> bool {
 
 /// Says past the test runner that a test, or a part of one, was skipped.
 pub fn skipped(why: &str) {
-    writeln!(std::io::stderr(), "skipped: {why}").unwrap();
+    let line = format!("skipped: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A user with a spool. The password is the name.
@@ -482,7 +484,7 @@ impl Client {
     }
 
     /// Everything until the server ends the connection. A reset is an end.
-    pub fn to_end(&mut self) -> String {
+    pub fn until_end(&mut self) -> String {
         let mut text = Vec::new();
         let _ = self.stream.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()

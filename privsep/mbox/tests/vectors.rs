@@ -1,7 +1,7 @@
 //! Spools, and what real servers answered on them (Dovecot 2.3.19, UW ipop3d 2007f): the same messages and the
 //! same bytes, but for the differences that are listed and argued below.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 use popward_mbox::convert::Converter;
 use popward_mbox::from_line::is_from_line;

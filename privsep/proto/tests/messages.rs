@@ -1,7 +1,7 @@
 //! Every enum of every boundary: what is encoded decodes to itself, what is not an encoding is refused or is the
 //! encoding of what it decodes to, and the permit tables say what `docs/design.md` says.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 use popward_proto::account::{Account, FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
