@@ -98,7 +98,8 @@ fn what_is_no_handshake_ends_its_connection_and_no_other() {
     ] {
         let client = Client::new(host.tls);
         let _ = client.stream().write_all(noise);
-        client.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        // The server may have ended it already.
+        let _ = client.stream().shutdown(std::net::Shutdown::Write);
         let mut client = client;
         assert!(!client.until_end().contains("+OK"));
     }
