@@ -1,0 +1,234 @@
+//! What sessions cost, measured on the real executables: a login in its parts, processor time over all processes, and
+//! the memory of many sessions and of idle connections.
+//!
+//!     ./build && POPWARD_EXECUTABLES=$PWD/target/release cargo bench --bench sessions
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::pedantic,
+    reason = "a bench may fail, and rounds"
+)]
+
+#[path = "../tests/host/mod.rs"]
+mod host;
+
+use host::{Client, Host, User, assert_ok, spool, user};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+/// Logins that are timed one after another.
+const LOGINS: usize = 1000;
+/// Sessions that are open at once.
+const SESSIONS: usize = 1000;
+/// Connections that are idle at once.
+const IDLE: usize = 1000;
+
+fn main() {
+    // `cargo test --benches` runs this as well: then it has nothing to say.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    if !host::root() {
+        return host::skipped("sessions of many users are root's to measure");
+    }
+    let names: Vec<&'static str> = (0..SESSIONS)
+        .map(|n| &*Box::leak(format!("user{n}").into_boxed_str()))
+        .collect();
+    let users: Vec<User> = (70_000..)
+        .zip(&names)
+        .map(|(uid, name)| user(name, uid, &spool(10)))
+        .collect();
+    let changes = [
+        ("first_uid = 1\n", "first_uid = 1\nlast_uid = 90000\n"),
+        (
+            "[spool]",
+            "[limits]\nconnections_per_address = 10000\n[spool]",
+        ),
+    ];
+    let host = Host::with(&users, "", &changes);
+    logins(&host, &names);
+    idle(&host, false);
+    idle(&host, true);
+    sessions(&host, &names);
+}
+
+fn say(text: &str) {
+    std::io::stdout()
+        .write_all(format!("{text}\n").as_bytes())
+        .unwrap();
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// Processor time of the server's processes so far, those that have ended among them, in milliseconds.
+fn processor(host: &Host) -> f64 {
+    let ticks = |pid: i32, own_and_reaped: bool| -> f64 {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            return 0.0;
+        };
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        // utime, stime, cutime, cstime: fields 14 to 17 of proc(5).
+        let last = if own_and_reaped { 15 } else { 13 };
+        fields[11..last]
+            .iter()
+            .map(|field| field.parse::<f64>().unwrap())
+            .sum()
+    };
+    let children = [
+        "popward-front",
+        "popward-auth",
+        "popward-keys",
+        "popward-worker",
+    ];
+    let others = children
+        .iter()
+        .flat_map(|name| host.children(name))
+        .map(|pid| ticks(pid, false));
+    // A tick is 10 ms: only over many sessions it says something.
+    (ticks(host.pid(), true) + others.sum::<f64>()) * 10.0
+}
+
+fn logins(host: &Host, names: &[&str]) {
+    let mut parts: [Vec<Duration>; 5] = Default::default();
+    let before = processor(host);
+    let start = Instant::now();
+    for name in names.iter().cycle().take(LOGINS) {
+        let mut now = Instant::now();
+        let mut part = |number: usize| {
+            let then = std::mem::replace(&mut now, Instant::now());
+            parts[number].push(now - then);
+        };
+        let mut client = host.connect();
+        part(0);
+        assert_ok(&client.ask(&format!("USER {name}")));
+        part(1);
+        assert_ok(&client.ask(&format!("PASS {name}")));
+        part(2);
+        assert_ok(&client.ask("STAT"));
+        part(3);
+        assert_ok(&client.ask("QUIT"));
+        part(4);
+    }
+    let took = start.elapsed().as_secs_f64();
+    let each = (processor(host) - before) / LOGINS as f64;
+    say(&format!(
+        "{LOGINS} logins one after another, 10 messages each, {:.0} a second",
+        LOGINS as f64 / took
+    ));
+    for (name, times) in [
+        "connect to greeting",
+        "USER",
+        "PASS: auth, worker, locks, scan",
+        "STAT",
+        "QUIT: until the spool is free",
+    ]
+    .iter()
+    .zip(parts)
+    {
+        say(&format!("  {name:34} {:7.3} ms (median)", median(times)));
+    }
+    say(&format!(
+        "  processor time of a whole session, all processes: {each:.2} ms"
+    ));
+}
+
+/// Proportional set size, in KiB.
+fn pss(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn all(host: &Host) -> u64 {
+    let children = [
+        "popward-front",
+        "popward-auth",
+        "popward-keys",
+        "popward-worker",
+    ];
+    let pids = children
+        .iter()
+        .flat_map(|name| host.children(name))
+        .chain([host.pid()]);
+    pids.map(pss).sum()
+}
+
+fn sessions(host: &Host, names: &[&str]) {
+    let before = all(host);
+    let clients: Vec<Client> = names.iter().map(|name| host.login(name)).collect();
+    let after = all(host);
+    let front = pss(host.children("popward-front")[0]);
+    say(&format!(
+        "{} sessions open: {:.1} KiB each over all processes ({:.1} KiB of it the worker's); the front has {front} KiB",
+        clients.len(),
+        (after - before) as f64 / clients.len() as f64,
+        host.children("popward-worker")
+            .into_iter()
+            .map(pss)
+            .sum::<u64>() as f64
+            / clients.len() as f64,
+    ));
+}
+
+fn idle(host: &Host, tls: bool) {
+    let front = host.children("popward-front")[0];
+    // Once before: what the first connections cost stays.
+    for round in 0..2 {
+        let before = pss(front);
+        let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
+        for _ in 0..IDLE {
+            if tls {
+                held.push(Box::new(TlsClient::greeted(host)));
+            } else {
+                held.push(Box::new(host.connect()));
+            }
+        }
+        let each = pss(front).saturating_sub(before) as f64 / IDLE as f64;
+        let kind = if tls { "TLS" } else { "plain" };
+        if round == 0 {
+            say(&format!(
+                "{IDLE} idle {kind} connections: {each:.1} KiB each in the front"
+            ));
+        }
+        drop(held);
+        host::until("they are gone", || {
+            let open = std::fs::read_dir(format!("/proc/{front}/fd"))
+                .unwrap()
+                .count();
+            open < 50
+        });
+    }
+}
+
+/// A connection with TLS that was greeted.
+struct TlsClient {
+    _stream: rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>,
+}
+
+impl TlsClient {
+    fn greeted(host: &Host) -> Self {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, ServerName};
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(host.at("cert.pem")).unwrap())
+            .unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        let socket = std::net::TcpStream::connect(("127.0.0.1", host.tls)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        let mut greeting = [0; 19];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"+OK popward ready\r\n");
+        Self { _stream: stream }
+    }
+}
