@@ -63,32 +63,24 @@ fn median(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e3
 }
 
-/// Processor time of the server's processes so far, those that have ended among them, in milliseconds.
-fn processor(host: &Host) -> f64 {
-    let ticks = |pid: i32, own_and_reaped: bool| -> f64 {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-            return 0.0;
-        };
+/// Processor time so far in milliseconds: the monitor's, its ended workers', the front's, auth's.
+fn processor(host: &Host) -> [f64; 4] {
+    // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), in ticks of 10 ms. Only over many sessions they say
+    // something.
+    let times = |pid: i32| -> [f64; 2] {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-        // utime, stime, cutime, cstime: fields 14 to 17 of proc(5).
-        let last = if own_and_reaped { 15 } else { 13 };
-        fields[11..last]
-            .iter()
-            .map(|field| field.parse::<f64>().unwrap())
-            .sum()
+        let sum = |fields: &[&str]| {
+            fields
+                .iter()
+                .map(|field| field.parse::<f64>().unwrap() * 10.0)
+                .sum()
+        };
+        [sum(&fields[11..13]), sum(&fields[13..15])]
     };
-    let children = [
-        "popward-front",
-        "popward-auth",
-        "popward-keys",
-        "popward-worker",
-    ];
-    let others = children
-        .iter()
-        .flat_map(|name| host.children(name))
-        .map(|pid| ticks(pid, false));
-    // A tick is 10 ms: only over many sessions it says something.
-    (ticks(host.pid(), true) + others.sum::<f64>()) * 10.0
+    let [monitor, workers] = times(host.pid());
+    let one = |name: &str| times(host.children(name)[0])[0];
+    [monitor, workers, one("popward-front"), one("popward-auth")]
 }
 
 fn logins(host: &Host, names: &[&str]) {
@@ -113,7 +105,7 @@ fn logins(host: &Host, names: &[&str]) {
         part(4);
     }
     let took = start.elapsed().as_secs_f64();
-    let each = (processor(host) - before) / LOGINS as f64;
+    let after = processor(host);
     say(&format!(
         "{LOGINS} logins one after another, 10 messages each, {:.0} a second",
         LOGINS as f64 / took
@@ -130,8 +122,18 @@ fn logins(host: &Host, names: &[&str]) {
     {
         say(&format!("  {name:34} {:7.3} ms (median)", median(times)));
     }
+    let each: Vec<f64> = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| (after - before) / LOGINS as f64)
+        .collect();
     say(&format!(
-        "  processor time of a whole session, all processes: {each:.2} ms"
+        "  processor time of a whole session: {:.2} ms (monitor {:.2}, worker {:.2}, front {:.2}, auth {:.2})",
+        each.iter().sum::<f64>(),
+        each[0],
+        each[1],
+        each[2],
+        each[3],
     ));
 }
 
