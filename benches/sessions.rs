@@ -46,6 +46,10 @@ fn main() {
         ),
     ];
     let host = Host::with(&users, "", &changes);
+    // The first login of a user makes the state directory: once in a user's life.
+    for name in &names {
+        assert_ok(&host.login(name).ask("QUIT"));
+    }
     logins(&host, &names);
     idle(&host, false);
     idle(&host, true);

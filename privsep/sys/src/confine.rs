@@ -172,12 +172,8 @@ pub fn prove_ids(
         return Err(NotConfined::Unproven("supplementary groups"));
     }
     let keep: CapsHashSet = keep.iter().copied().collect();
-    for set in [
-        CapSet::Permitted,
-        CapSet::Effective,
-        CapSet::Inheritable,
-        CapSet::Ambient,
-    ] {
+    // The ambient set is within the permitted and the inheritable one: the kernel keeps it so (capabilities(7)).
+    for set in [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable] {
         if !caps::read(None, set)?.is_subset(&keep) {
             return Err(NotConfined::Unproven("capabilities"));
         }
