@@ -11,6 +11,9 @@ use memchr::{memchr, memmem};
 /// Smallest buffer for a scan, in bytes. Larger ones (1 MiB) make it faster.
 pub const BUFFER_MIN: usize = 4 * LINE_MAX;
 
+/// How much of a body is looked at at once: small enough to stay in the nearest cache for a second look.
+const BLOCK: usize = 16 * 1024;
+
 /// Most messages of a maildrop: their numbers are 32 bits in the protocol between processes.
 pub const MESSAGES_MAX: usize = 16_000_000;
 
@@ -253,6 +256,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         let mut search = body.saturating_sub(1).max(empty);
         loop {
             let view = self.window.at(counted, BUFFER_MIN / 2)?;
+            let view = &view[..view.len().min(BLOCK)];
             let view_end = counted + view.len() as u64;
             let skip = usize::try_from(search - counted)
                 .unwrap_or(usize::MAX)

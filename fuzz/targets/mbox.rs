@@ -1,0 +1,59 @@
+//! Spools of anybody's bytes: read the same through any buffer; sizes are those of what would be sent; an update's plan
+//! stays within the spool and moves bytes down only.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use popward_mbox::convert::Converter;
+use popward_mbox::plan::Plan;
+use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::source::InMemory;
+use popward_mbox::uidl::Uidls;
+
+fuzz_target!(|data: &[u8]| {
+    // Few inputs begin with one by themselves.
+    let mut spool = b"From a@b Mon Nov 23 10:00:00 2026\n".to_vec();
+    spool.extend_from_slice(data);
+    let length = spool.len() as u64;
+    let maildrop =
+        scan(&mut InMemory(&spool), length, &mut vec![0; 1 << 20]).expect("it begins with one");
+    let small = scan(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN]);
+    assert_eq!(small.as_ref(), Ok(&maildrop));
+    let mut end = 0;
+    for message in &maildrop.messages {
+        assert!(end <= message.from_line && message.from_line < message.header);
+        assert!(
+            message.header <= message.body && message.body <= message.end && message.end <= length
+        );
+        end = message.end;
+        let bytes = &spool[message.header as usize..message.end as usize];
+        let (mut wire, mut converter) = (Vec::new(), Converter::whole());
+        assert!(converter.convert(bytes, &mut wire, usize::MAX).is_empty());
+        converter.finish(&mut wire);
+        let stuffed = usize::from(wire.starts_with(b"."))
+            + wire.windows(2).filter(|pair| pair == b"\n.").count();
+        assert_eq!(message.octets, (wire.len() - stuffed) as u64);
+        assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
+    }
+    let uidls = Uidls::new(&maildrop);
+    let mut seen = std::collections::HashSet::new();
+    for index in 0..maildrop.messages.len() {
+        let uidl = uidls.get(index);
+        assert!(
+            (1..=70).contains(&uidl.len())
+                && uidl.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
+        );
+        assert!(seen.insert(uidl));
+    }
+    let deleted: Vec<bool> = (0..maildrop.messages.len())
+        .map(|index| index % 2 == data.len() % 2)
+        .collect();
+    if let Some(plan) = Plan::new(&maildrop, &deleted) {
+        let mut to = plan.first_change;
+        for range in &plan.kept {
+            assert!(to <= range.start && range.start < range.end && range.end <= length);
+            to += range.end - range.start;
+        }
+        assert_eq!(to, plan.final_length);
+    }
+});

@@ -1,0 +1,52 @@
+//! Every enum of every boundary: the first byte says which, the rest is the packet's payload. It is refused, or is a value
+//! that encodes to what decodes to the same value, and passes its permit table without a panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use popward_proto::auth::{AuthToFront, FrontToAuth};
+use popward_proto::auth_pam::{AuthToPam, PamToAuth};
+use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
+use popward_proto::keys::{FrontToKeys, KeysToFront};
+use popward_proto::log::Record;
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
+use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
+use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::permit::Message;
+use popward_proto::session::{FrontToWorker, WorkerToFront};
+
+fn check<M: Message + PartialEq + std::fmt::Debug>(payload: &[u8]) {
+    let Ok(message) = decode::<M>(payload) else {
+        return;
+    };
+    let mut packet = vec![0; MESSAGE_LIMIT];
+    let length = encode(&message, &mut packet).expect("what was decoded fits");
+    assert_eq!(decode::<M>(&packet[1..length]).as_ref(), Ok(&message));
+    assert!(!message.permit().kind.is_empty());
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((which, payload)) = data.split_first() else {
+        return;
+    };
+    match which % 17 {
+        0 => check::<FrontToAuth>(payload),
+        1 => check::<AuthToFront>(payload),
+        2 => check::<AuthToPam>(payload),
+        3 => check::<PamToAuth>(payload),
+        4 => check::<FrontToKeys>(payload),
+        5 => check::<KeysToFront>(payload),
+        6 => check::<FrontToMonitor>(payload),
+        7 => check::<MonitorToFront>(payload),
+        8 => check::<AuthToMonitor>(payload),
+        9 => check::<MonitorToAuth>(payload),
+        10 => check::<KeysToMonitor>(payload),
+        11 => check::<MonitorToKeys>(payload),
+        12 => check::<WorkerToMonitor>(payload),
+        13 => check::<MonitorToWorker>(payload),
+        14 => check::<FrontToWorker>(payload),
+        15 => check::<WorkerToFront>(payload),
+        _ => check::<Record>(payload),
+    }
+});
