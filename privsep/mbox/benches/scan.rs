@@ -3,7 +3,7 @@
 //!
 //!     cargo bench -p popward-mbox
 
-#![allow(clippy::unwrap_used, reason = "a bench may fail")]
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a bench may fail")]
 
 use divan::counter::BytesCount;
 use popward_mbox::scan::scan;
