@@ -7,7 +7,7 @@ use popward_proto::log::Level;
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::{FrontSettings, Plaintext};
 use popward_proto::monitor_worker::LockSettings;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -132,16 +132,14 @@ fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
     };
     for name in EXECUTABLES {
         let path = directory.join(name);
-        let Ok(status) = std::fs::metadata(&path) else {
+        if !path.is_file() {
             return problem(
                 offset,
                 format!("server.libexec: expected {} to exist", path.display()),
             );
-        };
-        let parent = std::fs::metadata(&directory).map_or(0o777, |parent| parent.mode());
-        let writable = (status.permissions().mode() | parent) & 0o022 != 0;
-        if root && (status.uid() != 0 || writable) {
-            let why = "to be root's and writable by nobody else, like its directory";
+        }
+        if root && !path.ancestors().all(is_roots) {
+            let why = "to be root's and writable by nobody else, like all directories above it";
             return problem(
                 offset,
                 format!("server.libexec: expected {} {why}", path.display()),
@@ -149,6 +147,15 @@ fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
         }
     }
     Ok(directory)
+}
+
+/// Whether only root can change what is at `path`: it, or (in a directory) what it has entries for that are root's.
+fn is_roots(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|status| {
+        let others_write = status.mode() & 0o022 != 0;
+        let sticky = status.is_dir() && status.mode() & 0o1000 != 0;
+        status.uid() == 0 && (!others_write || sticky)
+    })
 }
 
 fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
@@ -182,10 +189,10 @@ fn listen(file: &file::Listen) -> Checked<Listen> {
 }
 
 fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
-    if let Some(beyond) = files.get(32) {
+    if let Some(beyond) = files.get(16) {
         return problem(
             beyond.chain.span().start,
-            "certificate: expected at most 32",
+            "certificate: expected at most 16",
         );
     }
     let readable = |key: &str, value: &file::Placed| {

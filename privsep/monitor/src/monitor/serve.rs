@@ -139,16 +139,17 @@ impl Monitor {
         };
         let origin = process.origin();
         let life = process.since.elapsed().as_secs();
-        self.log.own(
-            Level::Error,
-            "process died",
-            &[
-                ("process", &origin.role),
-                ("pid", &origin.pid),
-                ("of", &how),
-                ("seconds", &life),
-            ],
-        );
+        let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
+            ("process", &origin.role),
+            ("pid", &origin.pid),
+            ("of", &how),
+            ("seconds", &life),
+        ];
+        if let Some(Link::Worker { session, .. }) = &process.link {
+            fields.push(("session", &session.id));
+            fields.push(("user", &session.user));
+        }
+        self.log.own(Level::Error, "process died", &fields);
     }
 
     pub(super) fn clear_away(&mut self, pid: u32, session: &sessions::Session) {
