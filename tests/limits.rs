@@ -1,0 +1,135 @@
+//! What one client may take of the server (promise P8), and that a client that stands still costs nobody else anything.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Client, Host, assert_ok, message, spool, until, user};
+use std::time::{Duration, Instant};
+
+/// A spool of one message that no socket's buffers hold.
+fn large() -> Vec<u8> {
+    message(
+        1,
+        &"A line of text that is sent and not read by the client.\n".repeat(500_000),
+    )
+    .into_bytes()
+}
+
+fn host(limits: &str) -> Host {
+    let users = [
+        user("alice", 64401, &spool(3)),
+        user("bob", 64402, &large()),
+    ];
+    Host::with(&users, &format!("[limits]\n{limits}\n"), &[])
+}
+
+#[test]
+fn p8_who_does_not_log_in_is_ended() {
+    let host = host("login = 1");
+    let mut silent = host.connect();
+    let mut busy = host.connect();
+    let mut tls = Client::new(host.tls);
+    assert_ok(&busy.ask("USER alice"));
+    for client in [&mut silent, &mut busy, &mut tls] {
+        assert!(!client.until_end().contains("+OK"));
+    }
+    host.logged_times("why=\"no login in time\"", 3);
+}
+
+#[test]
+fn p7_an_idle_session_ends_without_deletions_and_its_locks_with_it() {
+    let host = host("idle = 1");
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    client.until_end();
+    host.logged("why=idle");
+    until("the spool is free", || !host.at("mail/alice.lock").exists());
+    assert_eq!(host.bytes("alice"), spool(3));
+}
+
+#[test]
+fn p8_a_client_that_takes_nothing_is_ended_and_keeps_nobody_waiting() {
+    let host = host("stall = 2");
+    let mut bob = host.login("bob");
+    bob.send(b"RETR 1\r\n");
+    let mut alice = host.login("alice");
+    let start = Instant::now();
+    while !host.log().contains("why=\"client took nothing\"") {
+        assert_ok(&alice.ask("NOOP"));
+        assert!(start.elapsed() < Duration::from_secs(30), "{}", host.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    until("its worker has gone", || {
+        host.children("popward-worker").len() == 1
+    });
+    assert_eq!(host.bytes("bob"), large());
+}
+
+#[test]
+fn p8_a_stalled_reply_takes_no_more_memory_than_a_packet() {
+    let host = host("stall = 60");
+    let resident = || {
+        let front = host.children("popward-front")[0];
+        let text = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let before = resident();
+    let mut bob = host.login("bob");
+    bob.send(b"RETR 1\r\n");
+    assert_ok(&bob.line());
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = resident().saturating_sub(before);
+    assert!(
+        grown < 2048,
+        "the front grew by {grown} KiB for a message of 28 MB"
+    );
+    // And what was held back arrives whole.
+    assert_eq!(
+        bob.rest().len(),
+        large().len() - 1 - large().iter().position(|b| *b == b'\n').unwrap() - 1
+    );
+    assert_ok(&bob.ask("QUIT"));
+}
+
+#[test]
+fn p8_connections_of_one_address_are_limited() {
+    let host = host("connections_per_address = 2");
+    let (_one, mut two) = (host.connect(), host.connect());
+    let mut third = Client::new(host.plain);
+    assert!(
+        third
+            .until_end()
+            .starts_with("-ERR [SYS/TEMP] Too many connections")
+    );
+    assert_ok(&two.ask("QUIT"));
+    two.until_end();
+    until("there is room again", || {
+        Client::new(host.plain).line().starts_with("+OK")
+    });
+}
+
+#[test]
+fn p2_the_dotlock_is_touched_while_a_reply_stalls() {
+    let host = host("stall = 120");
+    let touched = || {
+        let status = std::fs::metadata(host.at("mail/bob.lock")).unwrap();
+        status.modified().unwrap()
+    };
+    let mut bob = host.login("bob");
+    bob.send(b"RETR 1\r\n");
+    let made = touched();
+    // Every 30 s at the latest (DESIGN); maildrop breaks a dotlock that has stood still for 60 s.
+    until("it is touched", || touched() > made);
+    let after = touched().duration_since(made).unwrap();
+    assert!(after <= Duration::from_secs(30), "{after:?}");
+    assert!(bob.rest().len() > 1000);
+}

@@ -1,0 +1,80 @@
+//! Under systemd: sockets that it passes (`sd_listen_fds(3)`), and what it is told (`sd_notify(3)`).
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, PATIENCE, spool, user};
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+
+/// Ends its process when the test does.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sockets_of_systemd_are_served_and_it_is_told_when() {
+    // Only for its directory, users and configuration.
+    let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
+    assert_eq!(desk.stop(), Some(0));
+    let config = std::fs::read_to_string(desk.at("popward.toml")).unwrap();
+    let start = config.find("[[listen]]").unwrap();
+    let end = config.find("[[certificate]]").unwrap();
+    let config = config[..start].to_owned() + &config[end..];
+    std::fs::write(desk.at("popward.toml"), config).unwrap();
+    let told = UnixDatagram::bind(desk.at("notify")).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let script = "import os,socket,sys\n\
+        s=[socket.create_server(('127.0.0.1',0)) for _ in range(2)]\n\
+        print(*[x.getsockname()[1] for x in s],flush=True)\n\
+        for n,x in enumerate(s): os.dup2(x.fileno(),10+n)\n\
+        for n in range(2): os.dup2(10+n,3+n); os.set_inheritable(3+n,True)\n\
+        os.environ.update(LISTEN_PID=str(os.getpid()),LISTEN_FDS='2',LISTEN_FDNAMES='pop3:pop3s')\n\
+        os.execv(sys.argv[1],sys.argv[1:])\n";
+    let mut server = Command::new("python3")
+        .args(["-c", script])
+        .arg(desk.at("libexec/popward"))
+        .arg("--config")
+        .arg(desk.at("popward.toml"))
+        .env("NOTIFY_SOCKET", desk.at("notify"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Server)
+        .unwrap();
+    let mut ports = String::new();
+    BufReader::new(server.0.stdout.take().unwrap())
+        .read_line(&mut ports)
+        .unwrap();
+    let ports: Vec<u16> = ports
+        .split_whitespace()
+        .map(|port| port.parse().unwrap())
+        .collect();
+    let hear = || {
+        let mut buffer = [0; 512];
+        let length = told.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert!(hear().contains("READY=1"));
+    desk.plain = ports[0];
+    let mut client = desk.login("alice");
+    assert!(client.ask("STAT").starts_with("+OK 2 "));
+    desk.tls = ports[1];
+    let mut tls = host::Client::new(desk.tls);
+    tls.send(b"no TLS\r\n");
+    assert!(
+        !tls.until_end().contains("+OK"),
+        "TLS begins with the connection"
+    );
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(server.0.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(hear().contains("STOPPING=1"));
+}
