@@ -199,3 +199,60 @@ fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
     assert_ok(&alice.ask("NOOP"));
     assert_err(&alice.ask("XYZZY"));
 }
+
+#[test]
+fn p3_a_worker_killed_during_an_update_loses_no_message() {
+    let body = "x".repeat(70).to_string() + "\n";
+    let messages: Vec<String> = (1..=300)
+        .map(|number| host::message(number, &body.repeat(1500)))
+        .collect();
+    let host = Host::start(&[user("alice", 64401, messages.concat().as_bytes())]);
+    let mut left = messages;
+    let (mut finished, mut unchanged) = (0, 0);
+    // How long an update takes that nobody disturbs.
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 2"));
+    let start = std::time::Instant::now();
+    assert_ok(&client.ask("QUIT"));
+    let whole = start.elapsed();
+    left.remove(1);
+    for step in 0..14 {
+        let wait = whole * step / 12;
+        let mut client = host.login("alice");
+        // Not the first: what is before it must stay where it is.
+        assert_ok(&client.ask("DELE 2"));
+        assert_ok(&client.ask("DELE 5"));
+        let worker = host.children("popward-worker")[0];
+        client.send(b"QUIT\r\n");
+        std::thread::sleep(wait);
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        let answered_ok = client.line().starts_with("+OK");
+        let mut after = left.clone();
+        after.remove(4);
+        after.remove(1);
+        // The next session finishes what stands in a journal.
+        let mut client = host.login("alice");
+        let stat = client.ask("STAT");
+        assert_ok(&client.ask("QUIT"));
+        let bytes = host.bytes("alice");
+        if bytes == after.concat().as_bytes() {
+            assert!(stat.starts_with(&format!("+OK {} ", after.len())), "{stat}");
+            left = after;
+            finished += 1;
+        } else {
+            assert!(bytes == left.concat().as_bytes(), "after {wait:?}");
+            assert!(
+                !answered_ok,
+                "an answered deletion was undone, after {wait:?}"
+            );
+            unchanged += 1;
+        }
+    }
+    assert!(
+        finished > 0 && unchanged > 0,
+        "{finished} finished, {unchanged} unchanged"
+    );
+    let state = std::fs::read_dir(host.at("state/alice")).unwrap();
+    assert_eq!(state.count(), 0, "journals are gone");
+}

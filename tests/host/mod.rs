@@ -14,6 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,8 @@ pub fn retrieved(number: u32) -> String {
 struct Lines {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    /// The server has closed its end: there will be no more.
+    ended: AtomicBool,
 }
 
 /// The host.
@@ -236,7 +239,10 @@ impl Host {
         );
         if !root() {
             let uid = nix::unistd::geteuid();
-            config = config.replace("first_uid = 1\n", &format!("first_uid = {uid}\n"));
+            config = config.replace(
+                "first_uid = 1\n",
+                &format!("first_uid = {uid}\nlast_uid = {uid}\n"),
+            );
         }
         for (line, other) in changes {
             assert!(config.contains(line), "{line:?} in {config}");
@@ -308,7 +314,7 @@ impl Host {
                 return line.clone();
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.log.ended.load(Ordering::SeqCst) {
                 // Panicking with the lock would keep the log from being shown.
                 drop(lines);
                 panic!("{text:?} not logged");
@@ -360,6 +366,10 @@ fn run(directory: &Path) -> (Child, Arc<Lines>) {
             lines.lines.lock().unwrap().push(line);
             lines.more.notify_all();
         }
+        let last = lines.lines.lock().unwrap();
+        lines.ended.store(true, Ordering::SeqCst);
+        drop(last);
+        lines.more.notify_all();
     });
     (server, log)
 }

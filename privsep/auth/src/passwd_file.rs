@@ -81,10 +81,9 @@ fn find(path: &Path, user: &UserName) -> Result<(Option<Entry>, Option<Stored>),
             break;
         }
         let text = line.trim_ascii_end();
-        let of_user = text
-            .strip_prefix(user.as_str().as_bytes())
-            .is_some_and(|rest| rest.starts_with(b":"));
-        if of_user && found.is_none() {
+        // The whole field: a name with a colon in it is nobody's.
+        let name = text.split(|byte| *byte == b':').next();
+        if name == Some(user.as_str().as_bytes()) && found.is_none() {
             let entry = parse(text).map_err(|expected| format!("line {number}: {expected}"))?;
             found = Some(entry);
         }

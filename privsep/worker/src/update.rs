@@ -5,8 +5,10 @@
 
 use crate::locks::LockedSpool;
 use popward_mbox::plan::Plan;
-use std::fs::File;
+use popward_sys::libc;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"popwardJ";
@@ -150,7 +152,10 @@ impl Journals {
         ranges: &[std::ops::Range<u64>],
         before: Option<&mut File>,
     ) -> Result<Head, UpdateError> {
-        let mut file = File::create(self.draft())?;
+        let mut file = open_file(
+            &self.draft(),
+            File::options().write(true).create(true).truncate(true),
+        )?;
         file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
         let mut hash = blake3::Hasher::new();
         let mut tail = 0;
@@ -186,6 +191,17 @@ impl Journals {
         file.sync_all()?;
         Ok(head)
     }
+}
+
+/// Opens a regular file of the state directory. Its owner can put there what they like: a worker must not follow a link of
+/// theirs, nor wait for a pipe's other end with the locks in its hands.
+fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = options.custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(file)
 }
 
 /// Gives the spool's bytes in `range` to `act`, in pieces.
@@ -238,7 +254,7 @@ pub fn update(
 
 /// Moves the journal's bytes to their place, cuts the spool, and takes the journal away: each on disk before the next.
 fn redo(spool: &mut LockedSpool, journals: &Journals, head: &Head) -> Result<(), UpdateError> {
-    let mut file = File::open(journals.path())?;
+    let mut file = open_file(&journals.path(), File::options().read(true))?;
     file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
     let mut piece = vec![0; PIECE];
     let mut offset = head.first_change;
@@ -251,6 +267,10 @@ fn redo(spool: &mut LockedSpool, journals: &Journals, head: &Head) -> Result<(),
         offset += most as u64;
     }
     spool.sync()?;
+    // What a program added that asked for no lock must not be cut off: the next opening tells it apart.
+    if spool.status()?.0 != head.old_length {
+        return Err(UpdateError::Changed);
+    }
     spool.truncate(head.final_length())?;
     std::fs::remove_file(journals.path())?;
     Ok(journals.sync()?)
@@ -263,7 +283,7 @@ pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, Upd
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let mut file = match File::open(journals.path()) {
+    let mut file = match open_file(&journals.path(), File::options().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),

@@ -5,10 +5,14 @@ use std::io::Write;
 
 /// What a check of `alice` comes to, in a word, against a file with these lines.
 fn checked(lines: &str, secret: &str) -> String {
+    checked_as("alice", lines, secret)
+}
+
+fn checked_as(name: &str, lines: &str, secret: &str) -> String {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.as_bytes()).unwrap();
-    let alice = UserName::try_from("alice".to_owned()).unwrap();
-    match check(file.path(), &alice, secret.as_bytes()) {
+    let name = UserName::try_from(name.to_owned()).unwrap();
+    match check(file.path(), &name, secret.as_bytes()) {
         Verdict::Granted(account) => format!("{}:{}", account.uid, account.gid),
         Verdict::Refused(why) => why,
         Verdict::Failed(why) => why[why.find(": ").unwrap() + 2..].to_owned(),
@@ -89,4 +93,15 @@ fn a_line_that_is_not_as_expected_says_what_was() {
     );
     assert!(told("{ROT13}x:1:1").contains("expected a known scheme"));
     assert!(told("x:1:1::home").contains("expected an absolute home"));
+}
+
+#[test]
+fn a_name_ends_at_the_first_colon() {
+    for name in ["alice:{PLAIN}x", "alice:{PLAIN}x:5:6", "alic"] {
+        assert_eq!(
+            checked_as(name, "alice:{PLAIN}x:5:6\n", "x"),
+            "no such user",
+            "{name}"
+        );
+    }
 }

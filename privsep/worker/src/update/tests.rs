@@ -265,7 +265,11 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
 
 #[test]
 fn a_full_disk_stops_an_update_before_the_spool_is_touched() {
-    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
+    if !nix::unistd::geteuid().is_root() {
+        let why = b"skipped: a full disk: only root can mount one\n";
+        return io::stderr().write_all(why).unwrap();
+    }
+    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 50_000)).collect();
     let desk = Desk::new(&old);
     let maildrop = scan(
         &mut InMemory(&old),
@@ -274,19 +278,79 @@ fn a_full_disk_stops_an_update_before_the_spool_is_touched() {
     )
     .unwrap();
     let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
-    // A device that is always full stands where the draft would.
-    std::os::unix::fs::symlink("/dev/full", desk.journals().draft()).unwrap();
-    let result = update(
-        &mut desk.lock(),
-        Some(&desk.journals()),
-        &plan,
-        old.len() as u64,
-    );
+    let full = SmallDisk::at(&desk.directory.path().join("state"));
+    let length = old.len() as u64;
+    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
     assert!(matches!(result, Err(UpdateError::System(_))), "{result:?}");
     assert_eq!(desk.bytes(), old);
-    assert!(!desk.journal().exists());
+    assert!(!desk.journal().exists() && !desk.journals().draft().exists());
     // What is deleted up to the end needs no journal.
     let plan = Plan::new(&maildrop, &[false, false, true, true]).unwrap();
-    update(&mut desk.lock(), None, &plan, old.len() as u64).unwrap();
+    update(&mut desk.lock(), Some(&desk.journals()), &plan, length).unwrap();
     assert_eq!(desk.bytes(), old[..old.len() / 2]);
+    drop(full);
+}
+
+/// 64 KiB of file system, which go when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(path: &Path) -> Self {
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some("size=64k")).unwrap();
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
+}
+
+#[test]
+fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
+    let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
+    let desk = Desk::new(&old);
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    nix::unistd::mkfifo(&desk.journal(), mode).unwrap();
+    assert!(matches!(desk.recover(), Err(UpdateError::System(_))));
+    std::fs::remove_file(desk.journal()).unwrap();
+    std::os::unix::fs::symlink("elsewhere", desk.journal()).unwrap();
+    assert!(matches!(desk.recover(), Err(UpdateError::System(_))));
+    std::fs::remove_file(desk.journal()).unwrap();
+    let maildrop = scan(
+        &mut InMemory(&old),
+        old.len() as u64,
+        &mut vec![0; BUFFER_MIN],
+    )
+    .unwrap();
+    let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
+    nix::unistd::mkfifo(&desk.journals().draft(), mode).unwrap();
+    let length = old.len() as u64;
+    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
+    assert!(matches!(result, Err(UpdateError::System(_))), "{result:?}");
+    assert_eq!(desk.bytes(), old);
+}
+
+#[test]
+fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
+    let (desk, old) = standing();
+    let mut locked = desk.lock();
+    let bytes = std::fs::read(desk.journal()).unwrap();
+    let head = Head::decode(bytes[..HEAD + 32].try_into().unwrap()).unwrap();
+    let late = message(9, 10);
+    let mut now = old.clone();
+    now.extend_from_slice(&late);
+    desk.put(&now);
+    assert!(matches!(
+        redo(&mut locked, &desk.journals(), &head),
+        Err(UpdateError::Changed)
+    ));
+    drop(locked);
+    assert!(desk.recover().unwrap());
+    let mut expected = old[..old.len() / 4].to_vec();
+    expected.extend_from_slice(&old[old.len() / 2..]);
+    expected.extend_from_slice(&late);
+    assert_eq!(desk.bytes(), expected);
 }
