@@ -58,21 +58,22 @@ impl StateRoot {
     /// The state directory of `user`, made if it is missing.
     pub(crate) fn of(&self, user: &UserName, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
         let name = user.as_str();
-        match mkdirat(&self.directory, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(StateError::System(errno)),
-        }
-        let look = || {
-            fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(StateError::System)
+        let look = || fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        // Looked for first: making one that is there takes the directory's lock from everybody else.
+        let found = match look() {
+            Err(Errno::ENOENT) => {
+                mkdirat(&self.directory, name, Mode::S_IRWXU).and_then(|()| look())
+            }
+            found => found,
         };
-        let mut status = look()?;
+        let mut status = found.map_err(StateError::System)?;
         // Just made, or made before a crash and not yet given away: nobody but root makes anything here.
         if status.st_uid != uid && status.st_uid == 0 {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
             fchownat(&self.directory, name, Some(uid), Some(gid), flags)
                 .map_err(StateError::System)?;
-            status = look()?;
+            status = look().map_err(StateError::System)?;
         }
         let directory = status.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
         if !directory || status.st_uid != uid || status.st_mode & 0o077 != 0 {
