@@ -1,0 +1,122 @@
+//! Many clients at once, of all manners: afterwards the server is as it was before.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, assert_ok, root, spool, until, user};
+use std::time::{Duration, Instant};
+
+/// Clients at once.
+const CLIENTS: usize = 40;
+/// How long they go on.
+const TIME: Duration = Duration::from_secs(6);
+
+const NAMES: [&str; 8] = ["ann", "bea", "cleo", "dora", "eve", "fay", "gwen", "hope"];
+
+/// Open descriptors of the server's lasting processes; of the monitor alone where others' are hidden.
+fn descriptors(host: &Host) -> Vec<usize> {
+    let lasting = ["popward-front", "popward-auth", "popward-keys"];
+    let others = lasting
+        .iter()
+        .filter(|_| root())
+        .map(|name| host.children(name)[0]);
+    let count = |pid: i32| {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
+    };
+    std::iter::once(host.pid())
+        .chain(others)
+        .map(count)
+        .collect()
+}
+
+/// One client's manners, by its number: what it did, in a word.
+fn session(host: &Host, number: usize) -> &'static str {
+    let name = NAMES[number % NAMES.len()];
+    let mut client = host.connect();
+    match number % 7 {
+        0 => return "left at the greeting",
+        1 => client.send(&[b'x'; 3000]),
+        2 => {
+            client.ask(&format!("USER {name}"));
+            client.ask("PASS wrong");
+            return "was refused";
+        }
+        _ => {}
+    }
+    client.send(format!("USER {name}\r\nPASS {name}\r\n").as_bytes());
+    let opened = std::iter::repeat_with(|| client.line()).find(|line| !line.contains("password?"));
+    let opened = opened.unwrap();
+    if opened.contains("[IN-USE]") || number % 7 == 1 {
+        return "did not get in";
+    }
+    assert!(opened.starts_with("+OK 5 messages"), "{opened}");
+    client.send(b"RETR 1\r\nLIST\r\nRETR 5\r\n");
+    if number % 7 == 3 {
+        return "left in a reply";
+    }
+    for expected in ["RETR 1", "LIST", "RETR 5"] {
+        assert_ok(&client.line());
+        assert!(!client.rest().is_empty(), "{expected}");
+    }
+    assert_ok(&client.ask("QUIT"));
+    "quit"
+}
+
+#[test]
+fn p8_many_clients_of_all_manners_leave_nothing_behind() {
+    let users: Vec<_> = (64_401..)
+        .zip(NAMES)
+        .map(|(uid, name)| user(name, uid, &spool(5)))
+        .collect();
+    let host = Host::with(&users, "[limits]\nconnections_per_address = 1000\n", &[]);
+    // Once before, so that what is made once is there.
+    assert_ok(&host.login("ann").ask("QUIT"));
+    let before = descriptors(&host);
+    let end = Instant::now() + TIME;
+    let counts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CLIENTS)
+            .map(|first| {
+                let host = &host;
+                scope.spawn(move || {
+                    let mut did = Vec::new();
+                    for number in (first..).step_by(CLIENTS + 1) {
+                        if Instant::now() >= end {
+                            return did;
+                        }
+                        did.push(session(host, number));
+                    }
+                    did
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    for manner in [
+        "left at the greeting",
+        "was refused",
+        "did not get in",
+        "left in a reply",
+        "quit",
+    ] {
+        assert!(counts.contains(&manner), "{manner}");
+    }
+    until("no worker is left", || {
+        host.children("popward-worker").is_empty()
+    });
+    until("descriptors are as before", || descriptors(&host) == before);
+    let locks = std::fs::read_dir(host.at("mail")).unwrap();
+    assert_eq!(locks.count(), NAMES.len(), "spools and nothing else");
+    for name in NAMES {
+        assert_eq!(host.bytes(name), spool(5));
+    }
+    for one in ["popward-front", "popward-auth", "popward-keys"] {
+        assert_eq!(host.children(one).len(), 1);
+    }
+    assert!(!host.log().contains("died"));
+}
