@@ -45,6 +45,7 @@ fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
     assert_eq!(host.children("popward-auth"), auth, "auth lives on");
     assert_eq!(host.children("popward-keys"), keys, "keys lives on");
     host.logged("process=front");
+    assert!(host.logged("why=\"its front died\"").contains("user=alice"));
     let mut client = host.login("alice");
     assert!(client.ask("STAT").starts_with("+OK 3 "));
 }

@@ -162,7 +162,17 @@ impl Monitor {
             self.log.own(Level::Error, "dotlock not removed", fields);
         }
         if let Some(front) = self.front_child(session.id.front()) {
-            self.tell_front(front, &MonitorToFront::Ended(session.id));
+            return self.tell_front(front, &MonitorToFront::Ended(session.id));
         }
+        if self.stage != Stage::Serving {
+            return;
+        }
+        // Who would have written the session's last line is dead.
+        let fields: &[(&str, &dyn std::fmt::Display)] = &[
+            ("session", &session.id),
+            ("user", &session.user),
+            ("why", &"its front died"),
+        ];
+        self.log.own(Level::Notice, "end", fields);
     }
 }
