@@ -174,25 +174,7 @@ fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
     );
     assert_ok(&alice.ask("NOOP"));
     std::fs::write(host.at("popward.toml"), good).unwrap();
-    let made = std::process::Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ed25519",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
-        .arg(host.at("key.pem"))
-        .arg("-out")
-        .arg(host.at("cert.pem"))
-        .output()
-        .unwrap();
-    assert!(made.status.success());
+    host::certificate(&host.at(""), &["ed25519"]);
     host.signal(Signal::SIGHUP);
     until("the new certificate is served", || {
         tls_greeting(&host).contains("+OK popward ready")

@@ -36,32 +36,14 @@ fn session(host: &Host, options: &[&str]) -> String {
 fn p1_every_kind_of_key_signs_in_both_versions() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let kinds: [&[&str]; 4] = [
-        &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        host::P256,
         &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
         &["rsa:2048"],
         &["ed25519"],
     ];
     let mut reloads = 0;
     for kind in kinds {
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-            ])
-            .args(["-addext", "subjectAltName=DNS:localhost", "-newkey"])
-            .args(kind)
-            .arg("-keyout")
-            .arg(host.at("key.pem"))
-            .arg("-out")
-            .arg(host.at("cert.pem"))
-            .output()
-            .unwrap();
-        assert!(made.status.success());
+        host::certificate(&host.at(""), kind);
         host.signal(nix::sys::signal::Signal::SIGHUP);
         reloads += 1;
         host.logged_times("configuration reloaded", reloads);

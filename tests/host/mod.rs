@@ -157,19 +157,14 @@ fn make(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-fn certificate(directory: &Path) {
+/// Makes a certificate for localhost and 127.0.0.1 and its key; `kind` is what `openssl req -newkey` takes.
+pub fn certificate(directory: &Path, kind: &[&str]) {
     let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-        ])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["req", "-x509", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext"])
+        .args(["subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext"])
+        .args(["basicConstraints=critical,CA:FALSE", "-newkey"])
+        .args(kind)
         .arg("-keyout")
         .arg(directory.join("key.pem"))
         .arg("-out")
@@ -178,6 +173,9 @@ fn certificate(directory: &Path) {
         .unwrap();
     assert!(made.status.success(), "openssl req");
 }
+
+/// The kind of key that is used where none is asked for.
+pub const P256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 impl Host {
     /// Starts one with these users.
@@ -200,7 +198,7 @@ impl Host {
             chown(at("mail"), Some(0), Some(MAIL)).unwrap();
             std::fs::set_permissions(at("mail"), PermissionsExt::from_mode(0o2775)).unwrap();
         }
-        certificate(directory.path());
+        certificate(directory.path(), P256);
         let mut lines = String::new();
         for user in users {
             let gid = if root() {

@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use popward_proto::account::SessionId;
 use popward_proto::auth_pam::{AuthToPam, PamPhase, PamToAuth};
-use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, Spawn, Spawner};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,6 +23,9 @@ struct Conversation {
 
 /// All conversations of this process.
 pub(crate) struct Conversations {
+    /// What a child is: this executable again.
+    executable: &'static Path,
+    arguments: &'static [&'static str],
     spawner: Spawner,
     null: File,
     root: File,
@@ -40,6 +43,8 @@ impl Conversations {
     /// None yet.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
+            executable: Path::new("/proc/self/exe"),
+            arguments: &["popward-auth", "pam"],
             spawner: Spawner::default(),
             null: File::options().read(true).write(true).open("/dev/null")?,
             root: File::open("/")?,
@@ -65,31 +70,34 @@ impl Conversations {
         let child = self
             .spawner
             .spawn(&Spawn {
-                executable: Path::new("/proc/self/exe"),
-                arguments: &["popward-auth", "pam"],
+                executable: self.executable,
+                arguments: self.arguments,
                 null: self.null.as_fd(),
                 descriptors: &[theirs.as_fd()],
                 directory: self.root.as_fd(),
                 become_: None,
             })
             .map_err(|errno| format!("cannot start a PAM conversation: {errno}"))?;
-        let channel = Channel::new(ours, PamPhase::Conversation);
-        let sent = channel.send(question);
-        let conversation = Conversation {
+        let channel: Channel<_, _> = Channel::new(ours, PamPhase::Conversation);
+        // Whoever is heard too early must not make all others wait.
+        let sent = channel
+            .set_nonblocking()
+            .map_err(ChannelError::System)
+            .and_then(|()| channel.send(question));
+        if let Err(error) = sent {
+            self.end(child);
+            return Err(format!("PAM conversation: {error}"));
+        }
+        self.held.push(Conversation {
             session,
             until: Instant::now() + limit,
             child,
             channel,
-        };
-        if let Err(error) = sent {
-            self.end(conversation.child);
-            return Err(format!("PAM conversation: {error}"));
-        }
-        self.held.push(conversation);
+        });
         Ok(())
     }
 
-    /// What to wait for: the answers, then the ends. In the order that `proceed` expects.
+    /// What to wait for: the answers, and the ends.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let answers = self.held.iter().map(|held| held.channel.as_fd());
         answers.chain(self.ending.iter().map(|child| child.pidfd.as_fd()))
@@ -126,40 +134,29 @@ impl Conversations {
         }
     }
 
-    /// Takes the answers of those that are `ready` (by the order of `descriptors`), and ends those whose time is up.
-    pub(crate) fn proceed(
-        &mut self,
-        ready: &[bool],
-        buffer: &mut PacketBuffer,
-    ) -> Vec<(SessionId, Verdict)> {
+    /// Takes the answers that have come, and ends those whose time is up.
+    pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(SessionId, Verdict)> {
         let now = Instant::now();
         let mut verdicts = Vec::new();
         for place in (0..self.held.len()).rev() {
             let held = &mut self.held[place];
-            let verdict = if ready.get(place) == Some(&true) {
-                match held.channel.receive(buffer) {
-                    Ok(Packet::Message(PamToAuth::Granted(account), _)) => {
-                        Verdict::Granted(account)
-                    }
-                    Ok(Packet::Message(PamToAuth::Refused(why), _)) => {
-                        Verdict::Refused(why.to_string())
-                    }
-                    Ok(Packet::Message(PamToAuth::Failed(why), _)) => {
-                        Verdict::Failed(why.to_string())
-                    }
-                    Ok(Packet::Data { .. }) => Verdict::Failed("PAM conversation: data".to_owned()),
-                    Err(error) => Verdict::Failed(format!("PAM conversation: {error}")),
+            let verdict = match held.channel.receive(buffer) {
+                Err(ChannelError::WouldBlock) if held.until > now => continue,
+                Err(ChannelError::WouldBlock) => {
+                    Verdict::Failed("PAM conversation: took too long".to_owned())
                 }
-            } else if held.until <= now {
-                Verdict::Failed("PAM conversation: took too long".to_owned())
-            } else {
-                continue;
+                Ok(Packet::Message(PamToAuth::Granted(account), _)) => Verdict::Granted(account),
+                Ok(Packet::Message(PamToAuth::Refused(why), _)) => {
+                    Verdict::Refused(why.to_string())
+                }
+                Ok(Packet::Message(PamToAuth::Failed(why), _)) => Verdict::Failed(why.to_string()),
+                Ok(Packet::Data { .. }) => Verdict::Failed("PAM conversation: data".to_owned()),
+                Err(error) => Verdict::Failed(format!("PAM conversation: {error}")),
             };
             let held = self.held.swap_remove(place);
             verdicts.push((held.session, verdict));
             self.end(held.child);
         }
-        // Not by `ready`: nobody needs to know which one ended.
         self.ending.retain(|child| !is_reaped(child));
         if self.sweep.is_some_and(|at| at <= now) {
             self.sweep();
@@ -187,5 +184,42 @@ fn is_reaped(child: &Child) -> bool {
         Ok(nix::sys::wait::WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
         // Ended, or nobody's child any more.
         Ok(_) | Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use popward_proto::account::FrontId;
+    use popward_proto::bounded::{Secret, Text, UserName};
+
+    /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
+    #[test]
+    fn a_conversation_that_has_not_answered_is_waited_for_by_nobody() {
+        let mut conversations = Conversations::new().unwrap();
+        let session = SessionId::new(FrontId(1), 1);
+        let question = AuthToPam::Check {
+            service: Text::truncated("popward-test"),
+            user: UserName::try_from("alice".to_owned()).unwrap(),
+            secret: Secret::try_from(b"secret".to_vec()).unwrap(),
+            peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        // A process that says nothing.
+        conversations.executable = Path::new("/bin/sh");
+        conversations.arguments = &["sh", "-c", "exec sleep 60"];
+        let limit = Duration::from_millis(200);
+        let until = Instant::now() + limit;
+        conversations.start(session, &question, limit).unwrap();
+        let mut buffer = PacketBuffer::for_messages();
+        assert!(conversations.proceed(&mut buffer).is_empty());
+        assert!(Instant::now() < until, "it waited");
+        while Instant::now() < until + limit {
+            std::thread::yield_now();
+        }
+        let verdicts = conversations.proceed(&mut buffer);
+        assert!(
+            matches!(&verdicts[..], [(_, Verdict::Failed(why))] if why.contains("too long")),
+            "{verdicts:?}"
+        );
     }
 }

@@ -83,7 +83,7 @@ impl Auth {
         loop {
             let ready = self.wait()?;
             let (own, others) = ready.split_at(2);
-            let (fronts, conversations) = others.split_at(self.fronts.len());
+            let fronts = &others[..self.fronts.len()];
             // Backwards: what is removed leaves the places before it as they were.
             for place in (0..fronts.len()).rev().filter(|place| fronts[*place]) {
                 if let Err(error) = self.hear_front(place, &mut buffer) {
@@ -94,7 +94,7 @@ impl Auth {
                     self.fronts.remove(place);
                 }
             }
-            let mut verdicts = self.conversations.proceed(conversations, &mut buffer);
+            let mut verdicts = self.conversations.proceed(&mut buffer);
             verdicts.extend(self.hashing.verdicts());
             for (session, verdict) in verdicts {
                 self.conclude(session, verdict)?;

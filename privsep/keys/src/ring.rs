@@ -38,9 +38,12 @@ impl Ring {
     /// Loads the PEM key in `file` as `key`. On an error, the one that was there stays.
     pub fn load(&mut self, key: KeyId, file: File) -> Result<KeyFacts, &'static str> {
         let mut pem = Zeroizing::new(Vec::with_capacity(usize::from(FILE_MAX) + 1));
-        file.take(u64::from(FILE_MAX))
+        file.take(u64::from(FILE_MAX) + 1)
             .read_to_end(&mut pem)
             .map_err(|_| "the key file cannot be read")?;
+        if pem.len() > usize::from(FILE_MAX) {
+            return Err("the key file is larger than 65535 bytes");
+        }
         let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM")?;
         let signing = any_key(&der).ok_or("not a key that can be used: ECDSA, Ed25519 or RSA")?;
         let schemes: Vec<u16> = SCHEMES
@@ -76,4 +79,16 @@ fn any_key(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
 #[cfg(not(feature = "aws-lc-rs"))]
 fn any_key(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
     rustls::crypto::ring::sign::any_supported_type(der).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_without_end_is_refused_and_not_cut_off() {
+        let endless = File::open("/dev/zero").unwrap();
+        let why = Ring::default().load(KeyId(0), endless).unwrap_err();
+        assert!(why.contains("larger than"), "{why}");
+    }
 }

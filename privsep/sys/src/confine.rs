@@ -172,8 +172,12 @@ pub fn prove_ids(
         return Err(NotConfined::Unproven("supplementary groups"));
     }
     let keep: CapsHashSet = keep.iter().copied().collect();
-    // The ambient set is within the permitted and the inheritable one: the kernel keeps it so (capabilities(7)).
-    for set in [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable] {
+    for set in [
+        CapSet::Permitted,
+        CapSet::Effective,
+        CapSet::Inheritable,
+        CapSet::Ambient,
+    ] {
         if !caps::read(None, set)?.is_subset(&keep) {
             return Err(NotConfined::Unproven("capabilities"));
         }

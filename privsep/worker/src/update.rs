@@ -314,7 +314,7 @@ pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, Upd
         } else {
             head
         };
-        redo(spool, journals, &head)?;
+        redo(spool, journals, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))?;
         return Ok(true);
     }
     // Cut, and the kept bytes are in their place: only the journal was left. What came since follows them.
