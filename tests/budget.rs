@@ -57,11 +57,13 @@ fn the_worker_is_read_in_an_afternoon() {
 /// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow.
 #[test]
 fn the_monitor_does_not_grow() {
-    let monitor = all(&[
+    let whole = all(&[
         "privsep/monitor/src",
         "privsep/proto/src",
         "privsep/sys/src",
     ]);
+    // Behind the feature `vectors`, which the worker alone has.
+    let monitor = whole - lines("privsep/sys/src/vector.rs");
     assert!(monitor <= 4450, "the monitor has {monitor} lines");
 }
 

@@ -20,7 +20,7 @@ const REWRITTEN: [&[u8]; 9] = [
 
 /// What the start of a header line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
+enum Line {
     /// Begins with a space or a tab: belongs to the field before it.
     Continuation,
     /// A field that some reader rewrites.
@@ -33,8 +33,34 @@ pub(crate) enum Line {
     Kept,
 }
 
+/// What the lines of a header have said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    /// The first usable `Content-Length`.
+    pub(crate) content_length: Option<u64>,
+    /// Whether it is marked as c-client's pseudo message's.
+    pub(crate) pseudo: bool,
+}
+
+impl Fields {
+    /// Takes the start of a line, which is the whole of it if `complete`. Says whether it is kept by all readers; `before`
+    /// is what was said of the line before it.
+    pub(crate) fn read(&mut self, start: &[u8], complete: bool, before: bool) -> bool {
+        match read(start, complete) {
+            Line::Continuation => return before,
+            Line::Kept => return true,
+            Line::Rewritten => {}
+            Line::ContentLength(length) => {
+                self.content_length = self.content_length.or(Some(length));
+            }
+            Line::PseudoMark => self.pseudo = true,
+        }
+        false
+    }
+}
+
 /// Reads the start of a line, which is the whole of it if `complete`.
-pub(crate) fn read(start: &[u8], complete: bool) -> Line {
+fn read(start: &[u8], complete: bool) -> Line {
     if matches!(start.first(), Some(b' ' | b'\t')) {
         return Line::Continuation;
     }

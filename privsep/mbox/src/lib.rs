@@ -6,6 +6,7 @@
 //!
 //! - [`scan`] walks the spool once and makes the [`message::Maildrop`];
 //! - [`from_line`] says which line starts a message, [`header`] what a header line means to us;
+//! - [`tally`] is the one look that a scan takes at most bytes;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
 //! - [`uidl`] names messages; [`plan`] says which bytes an update moves.
 
@@ -17,5 +18,6 @@ mod octets;
 pub mod plan;
 pub mod scan;
 pub mod source;
+pub mod tally;
 pub mod uidl;
 mod window;

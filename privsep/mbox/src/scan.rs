@@ -1,10 +1,11 @@
 //! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
 
 use crate::from_line::{LINE_MAX, is_from_line};
-use crate::header::{self, LOOK, Line};
+use crate::header::{Fields, LOOK};
 use crate::message::{Maildrop, Message};
 use crate::octets::Octets;
 use crate::source::Source;
+use crate::tally;
 use crate::window::Window;
 use memchr::{memchr, memmem};
 
@@ -98,8 +99,7 @@ struct Walk<'w, 'b, S> {
     header: u64,
     octets: Octets,
     digest: blake3::Hasher,
-    content_length: Option<u64>,
-    pseudo: bool,
+    fields: Fields,
 }
 
 impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
@@ -120,8 +120,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             header,
             octets,
             digest,
-            content_length: None,
-            pseudo: false,
+            fields: Fields::default(),
         })
     }
 
@@ -144,7 +143,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             end,
             octets: self.octets.finish(),
             digest,
-            hidden: first && self.pseudo,
+            hidden: first && self.fields.pseudo,
         };
         Ok((message, next))
     }
@@ -153,29 +152,48 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
     fn headers(&mut self) -> Result<(u64, u64), ScanError<S::Error>> {
         let mut offset = self.header;
         let mut kept = true;
+        let length = self.window.length();
         loop {
             let view = self.window.at(offset, LOOK + 2)?;
-            let end = memchr(b'\n', view);
-            let start = &view[..end.unwrap_or(view.len())];
-            let line = start.strip_suffix(b"\r").unwrap_or(start);
-            match end {
-                None if view.is_empty() => return Ok((offset, offset)),
-                Some(end) if line.is_empty() => return Ok((offset, offset + end as u64 + 1)),
-                _ => {}
-            }
-            match header::read(line, end.is_some()) {
-                Line::Continuation => {}
-                Line::Kept => kept = true,
-                Line::Rewritten => kept = false,
-                Line::ContentLength(length) => {
-                    kept = false;
-                    self.content_length = self.content_length.or(Some(length));
+            // Lines that count and end with LF alone are hashed together: from `run` to `at`.
+            let (mut run, mut at, mut empty) = (0, 0, None);
+            while let Some(end) = memchr(b'\n', &view[at..]) {
+                let text = &view[at..at + end];
+                let line = text.strip_suffix(b"\r").unwrap_or(text);
+                if line.is_empty() {
+                    empty = Some(end as u64 + 1);
+                    break;
                 }
-                Line::PseudoMark => {
-                    kept = false;
-                    self.pseudo = true;
+                let next = at + end + 1;
+                kept = self.fields.read(line, true, kept);
+                if !kept || line.len() < text.len() {
+                    self.digest.update(&view[run..at]);
+                    if kept {
+                        self.digest.update(line);
+                        self.digest.update(b"\n");
+                    }
+                    run = next;
                 }
+                at = next;
             }
+            self.digest.update(&view[run..at]);
+            let rest = view.len() - at;
+            self.octets
+                .add(&view[..at], S::tally(self.octets.previous(), view, at));
+            offset += at as u64;
+            if let Some(line) = empty {
+                return Ok((offset, offset + line));
+            }
+            let start = &view[at..];
+            if offset + rest as u64 >= length {
+                if rest == 0 {
+                    return Ok((offset, offset));
+                }
+            } else if rest < LOOK + 2 {
+                continue;
+            }
+            // A long line, or the spool's last.
+            kept = self.fields.read(start, false, kept);
             offset = self.line(offset, kept)?;
         }
     }
@@ -187,7 +205,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             let view = self.window.at(offset, LOOK + 2)?;
             let end = memchr(b'\n', view);
             let piece = &view[..end.map_or(view.len(), |end| end + 1)];
-            self.octets.add(piece);
+            let tally = S::tally(self.octets.previous(), piece, piece.len());
+            self.octets.add(piece, tally);
             let text = &piece[..end.unwrap_or(piece.len())];
             if kept {
                 // A CR at the end of a piece is the line's end or not, as the next byte shows.
@@ -212,6 +231,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
     fn content_end(&mut self, body: u64) -> Result<Option<(u64, u64)>, ScanError<S::Error>> {
         let length = self.window.length();
         let target = self
+            .fields
             .content_length
             .and_then(|n| body.checked_add(n))
             .filter(|t| *t <= length);
@@ -240,7 +260,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             let most = usize::try_from(to - from)
                 .unwrap_or(usize::MAX)
                 .min(view.len());
-            self.octets.add(&view[..most]);
+            let tally = S::tally(self.octets.previous(), view, most);
+            self.octets.add(&view[..most], tally);
             from += most as u64;
         }
         Ok(())
@@ -254,25 +275,40 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         // What has been counted. It stays behind the search, by as much as a separator and the LF before it.
         let mut counted = empty;
         let mut search = body.saturating_sub(1).max(empty);
+        // Whether a line just before began as a From_ line does: the next may, too.
+        let mut suspect = false;
         loop {
             let view = self.window.at(counted, BUFFER_MIN / 2)?;
             let view = &view[..view.len().min(BLOCK)];
             let view_end = counted + view.len() as u64;
-            let skip = usize::try_from(search - counted)
-                .unwrap_or(usize::MAX)
-                .min(view.len());
-            let found = finder.find(&view[skip..]).map(|at| skip + at);
+            let at_end = view_end >= length;
+            // A part of what is searched for may be at the end of the view, and a separator before it.
+            let most = if at_end {
+                view.len()
+            } else {
+                tally::whole(view.len() - 9)
+            };
+            let previous = self.octets.previous();
+            let tally = (!suspect).then(|| S::tally(previous, view, most));
+            let found = if tally.is_none_or(|tally| tally.from_line) {
+                let skip = usize::try_from(search - counted)
+                    .unwrap_or(usize::MAX)
+                    .min(view.len());
+                finder.find(&view[skip..]).map(|at| skip + at)
+            } else {
+                None
+            };
             let Some(at) = found else {
-                if view_end >= length {
+                if at_end {
                     let end = length - separator(view, counted == self.header) as u64;
                     self.count(counted, end)?;
                     return Ok((end, length));
                 }
-                // A part of what is searched for may be at the end of the view, and a separator before it.
-                search = view_end - 5;
-                let next = search - 4;
-                self.count(counted, next)?;
-                counted = next;
+                let tally = tally.unwrap_or_else(|| S::tally(previous, view, most));
+                self.octets.add(&view[..most], tally);
+                counted += most as u64;
+                search = search.max(counted);
+                suspect = false;
                 continue;
             };
             let candidate = counted + at as u64 + 1;
@@ -288,6 +324,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             self.count(counted, next)?;
             counted = next;
             search = candidate;
+            suspect = true;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where the spool's bytes come from: the only way in.
 
+use crate::tally::{Tally, tally};
 use std::convert::Infallible;
 
 /// A spool that can be read at any offset. The worker's is `pread` on the locked spool.
@@ -10,6 +11,12 @@ pub trait Source {
     /// Fills `into` from byte `offset` on and says how many bytes that were; fewer than asked for only at
     /// the end of the spool.
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, Self::Error>;
+
+    /// [`tally`], which whoever knows the processor may have run with wider vectors.
+    #[must_use]
+    fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
+        tally(previous, bytes, count)
+    }
 }
 
 /// A spool that lies in memory, for tests, benches and fuzzing.

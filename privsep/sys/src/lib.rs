@@ -12,6 +12,8 @@ pub mod log;
 pub mod seccomp;
 #[cfg(feature = "server")]
 pub mod spawn;
+#[cfg(feature = "vectors")]
+pub mod vector;
 
 /// Names of system calls and constants, for the roles' filter tables.
 pub use nix::libc;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod locks;
+mod read;
 mod serve;
 mod syscalls;
 mod update;
@@ -15,13 +16,13 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::{ScanError, scan};
-use popward_mbox::source::Source;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
 use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::log::Log;
 use popward_sys::{inherited, landlock, seccomp};
+use read::Reading;
 use serve::{Ends, Session, Stop, ToMonitor};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -204,15 +205,6 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
         if ends.gone() {
             return Err(Failure::Gone);
         }
-    }
-}
-
-struct Reading<'a>(&'a mut LockedSpool);
-
-impl Source for Reading<'_> {
-    type Error = std::io::Error;
-    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, std::io::Error> {
-        self.0.read_at(offset, into)
     }
 }
 

@@ -1,0 +1,32 @@
+//! Runs a pure function with the widest vector instructions that the processor has: what reads all of a spool takes a
+//! third of the time with them.
+
+/// A pure piece of work. Its [`Work::run`] is `#[inline(always)]`, so that it is compiled where it is called.
+pub trait Work {
+    /// What comes of it.
+    type Outcome;
+    /// Does it.
+    fn run(self) -> Self::Outcome;
+}
+
+/// Does `work`, with 32-byte vectors where the processor has them. The outcome is the same with any.
+#[cfg(target_arch = "x86_64")]
+pub fn widest<W: Work>(work: W) -> W::Outcome {
+    #[target_feature(enable = "avx2")]
+    fn with_avx2<W: Work>(work: W) -> W::Outcome {
+        work.run()
+    }
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the only condition is that the processor has AVX2, and it was asked. (That the system saves the wide
+        // registers is part of what was asked.)
+        unsafe { with_avx2(work) }
+    } else {
+        work.run()
+    }
+}
+
+/// Does `work`. On other processors the compiler's usual vectors are the widest ones.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn widest<W: Work>(work: W) -> W::Outcome {
+    work.run()
+}
