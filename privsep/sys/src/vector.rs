@@ -12,8 +12,11 @@ pub trait Work {
 /// Does `work`, with 32-byte vectors where the processor has them. The outcome is the same with any.
 #[cfg(target_arch = "x86_64")]
 pub fn widest<W: Work>(work: W) -> W::Outcome {
+    /// # Safety
+    ///
+    /// The processor has AVX2.
     #[target_feature(enable = "avx2")]
-    fn with_avx2<W: Work>(work: W) -> W::Outcome {
+    unsafe fn with_avx2<W: Work>(work: W) -> W::Outcome {
         work.run()
     }
     if std::arch::is_x86_feature_detected!("avx2") {
