@@ -264,9 +264,6 @@ impl Auth {
                 format!("user id {} or group id out of range", account.uid)
             }
             Verdict::Granted(account) => {
-                let fields: [(_, &dyn std::fmt::Display); 2] =
-                    [("user", user), ("uid", &account.uid)];
-                self.log.info(Some(session), "granted", &fields);
                 self.checks.remove(&session);
                 let granted = AuthToMonitor::Granted { session, account };
                 return self.monitor.send(&granted);

@@ -59,10 +59,16 @@ fn provider() -> rustls::crypto::CryptoProvider {
 
 fn confine() -> Result<(), Box<dyn std::error::Error>> {
     confine::harden(FRONTS_MAX as u64 + 64)?;
-    confine::empty_root()?;
+    let as_root = confine::empty_root()?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or("between two users")?;
-    confine::prove(&identity, &confine::groups()?, &[])?;
+    // Under a monitor that is not root nobody can give groups up: they are what everybody here has.
+    let groups = if as_root {
+        Vec::new()
+    } else {
+        confine::groups()?
+    };
+    confine::prove(&identity, &groups, &[])?;
     landlock::restrict(&[])?;
     // Its first use looks for a device file that the filter would not let it look for.
     provider()

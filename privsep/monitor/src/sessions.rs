@@ -7,9 +7,10 @@ use crate::spool;
 use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
 use popward_proto::account::{Account, SessionId};
-use popward_proto::bounded::{AbsolutePath, OutOfBounds, UserName};
+use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::confine;
 use popward_sys::spawn::{Become, Child};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -109,22 +110,19 @@ pub(crate) fn start(
         .map_err(NoWorker::State)?;
     let state =
         AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
-    let lock_group = if config.accounts.is_some() {
-        config.spool.group
+    let lock_group = config.accounts.and(config.spool.group);
+    let groups: Vec<u32> = if config.accounts.is_some() {
+        let groups = account.groups.as_slice().iter().copied();
+        groups.filter(|gid| *gid != 0).collect()
     } else {
-        None
+        // Nobody but root can give groups up.
+        confine::groups().map_err(|_| NoWorker::Account("this process's groups"))?
     };
     let identity = config.accounts.map(|_| Become {
         uid: account.uid,
         gid: account.gid,
         effective_gid: lock_group.unwrap_or(account.gid),
-        groups: account
-            .groups
-            .as_slice()
-            .iter()
-            .copied()
-            .filter(|gid| *gid != 0)
-            .collect(),
+        groups: groups.clone(),
         keep_chroot: false,
     });
     let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
@@ -142,6 +140,7 @@ pub(crate) fn start(
         user: account.name.clone(),
         uid: account.uid,
         gid: account.gid,
+        groups: List::try_from(groups).map_err(|_| NoWorker::Account("too many groups"))?,
         spool_directory: directory.clone(),
         spool_name: spool.clone(),
         state_directory: Some(state),

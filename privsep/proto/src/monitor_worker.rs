@@ -1,7 +1,7 @@
 //! monitor ↔ worker: one job, and the dotlock that the monitor removes when the worker has gone.
 
-use crate::account::SessionId;
-use crate::bounded::{AbsolutePath, Text, UserName};
+use crate::account::{GROUPS_MAX, SessionId};
+use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub struct Job {
     pub uid: u32,
     /// Its primary group id.
     pub gid: u32,
+    /// The most supplementary groups that the worker may have.
+    pub groups: List<u32, GROUPS_MAX>,
     /// The directory in which the spool lies.
     pub spool_directory: AbsolutePath,
     /// The spool's name in it. The dotlock's is this with `.lock` behind.

@@ -133,6 +133,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         user: name.clone(),
         uid: u32::MAX,
         gid: u32::MAX,
+        groups: list(vec![u32::MAX; 256]),
         spool_directory: long.clone(),
         spool_name: name,
         state_directory: Some(long),

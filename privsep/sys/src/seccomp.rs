@@ -2,11 +2,7 @@
 //! its threads. Any other call kills the process, and the monitor logs which signal it died of.
 
 use nix::libc::{self, c_int};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
-use std::collections::BTreeMap;
+use seccompiler::{BpfProgram, sock_filter};
 
 /// A permitted system call.
 #[derive(Debug, Clone, Copy)]
@@ -103,8 +99,6 @@ pub const RUNTIME: &[Rule] = &[
 /// Why no filter was installed.
 #[derive(Debug)]
 pub enum SeccompError {
-    /// The table does not compile.
-    Table(seccompiler::BackendError),
     /// The kernel did not take the filter.
     Install(seccompiler::Error),
     /// It was taken, and the process is not in filter mode.
@@ -114,7 +108,6 @@ pub enum SeccompError {
 impl std::fmt::Display for SeccompError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Table(error) => write!(out, "syscall filter's table: {error}"),
             Self::Install(error) => write!(out, "syscall filter: {error}"),
             Self::Unproven => out.write_str("the syscall filter was installed and is not on"),
         }
@@ -125,8 +118,7 @@ impl std::error::Error for SeccompError {}
 
 /// Installs `tables`, taken together, for all threads of this process, for good; and proves it.
 pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
-    let program = compile(tables).map_err(SeccompError::Table)?;
-    seccompiler::apply_filter_all_threads(&program).map_err(SeccompError::Install)?;
+    seccompiler::apply_filter_all_threads(&compile(tables)).map_err(SeccompError::Install)?;
     // SAFETY: PR_GET_SECCOMP takes no arguments and touches no memory.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
     if mode == c_int::try_from(libc::SECCOMP_MODE_FILTER).unwrap_or(-1) {
@@ -136,52 +128,72 @@ pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
     }
 }
 
-fn compile(tables: &[&[Rule]]) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    // To the compiler, a call with no conditions is permitted always: such a row must not gain another's.
-    let always = |call| {
-        tables
-            .iter()
-            .copied()
-            .flatten()
-            .any(|r: &Rule| r.call == call && r.when.is_none())
+/// Where the kernel's `struct seccomp_data` has what a program loads.
+const CALL: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// The machine's own calls, `AUDIT_ARCH_*` of linux/audit.h; those for 32 bits have other numbers.
+#[cfg(target_arch = "x86_64")]
+const OWN: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const OWN: u32 = 0xc000_00b7;
+
+/// One instruction a permitted call, and a few for a condition. The kernel runs a new filter once for each of its
+/// hundreds of calls, to know which it need not ask about, so a short program is what makes installing it cheap.
+fn compile(tables: &[&[Rule]]) -> BpfProgram {
+    let step = |code: u32, k: u32, when: [u8; 2]| sock_filter {
+        code: u16::try_from(code).unwrap_or(0),
+        jt: when[0],
+        jf: when[1],
+        k,
     };
+    let load = |from: u32| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, from, [0, 0]);
+    let give = |action: u32| step(libc::BPF_RET | libc::BPF_K, action, [0, 0]);
+    let jump = |test: u32, k: u32, when| step(libc::BPF_JMP | test | libc::BPF_K, k, when);
+    let kill = give(libc::SECCOMP_RET_KILL_PROCESS);
+    let allow = give(libc::SECCOMP_RET_ALLOW);
+    let same = |k, when| jump(libc::BPF_JEQ, k, when);
+    let mut program = vec![
+        load(ARCHITECTURE),
+        same(OWN, [1, 0]),
+        kill.clone(),
+        load(CALL),
+    ];
     for rule in tables.iter().copied().flatten() {
-        let conditions = calls.entry(rule.call).or_default();
+        // No call has a number that does not fit; should one, the row permits nothing.
+        let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
+        let mut tests = Vec::new();
         match rule.when {
-            None => {}
-            Some(_) if always(rule.call) => {}
+            None => tests.push(allow.clone()),
             Some(When::Is { argument, values }) => {
+                tests.push(load(ARGUMENTS + 8 * u32::from(argument)));
                 for value in values {
-                    conditions.push(condition(argument, SeccompCmpOp::Eq, *value)?);
+                    tests.extend([same(low(*value), [0, 1]), allow.clone()]);
                 }
+                tests.push(load(CALL));
             }
-            Some(When::HasNone { argument, bits }) => {
-                conditions.push(condition(argument, SeccompCmpOp::MaskedEq(bits), 0)?);
-            }
+            Some(When::HasNone { argument, bits }) => tests.extend([
+                load(ARGUMENTS + 8 * u32::from(argument)),
+                jump(libc::BPF_JSET, low(bits), [1, 0]),
+                allow.clone(),
+                load(CALL),
+            ]),
         }
+        // A row that is too long to jump over would permit nothing.
+        let Ok(length) = u8::try_from(tests.len()) else {
+            continue;
+        };
+        program.push(same(call, [0, length]));
+        program.extend(tests);
     }
-    let arch = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(
-        calls,
-        SeccompAction::KillProcess,
-        SeccompAction::Allow,
-        arch,
-    )?
-    .try_into()
+    program.push(kill);
+    program
 }
 
-fn condition(
-    argument: u8,
-    operator: SeccompCmpOp,
-    value: u64,
-) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(
-        argument,
-        SeccompCmpArgLen::Dword,
-        operator,
-        value,
-    )?])
+/// What is compared of a value: its lower half, which is all of it for every argument in the tables.
+fn low(value: u64) -> u32 {
+    (value & 0xffff_ffff) as u32
 }
 
 #[cfg(test)]

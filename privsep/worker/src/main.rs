@@ -134,8 +134,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid).map_err(|_| Failure::System("setresgid"))?;
     confine::drop_capabilities(&[]).map_err(confine)?;
-    let groups = confine::groups().map_err(confine)?;
-    confine::prove(&identity, &groups, &[]).map_err(confine)?;
+    confine::prove(&identity, job.groups.as_slice(), &[]).map_err(confine)?;
     let state: Option<OwnedFd> = job.state_directory.as_ref().and_then(|path| {
         open(
             path.as_path(),

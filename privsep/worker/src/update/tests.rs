@@ -8,7 +8,7 @@ use nix::sys::stat::Mode;
 use popward_mbox::scan::{BUFFER_MIN, scan};
 use popward_mbox::source::InMemory;
 use popward_proto::account::{FrontId, SessionId};
-use popward_proto::bounded::{AbsolutePath, Text, UserName};
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::monitor_worker::{Job, LockSettings};
 use proptest::prelude::*;
 use std::path::Path;
@@ -58,6 +58,7 @@ impl Desk {
             user: name(),
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
+            groups: List::try_from(Vec::new()).unwrap(),
             spool_directory: path(self.directory.path()),
             spool_name: name(),
             state_directory: None,
