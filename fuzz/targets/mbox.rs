@@ -5,17 +5,18 @@
 
 use libfuzzer_sys::fuzz_target;
 use popward_mbox::convert::Converter;
+use popward_mbox::index::{Identity, decode, encode};
 use popward_mbox::plan::Plan;
-use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scan::{BUFFER_MIN, begins_there, scan};
 use popward_mbox::source::InMemory;
-use popward_mbox::uidl::Uidls;
+use popward_mbox::uidl::{name, tell_apart};
 
 fuzz_target!(|data: &[u8]| {
     // Few inputs begin with one by themselves.
     let mut spool = b"From a@b Mon Nov 23 10:00:00 2026\n".to_vec();
     spool.extend_from_slice(data);
     let length = spool.len() as u64;
-    let maildrop =
+    let mut maildrop =
         scan(&mut InMemory(&spool), length, &mut vec![0; 1 << 20]).expect("it begins with one");
     let small = scan(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN]);
     assert_eq!(small.as_ref(), Ok(&maildrop));
@@ -35,16 +36,31 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(message.octets, (wire.len() - stuffed) as u64);
         assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
     }
-    let uidls = Uidls::new(&maildrop);
+    tell_apart(&mut maildrop.messages, &[]);
     let mut seen = std::collections::HashSet::new();
-    for index in 0..maildrop.messages.len() {
-        let uidl = uidls.get(index);
+    for message in &maildrop.messages {
+        let uidl = name(message);
         assert!(
             (1..=70).contains(&uidl.len())
                 && uidl.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
         );
         assert!(seen.insert(uidl));
+        let mut buffer = [0; BUFFER_MIN];
+        assert_eq!(
+            begins_there(&mut InMemory(&spool), length, &mut buffer, message),
+            Ok(true)
+        );
     }
+    let identity = Identity {
+        inode: 1,
+        length,
+        mtime: 2,
+        ctime: 3,
+    };
+    assert_eq!(
+        decode(&encode(&identity, &maildrop)),
+        Some((identity, maildrop.clone()))
+    );
     let deleted: Vec<bool> = (0..maildrop.messages.len())
         .map(|index| index % 2 == data.len() % 2)
         .collect();

@@ -2,7 +2,8 @@
 
 use super::command::Command;
 use super::{Action, End, Pop3, State, error, ok};
-use popward_proto::bounded::{Secret, UserName};
+use popward_proto::bounded::UserName;
+use popward_proto::secret::Secret;
 
 /// What has been said before a login.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,8 @@ mod transaction;
 
 use line::Lines;
 use popward_proto::auth::AuthRefusal;
-use popward_proto::bounded::{Secret, UserName};
+use popward_proto::bounded::UserName;
+use popward_proto::secret::Secret;
 use popward_proto::session::{FrontToWorker, OpenFailure, Refusal, Totals, Update, WorkerToFront};
 
 /// What the caller has to do now.

@@ -34,7 +34,7 @@ pub(crate) fn main() -> ExitCode {
 fn confine() -> Result<(), NotConfined> {
     // Whatever a module starts is in this group, and goes with it.
     let _ = nix::unistd::setsid();
-    confine::end_with_parent()?;
+    confine::lasting::end_with_parent()?;
     confine::harden(FILES)?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;

@@ -191,7 +191,8 @@ fn is_reaped(child: &Child) -> bool {
 mod tests {
     use super::*;
     use popward_proto::account::FrontId;
-    use popward_proto::bounded::{Secret, Text, UserName};
+    use popward_proto::bounded::{Text, UserName};
+    use popward_proto::secret::Secret;
 
     /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
     #[test]

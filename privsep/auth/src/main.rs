@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn confine() -> Result<(), NotConfined> {
-    confine::adopt_orphans()?;
+    confine::lasting::adopt_orphans()?;
     confine::harden(FILES)?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;

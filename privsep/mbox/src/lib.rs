@@ -8,11 +8,13 @@
 //! - [`from_line`] says which line starts a message, [`header`] what a header line means to us;
 //! - [`tally`] is the one look that a scan takes at most bytes;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
-//! - [`uidl`] names messages; [`plan`] says which bytes an update moves.
+//! - [`uidl`] names messages; [`plan`] says which bytes an update moves;
+//! - [`index`] keeps what a scan found.
 
 pub mod convert;
 pub mod from_line;
 mod header;
+pub mod index;
 pub mod message;
 mod octets;
 pub mod plan;

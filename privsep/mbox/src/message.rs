@@ -17,8 +17,23 @@ pub struct Message {
     pub octets: u64,
     /// Names the message for its UIDL; [`crate::uidl`] says of what it is the hash.
     pub digest: [u8; 16],
-    /// c-client's pseudo message, which holds UIDVALIDITY: never shown and never deleted.
-    pub hidden: bool,
+    /// Tells it from others with the same digest: 0 for the first that there was, then 1.
+    pub repeat: u32,
+    /// Bears the mark of c-client's pseudo message, which holds UIDVALIDITY. It is one where it comes first.
+    pub pseudo: bool,
+}
+
+impl Message {
+    /// The same message, so many bytes nearer to the start of the spool.
+    pub(crate) fn moved_down(&self, bytes: u64) -> Self {
+        Self {
+            from_line: self.from_line - bytes,
+            header: self.header - bytes,
+            body: self.body - bytes,
+            end: self.end - bytes,
+            ..self.clone()
+        }
+    }
 }
 
 /// All messages of a spool, in order. They cover it without a gap.
@@ -31,6 +46,28 @@ pub struct Maildrop {
 }
 
 impl Maildrop {
+    /// Whether a scan could have found this: messages in order, without gaps, within the length.
+    pub(crate) fn is_possible(&self) -> bool {
+        let mut start = 0;
+        let in_order = self.messages.iter().enumerate().all(|(index, m)| {
+            let segment_end = self.segment_end(index);
+            let here = m.from_line == start
+                && (m.from_line < m.header && m.header <= m.body && m.body <= m.end)
+                && segment_end.checked_sub(m.end).is_some_and(|rest| rest <= 2)
+                // A line feed can cost one octet more, and a last line without an end two.
+                && m.octets >= m.end - m.header
+                && m.octets / 2 <= m.end - m.header + 1;
+            start = segment_end;
+            here
+        });
+        in_order && start == self.length && self.messages.len() <= crate::scan::MESSAGES_MAX
+    }
+
+    /// Whether the message is the pseudo message: never shown and never deleted.
+    pub fn is_hidden(&self, index: usize) -> bool {
+        index == 0 && self.messages.first().is_some_and(|first| first.pseudo)
+    }
+
     /// Where the segment of the message ends: the next From_ line, or the end of the spool. A segment is the
     /// From_ line, the message and its separator, what an update moves or drops.
     #[must_use]

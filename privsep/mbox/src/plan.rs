@@ -21,8 +21,7 @@ impl Plan {
     /// The plan for deleting the messages that `deleted` marks. `None` where there is nothing to delete. Hidden messages
     /// are never deleted.
     pub fn new(maildrop: &Maildrop, deleted: &[bool]) -> Option<Self> {
-        let gone =
-            |index: usize| deleted.get(index) == Some(&true) && !maildrop.messages[index].hidden;
+        let gone = |index| is_gone(maildrop, deleted, index);
         let first = (0..maildrop.messages.len()).find(|index| gone(*index))?;
         let first_change = maildrop.messages[first].from_line;
         let mut kept: Vec<Range<u64>> = Vec::new();
@@ -40,4 +39,24 @@ impl Plan {
             final_length: first_change + moved,
         })
     }
+}
+
+/// Whether `deleted` marks this message and it may be deleted.
+fn is_gone(maildrop: &Maildrop, deleted: &[bool], index: usize) -> bool {
+    deleted.get(index) == Some(&true) && !maildrop.is_hidden(index)
+}
+
+/// What is left of `maildrop` without the messages that `deleted` marks.
+pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
+    let mut left = Maildrop::default();
+    let mut removed = 0;
+    for (index, message) in maildrop.messages.iter().enumerate() {
+        if is_gone(maildrop, deleted, index) {
+            removed += maildrop.segment_end(index) - message.from_line;
+        } else {
+            left.messages.push(message.moved_down(removed));
+        }
+    }
+    left.length = maildrop.length - removed;
+    left
 }

@@ -15,6 +15,12 @@ pub const BUFFER_MIN: usize = 4 * LINE_MAX;
 /// How much of a body is looked at at once: small enough to stay in the nearest cache for a second look.
 const BLOCK: usize = 16 * 1024;
 
+/// How a From_ line begins, behind the line feed of the line before.
+const FROM: &[u8] = b"\nFrom ";
+
+/// How many bytes before a line feed tell whether it ends an empty line: a CR, and the line feed of the line before.
+const BEFORE: u64 = 2;
+
 /// Most messages of a maildrop: their numbers are 32 bits in the protocol between processes.
 pub const MESSAGES_MAX: usize = 16_000_000;
 
@@ -55,25 +61,49 @@ pub fn scan<S: Source>(
     length: u64,
     buffer: &mut [u8],
 ) -> Result<Maildrop, ScanError<S::Error>> {
+    scan_on(source, length, buffer, Vec::new())
+}
+
+/// As [`scan`], of a spool that begins with `messages`. Where the last of them ends is found out again: what follows
+/// decides it.
+pub fn scan_on<S: Source>(
+    source: &mut S,
+    length: u64,
+    buffer: &mut [u8],
+    mut messages: Vec<Message>,
+) -> Result<Maildrop, ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
-    let mut maildrop = Maildrop {
-        messages: Vec::new(),
-        length,
-    };
-    let mut start = 0;
+    let mut start = messages.pop().map_or(0, |last| last.from_line);
+    let mut maildrop = Maildrop { messages, length };
     while start < length {
         if maildrop.messages.len() >= MESSAGES_MAX {
             return Err(ScanError::TooManyMessages);
         }
-        let first = maildrop.messages.is_empty();
         let Some(header) = from_line_at(&mut window, start)? else {
             return Err(ScanError::NotMbox);
         };
-        let (message, next) = Walk::new(&mut window, start, header)?.message(first)?;
+        let (message, next) = Walk::new(&mut window, start, header)?.message()?;
         maildrop.messages.push(message);
         start = next;
     }
     Ok(maildrop)
+}
+
+/// Whether `message` still begins where it was found, with the header that it had. `buffer` is as for [`scan`], and
+/// `length` the spool's.
+pub fn begins_there<S: Source>(
+    source: &mut S,
+    length: u64,
+    buffer: &mut [u8],
+    message: &Message,
+) -> Result<bool, ScanError<S::Error>> {
+    let mut window = Window::new(source, length, buffer);
+    let Some(header) = from_line_at(&mut window, message.from_line)? else {
+        return Ok(false);
+    };
+    let mut walk = Walk::new(&mut window, message.from_line, header)?;
+    walk.headers()?;
+    Ok(header == message.header && walk.name() == message.digest)
 }
 
 /// Where the From_ line that begins at `offset` ends, behind its LF. `None`: there is no From_ line.
@@ -125,7 +155,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
     }
 
     /// Reads it to its end; returns it and where the next From_ line begins.
-    fn message(mut self, first: bool) -> Result<(Message, u64), ScanError<S::Error>> {
+    fn message(mut self) -> Result<(Message, u64), ScanError<S::Error>> {
         let (empty, body) = self.headers()?;
         let (end, next) = match self.content_end(body)? {
             Some(found) => {
@@ -134,18 +164,24 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             }
             None => self.search(empty, body)?,
         };
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&self.digest.finalize().as_bytes()[..16]);
         let message = Message {
             from_line: self.from_line,
             header: self.header,
             body: body.min(end),
             end,
             octets: self.octets.finish(),
-            digest,
-            hidden: first && self.fields.pseudo,
+            digest: self.name(),
+            repeat: 0,
+            pseudo: self.fields.pseudo,
         };
         Ok((message, next))
+    }
+
+    /// The digest of what was read of the header.
+    fn name(&self) -> [u8; 16] {
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&self.digest.finalize().as_bytes()[..16]);
+        digest
     }
 
     /// Reads header lines; returns where the empty line begins that ends them, and where the body does.
@@ -271,48 +307,49 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
     /// it is the separator where a From_ line follows at once.
     fn search(&mut self, empty: u64, body: u64) -> Result<(u64, u64), ScanError<S::Error>> {
         let length = self.window.length();
-        let finder = memmem::Finder::new(b"\nFrom ");
-        // What has been counted. It stays behind the search, by as much as a separator and the LF before it.
+        let finder = memmem::Finder::new(FROM);
+        // What has been counted, and from where on From_ lines are looked for: never before it.
         let mut counted = empty;
         let mut search = body.saturating_sub(1).max(empty);
         // Whether a line just before began as a From_ line does: the next may, too.
         let mut suspect = false;
         loop {
-            let view = self.window.at(counted, BUFFER_MIN / 2)?;
+            // A line feed is looked at with the bytes before it that make it the end of an empty line.
+            let start = counted.saturating_sub(BEFORE).max(empty);
+            let view = self.window.at(start, BUFFER_MIN / 2)?;
             let view = &view[..view.len().min(BLOCK)];
-            let view_end = counted + view.len() as u64;
+            let view_end = start + view.len() as u64;
             let at_end = view_end >= length;
-            // A part of what is searched for may be at the end of the view, and a separator before it.
-            let most = if at_end {
-                view.len()
-            } else {
-                tally::whole(view.len() - 9)
-            };
+            let new = &view[within(counted - start)..];
+            let mut most = new.len();
+            if !at_end {
+                // The rest of a From_ line must be in view; and no CRLF must lie across what is counted.
+                most = tally::whole(new.len() - FROM.len());
+                most -= usize::from(new[most - 1..].starts_with(b"\r\n"));
+            }
             let previous = self.octets.previous();
-            let tally = (!suspect).then(|| S::tally(previous, view, most));
+            let tally = (!suspect).then(|| S::tally(previous, new, most));
             let found = if tally.is_none_or(|tally| tally.from_line) {
-                let skip = usize::try_from(search - counted)
-                    .unwrap_or(usize::MAX)
-                    .min(view.len());
+                let skip = within(search - start).min(view.len());
                 finder.find(&view[skip..]).map(|at| skip + at)
             } else {
                 None
             };
             let Some(at) = found else {
                 if at_end {
-                    let end = length - separator(view, counted == self.header) as u64;
+                    let end = length - separator(view, start == self.header) as u64;
                     self.count(counted, end)?;
                     return Ok((end, length));
                 }
-                let tally = tally.unwrap_or_else(|| S::tally(previous, view, most));
-                self.octets.add(&view[..most], tally);
+                let tally = tally.unwrap_or_else(|| S::tally(previous, new, most));
+                self.octets.add(&new[..most], tally);
                 counted += most as u64;
                 search = search.max(counted);
                 suspect = false;
                 continue;
             };
-            let candidate = counted + at as u64 + 1;
-            let separator = separator(&view[..=at], counted == self.header) as u64;
+            let candidate = start + at as u64 + 1;
+            let separator = separator(&view[..=at], start == self.header) as u64;
             let after_empty = separator > 0 || candidate == body;
             if after_empty && from_line_at(self.window, candidate)?.is_some() {
                 let end = candidate - separator;
@@ -327,6 +364,11 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             suspect = true;
         }
     }
+}
+
+/// A distance between two places in a view.
+fn within(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// How many bytes the empty line is long that `bytes` end with; 0 if they do not end with one. `fresh`: a line starts

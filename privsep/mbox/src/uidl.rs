@@ -4,46 +4,50 @@
 //! rewrites, in order, each without its CR and LF and followed by one LF. Left out, with their continuation lines:
 //! Status, X-Status, X-Keywords, X-UID, X-UIDL, X-IMAP, X-IMAPbase, Content-Length, Lines.
 //!
-//! Messages with equal digests are told apart by a suffix in order of occurrence. A suffix that stays with its message
-//! when an earlier one is deleted needs state; it will have its place here.
+//! Messages with equal digests are told apart by a suffix, which stays with its message for as long as an index or
+//! its own session remembers it: also when an earlier one of them is deleted.
 
-use crate::message::Maildrop;
+use crate::message::Message;
 use std::fmt::Write;
 
-/// The UIDLs of a maildrop.
-#[derive(Debug)]
-pub struct Uidls {
-    /// Each message's digest, and how many before it have the same.
-    entries: Vec<([u8; 16], u32)>,
-}
-
-impl Uidls {
-    /// Names all messages of `maildrop`.
-    pub fn new(maildrop: &Maildrop) -> Self {
-        let mut entries: Vec<_> = maildrop.messages.iter().map(|m| (m.digest, 0)).collect();
-        let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_by_key(|index| (entries[*index].0, *index));
-        for pair in order.windows(2) {
-            if entries[pair[0]].0 == entries[pair[1]].0 {
-                entries[pair[1]].1 = entries[pair[0]].1 + 1;
-            }
+/// Tells messages with equal digests apart. Those that are in `known`, what the spool was before, keep their numbers: the
+/// first with a digest takes the first one's, and so on. New ones get numbers that none had.
+pub fn tell_apart(messages: &mut [Message], known: &[Message]) {
+    let by_digest = |messages: &[Message]| {
+        let mut order: Vec<([u8; 16], usize)> = Vec::with_capacity(messages.len());
+        order.extend(messages.iter().map(|m| m.digest).zip(0..));
+        order.sort_unstable();
+        order
+    };
+    let (order, old) = (by_digest(messages), by_digest(known));
+    let mut old = old.into_iter().peekable();
+    for group in order.chunk_by(|one, other| one.0 == other.0) {
+        let digest = group[0].0;
+        while old.next_if(|(other, _)| *other < digest).is_some() {}
+        let same = std::iter::from_fn(|| old.next_if(|(other, _)| *other == digest));
+        let numbers: Vec<u32> = same.map(|(_, index)| known[index].repeat).collect();
+        let unused = numbers
+            .iter()
+            .max()
+            .map_or(0, |most| most.saturating_add(1));
+        for ((_, index), number) in group.iter().zip(numbers.iter().copied().chain(unused..)) {
+            messages[*index].repeat = number;
         }
-        Self { entries }
-    }
-
-    /// The UIDL of the message with this index: 32 to 43 characters. Empty where there is none.
-    pub fn get(&self, index: usize) -> String {
-        let Some((digest, repeat)) = self.entries.get(index) else {
-            return String::new();
-        };
-        let mut text = String::with_capacity(43);
-        // Writing to a string cannot fail.
-        for byte in digest {
-            let _ = write!(text, "{byte:02x}");
-        }
-        if *repeat > 0 {
-            let _ = write!(text, "-{}", u64::from(*repeat) + 1);
-        }
-        text
     }
 }
+
+/// The UIDL of a message: 32 to 43 characters.
+pub fn name(message: &Message) -> String {
+    let mut text = String::with_capacity(43);
+    // Writing to a string cannot fail.
+    for byte in message.digest {
+        let _ = write!(text, "{byte:02x}");
+    }
+    if message.repeat > 0 {
+        let _ = write!(text, "-{}", u64::from(message.repeat) + 1);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,12 @@ fn vector(name: &str) -> Vec<u8> {
 fn ours(spool: &[u8]) -> (Vec<u64>, Vec<Vec<u8>>) {
     let mut source = InMemory(spool);
     let maildrop = scan(&mut source, spool.len() as u64, &mut vec![0; BUFFER_MIN]).unwrap();
-    let shown = maildrop.messages.iter().filter(|message| !message.hidden);
+    let shown = maildrop
+        .messages
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !maildrop.is_hidden(*index))
+        .map(|(_, message)| message);
     shown
         .map(|message| {
             let at = |offset: u64| usize::try_from(offset).unwrap();

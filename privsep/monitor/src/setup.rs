@@ -12,8 +12,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_proto::log::Level;
 use popward_sys::confine::{self, Capabilities, Identity, NotConfined};
-use popward_sys::inherited;
 use popward_sys::spawn::Spawner;
+use popward_sys::systemd;
 use std::path::{Path, PathBuf};
 
 /// Why there is no server.
@@ -57,8 +57,7 @@ pub(crate) const KEPT: [Capabilities; 5] = [
 
 /// Opens all that the server needs, and gives up what it then does not.
 pub(crate) fn start(config: Config) -> Result<Monitor, StartError> {
-    let given =
-        inherited::from_systemd().map_err(|e| StartError::System("sockets from systemd", e))?;
+    let given = systemd::sockets().map_err(|e| StartError::System("sockets from systemd", e))?;
     let mut log = Log::open(config.log);
     let listeners = listeners::open(&config.listen, given).map_err(StartError::Listen)?;
     if listeners.iter().any(|listener| listener.tls) && config.certificates.is_empty() {

@@ -1,8 +1,9 @@
 //! front ↔ auth: "check these".
 
 use crate::account::SessionId;
-use crate::bounded::{Secret, UserName};
+use crate::bounded::UserName;
 use crate::permit::{Message, Permit, any};
+use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 

@@ -1,8 +1,9 @@
 //! auth ↔ the child that holds one PAM conversation: "check these", and what came of it. The child asks nothing.
 
 use crate::account::Account;
-use crate::bounded::{Secret, Text, UserName};
+use crate::bounded::{Text, UserName};
 use crate::permit::{Message, Permit, once};
+use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 

@@ -28,6 +28,8 @@ pub mod monitor_front;
 pub mod monitor_keys;
 pub mod monitor_worker;
 pub mod permit;
+#[cfg(feature = "server")]
+pub mod secret;
 pub mod session;
 
 /// The version of all messages in this crate. Said in the first message each way; another one ends the peer.

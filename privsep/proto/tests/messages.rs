@@ -6,7 +6,7 @@
 use popward_proto::account::{Account, FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::auth_pam::{AuthToPam, PamToAuth};
-use popward_proto::bounded::{AbsolutePath, List, Secret, Text, UserName};
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
 use popward_proto::log::{Level, LogPhase, Record};
@@ -17,6 +17,7 @@ use popward_proto::monitor_worker::{
     Job, JobPhase, LockSettings, MonitorToWorker, WorkerToMonitor,
 };
 use popward_proto::permit::{Gate, Message, Refused};
+use popward_proto::secret::Secret;
 use popward_proto::session::{
     Broken, ClientPhase, FrontToWorker, MessageNumber, OpenFailure, Refusal, Request, Totals,
     Update, WorkerPhase, WorkerToFront,

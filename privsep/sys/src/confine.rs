@@ -9,6 +9,9 @@ use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
+#[cfg(feature = "server")]
+pub mod lasting;
+
 pub use caps::Capability as Capabilities;
 
 /// Why a process is not confined as it must be. It ends with this in its log.
@@ -83,43 +86,6 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
 }
 
-/// The kernel kills this process when its parent's thread ends that started it.
-pub fn end_with_parent() -> Result<(), NotConfined> {
-    attempt(
-        "end with its parent",
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL),
-    )
-}
-
-/// What this process's children leave behind when they end becomes this process's own children, not init's.
-pub fn adopt_orphans() -> Result<(), NotConfined> {
-    attempt("adopt orphans", nix::sys::prctl::set_child_subreaper(true))
-}
-
-/// No further processes for this user from here (threads count as well).
-pub fn forbid_processes() -> Result<(), NotConfined> {
-    attempt(
-        "limit on processes",
-        setrlimit(Resource::RLIMIT_NPROC, 0, 0),
-    )
-}
-
-/// Makes the working directory, which the monitor chose and which is empty, the root, if this process has
-/// `CAP_SYS_CHROOT` for it. Returns whether it had.
-pub fn empty_root() -> Result<bool, NotConfined> {
-    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_CHROOT)? {
-        return Ok(false);
-    }
-    attempt("chroot", nix::unistd::chroot("."))?;
-    attempt("chdir to the new root", nix::unistd::chdir("/"))?;
-    match std::fs::read_dir("/").map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(true),
-        _ => Err(NotConfined::Unproven(
-            "the new root is not an empty directory",
-        )),
-    }
-}
-
 /// Gives up every capability but `keep`, in all sets, for good: the bounding set too, where this process may.
 pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
     let keep: CapsHashSet = keep.iter().copied().collect();
@@ -170,10 +136,10 @@ pub fn prove_ids(
     }
     let keep: CapsHashSet = keep.iter().copied().collect();
     let within = |set| Ok::<_, NotConfined>(caps::read(None, set)?.is_subset(&keep));
-    let (permitted, inheritable) = (within(CapSet::Permitted)?, within(CapSet::Inheritable)?);
-    // The ambient set lies within both (capabilities(7)): where nothing is kept it is empty, and reading it is 80 calls.
-    let ambient = keep.is_empty() || within(CapSet::Ambient)?;
-    if !(permitted && inheritable && ambient && within(CapSet::Effective)?) {
+    let sets = within(CapSet::Permitted)? && within(CapSet::Inheritable)?;
+    // The ambient set lies within these two (capabilities(7)): where nothing is kept it is empty, and reading it is 80
+    // calls.
+    if !(sets && within(CapSet::Effective)? && (keep.is_empty() || within(CapSet::Ambient)?)) {
         return Err(NotConfined::Unproven("capabilities"));
     }
     Ok(())
@@ -191,10 +157,4 @@ pub fn groups() -> Result<Vec<u32>, NotConfined> {
     let count = attempt("getgroups", ask(count, groups.as_mut_ptr()))?;
     groups.truncate(usize::try_from(count).unwrap_or(0));
     Ok(groups)
-}
-
-/// Whether this process runs with root's user id.
-pub fn is_root() -> bool {
-    // SAFETY: takes nothing, touches nothing, cannot fail.
-    unsafe { libc::geteuid() == 0 }
 }

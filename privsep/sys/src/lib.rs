@@ -12,6 +12,8 @@ pub mod log;
 pub mod seccomp;
 #[cfg(feature = "server")]
 pub mod spawn;
+#[cfg(feature = "server")]
+pub mod systemd;
 #[cfg(feature = "vectors")]
 pub mod vector;
 

@@ -151,8 +151,10 @@ fn compile(tables: &[&[Rule]]) -> BpfProgram {
     let load = |from: u32| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, from, [0, 0]);
     let give = |action: u32| step(libc::BPF_RET | libc::BPF_K, action, [0, 0]);
     let jump = |test: u32, k: u32, when| step(libc::BPF_JMP | test | libc::BPF_K, k, when);
-    let kill = give(libc::SECCOMP_RET_KILL_PROCESS);
-    let allow = give(libc::SECCOMP_RET_ALLOW);
+    let (kill, allow) = (
+        give(libc::SECCOMP_RET_KILL_PROCESS),
+        give(libc::SECCOMP_RET_ALLOW),
+    );
     let same = |k, when| jump(libc::BPF_JEQ, k, when);
     let mut program = vec![
         load(ARCHITECTURE),

@@ -5,7 +5,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use popward_mbox::index::Identity;
 use popward_proto::monitor_worker::{Job, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
 use std::fs::File;
@@ -197,6 +199,13 @@ fn whole_file() -> Result<libc::flock, LockError> {
     })
 }
 
+/// A stamp of a file as one number. It lasts to the year 2262.
+fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
+}
+
 impl LockedSpool {
     fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
         if job.locks.fcntl {
@@ -294,11 +303,31 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// The spool's length in bytes and its inode.
-    pub fn status(&self) -> std::io::Result<(u64, u64)> {
+    /// What tells whether the spool is as it was.
+    pub fn identity(&self) -> std::io::Result<Identity> {
         use std::os::unix::fs::MetadataExt;
         let status = self.file().metadata()?;
-        Ok((status.len(), status.ino()))
+        Ok(Identity {
+            inode: status.ino(),
+            length: status.len(),
+            mtime: nanoseconds(status.mtime(), status.mtime_nsec()),
+            ctime: nanoseconds(status.ctime(), status.ctime_nsec()),
+        })
+    }
+
+    /// Whether a change that came now would get a later `ctime` than this one. While the clock of the file system has not
+    /// moved on, a stamp does not prove that there was none. The dotlock shows that clock; without one, a clock of this host
+    /// that is some seconds ahead.
+    pub fn is_settled(&mut self, ctime: i64) -> bool {
+        if self.prove().is_err() {
+            return false;
+        }
+        let now = match &self.dotlock {
+            Some((file, _)) => fstat(file).map(|s| nanoseconds(s.st_ctime, s.st_ctime_nsec)),
+            None => clock_gettime(ClockId::CLOCK_REALTIME)
+                .map(|now| nanoseconds(now.tv_sec() - 3, now.tv_nsec())),
+        };
+        now.is_ok_and(|now| now > ctime)
     }
 
     /// Reads into all of `into` from `offset`; fewer bytes only at the spool's end.

@@ -5,29 +5,33 @@
 
 #![forbid(unsafe_code)]
 
+mod index;
 mod locks;
 mod read;
 mod serve;
+mod state;
 mod syscalls;
 mod update;
 
+use index::How;
 use locks::{LockError, LockedSpool};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use popward_mbox::index::Identity as SpoolIdentity;
 use popward_mbox::message::Maildrop;
-use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::scan::ScanError;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
 use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::log::Log;
 use popward_sys::{inherited, landlock, seccomp};
-use read::Reading;
 use serve::{Ends, Session, Stop, ToMonitor};
+use state::State;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use update::{Journals, UpdateError};
+use update::UpdateError;
 
 fn main() -> ExitCode {
     let Ok([control, log, session]) = inherited::take::<3>() else {
@@ -52,7 +56,7 @@ fn main() -> ExitCode {
     }
     let mut ends = Ends { front, monitor };
     let failure = match open_session(&job, &ends, &log) {
-        Ok(session) => return serve(&job, &mut ends, &log, session),
+        Ok(opened) => return serve(&job, &mut ends, &log, opened),
         Err(failure) => failure,
     };
     log.warning(
@@ -107,8 +111,11 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// A session; and of which spool an index is to be written, if any is.
+struct Opened(Session, Option<SpoolIdentity>);
+
 /// Locks, confines itself, finishes what a crash left, reads.
-fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
+fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Opened, Failure> {
     let confine = |error: NotConfined| Failure::Confine(error.to_string());
     confine::harden(32).map_err(confine)?;
     let identity = Identity {
@@ -135,7 +142,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
     nix::unistd::setresgid(gid, gid, gid).map_err(|_| Failure::System("setresgid"))?;
     confine::drop_capabilities(&[]).map_err(confine)?;
     confine::prove(&identity, job.groups.as_slice(), &[]).map_err(confine)?;
-    let state: Option<OwnedFd> = job.state_directory.as_ref().and_then(|path| {
+    let reach: Option<OwnedFd> = job.state_directory.as_ref().and_then(|path| {
         open(
             path.as_path(),
             directory_flags | OFlag::O_NOFOLLOW,
@@ -143,20 +150,19 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
         )
         .ok()
     });
-    let reachable: Vec<_> = state.iter().map(AsFd::as_fd).collect();
+    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
     landlock::restrict(&reachable).map_err(|error| Failure::Confine(error.to_string()))?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
         .map_err(|error| Failure::Confine(error.to_string()))?;
 
-    let journals = job
-        .state_directory
-        .as_ref()
-        .map(|path| Journals::new(path.as_path()));
+    let state = job.state_directory.as_ref();
+    let state = state.map(|path| State::new(path.as_path()));
     let Some(mut spool) = locked else {
-        return Ok(Session::new(None, None, Maildrop::default()));
+        let none = Session::new(None, None, Maildrop::default());
+        return Ok(Opened(none, None));
     };
-    if let Some(journals) = &journals {
-        if update::recover(&mut spool, journals).map_err(Failure::Recovery)? {
+    if let Some(state) = &state {
+        if update::recover(&mut spool, state).map_err(Failure::Recovery)? {
             log.notice(
                 Some(job.session),
                 "finished an update that was broken off",
@@ -164,8 +170,9 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
             );
         }
     }
-    let scanning = Instant::now();
-    let maildrop = read(&mut spool)?;
+    let reading = Instant::now();
+    let (maildrop, identity, how) =
+        index::open(&mut spool, state.as_ref()).map_err(Failure::Scan)?;
     log.info(
         Some(job.session),
         "opened",
@@ -174,10 +181,12 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Session, Failure> {
             ("messages", &maildrop.messages.len()),
             ("bytes", &maildrop.length),
             ("lock_ms", &waited.as_millis()),
-            ("scan_ms", &scanning.elapsed().as_millis()),
+            ("how", &how),
+            ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    Ok(Session::new(Some(spool), journals, maildrop))
+    let identity = (how != How::Unchanged).then_some(identity);
+    Ok(Opened(Session::new(Some(spool), state, maildrop), identity))
 }
 
 /// Tries until the time is up: all locks, or none and a pause of random length.
@@ -207,22 +216,33 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
     }
 }
 
-fn read(spool: &mut LockedSpool) -> Result<Maildrop, Failure> {
-    let (length, _) = spool.status().map_err(|_| Failure::System("fstat"))?;
-    let room = usize::try_from(length)
-        .unwrap_or(usize::MAX)
-        .clamp(popward_mbox::scan::BUFFER_MIN, 1 << 20);
-    scan(&mut Reading(spool), length, &mut vec![0; room]).map_err(Failure::Scan)
-}
-
-fn serve(job: &Job, ends: &mut Ends, log: &Log, mut session: Session) -> ExitCode {
+fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
     ends.front.enter(WorkerPhase::Transaction);
     let id = Some(job.session);
+    let Opened(mut session, identity) = opened;
+    let kept = |result: std::io::Result<()>| {
+        if let Err(error) = result {
+            let fields: &[(&str, &dyn std::fmt::Display)] =
+                &[("user", &job.user), ("error", &error)];
+            log.warning(id, "no index written", fields);
+        }
+    };
     let result = ends
         .answer(None, &WorkerToFront::Opened(session.totals()))
-        .and_then(|()| session.serve(ends));
+        .and_then(|()| {
+            // While the client thinks.
+            if identity.is_some() {
+                kept(session.keep_index(identity));
+            }
+            session.serve(ends)
+        });
     let answer = match result {
-        Ok(Ok(update)) => committed(job, log, update),
+        Ok(Ok(update)) => {
+            if update.deleted.messages > 0 {
+                kept(session.keep_index(None));
+            }
+            committed(job, log, update)
+        }
         Ok(Err(error)) => {
             log.error(
                 id,
@@ -269,3 +289,6 @@ fn committed(job: &Job, log: &Log, update: Update) -> WorkerToFront {
     }
     WorkerToFront::Committed(update)
 }
+
+#[cfg(test)]
+mod tests;

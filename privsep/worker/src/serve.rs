@@ -1,13 +1,16 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
+use crate::index;
 use crate::locks::{LockedSpool, Lost};
-use crate::update::{Journals, UpdateError, update};
+use crate::state::State;
+use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_mbox::convert::Converter;
-use popward_mbox::from_line::{LINE_MAX, is_from_line};
-use popward_mbox::message::Maildrop;
-use popward_mbox::plan::Plan;
-use popward_mbox::uidl::Uidls;
+use popward_mbox::index::Identity;
+use popward_mbox::message::{Maildrop, Message};
+use popward_mbox::plan::{self, Plan};
+use popward_mbox::scan::ScanError;
+use popward_mbox::uidl;
 use popward_proto::bounded::Text;
 use popward_proto::codec::DATA_LIMIT;
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
@@ -140,33 +143,27 @@ impl Ends {
 /// A maildrop in the TRANSACTION state.
 pub struct Session {
     spool: Option<LockedSpool>,
-    journals: Option<Journals>,
+    state: Option<State>,
     maildrop: Maildrop,
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
-    uidls: Option<Uidls>,
     last: u32,
     buffer: Vec<u8>,
 }
 
 impl Session {
-    /// A session over what was scanned. `spool` is `None` where there is no spool.
-    pub fn new(spool: Option<LockedSpool>, journals: Option<Journals>, maildrop: Maildrop) -> Self {
-        let shown = maildrop
-            .messages
-            .iter()
-            .enumerate()
-            .filter(|(_, message)| !message.hidden);
-        let visible = shown.map(|(index, _)| index).collect();
+    /// A session over what was read. `spool` is `None` where there is no spool.
+    pub fn new(spool: Option<LockedSpool>, state: Option<State>, maildrop: Maildrop) -> Self {
+        let all = 0..maildrop.messages.len();
+        let visible = all.filter(|index| !maildrop.is_hidden(*index)).collect();
         let deleted = vec![false; maildrop.messages.len()];
         Self {
             spool,
-            journals,
+            state,
             maildrop,
             visible,
             deleted,
-            uidls: None,
             last: 0,
             buffer: Vec::new(),
         }
@@ -196,6 +193,18 @@ impl Session {
         } else {
             Ok(index)
         }
+    }
+
+    /// Writes the index of what was opened, or of what an update has left. The session goes on without one.
+    pub fn keep_index(&mut self, identity: Option<Identity>) -> std::io::Result<()> {
+        let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
+            return Ok(());
+        };
+        if let Some(identity) = identity {
+            return index::keep(spool, state, identity, &self.maildrop, false);
+        }
+        let left = plan::left(&self.maildrop, &self.deleted);
+        index::keep(spool, state, spool.identity()?, &left, true)
     }
 
     /// Serves until QUIT or a stop. After QUIT, says what was done.
@@ -261,18 +270,11 @@ impl Session {
         }
     }
 
-    fn uidl(&mut self, index: usize) -> String {
-        let maildrop = &self.maildrop;
-        self.uidls
-            .get_or_insert_with(|| Uidls::new(maildrop))
-            .get(index)
+    fn uidl(&self, index: usize) -> String {
+        uidl::name(&self.maildrop.messages[index])
     }
 
-    fn listing(
-        &mut self,
-        ends: &Ends,
-        line: impl Fn(&mut Self, usize) -> String,
-    ) -> Result<(), Stop> {
+    fn listing(&mut self, ends: &Ends, line: impl Fn(&Self, usize) -> String) -> Result<(), Stop> {
         use std::io::Write;
         let totals = self.totals();
         ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
@@ -293,19 +295,12 @@ impl Session {
         ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
     }
 
-    /// The From_ line must still be where it was: whoever changed the spool did not ask for our locks.
-    fn still_there(spool: &mut LockedSpool, from_line: u64, header: u64) -> Result<(), Stop> {
-        let mut line = [0; LINE_MAX + 2];
-        let length = usize::try_from(header - from_line)
-            .unwrap_or(usize::MAX)
-            .min(line.len());
-        let count = spool
-            .read_at(from_line, &mut line[..length])
-            .map_err(|_| Stop::Broken(Broken::System))?;
-        if count == length && is_from_line(line[..length].trim_ascii_end()) {
-            Ok(())
-        } else {
-            Err(Stop::Broken(Broken::SpoolChanged))
+    /// The message must still be where it was: whoever changed the spool did not ask for our locks.
+    fn still_there(spool: &mut LockedSpool, message: &Message, length: u64) -> Result<(), Stop> {
+        match index::is_there(spool, message, length) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(ScanError::Truncated { .. }) => Err(Stop::Broken(Broken::SpoolChanged)),
+            Err(_) => Err(Stop::Broken(Broken::System)),
         }
     }
 
@@ -314,7 +309,7 @@ impl Session {
         let Some(spool) = &mut self.spool else {
             return Err(Stop::Broken(Broken::System));
         };
-        Self::still_there(spool, message.from_line, message.header)?;
+        Self::still_there(spool, &message, self.maildrop.length)?;
         ends.answer(Some(&mut *spool), &WorkerToFront::Body(message.octets))?;
         let size = usize::try_from(message.end - message.header).unwrap_or(usize::MAX);
         self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
@@ -354,16 +349,12 @@ impl Session {
             return Ok(done);
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
-        for message in self
-            .maildrop
-            .messages
-            .iter()
-            .filter(|m| m.from_line >= plan.first_change)
-        {
-            Self::still_there(spool, message.from_line, message.header)
-                .map_err(|_| UpdateError::Changed)?;
+        let length = self.maildrop.length;
+        let changed = |message: &&Message| message.from_line >= plan.first_change;
+        for message in self.maildrop.messages.iter().filter(changed) {
+            Self::still_there(spool, message, length).map_err(|_| UpdateError::Changed)?;
         }
-        update(spool, self.journals.as_ref(), &plan, self.maildrop.length)?;
+        update(spool, self.state.as_ref(), &plan, length)?;
         Ok(done)
     }
 }

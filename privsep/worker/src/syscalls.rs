@@ -13,6 +13,10 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_fstat, "lengths"),
     allow(libc::SYS_newfstatat, "whether the dotlock is still ours"),
     allow(libc::SYS_statx, "lengths and inodes"),
+    allow(
+        libc::SYS_clock_nanosleep,
+        "until the file system's clock has moved on",
+    ),
     allow(libc::SYS_utimensat, "touches the dotlock"),
     allow(libc::SYS_openat, "the journal"),
     allow(libc::SYS_read, "the journal"),

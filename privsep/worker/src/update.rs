@@ -4,12 +4,11 @@
 //! journal that is found at the next opening is finished first. Any doubt touches nothing and keeps the journal.
 
 use crate::locks::LockedSpool;
+use crate::state::State;
+use popward_mbox::index::Identity;
 use popward_mbox::plan::Plan;
-use popward_sys::libc;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"popwardJ";
 const PIECE: usize = 1 << 20;
@@ -102,106 +101,73 @@ impl From<io::Error> for UpdateError {
     }
 }
 
-/// Where journals are.
-#[derive(Debug)]
-pub struct Journals(PathBuf);
+/// The journal's name, and that of one that is being written.
+const JOURNAL: &str = "journal";
+const DRAFT: &str = "journal.new";
 
-impl Journals {
-    /// In a user's state directory.
-    pub fn new(state: &Path) -> Self {
-        Self(state.to_owned())
+/// Writes a journal of `ranges` of `spool`, and has it on disk under its name.
+fn write(
+    state: &State,
+    spool: &mut LockedSpool,
+    first_change: u64,
+    old_length: u64,
+    ranges: &[std::ops::Range<u64>],
+    before: Option<&mut File>,
+) -> Result<Head, UpdateError> {
+    let written = write_draft(state, spool, first_change, old_length, ranges, before);
+    if written.is_err() {
+        // The draft means nothing: the next one is written over it.
+        let _ = state.remove(DRAFT);
     }
-
-    fn path(&self) -> PathBuf {
-        self.0.join("journal")
-    }
-
-    fn draft(&self) -> PathBuf {
-        self.0.join("journal.new")
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
-    }
-
-    /// Writes a journal of `ranges` of `spool`, and has it on disk under its name.
-    fn write(
-        &self,
-        spool: &mut LockedSpool,
-        first_change: u64,
-        old_length: u64,
-        ranges: &[std::ops::Range<u64>],
-        before: Option<&mut File>,
-    ) -> Result<Head, UpdateError> {
-        let written = self.write_draft(spool, first_change, old_length, ranges, before);
-        if written.is_err() {
-            // The draft means nothing: the next one is written over it.
-            let _ = std::fs::remove_file(self.draft());
-        }
-        let head = written?;
-        std::fs::rename(self.draft(), self.path())?;
-        self.sync()?;
-        Ok(head)
-    }
-
-    fn write_draft(
-        &self,
-        spool: &mut LockedSpool,
-        first_change: u64,
-        old_length: u64,
-        ranges: &[std::ops::Range<u64>],
-        before: Option<&mut File>,
-    ) -> Result<Head, UpdateError> {
-        let mut file = open_file(
-            &self.draft(),
-            File::options().write(true).create(true).truncate(true),
-        )?;
-        file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
-        let mut hash = blake3::Hasher::new();
-        let mut tail = 0;
-        let mut keep = |bytes: &[u8]| {
-            hash.update(bytes);
-            tail += bytes.len() as u64;
-            file.write_all(bytes)
-        };
-        if let Some(before) = before {
-            let mut piece = vec![0; PIECE];
-            loop {
-                let count = before.read(&mut piece)?;
-                if count == 0 {
-                    break;
-                }
-                keep(&piece[..count])?;
-            }
-        }
-        for range in ranges {
-            each_piece(spool, range.clone(), |_, bytes| keep(bytes))?;
-        }
-        let mut head = Head {
-            inode: spool.status()?.1,
-            old_length,
-            first_change,
-            tail,
-            tail_hash: *hash.finalize().as_bytes(),
-            rest_hash: [0; 32],
-        };
-        head.rest_hash = hash_of(spool, head.final_length()..old_length)?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&head.encode())?;
-        file.sync_all()?;
-        Ok(head)
-    }
+    let head = written?;
+    state.rename(DRAFT, JOURNAL)?;
+    state.sync()?;
+    Ok(head)
 }
 
-/// Opens a regular file of the state directory. Its owner can put there what they like: a worker must not follow a link of
-/// theirs, nor wait for a pipe's other end with the locks in its hands.
-fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = options.custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+fn write_draft(
+    state: &State,
+    spool: &mut LockedSpool,
+    first_change: u64,
+    old_length: u64,
+    ranges: &[std::ops::Range<u64>],
+    before: Option<&mut File>,
+) -> Result<Head, UpdateError> {
+    let mut file = state.create(DRAFT)?;
+    file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
+    let mut hash = blake3::Hasher::new();
+    let mut tail = 0;
+    let mut keep = |bytes: &[u8]| {
+        hash.update(bytes);
+        tail += bytes.len() as u64;
+        file.write_all(bytes)
+    };
+    if let Some(before) = before {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = before.read(&mut piece)?;
+            if count == 0 {
+                break;
+            }
+            keep(&piece[..count])?;
+        }
     }
-    Ok(file)
+    for range in ranges {
+        each_piece(spool, range.clone(), |_, bytes| keep(bytes))?;
+    }
+    let mut head = Head {
+        inode: spool.identity()?.inode,
+        old_length,
+        first_change,
+        tail,
+        tail_hash: *hash.finalize().as_bytes(),
+        rest_hash: [0; 32],
+    };
+    head.rest_hash = hash_of(spool, head.final_length()..old_length)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&head.encode())?;
+    file.sync_all()?;
+    Ok(head)
 }
 
 /// Gives the spool's bytes in `range` to `act`, in pieces.
@@ -237,24 +203,24 @@ fn hash_of(spool: &mut LockedSpool, range: std::ops::Range<u64>) -> Result<[u8; 
 /// Does what `plan` says to a spool that was read with `length` bytes.
 pub fn update(
     spool: &mut LockedSpool,
-    journals: Option<&Journals>,
+    state: Option<&State>,
     plan: &Plan,
     length: u64,
 ) -> Result<(), UpdateError> {
-    if spool.status()?.0 != length {
+    if spool.identity()?.length != length {
         return Err(UpdateError::Changed);
     }
     if plan.kept.is_empty() {
         return Ok(spool.truncate(plan.final_length)?);
     }
-    let journals = journals.ok_or(UpdateError::NoState)?;
-    let head = journals.write(spool, plan.first_change, length, &plan.kept, None)?;
-    redo(spool, journals, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))
+    let state = state.ok_or(UpdateError::NoState)?;
+    let head = write(state, spool, plan.first_change, length, &plan.kept, None)?;
+    redo(spool, state, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))
 }
 
 /// Moves the journal's bytes to their place, cuts the spool, and takes the journal away: each on disk before the next.
-fn redo(spool: &mut LockedSpool, journals: &Journals, head: &Head) -> Result<(), UpdateError> {
-    let mut file = open_file(&journals.path(), File::options().read(true))?;
+fn redo(spool: &mut LockedSpool, state: &State, head: &Head) -> Result<(), UpdateError> {
+    let mut file = state.open(JOURNAL)?.ok_or(UpdateError::Changed)?;
     file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
     let mut piece = vec![0; PIECE];
     let mut offset = head.first_change;
@@ -268,32 +234,26 @@ fn redo(spool: &mut LockedSpool, journals: &Journals, head: &Head) -> Result<(),
     }
     spool.sync()?;
     // What a program added that asked for no lock must not be cut off: the next opening tells it apart.
-    if spool.status()?.0 != head.old_length {
+    if spool.identity()?.length != head.old_length {
         return Err(UpdateError::Changed);
     }
     spool.truncate(head.final_length())?;
-    std::fs::remove_file(journals.path())?;
-    Ok(journals.sync()?)
+    state.remove(JOURNAL)?;
+    Ok(state.sync()?)
 }
 
 /// Finishes the update of a journal that is found. Returns whether there was one.
-pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, UpdateError> {
-    match std::fs::remove_file(journals.draft()) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut file = match open_file(&journals.path(), File::options().read(true)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error.into()),
+pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
+    state.remove(DRAFT)?;
+    let Some(mut file) = state.open(JOURNAL)? else {
+        return Ok(false);
     };
     let mut bytes = [0; HEAD + 32];
     file.read_exact(&mut bytes)?;
     let head = Head::decode(&bytes).ok_or(UpdateError::Changed)?;
     let mut hash = blake3::Hasher::new();
     io::copy(&mut file, &mut hash)?;
-    let (length, inode) = spool.status()?;
+    let Identity { inode, length, .. } = spool.identity()?;
     if *hash.finalize().as_bytes() != head.tail_hash || inode != head.inode {
         return Err(UpdateError::Changed);
     }
@@ -304,7 +264,8 @@ pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, Upd
         let head = if length > head.old_length {
             file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
             let appended = head.old_length..length;
-            journals.write(
+            write(
+                state,
                 spool,
                 head.first_change,
                 length,
@@ -314,15 +275,15 @@ pub fn recover(spool: &mut LockedSpool, journals: &Journals) -> Result<bool, Upd
         } else {
             head
         };
-        redo(spool, journals, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))?;
+        redo(spool, state, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))?;
         return Ok(true);
     }
     // Cut, and the kept bytes are in their place: only the journal was left. What came since follows them.
     if length >= head.final_length()
         && hash_of(spool, head.first_change..head.final_length())? == head.tail_hash
     {
-        std::fs::remove_file(journals.path())?;
-        journals.sync()?;
+        state.remove(JOURNAL)?;
+        state.sync()?;
         return Ok(true);
     }
     Err(UpdateError::Changed)

@@ -109,14 +109,7 @@ fn p5_status_edits_and_line_ends_leave_the_digest() {
 fn the_pseudo_message_is_hidden_and_never_deleted() {
     let spool = format!("{FROM}X-IMAP: 1195658475 0000000042\n\ntext\n\n{FROM}A: 1\n\nbody\n");
     let maildrop = read(spool.as_bytes(), BUFFER_MIN).unwrap();
-    assert_eq!(
-        maildrop
-            .messages
-            .iter()
-            .map(|m| m.hidden)
-            .collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!([0, 1].map(|index| maildrop.is_hidden(index)), [true, false]);
     let plan = Plan::new(&maildrop, &[true, true]).unwrap();
     assert_eq!(plan.final_length, maildrop.messages[1].from_line);
 }
@@ -162,6 +155,36 @@ fn model(spool: &[u8]) -> Vec<usize> {
     starts
 }
 
+/// A From_ line, and the empty line before it, may lie across any edge of a block or of the buffer.
+#[test]
+fn a_message_begins_wherever_its_from_line_lies() {
+    for room in [BUFFER_MIN, 5000, 1 << 20] {
+        for edge in [BUFFER_MIN / 2, BUFFER_MIN, 5000, BLOCK, 2 * BLOCK] {
+            for separator in ["\n\n", "\r\n\r\n", "\n\r\n", "\r\n\n", "\n\n\n", "\r\r\n"] {
+                for place in edge - 60..edge + 20 {
+                    let begin = format!("{FROM}A: 1\n\n");
+                    let filler = "x".repeat(place - begin.len());
+                    let spool = format!("{begin}{filler}{separator}{FROM}B: 2\n\nend\n");
+                    let maildrop = read(spool.as_bytes(), room).unwrap();
+                    let starts: Vec<_> = maildrop.messages.iter().map(|m| m.from_line).collect();
+                    let expected: Vec<_> = model(spool.as_bytes())
+                        .into_iter()
+                        .map(|start| start as u64)
+                        .collect();
+                    assert_eq!(starts, expected, "{room} {edge} {separator:?} {place}");
+                    for message in &maildrop.messages {
+                        assert_eq!(
+                            message.octets,
+                            unstuffed(&sent(spool.as_bytes(), message)),
+                            "{room} {edge} {separator:?} {place}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn sizes_are_what_is_sent_whatever_the_buffer(spool in spool(), filler in 0usize..9000) {
@@ -178,6 +201,19 @@ proptest! {
             let starts: Vec<_> = maildrop.messages.iter().map(|m| usize::try_from(m.from_line).unwrap()).collect();
             prop_assert_eq!(starts, model(&spool));
         }
+    }
+
+    #[test]
+    fn a_scan_goes_on_where_another_ended(spool in spool(), more in spool()) {
+        prop_assume!(memchr::memmem::find(&spool, b"Content-Length").is_none());
+        let known = read(&spool, BUFFER_MIN).unwrap().messages;
+        // As delivery agents append: a new message after an empty line.
+        let mut grown = spool;
+        grown.extend_from_slice(b"\n\n");
+        grown.extend_from_slice(&more);
+        let length = grown.len() as u64;
+        let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], known).unwrap();
+        prop_assert_eq!(on, read(&grown, BUFFER_MIN).unwrap());
     }
 
     #[test]
@@ -205,5 +241,6 @@ proptest! {
         for (after, (before, _)) in after.messages.iter().zip(kept) {
             prop_assert_eq!(sent(&left, after), sent(&spool, before));
         }
+        prop_assert_eq!(crate::plan::left(&maildrop, &deleted), after);
     }
 }

@@ -2,87 +2,14 @@
 //! opening, and the spool is what a simple model says. Doubts touch nothing.
 
 use super::*;
-use crate::locks::try_lock;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use crate::tests::{Desk, message};
 use popward_mbox::scan::{BUFFER_MIN, scan};
 use popward_mbox::source::InMemory;
-use popward_proto::account::{FrontId, SessionId};
-use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::monitor_worker::{Job, LockSettings};
 use proptest::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// A spool and a state directory of its own.
-struct Desk {
-    directory: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new(spool: &[u8]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("state")).unwrap();
-        let desk = Self { directory };
-        desk.put(spool);
-        desk
-    }
-
-    fn spool(&self) -> PathBuf {
-        self.directory.path().join("alice")
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.directory.path().join("state/journal")
-    }
-
-    fn journals(&self) -> Journals {
-        Journals::new(&self.directory.path().join("state"))
-    }
-
-    /// Writes the spool, on the same inode.
-    fn put(&self, bytes: &[u8]) {
-        std::fs::write(self.spool(), bytes).unwrap();
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        std::fs::read(self.spool()).unwrap()
-    }
-
-    /// The spool with its locks: they go when it is dropped, but for the dotlock, which this has none of.
-    fn lock(&self) -> LockedSpool {
-        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
-        let name = || UserName::try_from("alice".to_owned()).unwrap();
-        let job = Job {
-            version: popward_proto::VERSION,
-            session: SessionId::new(FrontId(1), 1),
-            user: name(),
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-            groups: List::try_from(Vec::new()).unwrap(),
-            spool_directory: path(self.directory.path()),
-            spool_name: name(),
-            state_directory: None,
-            host: Text::truncated("here"),
-            locks: LockSettings {
-                dotlock: false,
-                fcntl: true,
-                flock: true,
-                timeout_ms: 0,
-            },
-        };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
-        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
-    }
-
-    fn recover(&self) -> Result<bool, UpdateError> {
-        recover(&mut self.lock(), &self.journals())
-    }
-}
-
-fn message(number: usize, length: usize) -> Vec<u8> {
-    let body = "x".repeat(length);
-    format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()
+fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
+    recover(&mut desk.lock(), &desk.state())
 }
 
 /// What a crash can leave.
@@ -126,14 +53,14 @@ proptest! {
         let maildrop = scan(&mut InMemory(&old), old.len() as u64, &mut vec![0; BUFFER_MIN]).unwrap();
         let plan = Plan::new(&maildrop, &deleted).unwrap();
         let desk = Desk::new(&old);
-        let head = desk.journals().write(&mut desk.lock(), plan.first_change, old.len() as u64, &plan.kept, None).unwrap();
+        let head = write(&desk.state(), &mut desk.lock(), plan.first_change, old.len() as u64, &plan.kept, None).unwrap();
         let first = usize::try_from(plan.first_change).unwrap();
         let mut expected = kept.clone();
         let mut now = old.clone();
         match crash {
             Crash::Draft(length) => {
                 let journal = std::fs::read(desk.journal()).unwrap();
-                std::fs::write(desk.journals().draft(), &journal[..length.min(journal.len())]).unwrap();
+                std::fs::write(desk.state().path(DRAFT), &journal[..length.min(journal.len())]).unwrap();
                 std::fs::remove_file(desk.journal()).unwrap();
                 expected.clone_from(&old);
             }
@@ -151,11 +78,11 @@ proptest! {
             expected.extend_from_slice(&mail);
         }
         desk.put(&now);
-        let finished = desk.recover().unwrap();
+        let finished = recovered(&desk).unwrap();
         prop_assert_eq!(finished, !matches!(crash, Crash::Draft(_)));
         prop_assert!(desk.bytes() == expected);
-        prop_assert!(!desk.journal().exists() && !desk.journals().draft().exists());
-        prop_assert!(!desk.recover().unwrap(), "it is done once");
+        prop_assert!(!desk.journal().exists() && !desk.state().path(DRAFT).exists());
+        prop_assert!(!recovered(&desk).unwrap(), "it is done once");
     }
 
     #[test]
@@ -168,7 +95,7 @@ proptest! {
         let plan = Plan::new(&maildrop, &deleted).unwrap();
         let desk = Desk::new(&old);
         let inode = std::fs::metadata(desk.spool()).unwrap().ino();
-        update(&mut desk.lock(), Some(&desk.journals()), &plan, old.len() as u64).unwrap();
+        update(&mut desk.lock(), Some(&desk.state()), &plan, old.len() as u64).unwrap();
         let kept: Vec<u8> = parts.iter().zip(&messages).filter(|(_, (_, gone))| !gone).flat_map(|(part, _)| part.clone()).collect();
         prop_assert!(desk.bytes() == kept);
         prop_assert_eq!(std::fs::metadata(desk.spool()).unwrap().ino(), inode);
@@ -187,22 +114,21 @@ fn standing() -> (Desk, Vec<u8>) {
     )
     .unwrap();
     let plan = Plan::new(&maildrop, &[false, true, false, false]).unwrap();
-    let journals = desk.journals();
-    journals
-        .write(
-            &mut desk.lock(),
-            plan.first_change,
-            old.len() as u64,
-            &plan.kept,
-            None,
-        )
-        .unwrap();
+    write(
+        &desk.state(),
+        &mut desk.lock(),
+        plan.first_change,
+        old.len() as u64,
+        &plan.kept,
+        None,
+    )
+    .unwrap();
     (desk, old)
 }
 
 fn doubted(desk: &Desk) {
     let before = desk.bytes();
-    assert!(desk.recover().is_err());
+    assert!(recovered(desk).is_err());
     assert_eq!(desk.bytes(), before, "touched");
     assert!(desk.journal().exists(), "the journal is kept");
 }
@@ -259,7 +185,7 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
     now.extend(message(9, 10));
     desk.put(&now);
     let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
+    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length);
     assert!(matches!(result, Err(UpdateError::Changed)));
     assert_eq!(desk.bytes(), now);
 }
@@ -281,13 +207,13 @@ fn a_full_disk_stops_an_update_before_the_spool_is_touched() {
     let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
     let full = SmallDisk::at(&desk.directory.path().join("state"));
     let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
+    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length);
     assert!(matches!(result, Err(UpdateError::System(_))), "{result:?}");
     assert_eq!(desk.bytes(), old);
-    assert!(!desk.journal().exists() && !desk.journals().draft().exists());
+    assert!(!desk.journal().exists() && !desk.state().path(DRAFT).exists());
     // What is deleted up to the end needs no journal.
     let plan = Plan::new(&maildrop, &[false, false, true, true]).unwrap();
-    update(&mut desk.lock(), Some(&desk.journals()), &plan, length).unwrap();
+    update(&mut desk.lock(), Some(&desk.state()), &plan, length).unwrap();
     assert_eq!(desk.bytes(), old[..old.len() / 2]);
     drop(full);
 }
@@ -315,10 +241,10 @@ fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
     let desk = Desk::new(&old);
     let mode = nix::sys::stat::Mode::S_IRWXU;
     nix::unistd::mkfifo(&desk.journal(), mode).unwrap();
-    assert!(matches!(desk.recover(), Err(UpdateError::System(_))));
+    assert!(matches!(recovered(&desk), Err(UpdateError::System(_))));
     std::fs::remove_file(desk.journal()).unwrap();
     std::os::unix::fs::symlink("elsewhere", desk.journal()).unwrap();
-    assert!(matches!(desk.recover(), Err(UpdateError::System(_))));
+    assert!(matches!(recovered(&desk), Err(UpdateError::System(_))));
     std::fs::remove_file(desk.journal()).unwrap();
     let maildrop = scan(
         &mut InMemory(&old),
@@ -327,9 +253,9 @@ fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
     )
     .unwrap();
     let plan = Plan::new(&maildrop, &[true, false, false, false]).unwrap();
-    nix::unistd::mkfifo(&desk.journals().draft(), mode).unwrap();
+    nix::unistd::mkfifo(&desk.state().path(DRAFT), mode).unwrap();
     let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.journals()), &plan, length);
+    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length);
     assert!(matches!(result, Err(UpdateError::System(_))), "{result:?}");
     assert_eq!(desk.bytes(), old);
 }
@@ -345,11 +271,11 @@ fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
     now.extend_from_slice(&late);
     desk.put(&now);
     assert!(matches!(
-        redo(&mut locked, &desk.journals(), &head),
+        redo(&mut locked, &desk.state(), &head),
         Err(UpdateError::Changed)
     ));
     drop(locked);
-    assert!(desk.recover().unwrap());
+    assert!(recovered(&desk).unwrap());
     let mut expected = old[..old.len() / 4].to_vec();
     expected.extend_from_slice(&old[old.len() / 2..]);
     expected.extend_from_slice(&late);

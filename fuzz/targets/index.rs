@@ -1,0 +1,33 @@
+//! Any bytes with a hash that fits, as whoever owns a state directory can write them: no index, or one of a maildrop that
+//! could be.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use popward_mbox::index::{Identity, decode, encode};
+use popward_mbox::plan::{Plan, left};
+
+fuzz_target!(|data: &[u8]| {
+    assert_eq!(decode(data), None, "no hash");
+    let mut bytes = b"popwardI".to_vec();
+    bytes.extend_from_slice(data);
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    let Some((identity, maildrop)) = decode(&bytes) else {
+        return;
+    };
+    assert_eq!(encode(&identity, &maildrop), bytes);
+    let mut deleted = vec![false; maildrop.messages.len()];
+    for (index, mark) in deleted.iter_mut().enumerate() {
+        *mark = data[index % data.len()] % 2 == 0;
+    }
+    if let Some(plan) = Plan::new(&maildrop, &deleted) {
+        let left = left(&maildrop, &deleted);
+        assert_eq!(left.length, plan.final_length);
+        let identity = Identity {
+            length: left.length,
+            ..identity
+        };
+        assert_eq!(decode(&encode(&identity, &left)), Some((identity, left)));
+    }
+});

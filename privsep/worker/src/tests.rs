@@ -1,0 +1,92 @@
+//! What the modules' tests work on.
+
+use crate::locks::{LockedSpool, try_lock};
+use crate::state::State;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use popward_proto::account::{FrontId, SessionId};
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
+use popward_proto::monitor_worker::{Job, LockSettings};
+use std::path::{Path, PathBuf};
+
+/// A spool and a state directory of its own.
+pub(crate) struct Desk {
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Desk {
+    pub(crate) fn new(spool: &[u8]) -> Self {
+        Self::within(&std::env::temp_dir(), spool)
+    }
+
+    /// One in memory: for what is done thousands of times, and syncs.
+    pub(crate) fn in_memory(spool: &[u8]) -> Self {
+        Self::within(Path::new("/dev/shm"), spool)
+    }
+
+    fn within(parent: &Path, spool: &[u8]) -> Self {
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        std::fs::create_dir(directory.path().join("state")).unwrap();
+        let desk = Self { directory };
+        desk.put(spool);
+        desk
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.directory.path().join("alice")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.directory.path().join("state/journal")
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::new(&self.directory.path().join("state"))
+    }
+
+    /// Writes the spool, on the same inode.
+    pub(crate) fn put(&self, bytes: &[u8]) {
+        std::fs::write(self.spool(), bytes).unwrap();
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.spool()).unwrap()
+    }
+
+    /// The spool with its locks but the dotlock: they go when it is dropped.
+    pub(crate) fn lock(&self) -> LockedSpool {
+        self.lock_with(false)
+    }
+
+    /// The spool with its locks. A dotlock must be removed by whoever asked for it.
+    pub(crate) fn lock_with(&self, dotlock: bool) -> LockedSpool {
+        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
+        let name = || UserName::try_from("alice".to_owned()).unwrap();
+        let job = Job {
+            version: popward_proto::VERSION,
+            session: SessionId::new(FrontId(1), 1),
+            user: name(),
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            groups: List::try_from(Vec::new()).unwrap(),
+            spool_directory: path(self.directory.path()),
+            spool_name: name(),
+            state_directory: None,
+            host: Text::truncated("here"),
+            locks: LockSettings {
+                dotlock,
+                fcntl: true,
+                flock: true,
+                timeout_ms: 0,
+            },
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
+        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
+    }
+}
+
+pub(crate) fn message(number: usize, length: usize) -> Vec<u8> {
+    let body = "x".repeat(length);
+    format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()
+}
