@@ -117,8 +117,8 @@ pub(crate) struct Conn {
     settings: Rc<FrontSettings>,
     tls: bool,
     waits: Waits,
-    /// The monitor said that the worker has gone.
-    ended: bool,
+    /// The monitor said that the worker has gone; and whether another one has finished its update.
+    ended: Option<bool>,
     /// Commands that were read and not yet processed: they may hold a password.
     input: Input,
     /// Whom auth is asked about.
@@ -181,7 +181,7 @@ impl Conn {
             settings: Rc::clone(settings),
             tls,
             waits: Waits::Handshake,
-            ended: false,
+            ended: None,
             input: Input::default(),
             attempt: None,
             ending: None,

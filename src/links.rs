@@ -105,7 +105,9 @@ impl Front {
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
             (M::Session(id), Some(socket)) => self.attach(id, socket),
             (M::NoSession(id), _) => self.tell(id, Conn::no_session),
-            (M::Ended(id), _) => self.tell(id, Conn::session_ended),
+            (M::Ended { session, finished }, _) => {
+                self.tell(session, |conn, turn| conn.session_ended(finished, turn));
+            }
             (M::Drain, _) => self.start_drain(),
             // The permit table lets none of these through: setup is over, and descriptors are counted.
             (

@@ -183,59 +183,127 @@ fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
     assert_err(&alice.ask("XYZZY"));
 }
 
-#[test]
-fn p3_a_worker_killed_during_an_update_loses_no_message() {
-    let body = "x".repeat(70).to_string() + "\n";
-    let messages: Vec<String> = (1..=300)
+/// Messages of some 100 KB: an update takes a while.
+fn large() -> Vec<String> {
+    let body = "x".repeat(70) + "\n";
+    (1..=300)
         .map(|number| host::message(number, &body.repeat(1500)))
-        .collect();
-    let host = Host::start(&[user("alice", 64401, messages.concat().as_bytes())]);
-    let mut left = messages;
-    let (mut finished, mut unchanged) = (0, 0);
-    // How long an update takes that nobody disturbs.
+        .collect()
+}
+
+/// Deletes the second and the fifth, and asks for the end. Not the first: what is before it must stay where it is.
+fn quit(host: &Host) -> host::Client {
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 2"));
+    assert_ok(&client.ask("DELE 5"));
+    client.send(b"QUIT\r\n");
+    client
+}
+
+fn without(mut messages: Vec<String>) -> Vec<String> {
+    messages.remove(4);
+    messages.remove(1);
+    messages
+}
+
+#[test]
+fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
+    let mut left = large();
+    let host = Host::start(&[user("alice", 64401, left.concat().as_bytes())]);
+    // How long an update takes that nobody disturbs.
     let start = std::time::Instant::now();
-    assert_ok(&client.ask("QUIT"));
+    assert_ok(&quit(&host).line());
     let whole = start.elapsed();
-    left.remove(1);
-    for step in 0..14 {
-        let wait = whole * step / 12;
-        let mut client = host.login("alice");
-        // Not the first: what is before it must stay where it is.
-        assert_ok(&client.ask("DELE 2"));
-        assert_ok(&client.ask("DELE 5"));
-        let worker = host.children("popward-worker")[0];
-        client.send(b"QUIT\r\n");
+    left = without(left);
+    let (mut finished, mut unchanged) = (0, 0);
+    for step in 0..16 {
+        let wait = whole * step / 14;
+        let mut client = quit(&host);
         std::thread::sleep(wait);
-        // It may have ended already.
-        let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
-        let answered_ok = client.line().starts_with("+OK");
-        let mut after = left.clone();
-        after.remove(4);
-        after.remove(1);
-        // The next session finishes what stands in a journal.
-        let mut client = host.login("alice");
-        let stat = client.ask("STAT");
-        assert_ok(&client.ask("QUIT"));
+        for worker in host.children("popward-worker") {
+            // It may have ended already.
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
+        let answer = client.line();
+        let after = without(left.clone());
+        // Nobody had to log in for that, and the spool is free.
         let bytes = host.bytes("alice");
+        assert!(!host.spool("alice.lock").exists());
         if bytes == after.concat().as_bytes() {
-            assert!(stat.starts_with(&format!("+OK {} ", after.len())), "{stat}");
             left = after;
             finished += 1;
+            assert_ok(&answer);
         } else {
             assert!(bytes == left.concat().as_bytes(), "after {wait:?}");
-            assert!(
-                !answered_ok,
-                "an answered deletion was undone, after {wait:?}"
-            );
             unchanged += 1;
+            assert_err(&answer);
         }
+        assert!(!host.at("state/alice/journal").exists());
+        let stat = host.login("alice").ask("STAT");
+        assert!(stat.starts_with(&format!("+OK {} ", left.len())), "{stat}");
     }
     assert!(
         finished > 0 && unchanged > 0,
         "{finished} finished, {unchanged} unchanged"
     );
-    assert!(!host.at("state/alice/journal").exists());
-    assert!(!host.at("state/alice/journal.new").exists());
+    assert!(host.log().contains("finished an update"), "by another");
+}
+
+#[test]
+fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
+    let messages = large();
+    let after = without(messages.clone()).concat();
+    let old = messages.concat();
+    let mut host = Host::start(&[user("alice", 64401, old.as_bytes())]);
+    let mut found = 0;
+    for step in 0..40 {
+        std::fs::write(host.spool("alice"), &old).unwrap();
+        let _client = quit(&host);
+        let journal = host.at("state/alice/journal");
+        let end = std::time::Instant::now() + PATIENCE;
+        while !journal.exists() && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(step % 8));
+        // Stopped, it cannot see that its worker has gone.
+        host.signal(Signal::SIGSTOP);
+        let workers = host.children("popward-worker");
+        for worker in &workers {
+            let _ = kill(Pid::from_raw(*worker), Signal::SIGKILL);
+        }
+        host.signal(Signal::SIGKILL);
+        let stood = journal.exists();
+        let locked = host.spool("alice.lock").exists();
+        host.start_again();
+        until("the spool is free", || {
+            !host.spool("alice.lock").exists() && !journal.exists()
+        });
+        assert!(host.bytes("alice") == after.as_bytes());
+        if stood && locked {
+            host.logged("finished an update");
+            found += 1;
+        }
+        if found == 3 {
+            return;
+        }
+    }
+    panic!("{found} times killed in an update");
+}
+
+#[test]
+fn p2_a_dotlock_that_a_killed_server_left_goes_at_its_next_start() {
+    let mut host = Host::start(&two());
+    let _client = host.login("alice");
+    host.signal(Signal::SIGSTOP);
+    for worker in host.children("popward-worker") {
+        kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    }
+    host.signal(Signal::SIGKILL);
+    assert!(host.spool("alice.lock").exists());
+    // Of another program, and of another host: not ours to remove.
+    std::fs::write(host.spool("bob.lock"), "0").unwrap();
+    host.start_again();
+    until("the dotlock goes", || !host.spool("alice.lock").exists());
+    assert!(host.spool("bob.lock").exists());
+    assert!(host.login("alice").ask("STAT").starts_with("+OK 3 "));
 }

@@ -45,7 +45,7 @@ fn heard(bytes: &[u8], size: usize) -> Vec<u8> {
                 pop3.data(true, &mut out);
             }
             if matches!(answer, WorkerToFront::Committed(_)) {
-                pop3.worker_ended(&mut out);
+                pop3.worker_ended(false, &mut out);
                 return out;
             }
         }

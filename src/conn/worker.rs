@@ -43,16 +43,17 @@ impl Conn {
     }
 
     /// The monitor said that the worker has gone, and its locks with it.
-    pub(crate) fn session_ended(&mut self, turn: &mut Turn<'_>) {
-        self.ended = true;
+    pub(crate) fn session_ended(&mut self, finished: bool, turn: &mut Turn<'_>) {
+        self.ended = Some(finished);
         self.answer_end(turn);
     }
 
     /// Tells POP3 that the worker has gone, once everything that the worker had said is read.
     fn answer_end(&mut self, turn: &mut Turn<'_>) {
-        if self.ended && self.session.is_none() && matches!(self.waits, Waits::Ended(_)) {
+        let over = self.session.is_none() && matches!(self.waits, Waits::Ended(_));
+        if let (Some(finished), true) = (self.ended, over) {
             self.waits = Waits::Client;
-            let action = self.pop3.worker_ended(&mut self.client.out);
+            let action = self.pop3.worker_ended(finished, &mut self.client.out);
             self.act(action, turn);
         }
     }
@@ -125,6 +126,11 @@ impl Conn {
     /// The worker's socket ended, or is not to be trusted any more.
     fn worker_gone(&mut self, turn: &mut Turn<'_>) {
         self.session = None;
+        if self.is_updating() {
+            // Whether the update is done, the monitor will say.
+            self.waits = Waits::Ended(turn.now);
+            return self.answer_end(turn);
+        }
         self.waits = Waits::Client;
         let action = self.pop3.worker_gone(&mut self.client.out);
         if matches!(action, Action::None) {

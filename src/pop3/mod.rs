@@ -291,11 +291,13 @@ impl Pop3 {
         }
     }
 
-    /// The worker has gone and its locks with it.
-    pub fn worker_ended(&mut self, out: &mut Vec<u8>) -> Action {
+    /// The worker has gone and its locks with it. `finished`: it did not finish its update, and another one did.
+    pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
         match self.state {
-            State::Update(Some(true)) => ok(out, format_args!("popward signing off")),
-            State::Update(Some(false)) => error(out, "[SYS/TEMP] deleted messages not removed"),
+            State::Update(said) if finished || said == Some(true) => {
+                ok(out, format_args!("popward signing off"));
+            }
+            State::Update(_) => error(out, "[SYS/TEMP] deleted messages not removed"),
             State::Closing => return Action::None,
             _ => return self.worker_gone(out),
         }
@@ -306,7 +308,7 @@ impl Pop3 {
     pub fn worker_gone(&mut self, out: &mut Vec<u8>) -> Action {
         match self.state {
             // The locks are not free yet: `worker_ended` answers.
-            State::Update(Some(_)) | State::Closing => return Action::None,
+            State::Update(_) | State::Closing => return Action::None,
             // Within a reply nothing can be said.
             State::Streaming { .. } => {}
             _ => error(out, "[SYS/TEMP] the session was broken off"),

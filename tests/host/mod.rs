@@ -341,6 +341,20 @@ impl Host {
         client
     }
 
+    /// Starts the server again, after it was killed and its children have ended.
+    pub fn start_again(&mut self) {
+        wait(&mut self.server);
+        let own = self.at("libexec").into_os_string().into_string().unwrap();
+        until("the children of the server that was killed end", || {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten();
+            let mut executables =
+                processes.filter_map(|entry| std::fs::read_link(entry.path().join("exe")).ok());
+            !executables.any(|path| path.starts_with(&own))
+        });
+        (self.server, self.log) = run(self.directory.path());
+        self.logged("ready version=");
+    }
+
     /// Ends the server in order and returns its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(nix::sys::signal::Signal::SIGTERM);

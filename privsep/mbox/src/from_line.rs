@@ -28,6 +28,14 @@ pub fn is_from_line(line: &[u8]) -> bool {
     }
 }
 
+/// Whether `bytes` begin as a delivery does: with a From_ line, or with the empty line that some programs put before it.
+pub fn mail_begins(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\r").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+    let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
+    is_from_line(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
 /// Dovecot 2.3: from the left; a sender without spaces (unless quoted), then the date, then anything.
 fn dovecot_accepts(rest: &[u8]) -> bool {
     let after_quoted = rest.strip_prefix(b"\"").and_then(|quoted| {

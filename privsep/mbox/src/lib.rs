@@ -9,12 +9,13 @@
 //! - [`tally`] is the one look that a scan takes at most bytes;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
 //! - [`uidl`] names messages; [`plan`] says which bytes an update moves;
-//! - [`index`] keeps what a scan found.
+//! - [`index`] keeps what a scan found; [`journal`] is an update that can be finished by somebody else.
 
 pub mod convert;
 pub mod from_line;
 mod header;
 pub mod index;
+pub mod journal;
 pub mod message;
 mod octets;
 pub mod plan;

@@ -13,6 +13,7 @@ mod children;
 mod config;
 mod dotlock;
 mod events;
+mod leftovers;
 mod listeners;
 mod log;
 mod monitor;

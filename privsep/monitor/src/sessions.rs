@@ -8,7 +8,7 @@ use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
 use popward_sys::spawn::{Become, Child};
@@ -21,13 +21,30 @@ pub(crate) struct Session {
     /// Which.
     pub(crate) id: SessionId,
     /// Whose.
-    pub(crate) user: UserName,
+    pub(crate) account: Account,
     directory: PathBuf,
     spool: UserName,
-    uid: u32,
-    gid: u32,
+    /// With which group's rights its dotlock is made and removed.
+    lock_gid: u32,
     /// Device and inode of the dotlock that its worker told of.
     pub(crate) dotlock: Option<(u64, u64)>,
+    /// What its worker is there for.
+    pub(crate) task: Task,
+    /// How far an update has come, as its worker told.
+    pub(crate) update: Progress,
+    /// The front's end of its socket, until a front has it: were it closed, its worker would end.
+    pub(crate) front_end: Option<OwnedFd>,
+}
+
+/// What is known of a worker's update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is none.
+    None,
+    /// It begins, and if the worker ends before its time somebody has to finish it.
+    Begun,
+    /// Another worker's update is done.
+    Finished,
 }
 
 impl Session {
@@ -38,8 +55,8 @@ impl Session {
             spool: self.spool.clone(),
             pid,
             file: self.dotlock?,
-            uid: self.uid,
-            gid: self.gid,
+            uid: self.account.uid,
+            gid: self.lock_gid,
         })
     }
 }
@@ -73,8 +90,6 @@ pub(crate) struct Started {
     pub(crate) child: Child,
     pub(crate) log: OwnedFd,
     pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
-    /// The front's end of its session.
-    pub(crate) front_end: OwnedFd,
     pub(crate) session: Session,
 }
 
@@ -102,6 +117,7 @@ pub(crate) fn start(
     state: &StateRoot,
     session: SessionId,
     account: &Account,
+    task: Task,
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
     let (directory, spool) = spool::place(&config.spool, account).map_err(NoWorker::Spool)?;
@@ -137,6 +153,7 @@ pub(crate) fn start(
     let job = Job {
         version: popward_proto::VERSION,
         session,
+        task,
         user: account.name.clone(),
         uid: account.uid,
         gid: account.gid,
@@ -157,18 +174,22 @@ pub(crate) fn start(
         .and_then(|()| channel.send(&MonitorToWorker::Job(job)));
     let session = Session {
         id: session,
-        user: account.name.clone(),
+        account: account.clone(),
         directory: directory.as_path().to_owned(),
         spool,
-        uid: account.uid,
-        gid: lock_group.unwrap_or(account.gid),
-        dotlock: None,
+        lock_gid: lock_group.unwrap_or(account.gid),
+        dotlock: match task {
+            Task::Serve => None,
+            Task::Finish { dotlock } => dotlock,
+        },
+        task,
+        update: Progress::None,
+        front_end: Some(front_end),
     };
     Ok(Started {
         child,
         log,
         channel,
-        front_end,
         session,
     })
 }

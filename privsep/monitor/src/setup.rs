@@ -3,6 +3,7 @@
 use crate::children::Nursery;
 use crate::config::Config;
 use crate::events::Events;
+use crate::leftovers;
 use crate::listeners::{self, ListenError};
 use crate::log::Log;
 use crate::monitor::Monitor;
@@ -68,6 +69,7 @@ pub(crate) fn start(config: Config) -> Result<Monitor, StartError> {
     let state = StateRoot::open(&config.state)
         .map_err(|errno| StartError::Open(config.state.clone(), errno))?;
     let nursery = nursery(&config)?;
+    let left = leftovers::find(&config, &mut log);
     let events = Events::new().map_err(|e| StartError::System("event loop", e))?;
     confine(&config)?;
     if config.accounts.is_none() {
@@ -81,7 +83,9 @@ pub(crate) fn start(config: Config) -> Result<Monitor, StartError> {
             &[("address", &listener.address), ("tls", &listener.tls)],
         );
     }
-    Ok(Monitor::new(config, log, events, listeners, state, nursery))
+    Ok(Monitor::new(
+        config, log, events, listeners, state, nursery, left,
+    ))
 }
 
 fn nursery(config: &Config) -> Result<Nursery, StartError> {

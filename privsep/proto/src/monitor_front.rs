@@ -77,7 +77,12 @@ pub enum MonitorToFront {
     /// Auth granted, and no worker could be made.
     NoSession(SessionId),
     /// The session's worker has gone, and its locks with it.
-    Ended(SessionId),
+    Ended {
+        /// The session.
+        session: SessionId,
+        /// It did not finish its update, and another worker did.
+        finished: bool,
+    },
     /// Accept nobody any more; end what waits for a login; let sessions end within their time.
     Drain,
 }
@@ -112,7 +117,7 @@ impl Message for MonitorToFront {
             Self::Serve => once("Serve", &[Starting]),
             Self::Session(_) => any("Session", &[Serving]).with_descriptors(1),
             Self::NoSession(_) => any("NoSession", &[Serving]),
-            Self::Ended(_) => any("Ended", &[Serving]),
+            Self::Ended { .. } => any("Ended", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }
     }

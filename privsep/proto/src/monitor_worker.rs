@@ -12,6 +12,8 @@ pub struct Job {
     pub version: u32,
     /// The session, for the log.
     pub session: SessionId,
+    /// What is to be done.
+    pub task: Task,
     /// The account, for the log and for the spool's owner in it.
     pub user: UserName,
     /// The account's user id: the worker runs as it and the spool belongs to it, or the worker ends.
@@ -30,6 +32,18 @@ pub struct Job {
     pub host: Text<64>,
     /// Which locks are to be taken.
     pub locks: LockSettings,
+}
+
+/// What a worker is to do with the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// Serve it.
+    Serve,
+    /// Finish an update that another worker did not, and end. Nobody is at the other end of the session's socket.
+    Finish {
+        /// The dotlock that the other one left: device and inode. It is taken over, so that nobody comes in between.
+        dotlock: Option<(u64, u64)>,
+    },
 }
 
 /// Which locks a worker takes: all of these, or none and `[IN-USE]`.
@@ -63,6 +77,10 @@ pub enum WorkerToMonitor {
         /// Its inode.
         inode: u64,
     },
+    /// An update begins. If the worker ends now without having done it, somebody has to finish it.
+    Updates,
+    /// An update that another worker did not finish is done.
+    Finished,
 }
 
 /// A worker's phases, as it reads from the monitor; the monitor's, as it reads from a worker.
@@ -73,6 +91,9 @@ pub enum JobPhase {
     /// The worker works.
     Working,
 }
+
+/// The name in a state directory of an update that is to be finished.
+pub const JOURNAL: &str = "journal";
 
 /// The dotlock's name for a spool's name.
 pub fn dotlock_name(spool: &UserName) -> String {
@@ -100,6 +121,8 @@ impl Message for WorkerToMonitor {
     fn permit(&self) -> Permit<JobPhase> {
         match self {
             Self::Dotlock { .. } => any("Dotlock", &[JobPhase::Working]),
+            Self::Updates => once("Updates", &[JobPhase::Working]),
+            Self::Finished => once("Finished", &[JobPhase::Working]),
         }
     }
 }

@@ -14,7 +14,7 @@ use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, S
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront, Plaintext};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, WorkerToMonitor,
+    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
 use popward_proto::permit::{Gate, Message, Refused};
 use popward_proto::secret::Secret;
@@ -131,6 +131,9 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
     there_and_back(&MonitorToWorker::Job(Job {
         version: u32::MAX,
         session: session(),
+        task: Task::Finish {
+            dotlock: Some((u64::MAX, u64::MAX)),
+        },
         user: name.clone(),
         uid: u32::MAX,
         gid: u32::MAX,
@@ -146,6 +149,8 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             timeout_ms: u32::MAX,
         },
     }));
+    there_and_back(&WorkerToMonitor::Updates);
+    there_and_back(&WorkerToMonitor::Finished);
     there_and_back(&WorkerToMonitor::Dotlock {
         device: u64::MAX,
         inode: u64::MAX,
@@ -322,7 +327,15 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
         (MonitorToFront::Serve, Starting, Serving, 0),
         (MonitorToFront::Session(session()), Serving, Starting, 1),
         (MonitorToFront::NoSession(session()), Serving, Starting, 0),
-        (MonitorToFront::Ended(session()), Serving, Starting, 0),
+        (
+            MonitorToFront::Ended {
+                session: session(),
+                finished: true,
+            },
+            Serving,
+            Starting,
+            0,
+        ),
         (MonitorToFront::Drain, Serving, Starting, 0),
     ];
     for (message, good, bad, descriptors) in table {

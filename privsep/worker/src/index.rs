@@ -11,12 +11,15 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 /// The index's name.
-const INDEX: &str = "index";
+pub const INDEX: &str = "index";
 /// The name of one that is being written.
 const DRAFT: &str = "index.new";
 
 /// Bytes of the spool read at once.
 const PIECE: usize = 1 << 20;
+
+/// A spool of fewer bytes is always read.
+const SMALL: u64 = if cfg!(test) { 1 } else { 200 << 10 };
 
 /// How many messages of a spool that has grown are looked at, spread over it; the last ones are looked at besides.
 const SAMPLE: usize = 32;
@@ -45,19 +48,57 @@ impl std::fmt::Display for How {
     }
 }
 
-/// The maildrop of `spool`, and which spool that is.
+/// A spool as it was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Which spool it was.
+    pub identity: Identity,
+    /// Whether any change since shows in its identity.
+    pub settled: bool,
+}
+
+impl Seen {
+    fn now(spool: &mut LockedSpool) -> io::Result<Self> {
+        let identity = spool.identity()?;
+        // Reading a small one again costs less than to find out.
+        let settled = identity.length >= SMALL && spool.is_settled(identity.ctime);
+        Ok(Self { identity, settled })
+    }
+
+    /// After a change of our own: once the clock has moved on, if it does within some milliseconds.
+    pub fn soon(spool: &mut LockedSpool) -> io::Result<Self> {
+        let mut seen = Self::now(spool)?;
+        for _ in 0..10 {
+            if seen.settled || seen.identity.length < SMALL {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            seen = Self::now(spool)?;
+        }
+        Ok(seen)
+    }
+
+    /// Whether the spool is proved to be as it was.
+    pub fn holds(&self, spool: &LockedSpool) -> bool {
+        self.settled && spool.identity().is_ok_and(|now| now == self.identity)
+    }
+}
+
+/// The maildrop of `spool`, and as which spool it was seen.
 pub fn open(
     spool: &mut LockedSpool,
     state: Option<&State>,
-) -> Result<(Maildrop, Identity, How), ScanError<io::Error>> {
-    let identity = spool.identity().map_err(ScanError::Source)?;
+) -> Result<(Maildrop, Seen, How), ScanError<io::Error>> {
+    let seen = Seen::now(spool).map_err(ScanError::Source)?;
+    let identity = seen.identity;
     // Whatever is wrong with an index, a scan does without.
     let (known, old) = match state.map(load) {
         Some(Ok(Some((known, old)))) => (Some(known), old),
         _ => (None, Maildrop::default()),
     };
     if known == Some(identity) {
-        return Ok((old, identity, How::Unchanged));
+        let settled = true;
+        return Ok((old, Seen { identity, settled }, How::Unchanged));
     }
     let grown = known.is_some_and(|known| {
         known.inode == identity.inode && known.length < identity.length && known.ctime != UNSETTLED
@@ -71,7 +112,7 @@ pub fn open(
     let mut buffer = vec![0; room.clamp(BUFFER_MIN, PIECE)];
     let mut maildrop = scan_on(&mut Reading(spool), identity.length, &mut buffer, begin)?;
     tell_apart(&mut maildrop.messages, &old.messages);
-    Ok((maildrop, identity, how))
+    Ok((maildrop, seen, how))
 }
 
 /// Whether what was appended is all that has changed, as far as some of the messages show.
@@ -114,27 +155,13 @@ fn load(state: &State) -> io::Result<Option<(Identity, Maildrop)>> {
     Ok(decode(&bytes))
 }
 
-/// Writes the index of `maildrop`, which `spool` was when it had this identity: if it is worth it. `wait`: until the
-/// stamps prove something, for some milliseconds.
-pub fn keep(
-    spool: &mut LockedSpool,
-    state: &State,
-    mut identity: Identity,
-    maildrop: &Maildrop,
-    wait: bool,
-) -> io::Result<()> {
+/// Writes the index of `maildrop`, as which the spool was seen: if it is worth it.
+pub fn keep(state: &State, seen: Seen, maildrop: &Maildrop) -> io::Result<()> {
     if !is_worth_it(maildrop) {
         return Ok(());
     }
-    let tries = if wait { 10 } else { 0 };
-    let mut settled = spool.is_settled(identity.ctime);
-    for _ in 0..tries {
-        if !settled {
-            std::thread::sleep(Duration::from_millis(1));
-            settled = spool.is_settled(identity.ctime);
-        }
-    }
-    if !settled {
+    let mut identity = seen.identity;
+    if !seen.settled {
         identity.ctime = UNSETTLED;
     }
     let written = state

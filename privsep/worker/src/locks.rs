@@ -8,7 +8,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use popward_mbox::index::Identity;
-use popward_proto::monitor_worker::{Job, dotlock_draft_name, dotlock_name};
+use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -89,7 +89,10 @@ pub fn try_lock(
         refreshed: Instant::now(),
     };
     if job.locks.dotlock {
-        locked.dotlock = Some(dotlock(job, directory, tell)?);
+        locked.dotlock = match taken_over(job, directory) {
+            None => Some(dotlock(job, directory, tell)?),
+            lock => lock,
+        };
     }
     let taken = locked
         .lock_file(job)
@@ -113,6 +116,27 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
         return Err(LockError::Unfit("the spool has more than one link"));
     }
     Ok(status)
+}
+
+/// The dotlock of another worker that this one succeeds, made this one's by its text. `None`: there is none of it (any more).
+fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
+    let Task::Finish {
+        dotlock: Some(left),
+    } = job.task
+    else {
+        return None;
+    };
+    let name = dotlock_name(&job.spool_name);
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(directory, name.as_str(), flags, Mode::empty()).ok()?);
+    let status = fstat(&file).ok()?;
+    if (status.st_dev, status.st_ino) != left {
+        return None;
+    }
+    let text = format!("{}:{}", std::process::id(), job.host);
+    file.write_all_at(text.as_bytes(), 0).ok()?;
+    file.set_len(text.len() as u64).ok()?;
+    Some((file, status))
 }
 
 /// Makes the dotlock: a draft with `pid:host` in it, which is linked to the lock's name.
@@ -153,8 +177,8 @@ fn dotlock(
     Err(LockError::Busy("the dotlock"))
 }
 
-/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server leaves. The next try
-/// takes it, if nobody is faster.
+/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server, or of the host,
+/// leaves. The next try takes it, if nobody is faster.
 fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
@@ -177,12 +201,31 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     if host != job.host.as_str() || pid <= 1 {
         return;
     }
-    let dead = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH);
+    let dead = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+        || (is_before_boot(&status) && nobody_locks(job, directory));
     let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     if dead && now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
         // Should it fail, the lock stays busy.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
+}
+
+/// Whether the file was last touched before this host came up: a process id in it says nothing then.
+fn is_before_boot(status: &FileStat) -> bool {
+    let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
+    let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
+    matches!((real, up), (Ok(real), Ok(up)) if status.st_ctime < real - up)
+}
+
+/// Whether no living process has the fcntl lock: whoever runs and set the host's clock since it took the dotlock has it.
+fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = openat(directory, job.spool_name.as_str(), flags, Mode::empty());
+    let (Ok(file), Ok(mut lock)) = (file, whole_file()) else {
+        return false;
+    };
+    let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
+    job.locks.fcntl && asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
 }
 
 /// An exclusive fcntl lock from the first byte to wherever the end will be.

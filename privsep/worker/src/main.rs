@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod index;
+mod journal;
 mod locks;
 mod read;
 mod serve;
@@ -17,10 +18,9 @@ use index::How;
 use locks::{LockError, LockedSpool};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use popward_mbox::index::Identity as SpoolIdentity;
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
@@ -56,7 +56,8 @@ fn main() -> ExitCode {
     }
     let mut ends = Ends { front, monitor };
     let failure = match open_session(&job, &ends, &log) {
-        Ok(opened) => return serve(&job, &mut ends, &log, opened),
+        Ok(Some(opened)) => return serve(&job, &mut ends, &log, opened),
+        Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => failure,
     };
     log.warning(
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     );
     // The front may have gone meanwhile.
     let _ = ends.answer(None, &WorkerToFront::NotOpened(failure.answer()));
-    if matches!(failure, Failure::Confine(_)) {
+    if matches!(failure, Failure::Confine(_)) || job.task != Task::Serve {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -90,7 +91,7 @@ impl Failure {
             Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_))
             | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages)
-            | Self::Recovery(UpdateError::Changed) => OpenFailure::Permanent,
+            | Self::Recovery(UpdateError::Changed(_)) => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
         }
     }
@@ -111,11 +112,11 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A session; and of which spool an index is to be written, if any is.
-struct Opened(Session, Option<SpoolIdentity>);
+/// A session, and whether its spool was read: then there is an index to be written.
+struct Opened(Session, bool);
 
-/// Locks, confines itself, finishes what a crash left, reads.
-fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Opened, Failure> {
+/// Locks, confines itself, finishes what a crash left, reads. `None`: there was nothing else to do.
+fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Failure> {
     let confine = |error: NotConfined| Failure::Confine(error.to_string());
     confine::harden(32).map_err(confine)?;
     let identity = Identity {
@@ -158,8 +159,8 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Opened, Failure> {
     let state = job.state_directory.as_ref();
     let state = state.map(|path| State::new(path.as_path()));
     let Some(mut spool) = locked else {
-        let none = Session::new(None, None, Maildrop::default());
-        return Ok(Opened(none, None));
+        let none = Session::new(None, None, Maildrop::default(), None);
+        return Ok(Some(Opened(none, false)));
     };
     if let Some(state) = &state {
         if update::recover(&mut spool, state).map_err(Failure::Recovery)? {
@@ -168,11 +169,17 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Opened, Failure> {
                 "finished an update that was broken off",
                 &[("user", &job.user)],
             );
+            if job.task != Task::Serve {
+                // Should it not be heard, whoever waits for it is told that it failed.
+                let _ = ends.monitor.send(&WorkerToMonitor::Finished);
+            }
         }
     }
+    if job.task != Task::Serve {
+        return Ok(None);
+    }
     let reading = Instant::now();
-    let (maildrop, identity, how) =
-        index::open(&mut spool, state.as_ref()).map_err(Failure::Scan)?;
+    let (maildrop, seen, how) = index::open(&mut spool, state.as_ref()).map_err(Failure::Scan)?;
     log.info(
         Some(job.session),
         "opened",
@@ -185,8 +192,8 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Opened, Failure> {
             ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    let identity = (how != How::Unchanged).then_some(identity);
-    Ok(Opened(Session::new(Some(spool), state, maildrop), identity))
+    let session = Session::new(Some(spool), state, maildrop, Some(seen));
+    Ok(Some(Opened(session, how != How::Unchanged)))
 }
 
 /// Tries until the time is up: all locks, or none and a pause of random length.
@@ -219,38 +226,49 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
 fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
     ends.front.enter(WorkerPhase::Transaction);
     let id = Some(job.session);
-    let Opened(mut session, identity) = opened;
+    let Opened(mut session, read) = opened;
     let kept = |result: std::io::Result<()>| {
         if let Err(error) = result {
             let fields: &[(&str, &dyn std::fmt::Display)] =
                 &[("user", &job.user), ("error", &error)];
-            log.warning(id, "no index written", fields);
+            log.warning(id, "index or reserve not written", fields);
         }
     };
     let result = ends
         .answer(None, &WorkerToFront::Opened(session.totals()))
         .and_then(|()| {
             // While the client thinks.
-            if identity.is_some() {
-                kept(session.keep_index(identity));
-            }
+            kept(session.keep(read));
             session.serve(ends)
         });
+    let fields = |error| {
+        [
+            ("user", &job.user as &dyn std::fmt::Display),
+            ("error", error),
+        ]
+    };
     let answer = match result {
-        Ok(Ok(update)) => {
-            if update.deleted.messages > 0 {
-                kept(session.keep_index(None));
+        Ok(Ok((update, journal))) => {
+            let answer = committed(job, log, update);
+            // The front may have gone; what was done is done. It hears of it while the journal shows that it was.
+            let _ = ends.answer(None, &answer);
+            if let Some(journal) = journal {
+                journal.end();
             }
-            committed(job, log, update)
+            if update.deleted.messages > 0 {
+                kept(session.keep_left());
+            }
+            return ExitCode::SUCCESS;
+        }
+        // The monitor has somebody finish it, and tells the front how that went.
+        Ok(Err(UpdateError::Unfinished(error))) => {
+            log.error(id, "update broken off", &fields(&error));
+            return ExitCode::FAILURE;
         }
         Ok(Err(error)) => {
-            log.error(
-                id,
-                "update failed",
-                &[("user", &job.user), ("error", &error)],
-            );
+            log.error(id, "update failed", &fields(&error));
             WorkerToFront::NotCommitted(match error {
-                UpdateError::Changed => Broken::SpoolChanged,
+                UpdateError::Changed(_) => Broken::SpoolChanged,
                 UpdateError::LockLost => Broken::LockLost,
                 _ => Broken::System,
             })
@@ -270,7 +288,7 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         }
         Err(Stop::FrontGone | Stop::MonitorGone) => return ExitCode::SUCCESS,
     };
-    // The front may have gone; what was done is done.
+    // As above.
     let _ = ends.answer(None, &answer);
     ExitCode::SUCCESS
 }

@@ -1,12 +1,12 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
-use crate::index;
+use crate::index::{self, Seen};
+use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost};
 use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_mbox::convert::Converter;
-use popward_mbox::index::Identity;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::scan::ScanError;
@@ -145,6 +145,7 @@ pub struct Session {
     spool: Option<LockedSpool>,
     state: Option<State>,
     maildrop: Maildrop,
+    seen: Option<Seen>,
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
@@ -154,7 +155,12 @@ pub struct Session {
 
 impl Session {
     /// A session over what was read. `spool` is `None` where there is no spool.
-    pub fn new(spool: Option<LockedSpool>, state: Option<State>, maildrop: Maildrop) -> Self {
+    pub fn new(
+        spool: Option<LockedSpool>,
+        state: Option<State>,
+        maildrop: Maildrop,
+        seen: Option<Seen>,
+    ) -> Self {
         let all = 0..maildrop.messages.len();
         let visible = all.filter(|index| !maildrop.is_hidden(*index)).collect();
         let deleted = vec![false; maildrop.messages.len()];
@@ -162,6 +168,7 @@ impl Session {
             spool,
             state,
             maildrop,
+            seen,
             visible,
             deleted,
             last: 0,
@@ -195,20 +202,32 @@ impl Session {
         }
     }
 
-    /// Writes the index of what was opened, or of what an update has left. The session goes on without one.
-    pub fn keep_index(&mut self, identity: Option<Identity>) -> std::io::Result<()> {
+    /// Has what later sessions need in the state directory: the index, if `read` (it is not there yet), and room for a
+    /// journal. The session goes on without.
+    pub fn keep(&self, read: bool) -> std::io::Result<()> {
+        let (Some(seen), Some(state)) = (self.seen, &self.state) else {
+            return Ok(());
+        };
+        if read {
+            index::keep(state, seen, &self.maildrop)?;
+        }
+        Journal::keep_reserve(state)
+    }
+
+    /// Writes the index of what an update has left.
+    pub fn keep_left(&mut self) -> std::io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
             return Ok(());
         };
-        if let Some(identity) = identity {
-            return index::keep(spool, state, identity, &self.maildrop, false);
-        }
         let left = plan::left(&self.maildrop, &self.deleted);
-        index::keep(spool, state, spool.identity()?, &left, true)
+        index::keep(state, Seen::soon(spool)?, &left)
     }
 
-    /// Serves until QUIT or a stop. After QUIT, says what was done.
-    pub fn serve(&mut self, ends: &mut Ends) -> Result<Result<Update, UpdateError>, Stop> {
+    /// Serves until QUIT or a stop. After QUIT, says what was done; a journal is to be ended once that was answered.
+    pub fn serve(
+        &mut self,
+        ends: &mut Ends,
+    ) -> Result<Result<(Update, Option<Journal>), UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
             let request = ends.request(self.spool.as_mut(), &mut packets)?;
@@ -262,7 +281,7 @@ impl Session {
                 (FrontToWorker::Last, _) => WorkerToFront::Last(self.last),
                 (FrontToWorker::Quit, _) => {
                     ends.front.enter(WorkerPhase::Update);
-                    return Ok(self.update());
+                    return Ok(self.update(ends));
                 }
                 _ => WorkerToFront::Totals(self.totals()),
             };
@@ -296,7 +315,15 @@ impl Session {
     }
 
     /// The message must still be where it was: whoever changed the spool did not ask for our locks.
-    fn still_there(spool: &mut LockedSpool, message: &Message, length: u64) -> Result<(), Stop> {
+    fn still_there(
+        spool: &mut LockedSpool,
+        seen: Option<Seen>,
+        message: &Message,
+        length: u64,
+    ) -> Result<(), Stop> {
+        if seen.is_some_and(|seen| seen.holds(spool)) {
+            return Ok(());
+        }
         match index::is_there(spool, message, length) {
             Ok(true) => Ok(()),
             Ok(false) | Err(ScanError::Truncated { .. }) => Err(Stop::Broken(Broken::SpoolChanged)),
@@ -309,7 +336,7 @@ impl Session {
         let Some(spool) = &mut self.spool else {
             return Err(Stop::Broken(Broken::System));
         };
-        Self::still_there(spool, &message, self.maildrop.length)?;
+        Self::still_there(spool, self.seen, &message, self.maildrop.length)?;
         ends.answer(Some(&mut *spool), &WorkerToFront::Body(message.octets))?;
         let size = usize::try_from(message.end - message.header).unwrap_or(usize::MAX);
         self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
@@ -339,22 +366,27 @@ impl Session {
         ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))
     }
 
-    fn update(&mut self) -> Result<Update, UpdateError> {
+    fn update(&mut self, ends: &Ends) -> Result<(Update, Option<Journal>), UpdateError> {
         let done = Update {
             deleted: self.sum(|deleted| deleted),
             left: self.totals(),
         };
         let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
         else {
-            return Ok(done);
+            return Ok((done, None));
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         let length = self.maildrop.length;
         let changed = |message: &&Message| message.from_line >= plan.first_change;
         for message in self.maildrop.messages.iter().filter(changed) {
-            Self::still_there(spool, message, length).map_err(|_| UpdateError::Changed)?;
+            Self::still_there(spool, self.seen, message, length)
+                .map_err(|_| UpdateError::Changed("a message is not where it was"))?;
         }
-        update(spool, self.state.as_ref(), &plan, length)?;
-        Ok(done)
+        // Without the monitor nobody would finish it at once; the next opening would.
+        let begins = || {
+            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+        };
+        let journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
+        Ok((done, journal))
     }
 }

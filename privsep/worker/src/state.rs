@@ -38,6 +38,12 @@ impl State {
         self.regular(name, options.write(true).create(true).truncate(true))
     }
 
+    /// Opens a file to read and write it as it is; makes it, empty, if there is none.
+    pub fn open_to_write(&self, name: &str) -> io::Result<File> {
+        let options = &mut File::options();
+        self.regular(name, options.read(true).write(true).create(true))
+    }
+
     fn regular(&self, name: &str, options: &mut OpenOptions) -> io::Result<File> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = options.custom_flags(flags).open(self.path(name))?;

@@ -10,6 +10,8 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_pwrite64, "moves kept messages"),
     allow(libc::SYS_ftruncate, "cuts the spool"),
     allow(libc::SYS_fsync, "before the next step"),
+    allow(libc::SYS_fdatasync, "before the next step"),
+    allow(libc::SYS_fallocate, "room for the journal"),
     allow(libc::SYS_fstat, "lengths"),
     allow(libc::SYS_newfstatat, "whether the dotlock is still ours"),
     allow(libc::SYS_statx, "lengths and inodes"),

@@ -6,7 +6,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::monitor_worker::{Job, LockSettings};
+use popward_proto::monitor_worker::{Job, LockSettings, Task};
 use std::path::{Path, PathBuf};
 
 /// A spool and a state directory of its own.
@@ -49,6 +49,14 @@ impl Desk {
         std::fs::write(self.spool(), bytes).unwrap();
     }
 
+    pub(crate) fn append(&self, mail: &[u8]) {
+        let mut file = std::fs::File::options()
+            .append(true)
+            .open(self.spool())
+            .unwrap();
+        std::io::Write::write_all(&mut file, mail).unwrap();
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.spool()).unwrap()
     }
@@ -65,6 +73,7 @@ impl Desk {
         let job = Job {
             version: popward_proto::VERSION,
             session: SessionId::new(FrontId(1), 1),
+            task: Task::Serve,
             user: name(),
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),

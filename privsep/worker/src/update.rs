@@ -1,94 +1,56 @@
 //! The update, and its completion after a crash (promise P3).
 //!
-//! What is kept behind the first deleted message is in the journal, on disk, before a byte of the spool changes. A
-//! journal that is found at the next opening is finished first. Any doubt touches nothing and keeps the journal.
+//! What is kept behind the first deleted message moves down in pieces. Before a byte of the spool changes, the journal
+//! that tells what is kept and where is on disk; and before a piece overwrites bytes that are still to be moved, it is in
+//! the journal itself. So whoever finds a journal can finish the update from where it stopped. Any doubt touches nothing
+//! and keeps the journal.
 
+use crate::journal::Journal;
 use crate::locks::LockedSpool;
 use crate::state::State;
-use popward_mbox::index::Identity;
+use popward_mbox::from_line::{LINE_MAX, mail_begins};
+use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
 use popward_mbox::plan::Plan;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
+use std::ops::Range;
 
-const MAGIC: &[u8; 8] = b"popwardJ";
-const PIECE: usize = 1 << 20;
+/// Bytes of the spool in memory at once.
+const CHUNK: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// The head of a journal: fixed-width, little-endian; its hash follows it, then the kept bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Head {
-    inode: u64,
-    old_length: u64,
-    first_change: u64,
-    tail: u64,
-    /// Of the kept bytes.
-    tail_hash: [u8; 32],
-    /// Of the spool's bytes from its final length to its old one, which no step before the truncation changes.
-    rest_hash: [u8; 32],
-}
+/// The largest piece, and so the largest slot: what is on disk before the next piece begins.
+const PIECE: u64 = if cfg!(test) { 4 << 10 } else { 32 << 20 };
 
-const HEAD: usize = 8 + 4 * 8 + 64;
+/// From this gap on a piece is moved without a copy in the journal, which costs less than one more wait for the disk.
+const GAP: u64 = if cfg!(test) { 2 << 10 } else { 4 << 20 };
 
-impl Head {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        for number in [self.inode, self.old_length, self.first_change, self.tail] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend_from_slice(&self.tail_hash);
-        bytes.extend_from_slice(&self.rest_hash);
-        let hash = blake3::hash(&bytes);
-        bytes.extend_from_slice(hash.as_bytes());
-        bytes
-    }
+/// Most pieces of an update: where a disk has no room for slots and a short message was deleted before a lot of mail, it
+/// would hold the locks for hours.
+const PIECES_MAX: u64 = 50_000;
 
-    fn decode(bytes: &[u8; HEAD + 32]) -> Option<Self> {
-        let (head, hash) = bytes.split_at(HEAD);
-        if blake3::hash(head).as_bytes() != hash || !head.starts_with(MAGIC) {
-            return None;
-        }
-        let number = |place: usize| {
-            let bytes = head.get(8 + place * 8..16 + place * 8)?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
-        };
-        let head = Self {
-            inode: number(0)?,
-            old_length: number(1)?,
-            first_change: number(2)?,
-            tail: number(3)?,
-            tail_hash: head.get(40..72)?.try_into().ok()?,
-            rest_hash: head.get(72..104)?.try_into().ok()?,
-        };
-        (head.first_change.checked_add(head.tail)? <= head.old_length).then_some(head)
-    }
-
-    fn final_length(&self) -> u64 {
-        self.first_change + self.tail
-    }
-}
+/// The last bytes that a cut takes away are held against the journal: so many.
+const CUT_LOOK: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
 /// Why an update or a recovery did not happen.
 #[derive(Debug)]
 pub enum UpdateError {
     /// The spool is not what the plan or the journal was made for. Nothing was changed.
-    Changed,
+    Changed(&'static str),
     /// The dotlock is not this session's any more. Nothing was changed.
     LockLost,
     /// There is no state directory to keep a journal in. Nothing was changed.
     NoState,
     /// Reading or writing failed. Nothing was changed.
     System(io::Error),
-    /// Reading or writing failed when the journal stood already: the next opening finishes it.
+    /// It failed when the journal stood already: it is still to be finished.
     Unfinished(Box<UpdateError>),
 }
 
 impl std::fmt::Display for UpdateError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Changed => out.write_str("the spool is not what it was"),
+            Self::Changed(why) => out.write_str(why),
             Self::LockLost => out.write_str("the dotlock was lost"),
-            Self::Unfinished(error) => {
-                write!(out, "{error}; the journal stands for the next opening")
-            }
+            Self::Unfinished(error) => write!(out, "{error}; the journal stands"),
             Self::NoState => out.write_str("no state directory for the journal"),
             Self::System(error) => error.fmt(out),
         }
@@ -101,192 +63,332 @@ impl From<io::Error> for UpdateError {
     }
 }
 
-/// The journal's name, and that of one that is being written.
-const JOURNAL: &str = "journal";
-const DRAFT: &str = "journal.new";
-
-/// Writes a journal of `ranges` of `spool`, and has it on disk under its name.
-fn write(
-    state: &State,
-    spool: &mut LockedSpool,
-    first_change: u64,
-    old_length: u64,
-    ranges: &[std::ops::Range<u64>],
-    before: Option<&mut File>,
-) -> Result<Head, UpdateError> {
-    let written = write_draft(state, spool, first_change, old_length, ranges, before);
-    if written.is_err() {
-        // The draft means nothing: the next one is written over it.
-        let _ = state.remove(DRAFT);
-    }
-    let head = written?;
-    state.rename(DRAFT, JOURNAL)?;
-    state.sync()?;
-    Ok(head)
-}
-
-fn write_draft(
-    state: &State,
-    spool: &mut LockedSpool,
-    first_change: u64,
-    old_length: u64,
-    ranges: &[std::ops::Range<u64>],
-    before: Option<&mut File>,
-) -> Result<Head, UpdateError> {
-    let mut file = state.create(DRAFT)?;
-    file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
-    let mut hash = blake3::Hasher::new();
-    let mut tail = 0;
-    let mut keep = |bytes: &[u8]| {
-        hash.update(bytes);
-        tail += bytes.len() as u64;
-        file.write_all(bytes)
-    };
-    if let Some(before) = before {
-        let mut piece = vec![0; PIECE];
-        loop {
-            let count = before.read(&mut piece)?;
-            if count == 0 {
-                break;
-            }
-            keep(&piece[..count])?;
-        }
-    }
-    for range in ranges {
-        each_piece(spool, range.clone(), |_, bytes| keep(bytes))?;
-    }
-    let mut head = Head {
-        inode: spool.identity()?.inode,
-        old_length,
-        first_change,
-        tail,
-        tail_hash: *hash.finalize().as_bytes(),
-        rest_hash: [0; 32],
-    };
-    head.rest_hash = hash_of(spool, head.final_length()..old_length)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&head.encode())?;
-    file.sync_all()?;
-    Ok(head)
-}
-
-/// Gives the spool's bytes in `range` to `act`, in pieces.
-fn each_piece(
-    spool: &mut LockedSpool,
-    range: std::ops::Range<u64>,
-    mut act: impl FnMut(u64, &[u8]) -> io::Result<()>,
-) -> Result<(), UpdateError> {
-    let mut piece = vec![0; PIECE];
-    let mut offset = range.start;
-    while offset < range.end {
-        let most = usize::try_from(range.end - offset)
-            .unwrap_or(PIECE)
-            .min(PIECE);
-        if spool.read_at(offset, &mut piece[..most])? < most {
-            return Err(UpdateError::Changed);
-        }
-        act(offset, &piece[..most])?;
-        offset += most as u64;
-    }
-    Ok(())
-}
-
-fn hash_of(spool: &mut LockedSpool, range: std::ops::Range<u64>) -> Result<[u8; 32], UpdateError> {
-    let mut hash = blake3::Hasher::new();
-    each_piece(spool, range, |_, bytes| {
-        hash.update(bytes);
-        Ok(())
-    })?;
-    Ok(*hash.finalize().as_bytes())
-}
-
-/// Does what `plan` says to a spool that was read with `length` bytes.
+/// Does what `plan` says to a spool that was read with `length` bytes. `begins` is called before anything is changed that a
+/// crash would leave for others to finish. The journal still stands then, so that whoever dies before it is told is
+/// known to have done it.
 pub fn update(
     spool: &mut LockedSpool,
     state: Option<&State>,
     plan: &Plan,
     length: u64,
-) -> Result<(), UpdateError> {
+    begins: impl FnOnce(),
+) -> Result<Option<Journal>, UpdateError> {
     if spool.identity()?.length != length {
-        return Err(UpdateError::Changed);
+        return Err(UpdateError::Changed("the spool is not as long as it was"));
     }
     if plan.kept.is_empty() {
-        return Ok(spool.truncate(plan.final_length)?);
+        spool.truncate(plan.final_length)?;
+        return Ok(None);
     }
     let state = state.ok_or(UpdateError::NoState)?;
-    let head = write(state, spool, plan.first_change, length, &plan.kept, None)?;
-    redo(spool, state, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))
+    let mut work = begin(spool, state, plan, length, begins)?;
+    let unfinished = |error| UpdateError::Unfinished(Box::new(error));
+    work.run(spool).map_err(unfinished)?;
+    Ok(Some(work.journal))
 }
 
-/// Moves the journal's bytes to their place, cuts the spool, and takes the journal away: each on disk before the next.
-fn redo(spool: &mut LockedSpool, state: &State, head: &Head) -> Result<(), UpdateError> {
-    let mut file = state.open(JOURNAL)?.ok_or(UpdateError::Changed)?;
-    file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
-    let mut piece = vec![0; PIECE];
-    let mut offset = head.first_change;
-    while offset < head.final_length() {
-        let most = usize::try_from(head.final_length() - offset)
-            .unwrap_or(PIECE)
-            .min(PIECE);
-        file.read_exact(&mut piece[..most])?;
-        spool.write_at(offset, &piece[..most])?;
-        offset += most as u64;
+/// Makes the journal of an update with its first piece.
+fn begin(
+    spool: &mut LockedSpool,
+    state: &State,
+    plan: &Plan,
+    length: u64,
+    begins: impl FnOnce(),
+) -> Result<Work, UpdateError> {
+    let kept = Kept::new(plan, |range| look_at(spool, range))?;
+    let moved = plan.final_length - plan.first_change;
+    let gap = plan.kept[0].start - plan.first_change;
+    let enough = |slot: u64| moved / slot.max(gap).max(1) <= PIECES_MAX;
+    let ranges = plan.kept.len() as u64;
+    let journal = Journal::create(state, ranges, moved.min(PIECE), enough)?;
+    let encoded = kept.encode();
+    let head = Head {
+        sequence: 0,
+        stage: Stage::Direct,
+        inode: spool.identity()?.inode,
+        planned: length,
+        length,
+        first_change: plan.first_change,
+        ranges,
+        slot: journal.slot,
+        at: plan.first_change,
+        piece: 0,
+        hash: [0; 32],
+        ranges_hash: *blake3::hash(&encoded).as_bytes(),
+    };
+    let mut work = Work::new(journal, head, kept);
+    match work.first(spool, &encoded, begins) {
+        Ok(()) => Ok(work),
+        Err(error) if Journal::open(state)?.is_some() => {
+            Err(UpdateError::Unfinished(Box::new(error)))
+        }
+        Err(error) => {
+            work.journal.give_up();
+            Err(error)
+        }
     }
-    spool.sync()?;
-    // What a program added that asked for no lock must not be cut off: the next opening tells it apart.
-    if spool.identity()?.length != head.old_length {
-        return Err(UpdateError::Changed);
-    }
-    spool.truncate(head.final_length())?;
-    state.remove(JOURNAL)?;
-    Ok(state.sync()?)
 }
 
 /// Finishes the update of a journal that is found. Returns whether there was one.
 pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
-    state.remove(DRAFT)?;
-    let Some(mut file) = state.open(JOURNAL)? else {
+    let Some(mut journal) = Journal::open(state)? else {
         return Ok(false);
     };
-    let mut bytes = [0; HEAD + 32];
-    file.read_exact(&mut bytes)?;
-    let head = Head::decode(&bytes).ok_or(UpdateError::Changed)?;
-    let mut hash = blake3::Hasher::new();
-    io::copy(&mut file, &mut hash)?;
-    let Identity { inode, length, .. } = spool.identity()?;
-    if *hash.finalize().as_bytes() != head.tail_hash || inode != head.inode {
-        return Err(UpdateError::Changed);
+    // Who died may not have had its name on disk, and the spool is written next.
+    state.sync()?;
+    let damaged = || UpdateError::Changed("the journal is damaged");
+    let (head, kept) = journal.read()?.ok_or_else(damaged)?;
+    let identity = spool.identity()?;
+    if identity.inode != head.inode {
+        return Err(UpdateError::Changed("the spool is another file"));
     }
-    // Not yet cut: the bytes behind the final length are the old ones. What lies behind them came since.
-    if length >= head.old_length
-        && hash_of(spool, head.final_length()..head.old_length)? == head.rest_hash
-    {
-        let head = if length > head.old_length {
-            file.seek(SeekFrom::Start((HEAD + 32) as u64))?;
-            let appended = head.old_length..length;
-            write(
-                state,
-                spool,
-                head.first_change,
-                length,
-                &[appended],
-                Some(&mut file),
-            )?
-        } else {
-            head
+    let final_length = kept.final_length();
+    let mut work = Work::new(journal, head, kept);
+    let whole = identity.length >= work.head.length;
+    let cutting = work.head.stage == Stage::Cut;
+    if cutting && !(whole && work.cut_hash(spool)? == work.head.hash) {
+        // It was cut. What lies behind came since.
+        let fits = identity.length >= final_length
+            && (identity.length == final_length || mail_begins_at(spool, final_length)?);
+        if !fits {
+            return Err(UpdateError::Changed("the spool's end is not as it was"));
+        }
+    } else {
+        if !whole {
+            return Err(UpdateError::Changed("the spool is shorter than it was"));
+        }
+        if work.head.stage == Stage::Slot && !work.slot_is_whole()? {
+            return Err(damaged());
+        }
+        work.prove_sources(spool)?;
+        work.run(spool)?;
+    }
+    work.journal.end();
+    Ok(true)
+}
+
+/// The mark of a range's start, as it is in the spool.
+fn look_at(spool: &mut LockedSpool, range: &Range<u64>) -> Result<u64, UpdateError> {
+    let mut look = [0; LOOK];
+    let count = spool.read_at(range.start, &mut look[..within(range, LOOK)])?;
+    Ok(mark(&look[..count]))
+}
+
+/// The range's length, or `most` if that is less.
+fn within(range: &Range<u64>, most: usize) -> usize {
+    usize::try_from(range.end - range.start)
+        .unwrap_or(most)
+        .min(most)
+}
+
+/// An update that is being done. All before `head.at` is in its place; `place` is where the kept bytes behind the piece
+/// of `head` lie.
+struct Work {
+    journal: Journal,
+    head: Head,
+    kept: Kept,
+    place: Place,
+    chunk: Vec<u8>,
+}
+
+impl Work {
+    fn new(journal: Journal, head: Head, kept: Kept) -> Self {
+        Self {
+            place: kept.place(head.at + head.piece),
+            chunk: vec![0; CHUNK],
+            journal,
+            head,
+            kept,
+        }
+    }
+
+    /// The first piece, and the journal with it: after this the update will be done, whatever happens.
+    fn first(
+        &mut self,
+        spool: &mut LockedSpool,
+        ranges: &[u8],
+        begins: impl FnOnce(),
+    ) -> Result<(), UpdateError> {
+        self.prepare(spool)?;
+        self.journal.write_first(&self.head, ranges)?;
+        spool.prove().map_err(|_| UpdateError::LockLost)?;
+        begins();
+        Ok(self.journal.stand()?)
+    }
+
+    /// Does the step of `head` and all that follow it.
+    fn run(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        while !self.step(spool)? {}
+        Ok(())
+    }
+
+    /// Does the step of `head`, and has the next one in the journal. Returns whether it was the last.
+    fn step(&mut self, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
+        match self.head.stage {
+            Stage::Direct => self.copy_from_spool(spool)?,
+            Stage::Slot => self.copy_from_slot(spool)?,
+            Stage::Cut if spool.identity()?.length == self.head.length => {
+                spool.truncate(self.kept.final_length())?;
+                return Ok(true);
+            }
+            Stage::Cut => {}
+        }
+        spool.sync()?;
+        self.head.at += self.head.piece;
+        // What came without a lock while this was going on, or before anybody came to finish it, is kept too.
+        let length = spool.identity()?.length;
+        if length < self.head.length {
+            return Err(UpdateError::Changed("the spool was cut"));
+        }
+        if length > self.head.length {
+            self.kept.add(self.head.length..length);
+            self.head.length = length;
+            self.place = self.kept.place(self.head.at);
+        }
+        self.prepare(spool)?;
+        self.journal.write_head(&self.head)?;
+        Ok(false)
+    }
+
+    /// Makes `head` the next step: another piece, in its slot if it needs one, or the cut.
+    fn prepare(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        self.head.sequence += 1;
+        let left = self.kept.final_length() - self.head.at;
+        if left == 0 {
+            self.head.stage = Stage::Cut;
+            self.head.piece = 0;
+            self.head.hash = self.cut_hash(spool)?;
+            return Ok(());
+        }
+        let source = self.kept.take(&mut self.place.clone(), 1);
+        let gap = source.first().map_or(0, |first| first.start) - self.head.at;
+        if gap >= left.min(GAP) || self.head.slot == 0 {
+            self.head.stage = Stage::Direct;
+            self.head.piece = left.min(gap).min(PIECE);
+            self.kept.take(&mut self.place, self.head.piece);
+            return Ok(());
+        }
+        self.head.stage = Stage::Slot;
+        self.head.piece = left.min(self.head.slot);
+        let sources = self.kept.take(&mut self.place, self.head.piece);
+        let mut hash = blake3::Hasher::new();
+        let (journal, mut at) = (&mut self.journal, self.head.slot_at());
+        each_chunk(spool, &sources, &mut self.chunk, |_, bytes| {
+            hash.update(bytes);
+            journal.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })?;
+        self.head.hash = *hash.finalize().as_bytes();
+        // A head never speaks of a slot that is not on disk. The first one is synced with it, and stands only then.
+        if self.head.sequence > 1 {
+            self.journal.sync()?;
+        }
+        Ok(())
+    }
+
+    fn copy_from_spool(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        let mut place = self.kept.place(self.head.at);
+        let sources = self.kept.take(&mut place, self.head.piece);
+        let mut at = self.head.at;
+        each_chunk(spool, &sources, &mut self.chunk, |spool, bytes| {
+            spool.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })
+    }
+
+    fn copy_from_slot(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        let mut at = self.head.at;
+        self.each_of_slot(|bytes| {
+            spool.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })
+    }
+
+    fn each_of_slot(
+        &mut self,
+        mut act: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), UpdateError> {
+        let slot = self.head.slot_at();
+        let mut done = 0;
+        while done < self.head.piece {
+            let most = within(&(done..self.head.piece), CHUNK);
+            let bytes = &mut self.chunk[..most];
+            self.journal.read_at(slot + done, bytes)?;
+            act(bytes)?;
+            done += most as u64;
+        }
+        Ok(())
+    }
+
+    fn slot_is_whole(&mut self) -> Result<bool, UpdateError> {
+        let mut hash = blake3::Hasher::new();
+        self.each_of_slot(|bytes| {
+            hash.update(bytes);
+            Ok(())
+        })?;
+        Ok(*hash.finalize().as_bytes() == self.head.hash)
+    }
+
+    /// What is still to be moved must lie where it lay, or another program has rewritten the spool since.
+    fn prove_sources(&self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        // The piece itself is in its slot and may be half in its place; or it overwrites nothing that it needs.
+        let from = match self.head.stage {
+            Stage::Direct => self.kept.place(self.head.at),
+            Stage::Slot | Stage::Cut => self.place,
         };
-        redo(spool, state, &head).map_err(|error| UpdateError::Unfinished(Box::new(error)))?;
-        return Ok(true);
+        for (range, mark) in self.kept.untouched(from) {
+            if range.start < self.head.planned && look_at(spool, range)? != *mark {
+                return Err(UpdateError::Changed("the spool was rewritten since"));
+            }
+        }
+        Ok(())
     }
-    // Cut, and the kept bytes are in their place: only the journal was left. What came since follows them.
-    if length >= head.final_length()
-        && hash_of(spool, head.first_change..head.final_length())? == head.tail_hash
-    {
-        state.remove(JOURNAL)?;
-        state.sync()?;
-        return Ok(true);
+
+    /// The hash of the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    fn cut_hash(&self, spool: &mut LockedSpool) -> Result<[u8; 32], UpdateError> {
+        let end = self.head.length;
+        let start = self.kept.final_length().max(end.saturating_sub(CUT_LOOK));
+        let mut bytes = vec![0; within(&(start..end), CHUNK)];
+        let count = spool.read_at(start, &mut bytes)?;
+        Ok(*blake3::hash(&bytes[..count]).as_bytes())
     }
-    Err(UpdateError::Changed)
+}
+
+/// Whether what lies there can have been delivered.
+fn mail_begins_at(spool: &mut LockedSpool, offset: u64) -> Result<bool, UpdateError> {
+    let mut bytes = [0; LINE_MAX + 4];
+    let count = spool.read_at(offset, &mut bytes)?;
+    Ok(mail_begins(&bytes[..count]))
+}
+
+/// Gives the spool's bytes in `sources`, one after the other, to `act`, in chunks.
+fn each_chunk(
+    spool: &mut LockedSpool,
+    sources: &[Range<u64>],
+    chunk: &mut [u8],
+    mut act: impl FnMut(&mut LockedSpool, &[u8]) -> io::Result<()>,
+) -> Result<(), UpdateError> {
+    let mut filled = 0;
+    for source in sources {
+        let mut source = source.clone();
+        while !source.is_empty() {
+            let most = within(&source, chunk.len() - filled);
+            let into = &mut chunk[filled..filled + most];
+            if spool.read_at(source.start, into)? < most {
+                return Err(UpdateError::Changed("the spool is shorter than it was"));
+            }
+            source.start += most as u64;
+            filled += most;
+            if filled == chunk.len() {
+                act(spool, chunk)?;
+                filled = 0;
+            }
+        }
+    }
+    Ok(act(spool, &chunk[..filled])?)
 }
 
 #[cfg(test)]

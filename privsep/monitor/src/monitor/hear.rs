@@ -5,6 +5,7 @@ use super::{
     Level, Link, Monitor, Packet, Process, SessionId, SetupPhase, Stage, StartError, TURN, VERSION,
     WorkerToMonitor,
 };
+use crate::sessions::Progress;
 
 impl Monitor {
     pub(super) fn read_log(&mut self, id: ChildId) {
@@ -101,13 +102,20 @@ impl Monitor {
                 }
                 self.advance();
             }
-            Heard::Dotlock(file) => {
-                if let Some(Process {
+            Heard::OfWorker(message) => {
+                let Some(Process {
                     link: Some(Link::Worker { session, .. }),
                     ..
                 }) = self.processes.get_mut(&id)
-                {
-                    session.dotlock = Some(file);
+                else {
+                    return;
+                };
+                match message {
+                    WorkerToMonitor::Dotlock { device, inode } => {
+                        session.dotlock = Some((device, inode));
+                    }
+                    WorkerToMonitor::Updates => session.update = Progress::Begun,
+                    WorkerToMonitor::Finished => session.update = Progress::Finished,
                 }
             }
             Heard::Nonsense => self.banish(id, &"data where there is none"),
@@ -157,7 +165,7 @@ enum Heard {
     Drained,
     Granted(SessionId, Account),
     Loaded(KeyFacts),
-    Dotlock((u64, u64)),
+    OfWorker(WorkerToMonitor),
     Nonsense,
 }
 
@@ -194,9 +202,7 @@ impl Heard {
     #[allow(clippy::needless_pass_by_value)] // Like its siblings.
     fn of_worker(packet: Packet<'_, WorkerToMonitor>) -> Self {
         match packet {
-            Packet::Message(WorkerToMonitor::Dotlock { device, inode }, _) => {
-                Self::Dotlock((device, inode))
-            }
+            Packet::Message(message, _) => Self::OfWorker(message),
             Packet::Data { .. } => Self::Nonsense,
         }
     }

@@ -22,7 +22,7 @@ use popward_proto::log::Level;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::WorkerToMonitor;
+use popward_proto::monitor_worker::{Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,6 +64,9 @@ pub(crate) struct Monitor {
     back_off: BTreeMap<&'static str, BackOff>,
     /// What is to be started again, and when.
     due: Vec<(Instant, Role)>,
+    /// Whose update was broken off, or whose dotlock was left, before the start.
+    to_tend: Vec<Account>,
+    tended: u32,
     stage: Stage,
     buffer: PacketBuffer,
     failure: Option<StartError>,
@@ -77,6 +80,7 @@ impl Monitor {
         listeners: Vec<Listener>,
         state: StateRoot,
         nursery: Nursery,
+        to_tend: Vec<Account>,
     ) -> Self {
         Self {
             config,
@@ -91,6 +95,8 @@ impl Monitor {
             keys: BTreeMap::new(),
             back_off: BTreeMap::new(),
             due: Vec::new(),
+            to_tend,
+            tended: 0,
             stage: Stage::Starting,
             buffer: PacketBuffer::for_messages(),
             failure: None,
@@ -177,6 +183,7 @@ impl Monitor {
                 &[("version", &env!("CARGO_PKG_VERSION"))],
             );
             crate::notify::notify("READY=1");
+            self.tend();
         }
     }
 

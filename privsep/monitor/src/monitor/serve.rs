@@ -1,10 +1,17 @@
 //! Sessions: from a grant to a worker in a front's hands, and from a worker's end to a free spool.
 
 use super::{
-    Account, AsFd, ChannelError, ChildId, Id, Instant, Level, Link, Monitor, MonitorToFront,
-    Process, Role, SessionId, Signal, Stage, StartError, WaitPidFlag, WaitStatus, children,
-    sessions, waitid,
+    Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Link, Monitor,
+    MonitorToFront, Process, Role, SessionId, Signal, Stage, StartError, Task, WaitPidFlag,
+    WaitStatus, children, sessions, waitid,
 };
+use crate::sessions::{NoWorker, Progress};
+
+/// Of sessions that no client has: fronts are counted from 1.
+const NO_FRONT: FrontId = FrontId(0);
+
+/// How many workers at once look after what was found at the start.
+const TENDED_AT_ONCE: usize = 4;
 
 impl Monitor {
     pub(super) fn granted(&mut self, session: SessionId, account: &Account) {
@@ -13,7 +20,8 @@ impl Monitor {
             return;
         };
         if self.processes.values().any(live) || self.stage != Stage::Serving {
-            return self.tell_front(front, &MonitorToFront::NoSession(session));
+            self.tell_front(front, &MonitorToFront::NoSession(session));
+            return;
         }
         let started = sessions::start(
             &self.config,
@@ -21,27 +29,44 @@ impl Monitor {
             &self.state,
             session,
             account,
+            Task::Serve,
         );
         match started {
             Ok(started) => self.hand_over(front, started),
             Err(error) => {
-                let fields: &[(&str, &dyn std::fmt::Display)] = &[
-                    ("session", &session),
-                    ("user", &account.name),
-                    ("error", &error),
-                ];
-                self.log.own(Level::Error, "no worker", fields);
+                self.no_worker(session, account, &error);
                 self.tell_front(front, &MonitorToFront::NoSession(session));
             }
         }
     }
 
-    pub(super) fn hand_over(&mut self, front: ChildId, started: sessions::Started) {
+    fn hand_over(&mut self, front: ChildId, mut started: sessions::Started) {
+        let id = started.session.id;
+        let front_end = started.session.front_end.take();
+        let watched = self.watch_worker(started);
+        let Some(front_end) = front_end.filter(|_| watched) else {
+            self.tell_front(front, &MonitorToFront::NoSession(id));
+            return;
+        };
+        let Some(Link::Front(to)) = self.link(front) else {
+            return;
+        };
+        let sent = children::send(
+            &to.channel,
+            &MonitorToFront::Session(id),
+            &[front_end.as_fd()],
+        );
+        if let Err(error) = sent {
+            self.banish(front, &error);
+        }
+    }
+
+    /// Takes a worker in. Returns whether it can be watched.
+    fn watch_worker(&mut self, started: sessions::Started) -> bool {
         let sessions::Started {
             child,
             log,
             channel,
-            front_end,
             session,
         } = started;
         let id = session.id;
@@ -63,29 +88,54 @@ impl Monitor {
                 "worker not watched",
                 &[("session", &id), ("error", &error)],
             );
-            return self.tell_front(front, &MonitorToFront::NoSession(id));
+            return false;
         }
-        let Some(Link::Front(to)) = self.link(front) else {
-            return;
-        };
-        let sent = children::send(
-            &to.channel,
-            &MonitorToFront::Session(id),
-            &[front_end.as_fd()],
-        );
-        if let Err(error) = sent {
-            self.banish(front, &error);
+        true
+    }
+
+    /// Has a worker finish what another one left, with its dotlock still in place. Returns whether there is one.
+    fn finish(&mut self, id: SessionId, account: &Account, dotlock: Option<(u64, u64)>) -> bool {
+        let task = Task::Finish { dotlock };
+        let (config, nursery) = (&self.config, &mut self.nursery);
+        match sessions::start(config, nursery, &self.state, id, account, task) {
+            Ok(started) => self.watch_worker(started),
+            Err(error) => {
+                self.no_worker(id, account, &error);
+                false
+            }
         }
     }
 
-    pub(super) fn tell_front(&mut self, front: ChildId, message: &MonitorToFront) {
+    fn no_worker(&mut self, id: SessionId, account: &Account, error: &NoWorker) {
+        let fields: &[(&str, &dyn std::fmt::Display)] =
+            &[("session", &id), ("user", &account.name), ("error", error)];
+        self.log.own(Level::Error, "no worker", fields);
+    }
+
+    /// Starts workers for what was found at the start, a few at a time.
+    pub(super) fn tend(&mut self) {
+        let busy = |process: &&Process| matches!(&process.link, Some(Link::Worker { session, .. }) if session.id.front() == NO_FRONT);
+        while self.processes.values().filter(busy).count() < TENDED_AT_ONCE {
+            let Some(account) = self.to_tend.pop() else {
+                return;
+            };
+            self.tended += 1;
+            let id = SessionId::new(NO_FRONT, self.tended);
+            self.finish(id, &account, None);
+        }
+    }
+
+    /// Returns whether there is a front that hears it.
+    pub(super) fn tell_front(&mut self, front: ChildId, message: &MonitorToFront) -> bool {
         let Some(Link::Front(to)) = self.link(front) else {
-            return;
+            return false;
         };
         match children::send(&to.channel, message, &[]) {
-            Ok(()) | Err(ChannelError::Closed) => {}
+            Ok(()) => return true,
+            Err(ChannelError::Closed) => {}
             Err(error) => self.banish(front, &error),
         }
+        false
     }
 
     pub(super) fn ended(&mut self, id: ChildId) {
@@ -114,7 +164,18 @@ impl Monitor {
         self.events.forget(process.child.pidfd.as_fd());
         self.report(&process, status);
         match process.link {
-            Some(Link::Worker { session, .. }) => self.clear_away(process.child.pid, &session),
+            Some(Link::Worker { session, .. }) => {
+                let whole = matches!(status, WaitStatus::Exited(_, 0));
+                let broken = session.update == Progress::Begun && !whole;
+                // At the very end the next start finishes it.
+                let now = broken && !matches!(self.stage, Stage::Ending(_));
+                if !(now && self.finish(session.id, &session.account, session.dotlock)) {
+                    self.clear_away(process.child.pid, &session);
+                }
+                if self.stage == Stage::Serving {
+                    self.tend();
+                }
+            }
             _ if process.role == Role::Worker => {}
             _ => {
                 let name = process.role.executable();
@@ -147,7 +208,7 @@ impl Monitor {
         ];
         if let Some(Link::Worker { session, .. }) = &process.link {
             fields.push(("session", &session.id));
-            fields.push(("user", &session.user));
+            fields.push(("user", &session.account.name));
         }
         self.log.own(Level::Error, "process died", &fields);
     }
@@ -156,21 +217,28 @@ impl Monitor {
         if let Some(Err(error)) = session.left_behind(pid).map(|lock| lock.remove()) {
             let fields: &[(&str, &dyn std::fmt::Display)] = &[
                 ("session", &session.id),
-                ("user", &session.user),
+                ("user", &session.account.name),
                 ("error", &error),
             ];
             self.log.own(Level::Error, "dotlock not removed", fields);
         }
         if let Some(front) = self.front_child(session.id.front()) {
-            return self.tell_front(front, &MonitorToFront::Ended(session.id));
+            let finished = session.update == Progress::Finished;
+            let ended = MonitorToFront::Ended {
+                session: session.id,
+                finished,
+            };
+            if self.tell_front(front, &ended) {
+                return;
+            }
         }
-        if self.stage != Stage::Serving {
+        if self.stage != Stage::Serving || session.task != Task::Serve {
             return;
         }
         // Who would have written the session's last line is dead.
         let fields: &[(&str, &dyn std::fmt::Display)] = &[
             ("session", &session.id),
-            ("user", &session.user),
+            ("user", &session.account.name),
             ("why", &"its front died"),
         ];
         self.log.own(Level::Notice, "end", fields);

@@ -2,7 +2,9 @@
 //! names stay with their messages.
 
 use super::*;
+use crate::journal::Journal;
 use crate::tests::{Desk, message};
+use crate::update::update;
 use popward_mbox::plan::{Plan, left};
 use popward_mbox::scan::scan;
 use popward_mbox::source::InMemory;
@@ -22,9 +24,9 @@ fn spool() -> Vec<u8> {
 fn session<R>(desk: &Desk, act: impl FnOnce(&mut LockedSpool, &Maildrop) -> R) -> (How, R) {
     let state = desk.state();
     let mut spool = desk.lock_with(true);
-    let (maildrop, identity, how) = open(&mut spool, Some(&state)).unwrap();
+    let (maildrop, _, how) = open(&mut spool, Some(&state)).unwrap();
     if how != How::Unchanged {
-        keep(&mut spool, &state, identity, &maildrop, true).unwrap();
+        keep(&state, Seen::soon(&mut spool).unwrap(), &maildrop).unwrap();
     }
     let bytes = desk.bytes();
     let mut scanned = scan(
@@ -47,20 +49,12 @@ fn opened(desk: &Desk) -> How {
     session(desk, |_, _| ()).0
 }
 
-fn append(desk: &Desk, mail: &[u8]) {
-    let mut file = std::fs::File::options()
-        .append(true)
-        .open(desk.spool())
-        .unwrap();
-    file.write_all(mail).unwrap();
-}
-
 #[test]
 fn p4_a_spool_that_is_as_it_was_is_not_read() {
     let desk = Desk::new(&spool());
     assert_eq!(opened(&desk), How::Scanned);
     assert_eq!(opened(&desk), How::Unchanged);
-    append(&desk, &message(999, 50));
+    desk.append(&message(999, 50));
     assert_eq!(opened(&desk), How::Grown);
     assert_eq!(opened(&desk), How::Unchanged);
 }
@@ -70,9 +64,9 @@ fn p4_a_stamp_that_is_too_young_proves_nothing() {
     let desk = Desk::new(&spool());
     // Without a dotlock only a clock some seconds ahead shows that the stamp has settled.
     for _ in 0..2 {
-        let (maildrop, identity, how) = open(&mut desk.lock(), Some(&desk.state())).unwrap();
+        let (maildrop, seen, how) = open(&mut desk.lock(), Some(&desk.state())).unwrap();
         assert_eq!(how, How::Scanned);
-        keep(&mut desk.lock(), &desk.state(), identity, &maildrop, false).unwrap();
+        keep(&desk.state(), seen, &maildrop).unwrap();
     }
 }
 
@@ -132,10 +126,10 @@ fn p4_whatever_was_done_to_spool_or_index_is_noticed() {
             },
         ),
         ("mail added", How::Grown, |desk| {
-            append(desk, &message(7, 5));
+            desk.append(&message(7, 5));
         }),
         ("mail added that looks cut off", How::Grown, |desk| {
-            append(desk, b"From nobody\nand no empty line");
+            desk.append(b"From nobody\nand no empty line");
         }),
         ("no index", How::Scanned, |desk| {
             desk.state().remove(INDEX).unwrap();
@@ -178,11 +172,11 @@ fn an_index_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let desk = Desk::new(&spool());
     let state = State::new(&desk.directory.path().join("nowhere"));
     let mut spool = desk.lock();
-    let (maildrop, identity, _) = open(&mut spool, Some(&state)).unwrap();
-    assert!(keep(&mut spool, &state, identity, &maildrop, false).is_err());
+    let (maildrop, seen, _) = open(&mut spool, Some(&state)).unwrap();
+    assert!(keep(&state, seen, &maildrop).is_err());
     let state = desk.state();
     std::fs::create_dir(state.path(INDEX)).unwrap();
-    assert!(keep(&mut spool, &state, identity, &maildrop, false).is_err());
+    assert!(keep(&state, seen, &maildrop).is_err());
     assert!(!state.path(DRAFT).exists());
 }
 
@@ -209,8 +203,8 @@ fn p6_opening_leaves_the_spool_and_its_times_alone() {
     for _ in 0..3 {
         let state = desk.state();
         let mut spool = desk.lock();
-        let (maildrop, identity, _) = open(&mut spool, Some(&state)).unwrap();
-        keep(&mut spool, &state, identity, &maildrop, false).unwrap();
+        let (maildrop, seen, _) = open(&mut spool, Some(&state)).unwrap();
+        keep(&state, seen, &maildrop).unwrap();
     }
     assert_eq!(stamps(), before);
 }
@@ -267,7 +261,7 @@ proptest! {
             match step {
                 Step::Delivery(text) => {
                     let mail = format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: equal {text}\n\nbody {number}\n\n");
-                    append(&desk, mail.as_bytes());
+                    desk.append(mail.as_bytes());
                 }
                 Step::Status(place) => {
                     let mut parts = parts(&desk.bytes());
@@ -308,10 +302,11 @@ proptest! {
                             }
                         }
                         if let Some(plan) = Plan::new(maildrop, &deleted) {
-                            crate::update::update(spool, Some(&state), &plan, maildrop.length).unwrap();
+                            let length = maildrop.length;
+                            let done = update(spool, Some(&state), &plan, length, || ());
+                            done.unwrap().iter().for_each(Journal::end);
                             let left = left(maildrop, &deleted);
-                            let identity = spool.identity().unwrap();
-                            keep(spool, &state, identity, &left, true).unwrap();
+                            keep(&state, Seen::soon(spool).unwrap(), &left).unwrap();
                         }
                     });
                 }

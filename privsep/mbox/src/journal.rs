@@ -1,0 +1,307 @@
+//! The journal of an update, as bytes: what is kept and where, and the piece that is on its way.
+//!
+//! A journal is two blocks of heads, the kept ranges, and two slots for pieces. Head `n` is written into block `n mod 2` and
+//! speaks of slot `n mod 2`, so the head before it and that one's slot stay whole while it is written. A head stands twice in
+//! its block: a write that is torn leaves one of the two, and a block without any is damaged.
+
+use crate::plan::Plan;
+use std::ops::Range;
+
+/// Bytes of a block: what a disk writes at once.
+pub const BLOCK: usize = 4096;
+
+/// Where the kept ranges begin.
+pub const HEADS: usize = 2 * BLOCK;
+
+/// Names the format and its version.
+const MAGIC: &[u8; 8] = b"popwardK";
+/// Bytes of a head before its own hash.
+const HEAD: usize = 8 + 9 * 8 + 2 * 32;
+/// Where in its block a head stands the second time.
+const SECOND: usize = BLOCK / 2;
+/// Bytes of a kept range.
+const RANGE: usize = 24;
+
+/// How many bytes of a kept range's start are held against what the journal says of them.
+pub const LOOK: usize = 256;
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A piece is in the slot: it goes to its place.
+    Slot,
+    /// A piece goes to its place from where it lies: it overwrites nothing that is still needed.
+    Direct,
+    /// Everything is in its place: the spool is cut.
+    Cut,
+}
+
+/// One step of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Counts the steps, from 1.
+    pub sequence: u64,
+    /// What is to be done.
+    pub stage: Stage,
+    /// The spool's inode.
+    pub inode: u64,
+    /// The spool's length when the update was planned.
+    pub planned: u64,
+    /// The spool's length that this step knows of. What lies behind `planned` came since, and is kept.
+    pub length: u64,
+    /// Where the first deleted message began.
+    pub first_change: u64,
+    /// How many kept ranges there are.
+    pub ranges: u64,
+    /// Bytes of a slot.
+    pub slot: u64,
+    /// Where the piece goes. Everything before is in its place.
+    pub at: u64,
+    /// Bytes of the piece.
+    pub piece: u64,
+    /// Of the piece in the slot; of the last bytes that the cut takes away.
+    pub hash: [u8; 32],
+    /// Of the kept ranges, as they are encoded.
+    pub ranges_hash: [u8; 32],
+}
+
+impl Head {
+    /// The block of this head.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut head = MAGIC.to_vec();
+        let stage = match self.stage {
+            Stage::Slot => 1 << 63,
+            Stage::Direct => 0,
+            Stage::Cut => 1 << 62,
+        };
+        let numbers = [
+            self.sequence | stage,
+            self.inode,
+            self.planned,
+            self.length,
+            self.first_change,
+            self.ranges,
+            self.slot,
+            self.at,
+            self.piece,
+        ];
+        for number in numbers {
+            head.extend_from_slice(&number.to_le_bytes());
+        }
+        head.extend_from_slice(&self.hash);
+        head.extend_from_slice(&self.ranges_hash);
+        head.extend_from_slice(blake3::hash(&head).as_bytes());
+        head.resize(SECOND, 0);
+        head.repeat(2)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        if !head.starts_with(MAGIC) || !rest.starts_with(blake3::hash(head).as_bytes()) {
+            return None;
+        }
+        let number = |place: usize| number(head, 1 + place);
+        let marked = number(0)?;
+        let head = Self {
+            sequence: marked & (u64::MAX >> 2),
+            stage: match marked >> 62 {
+                0 => Stage::Direct,
+                1 => Stage::Cut,
+                2 => Stage::Slot,
+                _ => return None,
+            },
+            inode: number(1)?,
+            planned: number(2)?,
+            length: number(3)?,
+            first_change: number(4)?,
+            ranges: number(5)?,
+            slot: number(6)?,
+            at: number(7)?,
+            piece: number(8)?,
+            hash: *head.get(HEAD - 64..)?.first_chunk()?,
+            ranges_hash: *head.get(HEAD - 32..)?.first_chunk()?,
+        };
+        let possible = head.first_change <= head.planned
+            && head.planned <= head.length
+            && head.length <= i64::MAX.unsigned_abs()
+            && u32::try_from(head.slot).is_ok()
+            && head.ranges <= crate::scan::MESSAGES_MAX as u64
+            && (head.stage != Stage::Slot || head.piece <= head.slot);
+        possible.then_some(head)
+    }
+
+    /// The newest head of a journal's two blocks. `None`: one of them is damaged.
+    pub fn newest(blocks: &[u8; HEADS]) -> Option<Self> {
+        let block = |which: usize| {
+            let block = blocks.get(which * BLOCK..(which + 1) * BLOCK)?;
+            let heads = [Self::decode(block), Self::decode(&block[SECOND..])];
+            heads.into_iter().flatten().max_by_key(|head| head.sequence)
+        };
+        let (one, other) = (block(0)?, block(1)?);
+        Some(if one.sequence > other.sequence {
+            one
+        } else {
+            other
+        })
+    }
+
+    /// Where this step's slot begins in the journal.
+    pub fn slot_at(&self) -> u64 {
+        slots_at(self.ranges) + self.slot * (self.sequence % 2)
+    }
+
+    /// Where this head's block begins in the journal.
+    pub fn block_at(&self) -> u64 {
+        BLOCK as u64 * (self.sequence % 2)
+    }
+}
+
+/// Where the first slot begins, behind so many kept ranges.
+pub fn slots_at(ranges: u64) -> u64 {
+    (HEADS as u64 + Kept::encoded_length(ranges)).next_multiple_of(BLOCK as u64)
+}
+
+fn number(bytes: &[u8], place: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(place * 8..)?.first_chunk()?))
+}
+
+/// What of a range's start a journal keeps: `start` is the range's first bytes, [`LOOK`] of them if it has so many.
+pub fn mark(start: &[u8]) -> u64 {
+    number(blake3::hash(start).as_bytes(), 0).unwrap_or(0)
+}
+
+/// What is kept behind the first deleted message, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    first_change: u64,
+    /// Each with the mark of its start.
+    ranges: Vec<(Range<u64>, u64)>,
+}
+
+/// A place among the kept bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    range: usize,
+    offset: u64,
+}
+
+impl Kept {
+    /// What `plan` keeps; `mark` gives the mark of the range that begins there.
+    pub fn new<E>(
+        plan: &Plan,
+        mut mark: impl FnMut(&Range<u64>) -> Result<u64, E>,
+    ) -> Result<Self, E> {
+        let marked = |range: &Range<u64>| Ok((range.clone(), mark(range)?));
+        Ok(Self {
+            first_change: plan.first_change,
+            ranges: plan.kept.iter().map(marked).collect::<Result<_, E>>()?,
+        })
+    }
+
+    /// As a journal has it.
+    pub fn encode(&self) -> Vec<u8> {
+        let numbers = |(range, mark): &(Range<u64>, u64)| [range.start, range.end, *mark];
+        let numbers = self.ranges.iter().flat_map(numbers);
+        numbers.flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// What a journal with this head has. `None` if that is not what the head says, or cannot be.
+    pub fn decode(head: &Head, bytes: &[u8]) -> Option<Self> {
+        if *blake3::hash(bytes).as_bytes() != head.ranges_hash {
+            return None;
+        }
+        let range = |bytes| Some((number(bytes, 0)?..number(bytes, 1)?, number(bytes, 2)?));
+        let ranges: Vec<_> = bytes
+            .chunks_exact(RANGE)
+            .map(range)
+            .collect::<Option<_>>()?;
+        let mut end = head.first_change;
+        let in_order = ranges.iter().all(|(range, _)| {
+            let after = end <= range.start && range.start < range.end;
+            end = range.end;
+            after
+        });
+        let possible = in_order && end <= head.planned && ranges.len() as u64 == head.ranges;
+        let mut kept = Self {
+            first_change: head.first_change,
+            ranges,
+        };
+        kept.add(head.planned..head.length);
+        let within =
+            head.first_change <= head.at && head.at.checked_add(head.piece)? <= kept.final_length();
+        (possible && within).then_some(kept)
+    }
+
+    /// Bytes of so many ranges, as they are encoded.
+    pub fn encoded_length(ranges: u64) -> u64 {
+        ranges * RANGE as u64
+    }
+
+    /// Adds what came behind the spool's end. It has no mark: it is not in the journal.
+    pub fn add(&mut self, range: Range<u64>) {
+        match self.ranges.last_mut() {
+            _ if range.is_empty() => {}
+            Some((last, _)) if last.end == range.start => last.end = range.end,
+            _ => self.ranges.push((range, 0)),
+        }
+    }
+
+    /// How long the spool is when all is in its place.
+    pub fn final_length(&self) -> u64 {
+        let moved = self.ranges.iter().map(|(range, _)| range.end - range.start);
+        self.first_change + moved.sum::<u64>()
+    }
+
+    /// Where the byte lies that goes to `target`.
+    pub fn place(&self, target: u64) -> Place {
+        let mut left = target - self.first_change;
+        for (index, (range, _)) in self.ranges.iter().enumerate() {
+            let length = range.end - range.start;
+            if left < length {
+                return Place {
+                    range: index,
+                    offset: range.start + left,
+                };
+            }
+            left -= length;
+        }
+        Place {
+            range: self.ranges.len(),
+            offset: 0,
+        }
+    }
+
+    /// The next `count` kept bytes from `place` on, which is moved behind them: fewer at the end.
+    pub fn take(&self, place: &mut Place, mut count: u64) -> Vec<Range<u64>> {
+        let mut taken = Vec::new();
+        while count > 0 {
+            let Some((range, _)) = self.ranges.get(place.range) else {
+                break;
+            };
+            let end = range.end.min(place.offset.saturating_add(count));
+            taken.push(place.offset..end);
+            count -= end - place.offset;
+            place.offset = end;
+            if end == range.end {
+                place.range += 1;
+                let next = self.ranges.get(place.range);
+                place.offset = next.map_or(0, |(range, _)| range.start);
+            }
+        }
+        taken
+    }
+
+    /// The ranges whose start has not yet been taken at `place`, with their marks.
+    pub fn untouched(&self, place: Place) -> impl Iterator<Item = &(Range<u64>, u64)> {
+        let from = place.range
+            + usize::from(
+                self.ranges
+                    .get(place.range)
+                    .is_some_and(|(range, _)| place.offset > range.start),
+            );
+        self.ranges.iter().skip(from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What a crash of the whole server, or of the host, has left: updates that were not finished, and dotlocks that keep mail
+//! from being delivered. Looked for once, at the start, while root's rights reach into users' directories; nothing is
+//! opened, and a worker does what there is to do as the user.
+
+use crate::config::Config;
+use crate::log::Log;
+use crate::spool;
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use popward_proto::account::Account;
+use popward_proto::bounded::{List, UserName};
+use popward_proto::log::Level;
+use popward_proto::monitor_worker::{JOURNAL, dotlock_name};
+use std::path::Path;
+
+/// The accounts for which a worker has to look after something.
+pub(crate) fn find(config: &Config, log: &mut Log) -> Vec<Account> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let users = Dir::open(&config.state, flags, Mode::empty()).and_then(|mut directory| {
+        let names = directory.iter().map(|entry| {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            Ok(UserName::try_from(name).ok())
+        });
+        names.collect::<nix::Result<Vec<_>>>()
+    });
+    match users {
+        Ok(users) => {
+            let users = users.into_iter().flatten();
+            users.filter_map(|user| of(config, log, user)).collect()
+        }
+        Err(errno) => {
+            let text = "unfinished updates not looked for";
+            log.own(Level::Error, text, &[("error", &errno)]);
+            Vec::new()
+        }
+    }
+}
+
+fn look(path: &Path) -> Option<FileStat> {
+    fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+}
+
+/// The account of this state directory, if it has left something.
+fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
+    let directory = config.state.join(name.as_str());
+    let status = look(&directory)?;
+    if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
+        return None;
+    }
+    let account = Account {
+        name,
+        uid: status.st_uid,
+        gid: status.st_gid,
+        groups: List::try_from(Vec::new()).ok()?,
+        home: None,
+    };
+    let journal = look(&directory.join(JOURNAL)).is_some();
+    let Ok((spool_directory, spool)) = spool::place(&config.spool, &account) else {
+        // Its owner's home is known to auth alone, and at a login only.
+        if journal {
+            let text = "an unfinished update waits for its user's next login";
+            log.own(Level::Warning, text, &[("user", &account.name)]);
+        }
+        return None;
+    };
+    let lock = spool_directory.as_path().join(dotlock_name(&spool));
+    let locked = look(&lock).is_some_and(|lock| lock.st_uid == account.uid);
+    (journal || locked).then_some(account)
+}
