@@ -1,5 +1,8 @@
 //! Dovecot 2 with `%m` (or `%g`, for mbox the same): the MD5 of the values of the fields that popa3d takes, without names
 //! and line ends.
+//!
+//! Not followed: of a value of more than 8 KiB without a blank in it, Dovecot 2.3.19 hashes the blank behind the colon,
+//! too, since the line does not fit into its buffer. No date and no id is that long.
 
 use super::{Header, continues, hexadecimal};
 use memchr::memchr;
