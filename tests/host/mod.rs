@@ -141,6 +141,7 @@ pub fn install(into: &Path) {
         "popward-auth",
         "popward-keys",
         "popward-worker",
+        "popward-spool",
     ] {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {

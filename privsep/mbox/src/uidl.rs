@@ -8,7 +8,11 @@
 //! its own session remembers it: also when an earlier one of them is deleted.
 
 use crate::message::Message;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+/// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
+const BEFORE_SUFFIX: usize = 59;
 
 /// Tells messages with equal digests apart. Those that are in `known`, what the spool was before, keep their numbers: the
 /// first with a digest takes the first one's, and so on. New ones get numbers that none had.
@@ -47,6 +51,41 @@ pub fn name(message: &Message) -> String {
         let _ = write!(text, "-{}", u64::from(message.repeat) + 1);
     }
     text
+}
+
+/// Tells equal names apart, as Dovecot does with `pop3_uidl_duplicates = rename`: the first stays as it is, those behind it
+/// get `-2`, `-3` and so on. A suffix is skipped where there is such a name already. Of a name so long that a suffix may make
+/// it more than 70 bytes, the first 59 are kept before it.
+pub fn unique(names: &mut [Box<str>]) {
+    let mut taken: BTreeSet<Box<str>> = BTreeSet::new();
+    let mut repeats = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if !taken.insert(name.clone()) {
+            repeats.push(index);
+        }
+    }
+    // The last number that was given, so that many equal names take no longer than as many different ones.
+    let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
+    for index in repeats {
+        let start = shortened(&names[index]).to_owned();
+        let number = last.entry(start.as_str().into()).or_insert(1);
+        names[index] = loop {
+            *number += 1;
+            let name: Box<str> = format!("{start}-{number}").into();
+            if taken.insert(name.clone()) {
+                break name;
+            }
+        };
+    }
+}
+
+/// What stands before a suffix.
+fn shortened(name: &str) -> &str {
+    let mut end = name.len().min(BEFORE_SUFFIX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 #[cfg(test)]

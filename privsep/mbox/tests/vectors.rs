@@ -3,18 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
+mod sessions;
+
 use popward_mbox::convert::Converter;
 use popward_mbox::from_line::is_from_line;
 use popward_mbox::scan::{BUFFER_MIN, scan};
 use popward_mbox::source::InMemory;
-use std::path::PathBuf;
-
-fn vector(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use sessions::{body, reply, vector};
 
 /// The messages that RETR sends, dots stuffed.
 fn ours(spool: &[u8]) -> (Vec<u64>, Vec<Vec<u8>>) {
@@ -37,41 +32,6 @@ fn ours(spool: &[u8]) -> (Vec<u64>, Vec<Vec<u8>>) {
             (message.octets, wire)
         })
         .unzip()
-}
-
-/// The lines that the server sent after the command `command`, its status line first.
-fn reply(session: &[u8], command: &str) -> Vec<Vec<u8>> {
-    let mut lines = session.split(|byte| *byte == b'\n');
-    let asked = format!("C: {command}");
-    lines.find(|line| *line == asked.as_bytes());
-    lines
-        .map_while(|line| line.strip_prefix(b"S: "))
-        .map(unescape)
-        .collect()
-}
-
-fn unescape(line: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut bytes = line.iter();
-    while let Some(byte) = bytes.next() {
-        out.push(match (byte, byte == &b'\\') {
-            (_, true) => match bytes.next() {
-                Some(b'r') => b'\r',
-                Some(b'n') => b'\n',
-                Some(b'0') => 0,
-                other => *other.unwrap(),
-            },
-            (byte, false) => *byte,
-        });
-    }
-    out
-}
-
-/// A multi-line reply's text: without status line and final dot.
-fn body(session: &[u8], command: &str) -> Vec<u8> {
-    let mut lines = reply(session, command);
-    assert_eq!(lines.pop().unwrap(), b".\r\n", "{command}");
-    lines[1..].concat()
 }
 
 /// The header lines that Dovecot does not show. popward shows them, as popa3d, solid-pop3d and mailutils do: a message

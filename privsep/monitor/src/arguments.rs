@@ -1,4 +1,4 @@
-//! The command line: `popward [--config FILE] [--check]`.
+//! The command line: `popward [--config FILE] [--check]`. `popward spool` is not for this executable.
 
 use std::path::PathBuf;
 
@@ -20,10 +20,12 @@ pub(crate) enum Wish {
     Print(&'static str),
 }
 
-const USAGE: &str = "usage: popward [--config FILE] [--check]\n\
+const USAGE: &str = "usage: popward [--config FILE] [--check]\
+    \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\n\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
     \n  --check        check the configuration, start nothing\
-    \n  --version      print the version\n";
+    \n  --version      print the version\
+    \n  spool          show what popward reads in FILE; see popward spool --help\n";
 
 impl Arguments {
     /// Reads the arguments after the program's name.

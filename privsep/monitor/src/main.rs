@@ -23,9 +23,14 @@ mod setup;
 mod spool;
 mod state;
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "spool") {
+        return fail(&format_args!("popward-spool: {}", become_spool_tool(words)));
+    }
     let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments::Wish::Run(arguments)) => arguments,
         Ok(arguments::Wish::Print(text)) => {
@@ -44,6 +49,16 @@ fn main() -> ExitCode {
     match setup::start(config).and_then(|mut monitor| monitor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+/// Becomes the executable that reads spools, with its caller's rights: this one links no reader of mail. Returns why not.
+fn become_spool_tool(words: impl Iterator<Item = std::ffi::OsString>) -> std::io::Error {
+    match std::env::current_exe() {
+        Ok(own) => Command::new(own.with_file_name("popward-spool"))
+            .args(words)
+            .exec(),
+        Err(error) => error,
     }
 }
 

@@ -40,3 +40,44 @@ fn p5_a_name_stays_when_an_equal_message_before_it_was_deleted() {
     assert_eq!(repeats(&[1, 2, 1, 1, 2], &known), [1, 0, 2, 3, 1]);
     assert_eq!(repeats(&[3, 1], &known), [0, 1]);
 }
+
+#[test]
+fn p5_equal_names_get_suffixes_that_no_other_has() {
+    let told = |names: &[&str]| {
+        let mut names: Vec<Box<str>> = names.iter().map(|name| (*name).into()).collect();
+        unique(&mut names);
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&["a", "b", "c"]), ["a", "b", "c"]);
+    assert_eq!(
+        told(&["a", "a", "b", "a", "b"]),
+        ["a", "a-2", "b", "a-3", "b-2"]
+    );
+    // Whether the other stands before or behind it.
+    assert_eq!(
+        told(&["a", "a", "a-2", "a-3", "a"]),
+        ["a", "a-4", "a-2", "a-3", "a-5"]
+    );
+    assert_eq!(
+        told(&["a-2", "a-2", "a", "a"]),
+        ["a-2", "a-2-2", "a", "a-3"]
+    );
+    // A UIDL has 70 characters at most.
+    let long = "x".repeat(70);
+    let start = "x".repeat(59);
+    assert_eq!(told(&[&long, &long]), [long.clone(), format!("{start}-2")]);
+    let other = format!("{start}y");
+    assert_eq!(
+        told(&[&long, &long, &other, &other])[1..],
+        [format!("{start}-2"), other.clone(), format!("{start}-3")]
+    );
+}
+
+/// A sender chooses X-UIDLs: no choice makes telling them apart slow.
+#[test]
+fn p5_many_equal_names_are_told_apart_at_once() {
+    let mut names: Vec<Box<str>> = vec!["a".into(); 100_000];
+    names.extend((2..100_000).map(|number| format!("a-{number}").into()));
+    unique(&mut names);
+    assert_eq!(&*names[99_999], "a-199998");
+}

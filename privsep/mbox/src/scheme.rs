@@ -1,0 +1,218 @@
+//! UIDLs as other servers made them, so that a client that leaves its mail on the server does not fetch all of it again
+//! after a migration.
+//!
+//! Each scheme was held against what its server answered (`tests/vectors/`). A spool that its server splits into other
+//! messages than [`crate::scan`] does has other UIDLs there: a message's digest is of the bytes of *its* message.
+//!
+//! A header may be one line without an end, so it is read in pieces; a scheme keeps a digest or 70 bytes of a value.
+
+mod dovecot;
+mod popa3d;
+mod solid_pop3d;
+mod tpop3d;
+mod x_uidl;
+
+use crate::message::Maildrop;
+use crate::scan::ScanError;
+use crate::source::Source;
+use crate::window::Window;
+use memchr::memchr;
+use std::fmt::Write;
+
+/// How much of a line tells what it is: more than any field's name.
+const LOOK: usize = 32;
+
+/// Most bytes that are read at once: few, as only the start of a message is wanted, and then the next one's.
+const READ: usize = 64 * 1024;
+
+/// How another server names messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// The X-UIDL header: Qpopper's; and mailutils', from its second session with a message on. Not every message has one.
+    XUidl,
+    /// popa3d 1.0.3's: half of an MD5 of the lines that a delivery fixes.
+    Popa3d,
+    /// solid-pop3d 0.15's: an MD5 of Received, Date, Message-Id and Subject.
+    SolidPop3d,
+    /// tpop3d's: an MD5 of the first 512 bytes.
+    Tpop3d,
+    /// Dovecot 2's with `pop3_uidl_format = %m`: an MD5 of the values that a delivery fixes.
+    DovecotMd5,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::XUidl,
+        Self::Popa3d,
+        Self::SolidPop3d,
+        Self::Tpop3d,
+        Self::DovecotMd5,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::XUidl => "x-uidl",
+            Self::Popa3d => "popa3d",
+            Self::SolidPop3d => "solid-pop3d",
+            Self::Tpop3d => "tpop3d",
+            Self::DovecotMd5 => "dovecot-md5",
+        }
+    }
+
+    /// What reads a header for it. tpop3d reads no header.
+    fn header(self) -> Option<Box<dyn Header>> {
+        match self {
+            Self::XUidl => Some(Box::<x_uidl::XUidl>::default()),
+            Self::Popa3d => Some(Box::<popa3d::Popa3d>::default()),
+            Self::SolidPop3d => Some(Box::<solid_pop3d::SolidPop3d>::default()),
+            Self::Tpop3d => None,
+            Self::DovecotMd5 => Some(Box::<dovecot::DovecotMd5>::default()),
+        }
+    }
+}
+
+impl std::fmt::Display for Scheme {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// The name is no scheme's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownScheme;
+
+impl std::fmt::Display for UnknownScheme {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "expected one of {}",
+            Scheme::ALL.map(Scheme::as_str).join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnknownScheme {}
+
+impl std::str::FromStr for Scheme {
+    type Err = UnknownScheme;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScheme> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|scheme| scheme.as_str() == name)
+            .ok_or(UnknownScheme)
+    }
+}
+
+/// The names of the messages from index `from` on, by the first of `schemes` that has one: 1 to 70 bytes from 0x21 to
+/// 0x7E (RFC 1939, section 7). `None` where none has. Equal names stay equal: see [`crate::uidl::unique`].
+///
+/// `buffer` is as for [`crate::scan::scan`]. Of each message its header is read, and at most once; with
+/// [`Scheme::Popa3d`] all of a message without an empty line that ends with LF alone.
+pub fn names<S: Source>(
+    source: &mut S,
+    maildrop: &Maildrop,
+    schemes: &[Scheme],
+    buffer: &mut [u8],
+    from: usize,
+) -> Result<Vec<Option<Box<str>>>, ScanError<S::Error>> {
+    // All but X-UIDL name every message, so that nothing behind the first of them is ever asked.
+    let certain = schemes.iter().position(|scheme| *scheme != Scheme::XUidl);
+    let schemes = &schemes[..certain.map_or(schemes.len(), |last| last + 1)];
+    let room = buffer.len().min(READ);
+    let mut window = Window::new(source, maildrop.length, &mut buffer[..room]);
+    (from..maildrop.messages.len())
+        .map(|index| name(&mut window, maildrop, schemes, index))
+        .collect()
+}
+
+/// The name of one message.
+fn name<S: Source>(
+    window: &mut Window<'_, S>,
+    maildrop: &Maildrop,
+    schemes: &[Scheme],
+    index: usize,
+) -> Result<Option<Box<str>>, ScanError<S::Error>> {
+    let message = &maildrop.messages[index];
+    // It comes last, and names every message.
+    let last = if schemes.contains(&Scheme::Tpop3d) {
+        Some(tpop3d::name(window.at(message.from_line, tpop3d::LOOK)?))
+    } else {
+        None
+    };
+    let mut headers: Vec<_> = schemes.iter().filter_map(|s| s.header()).collect();
+    read(
+        window,
+        message.header,
+        maildrop.segment_end(index),
+        &mut headers,
+    )?;
+    Ok(headers.into_iter().find_map(Header::name).or(last))
+}
+
+/// A scheme that takes a message line by line, until its header ends.
+trait Header {
+    /// A line begins: `start` is all of it, LF with it if it has one, or its first [`LOOK`] bytes. False: the header
+    /// ended before it.
+    fn begin(&mut self, start: &[u8]) -> bool;
+
+    /// The line's next bytes, from its first to its LF.
+    fn take(&mut self, piece: &[u8]);
+
+    /// What it names the message.
+    fn name(self: Box<Self>) -> Option<Box<str>>;
+}
+
+/// Gives the lines from `offset` to `end` to all `headers` that still want them.
+fn read<S: Source>(
+    window: &mut Window<'_, S>,
+    mut offset: u64,
+    end: u64,
+    headers: &mut [Box<dyn Header>],
+) -> Result<(), ScanError<S::Error>> {
+    let mut reading: Vec<_> = headers.iter_mut().collect();
+    let mut inside = false;
+    while offset < end && !reading.is_empty() {
+        let view = window.at(offset, LOOK)?;
+        let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        let view = &view[..view.len().min(left)];
+        let line_end = memchr(b'\n', view);
+        let piece = &view[..line_end.map_or(view.len(), |at| at + 1)];
+        if !inside {
+            let start = &piece[..piece.len().min(LOOK)];
+            reading.retain_mut(|header| header.begin(start));
+        }
+        for header in &mut reading {
+            header.take(piece);
+        }
+        inside = line_end.is_none();
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// Whether a line is of the field `name`, which has its colon with it.
+fn is_field(start: &[u8], name: &[u8]) -> bool {
+    let begin = start.get(..name.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+}
+
+/// Whether a line goes on with the field of the line before it.
+fn continues(start: &[u8]) -> bool {
+    matches!(start, [b' ' | b'\t', ..])
+}
+
+/// Bytes in hexadecimal digits.
+fn hexadecimal(bytes: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.into_boxed_str()
+}
+
+#[cfg(test)]
+mod tests;

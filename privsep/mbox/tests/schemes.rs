@@ -1,0 +1,225 @@
+//! UIDLs that real servers gave, and ours by their schemes: byte for byte, for every message that both see.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod sessions;
+
+use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scheme::{Scheme, names};
+use popward_mbox::source::InMemory;
+use popward_mbox::uidl;
+use sessions::{body, vector};
+
+/// The servers: the folder of their sessions, the scheme, whether they hide the pseudo message, and their mark in
+/// `grammar-results.txt` (tpop3d is not in it, and splits there as popa3d does: at every `From ` behind an empty line).
+const SERVERS: [(&str, Scheme, bool, &str); 4] = [
+    ("popa3d", Scheme::Popa3d, false, "popa=Y"),
+    ("solid-pop3d", Scheme::SolidPop3d, false, "soli=Y"),
+    ("tpop3d", Scheme::Tpop3d, true, "popa=Y"),
+    ("dovecot-pop3d-md5", Scheme::DovecotMd5, true, "dove=Y"),
+];
+
+/// The spools, but for `grammar`, which has a test of its own.
+const SPOOLS: [&str; 12] = [
+    "contentlength",
+    "crlf",
+    "dup",
+    "empty",
+    "fromlines",
+    "imapbase",
+    "nofinalblank",
+    "nofinalnl",
+    "one",
+    "plain",
+    "pseudo",
+    "xuidl",
+];
+
+/// Numbers of messages, ours and theirs.
+type Pairs = &'static [(usize, usize)];
+
+/// Where a server splits a spool differently: why, and which of our messages is which of its.
+const SPLIT_DIFFERENTLY: [(&str, &str, &str, Pairs); 9] = [
+    (
+        "popa3d",
+        "contentlength",
+        "does not ask Content-Length",
+        CONTENT_LENGTH,
+    ),
+    (
+        "solid-pop3d",
+        "contentlength",
+        "does not ask Content-Length",
+        CONTENT_LENGTH,
+    ),
+    (
+        "tpop3d",
+        "contentlength",
+        "does not ask Content-Length",
+        CONTENT_LENGTH,
+    ),
+    (
+        "popa3d",
+        "crlf",
+        "CRLF is no empty line: one message",
+        &[(1, 1)],
+    ),
+    (
+        "tpop3d",
+        "crlf",
+        "CRLF is no empty line: one message",
+        &[(1, 1)],
+    ),
+    (
+        "popa3d",
+        "fromlines",
+        "wants no date in a From_ line",
+        FROM_LINES,
+    ),
+    (
+        "tpop3d",
+        "fromlines",
+        "wants no date in a From_ line",
+        FROM_LINES,
+    ),
+    (
+        "solid-pop3d",
+        "fromlines",
+        "wants a From_ line of 28 bytes, and nothing else",
+        &[(1, 1), (2, 3), (3, 4), (4, 5)],
+    ),
+    (
+        "solid-pop3d",
+        "nofinalnl",
+        "refuses a spool whose last line has no end",
+        &[],
+    ),
+];
+
+const CONTENT_LENGTH: Pairs = &[(1, 1), (2, 3), (3, 4), (4, 5)];
+const FROM_LINES: Pairs = &[(1, 1), (2, 4), (3, 5), (4, 6)];
+
+/// Our names by `schemes`; without the pseudo message's if it is `hidden`.
+fn ours(spool: &str, schemes: &[Scheme], hidden: bool) -> Vec<Option<Box<str>>> {
+    let spool = vector(&format!("{spool}.mbox"));
+    let mut source = InMemory(&spool);
+    let mut buffer = vec![0; BUFFER_MIN];
+    let maildrop = scan(&mut source, spool.len() as u64, &mut buffer).unwrap();
+    let mut names = names(&mut source, &maildrop, schemes, &mut buffer, 0).unwrap();
+    if hidden && maildrop.is_hidden(0) {
+        names.remove(0);
+    }
+    names
+}
+
+/// The UIDLs that the server listed.
+fn theirs(server: &str, spool: &str) -> Vec<String> {
+    let session = vector(&format!("{server}/{spool}.txt"));
+    let listing = String::from_utf8(body(&session, "UIDL")).unwrap();
+    (1..)
+        .zip(listing.lines())
+        .map(|(number, line)| {
+            let uidl = line.strip_prefix(&format!("{number} "));
+            uidl.unwrap_or_else(|| panic!("{server} {spool}: {line:?}"))
+                .to_owned()
+        })
+        .collect()
+}
+
+/// Holds message against message, by their numbers.
+fn compare(what: &str, ours: &[Option<Box<str>>], theirs: &[String], pairs: &[(usize, usize)]) {
+    for (our, their) in pairs {
+        let (name, expected) = (ours[our - 1].as_deref(), &theirs[their - 1]);
+        assert_eq!(name, Some(expected.as_str()), "{what}, message {our}");
+    }
+}
+
+#[test]
+fn p5_uidls_of_other_servers_are_theirs_byte_for_byte() {
+    let mut compared = 0;
+    for (server, scheme, hidden, _) in SERVERS {
+        for spool in SPOOLS {
+            let ours = ours(spool, &[scheme], hidden);
+            let what = format!("{server}, {spool}");
+            let other = SPLIT_DIFFERENTLY
+                .iter()
+                .find(|(s, m, ..)| (*s, *m) == (server, spool));
+            let Some((_, _, why, pairs)) = other else {
+                let theirs = theirs(server, spool);
+                assert_eq!(ours.len(), theirs.len(), "{what}");
+                let all: Vec<_> = (1..=ours.len()).map(|number| (number, number)).collect();
+                compare(&what, &ours, &theirs, &all);
+                compared += all.len();
+                continue;
+            };
+            if pairs.is_empty() {
+                let session = vector(&format!("{server}/{spool}.txt"));
+                assert!(
+                    !session.windows(6).any(|bytes| bytes == b"C: UID"),
+                    "{what}: {why}"
+                );
+                continue;
+            }
+            let theirs = theirs(server, spool);
+            assert_ne!(ours.len(), theirs.len(), "{what}: {why}");
+            compare(&what, &ours, &theirs, pairs);
+            compared += pairs.len();
+        }
+    }
+    assert!(compared > 130, "{compared}");
+}
+
+/// The spool has every form of From_ line, and each server takes others.
+#[test]
+fn p5_uidls_of_other_servers_are_theirs_where_from_lines_are_odd() {
+    let results = String::from_utf8(vector("grammar-results.txt")).unwrap();
+    for (server, scheme, hidden, mark) in SERVERS {
+        let (mut our, mut their, mut pairs) = (0, 0, Vec::new());
+        for line in results.lines() {
+            let we = line.contains("dove=Y") || line.contains("uw-i=Y");
+            let they = line.contains(mark);
+            our += usize::from(we);
+            their += usize::from(they);
+            if we && they {
+                pairs.push((our, their));
+            }
+        }
+        let (ours, theirs) = (
+            ours("grammar", &[scheme], hidden),
+            theirs(server, "grammar"),
+        );
+        assert_eq!((ours.len(), theirs.len()), (our, their), "{server}");
+        assert!(pairs.len() >= 18, "{server}: {pairs:?}");
+        compare(server, &ours, &theirs, &pairs);
+    }
+}
+
+/// Dovecot hands out what is no UIDL, too: blanks, nothing, 80 characters. Those messages get another name here.
+#[test]
+fn p5_x_uidls_are_kept_as_dovecot_keeps_them() {
+    let theirs = theirs("dovecot-pop3d-reuse-xuidl", "xuidl");
+    let illegal = [2, 3, 4];
+    for scheme in [
+        Scheme::Popa3d,
+        Scheme::SolidPop3d,
+        Scheme::Tpop3d,
+        Scheme::DovecotMd5,
+    ] {
+        let names = ours("xuidl", &[Scheme::XUidl, scheme], true);
+        let mut names: Vec<Box<str>> = names.into_iter().map(Option::unwrap).collect();
+        uidl::unique(&mut names);
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(
+                **name == *theirs[index],
+                !illegal.contains(&index),
+                "{index}: {name}"
+            );
+        }
+    }
+    let alone = ours("xuidl", &[Scheme::XUidl], true);
+    let missing: Vec<_> = (0..alone.len())
+        .filter(|index| alone[*index].is_none())
+        .collect();
+    assert_eq!(missing, illegal);
+    assert_eq!(ours("plain", &[Scheme::XUidl], true), vec![None; 7]);
+}

@@ -1,0 +1,120 @@
+//! What is in a spool: the file, opened and read; the messages, numbered and named.
+
+use crate::arguments::Namer;
+use nix::fcntl::OFlag;
+use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::source::Source;
+use popward_mbox::{scheme, uidl};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// How much of the file is in memory, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its number in POP3. `None`: it is hidden.
+    pub(crate) number: Option<u64>,
+    /// Where its From_ line begins, in bytes.
+    pub(crate) offset: u64,
+    /// What RETR sends of it, in octets.
+    pub(crate) octets: u64,
+    /// Its UIDL.
+    pub(crate) uidl: Box<str>,
+    /// The digest of what no mail reader changes of its header.
+    pub(crate) key: [u8; 16],
+}
+
+/// Why there is nothing to show.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The file cannot be opened.
+    Open(io::Error),
+    /// It is a directory, a FIFO, a device.
+    NotRegular,
+    /// It cannot be read, or is no mbox.
+    Scan(ScanError<io::Error>),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(error) => write!(out, "cannot be opened: {error}"),
+            Self::NotRegular => out.write_str("not a regular file"),
+            Self::Scan(error) => error.fmt(out),
+        }
+    }
+}
+
+/// Reads the spool `path` and names its messages.
+pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused> {
+    let (mut spool, length) = open(path)?;
+    let mut buffer = vec![0; BUFFER];
+    let mut maildrop = scan(&mut spool, length, &mut buffer).map_err(Refused::Scan)?;
+    uidl::tell_apart(&mut maildrop.messages, &[]);
+    let native = maildrop.messages.iter().map(uidl::name);
+    // popward names every message: what stands behind it is never asked.
+    let others = namers.iter().map_while(|namer| match namer {
+        Namer::Native => None,
+        Namer::Other(scheme) => Some(*scheme),
+    });
+    let others: Vec<_> = others.collect();
+    let named = scheme::names(&mut spool, &maildrop, &others, &mut buffer, 0);
+    let named = named.map_err(Refused::Scan)?;
+    let names = named.into_iter().zip(native);
+    let mut names: Vec<Box<str>> = names
+        .map(|(name, native)| name.unwrap_or_else(|| native.into()))
+        .collect();
+    // The pseudo message is listed to nobody, so that it takes no name from another.
+    let hidden = usize::from(maildrop.is_hidden(0));
+    uidl::unique(&mut names[hidden..]);
+    let messages = maildrop.messages.iter().zip(names).enumerate();
+    Ok(messages
+        .map(|(index, (message, uidl))| Entry {
+            number: (index + 1)
+                .checked_sub(hidden)
+                .filter(|n| *n > 0)
+                .map(|n| n as u64),
+            offset: message.from_line,
+            octets: message.octets,
+            uidl,
+            key: message.digest,
+        })
+        .collect())
+}
+
+/// A spool that nobody has locked.
+struct Unlocked(File);
+
+impl Source for Unlocked {
+    type Error = io::Error;
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.0.read_at(&mut into[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Opens the spool, and says how long it is. A FIFO without a writer must not hang it, nor a terminal become its own.
+fn open(path: &Path) -> Result<(Unlocked, u64), Refused> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut how = OpenOptions::new();
+    how.read(true).custom_flags(flags.bits());
+    let file = how.open(path).map_err(Refused::Open)?;
+    let metadata = file.metadata().map_err(Refused::Open)?;
+    if !metadata.is_file() {
+        return Err(Refused::NotRegular);
+    }
+    Ok((Unlocked(file), metadata.len()))
+}
