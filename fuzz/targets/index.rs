@@ -13,10 +13,10 @@ fuzz_target!(|data: &[u8]| {
     bytes.extend_from_slice(data);
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
-    let Some((identity, maildrop)) = decode(&bytes) else {
+    let Some((identity, rules, maildrop)) = decode(&bytes) else {
         return;
     };
-    assert_eq!(encode(&identity, &maildrop), bytes);
+    assert_eq!(encode(&identity, &rules, &maildrop), bytes);
     let mut deleted = vec![false; maildrop.messages.len()];
     for (index, mark) in deleted.iter_mut().enumerate() {
         *mark = data[index % data.len()] % 2 == 0;
@@ -28,6 +28,9 @@ fuzz_target!(|data: &[u8]| {
             length: left.length,
             ..identity
         };
-        assert_eq!(decode(&encode(&identity, &left)), Some((identity, left)));
+        assert_eq!(
+            decode(&encode(&identity, &rules, &left)),
+            Some((identity, rules, left))
+        );
     }
 });

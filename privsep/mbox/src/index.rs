@@ -4,11 +4,12 @@
 //! says, what is decoded is a maildrop that could be: messages in order that cover a spool of its length.
 
 use crate::message::{Maildrop, Message};
+use crate::uidl::is_valid;
 
 /// Names the format and its version.
 const MAGIC: &[u8; 8] = b"popwardI";
 /// Bytes before the first record.
-const HEAD: usize = 48;
+const HEAD: usize = 64;
 /// Bytes of a record.
 const RECORD: usize = 64;
 /// Bytes of the hash behind the last record.
@@ -27,15 +28,18 @@ pub struct Identity {
     pub ctime: i64,
 }
 
-/// Whether it costs less to read the index of `maildrop` than to scan the spool, or it knows what no scan can find out.
+/// Stands for everything but the spool that decides what is in a record: configured schemes, pins.
+pub type Rules = [u8; 16];
+
+/// Whether it costs less to read the index of `maildrop` than to scan the spool.
 pub fn is_worth_it(maildrop: &Maildrop) -> bool {
     // In bytes that are scanned in the same time: an index costs some 150 µs, a message's header 1 µs.
     let cost = maildrop.length + 8_000 * maildrop.messages.len() as u64;
-    cost > 1_200_000 || maildrop.messages.iter().any(|message| message.repeat > 0)
+    cost > 1_200_000
 }
 
-/// The index of `maildrop`, which the spool of this identity was when it was scanned.
-pub fn encode(identity: &Identity, maildrop: &Maildrop) -> Vec<u8> {
+/// The index of `maildrop`, which the spool of this identity was, by these rules, when it was scanned.
+pub fn encode(identity: &Identity, rules: &Rules, maildrop: &Maildrop) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + maildrop.messages.len() * RECORD + HASH);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&identity.inode.to_le_bytes());
@@ -43,21 +47,24 @@ pub fn encode(identity: &Identity, maildrop: &Maildrop) -> Vec<u8> {
     bytes.extend_from_slice(&identity.mtime.to_le_bytes());
     bytes.extend_from_slice(&identity.ctime.to_le_bytes());
     bytes.extend_from_slice(&(maildrop.messages.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(rules);
     for m in &maildrop.messages {
         for number in [m.from_line, m.header, m.body, m.end, m.octets] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&m.digest);
-        bytes.extend_from_slice(&m.repeat.to_le_bytes());
-        bytes.extend_from_slice(&u32::from(m.pseudo).to_le_bytes());
+        let name = m.name.as_ref().map_or(0, |name| name.len() as u64);
+        bytes.extend_from_slice(&(name | u64::from(m.pseudo) << 32).to_le_bytes());
     }
+    let names = maildrop.messages.iter().filter_map(|m| m.name.as_ref());
+    names.for_each(|name| bytes.extend_from_slice(name.as_bytes()));
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
     bytes
 }
 
 /// What [`encode`] made of it. `None` for anything else.
-pub fn decode(bytes: &[u8]) -> Option<(Identity, Maildrop)> {
+pub fn decode(bytes: &[u8]) -> Option<(Identity, Rules, Maildrop)> {
     let (content, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
     let (head, records) = content.split_at_checked(HEAD)?;
     if !head.starts_with(MAGIC) || blake3::hash(content).as_bytes() != hash {
@@ -69,16 +76,25 @@ pub fn decode(bytes: &[u8]) -> Option<(Identity, Maildrop)> {
         mtime: i64::from_le_bytes(number(head, 3)?.to_le_bytes()),
         ctime: i64::from_le_bytes(number(head, 4)?.to_le_bytes()),
     };
-    let messages: Vec<Message> = records.chunks(RECORD).map(record).collect::<Option<_>>()?;
+    let count = usize::try_from(number(head, 5)?).ok()?;
+    let (records, mut names) = records.split_at_checked(count.checked_mul(RECORD)?)?;
+    let records = records.chunks_exact(RECORD);
+    let messages: Vec<Message> = records
+        .map(|bytes| record(bytes, &mut names))
+        .collect::<Option<_>>()?;
     let maildrop = Maildrop {
         messages,
         length: identity.length,
     };
-    let whole = number(head, 5)? == maildrop.messages.len() as u64 && maildrop.is_possible();
-    whole.then_some((identity, maildrop))
+    let whole = names.is_empty() && maildrop.is_possible();
+    whole.then_some((identity, *head.get(48..)?.first_chunk()?, maildrop))
 }
 
-fn record(bytes: &[u8]) -> Option<Message> {
+/// One record; its name is taken from `names`.
+fn record(bytes: &[u8], names: &mut &[u8]) -> Option<Message> {
+    let last = number(bytes, 7)?;
+    let (name, after) = names.split_at_checked(usize::try_from(last & 0xff).ok()?)?;
+    *names = after;
     Some(Message {
         from_line: number(bytes, 0)?,
         header: number(bytes, 1)?,
@@ -86,10 +102,14 @@ fn record(bytes: &[u8]) -> Option<Message> {
         end: number(bytes, 3)?,
         octets: number(bytes, 4)?,
         digest: *bytes.get(40..)?.first_chunk()?,
-        repeat: u32::from_le_bytes(*bytes.get(56..)?.first_chunk()?),
-        pseudo: match bytes.get(60..)? {
-            [0, 0, 0, 0] => false,
-            [1, 0, 0, 0] => true,
+        name: match name {
+            [] => None,
+            name if is_valid(name) => Some(std::str::from_utf8(name).ok()?.into()),
+            _ => return None,
+        },
+        pseudo: match last >> 8 {
+            0 => false,
+            0x100_0000 => true,
             _ => return None,
         },
     })

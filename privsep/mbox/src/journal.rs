@@ -221,7 +221,9 @@ impl Kept {
             end = range.end;
             after
         });
-        let possible = in_order && end <= head.planned && ranges.len() as u64 == head.ranges;
+        if !(in_order && end <= head.planned && ranges.len() as u64 == head.ranges) {
+            return None;
+        }
         let mut kept = Self {
             first_change: head.first_change,
             ranges,
@@ -229,7 +231,7 @@ impl Kept {
         kept.add(head.planned..head.length);
         let within =
             head.first_change <= head.at && head.at.checked_add(head.piece)? <= kept.final_length();
-        (possible && within).then_some(kept)
+        within.then_some(kept)
     }
 
     /// Bytes of so many ranges, as they are encoded.

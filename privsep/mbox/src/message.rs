@@ -15,10 +15,10 @@ pub struct Message {
     pub end: u64,
     /// What RETR sends, in bytes: every line ended CRLF (the last one too), before dot-stuffing.
     pub octets: u64,
-    /// Names the message for its UIDL; [`crate::uidl`] says of what it is the hash.
+    /// The content key; [`crate::uidl`] says of what it is the hash.
     pub digest: [u8; 16],
-    /// Tells it from others with the same digest: 0 for the first that there was, then 1.
-    pub repeat: u32,
+    /// Its UIDL, if that is not simply the digest.
+    pub name: Option<Box<str>>,
     /// Bears the mark of c-client's pseudo message, which holds UIDVALIDITY. It is one where it comes first.
     pub pseudo: bool,
 }

@@ -171,7 +171,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             end,
             octets: self.octets.finish(),
             digest: self.name(),
-            repeat: 0,
+            name: None,
             pseudo: self.fields.pseudo,
         };
         Ok((message, next))

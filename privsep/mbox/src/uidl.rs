@@ -1,74 +1,177 @@
-//! Native UIDLs (RFC 1939, section 7): 32 hexadecimal digits of a message's digest.
+//! UIDLs (RFC 1939, section 7): each message of a maildrop has one of its own, and keeps it.
 //!
-//! The digest is the first 16 bytes of the BLAKE3 hash of the From_ line and of every header line that no reader
-//! rewrites, in order, each without its CR and LF and followed by one LF. Left out, with their continuation lines:
-//! Status, X-Status, X-Keywords, X-UID, X-UIDL, X-IMAP, X-IMAPbase, Content-Length, Lines.
+//! The native one is the message's digest in hexadecimal. The digest is the first 16 bytes of the BLAKE3 hash of the
+//! From_ line and of every header line that no reader rewrites, in order, each without its CR and LF and followed by one LF.
+//! Left out, with their continuation lines: Status, X-Status, X-Keywords, X-UID, X-UIDL, X-IMAP, X-IMAPbase, Content-Length,
+//! Lines.
 //!
-//! Messages with equal digests are told apart by a suffix, which stays with its message for as long as an index or
-//! its own session remembers it: also when an earlier one of them is deleted.
+//! A message whose name was taken gets one with a suffix. Whatever no later reading of the spool would find out again is
+//! pinned: names with a suffix, and names of messages with equal digests.
 
-use crate::message::Message;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use crate::message::{Maildrop, Message};
+use crate::pins::Pins;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+/// Bytes of a UIDL (RFC 1939, section 7).
+pub const MAX: usize = 70;
 
 /// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
 const BEFORE_SUFFIX: usize = 59;
 
-/// Tells messages with equal digests apart. Those that are in `known`, what the spool was before, keep their numbers: the
-/// first with a digest takes the first one's, and so on. New ones get numbers that none had.
-pub fn tell_apart(messages: &mut [Message], known: &[Message]) {
-    let by_digest = |messages: &[Message]| {
-        let mut order: Vec<([u8; 16], usize)> = Vec::with_capacity(messages.len());
-        order.extend(messages.iter().map(|m| m.digest).zip(0..));
-        order.sort_unstable();
-        order
-    };
-    let (order, old) = (by_digest(messages), by_digest(known));
-    let mut old = old.into_iter().peekable();
-    for group in order.chunk_by(|one, other| one.0 == other.0) {
-        let digest = group[0].0;
-        while old.next_if(|(other, _)| *other < digest).is_some() {}
-        let same = std::iter::from_fn(|| old.next_if(|(other, _)| *other == digest));
-        let numbers: Vec<u32> = same.map(|(_, index)| known[index].repeat).collect();
-        let unused = numbers
-            .iter()
-            .max()
-            .map_or(0, |most| most.saturating_add(1));
-        for ((_, index), number) in group.iter().zip(numbers.iter().copied().chain(unused..)) {
-            messages[*index].repeat = number;
-        }
-    }
+/// Whether it can be one: 1 to 70 characters from `!` to `~`.
+pub fn is_valid(name: &[u8]) -> bool {
+    (1..=MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
 }
 
-/// The UIDL of a message: 32 to 43 characters.
-pub fn name(message: &Message) -> String {
-    let mut text = String::with_capacity(43);
-    // Writing to a string cannot fail.
-    for byte in message.digest {
-        let _ = write!(text, "{byte:02x}");
+/// A digest in hexadecimal.
+pub fn hexadecimal(digest: &[u8; 16]) -> [u8; 32] {
+    let digit = |index: usize| {
+        let byte = digest[index / 2];
+        b"0123456789abcdef"[usize::from(if index % 2 == 0 { byte >> 4 } else { byte & 15 })]
+    };
+    std::array::from_fn(digit)
+}
+
+/// The UIDL of a message.
+pub fn name(message: &Message) -> Box<str> {
+    message.name.clone().unwrap_or_else(|| native(message))
+}
+
+fn native(message: &Message) -> Box<str> {
+    String::from_utf8_lossy(&hexadecimal(&message.digest)).into()
+}
+
+/// Gives `messages` the names of those that are in `known`, what the spool was before: the first with a digest takes the
+/// first one's, and so on. Returns which have one now.
+pub fn carry_over(messages: &mut [Message], known: &[Message]) -> Vec<bool> {
+    let mut named = vec![false; messages.len()];
+    // What was appended to leaves all before it where it was.
+    let equal = messages.iter().zip(known);
+    let same = equal.take_while(|(new, old)| new.digest == old.digest);
+    let same = same.count();
+    let mut rest: BTreeMap<[u8; 16], VecDeque<&Message>> = BTreeMap::new();
+    for old in &known[same..] {
+        rest.entry(old.digest).or_default().push_back(old);
     }
-    if message.repeat > 0 {
-        let _ = write!(text, "-{}", u64::from(message.repeat) + 1);
+    for (index, message) in messages.iter_mut().enumerate() {
+        let old = if index < same {
+            Some(&known[index])
+        } else {
+            rest.get_mut(&message.digest).and_then(VecDeque::pop_front)
+        };
+        if let Some(old) = old {
+            message.name.clone_from(&old.name);
+            named[index] = true;
+        }
     }
-    text
+    named
+}
+
+/// Names the messages that are not yet `named`: as `pins` say, or else by `base` (a valid name) where that has one, or else
+/// natively. Returns whether there is something new in `pins`, which then has to be on disk before a name is told.
+pub fn assign(
+    maildrop: &mut Maildrop,
+    named: &[bool],
+    base: impl Fn(usize) -> Option<Box<str>>,
+    pins: &mut Pins,
+) -> bool {
+    let first = usize::from(maildrop.is_hidden(0));
+    let messages = &mut maildrop.messages;
+    let new: Vec<usize> = (first..messages.len())
+        .filter(|index| !named[*index])
+        .collect();
+    let digests: BTreeSet<[u8; 16]> = new.iter().map(|index| messages[*index].digest).collect();
+    // The messages with such a digest, in order.
+    let mut groups: BTreeMap<[u8; 16], Vec<usize>> = BTreeMap::new();
+    for (index, message) in messages.iter().enumerate().skip(first) {
+        if digests.contains(&message.digest) {
+            groups.entry(message.digest).or_default().push(index);
+        }
+    }
+    let mut names: Vec<Box<str>> = Vec::new();
+    let carried = (first..messages.len()).filter(|index| named[*index]);
+    names.extend(carried.map(|index| name(&messages[index])));
+    let carried = names.len();
+    let mut bases = Vec::new();
+    for index in &new {
+        let digest = messages[*index].digest;
+        let group = &groups[&digest];
+        let place = group.binary_search(index).unwrap_or(0);
+        let pinned = pins.of(&digest).get(place).cloned();
+        bases.push(pinned.is_none() && group.len() > 1);
+        let name = pinned.or_else(|| base(*index));
+        names.push(name.unwrap_or_else(|| native(&messages[*index])));
+    }
+    let told = names[carried..].to_vec();
+    unique(&mut names, carried);
+    let mut to_pin = BTreeSet::new();
+    for (place, index) in new.into_iter().enumerate() {
+        let message = &mut messages[index];
+        let name = &names[carried + place];
+        if bases[place] || *name != told[place] {
+            to_pin.insert(message.digest);
+        }
+        message.name = (*name != native(message)).then(|| name.clone());
+    }
+    for digest in &to_pin {
+        let group = groups[digest].iter();
+        pins.set(
+            *digest,
+            group.map(|index| name(&messages[*index])).collect(),
+        );
+    }
+    !to_pin.is_empty()
+}
+
+/// What is pinned once the messages that `deleted` marks are gone. `None`: what was.
+pub fn pins_left(pins: &Pins, maildrop: &Maildrop, deleted: &[bool]) -> Option<Pins> {
+    let all = || maildrop.messages.iter().zip(deleted);
+    let gone = all().filter(|(message, gone)| **gone && !pins.of(&message.digest).is_empty());
+    let mut left: BTreeMap<[u8; 16], Vec<Box<str>>> = gone
+        .map(|(message, _)| (message.digest, Vec::new()))
+        .collect();
+    if left.is_empty() {
+        return None;
+    }
+    for (message, _) in all().filter(|(_, gone)| !**gone) {
+        if let Some(names) = left.get_mut(&message.digest) {
+            names.push(name(message));
+        }
+    }
+    let mut pins = pins.clone();
+    for (digest, names) in left {
+        pins.set(digest, names);
+    }
+    Some(pins)
 }
 
 /// Tells equal names apart, as Dovecot does with `pop3_uidl_duplicates = rename`: the first stays as it is, those behind it
 /// get `-2`, `-3` and so on. A suffix is skipped where there is such a name already. Of a name so long that a suffix may make
 /// it more than 70 bytes, the first 59 are kept before it.
-pub fn unique(names: &mut [Box<str>]) {
-    let mut taken: BTreeSet<Box<str>> = BTreeSet::new();
+///
+/// The first `carried` names differ and stay. Where one of them has a suffix, there was a message with the name before it,
+/// and no new one gets that or a suffix that there may have been.
+pub fn unique(names: &mut [Box<str>], carried: usize) {
+    let mut taken: HashSet<Box<str>> = HashSet::with_capacity(names.len());
+    // The last number that was given, so that many equal names take no longer than as many different ones.
+    let mut last: HashMap<Box<str>, u64> = HashMap::new();
+    for name in &names[..carried] {
+        taken.insert(name.clone());
+        let suffix = name.rsplit_once('-');
+        if let Some((start, Ok(number))) = suffix.map(|(start, n)| (start, n.parse::<u32>())) {
+            let last = last.entry(start.into()).or_default();
+            *last = (*last).max(number.into());
+        }
+    }
     let mut repeats = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        if !taken.insert(name.clone()) {
+    for (index, name) in names.iter().enumerate().skip(carried) {
+        if last.contains_key(name) || !taken.insert(name.clone()) {
             repeats.push(index);
         }
     }
-    // The last number that was given, so that many equal names take no longer than as many different ones.
-    let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
     for index in repeats {
-        let start = shortened(&names[index]).to_owned();
-        let number = last.entry(start.as_str().into()).or_insert(1);
+        let start: Box<str> = shortened(&names[index]).into();
+        let number = last.entry(start.clone()).or_insert(1);
         names[index] = loop {
             *number += 1;
             let name: Box<str> = format!("{start}-{number}").into();

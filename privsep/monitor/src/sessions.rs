@@ -163,6 +163,7 @@ pub(crate) fn start(
         state_directory: Some(state),
         host: config.host.clone(),
         locks: config.spool.locks,
+        uidl: config.spool.uidl.clone(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);

@@ -32,6 +32,26 @@ pub struct Job {
     pub host: Text<64>,
     /// Which locks are to be taken.
     pub locks: LockSettings,
+    /// How messages are named: the first of these that has a UIDL for it; natively where none has.
+    pub uidl: List<Scheme, SCHEMES_MAX>,
+}
+
+/// Most schemes in a list.
+pub const SCHEMES_MAX: usize = 8;
+
+/// Another server's UIDLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// The X-UIDL header (Qpopper, mailutils).
+    XUidl,
+    /// popa3d's.
+    Popa3d,
+    /// solid-pop3d's.
+    SolidPop3d,
+    /// tpop3d's.
+    Tpop3d,
+    /// Dovecot's `%m`.
+    DovecotMd5,
 }
 
 /// What a worker is to do with the spool.

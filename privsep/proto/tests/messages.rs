@@ -14,7 +14,7 @@ use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, S
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront, Plaintext};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
+    Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
 };
 use popward_proto::permit::{Gate, Message, Refused};
 use popward_proto::secret::Secret;
@@ -148,6 +148,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             flock: true,
             timeout_ms: u32::MAX,
         },
+        uidl: list(vec![Scheme::DovecotMd5; 8]),
     }));
     there_and_back(&WorkerToMonitor::Updates);
     there_and_back(&WorkerToMonitor::Finished);

@@ -2,6 +2,7 @@
 
 use crate::arguments::Namer;
 use nix::fcntl::OFlag;
+use popward_mbox::pins::Pins;
 use popward_mbox::scan::{ScanError, scan};
 use popward_mbox::source::Source;
 use popward_mbox::{scheme, uidl};
@@ -54,8 +55,6 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
     let (mut spool, length) = open(path)?;
     let mut buffer = vec![0; BUFFER];
     let mut maildrop = scan(&mut spool, length, &mut buffer).map_err(Refused::Scan)?;
-    uidl::tell_apart(&mut maildrop.messages, &[]);
-    let native = maildrop.messages.iter().map(uidl::name);
     // popward names every message: what stands behind it is never asked.
     let others = namers.iter().map_while(|namer| match namer {
         Namer::Native => None,
@@ -64,23 +63,20 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
     let others: Vec<_> = others.collect();
     let named = scheme::names(&mut spool, &maildrop, &others, &mut buffer, 0);
     let named = named.map_err(Refused::Scan)?;
-    let names = named.into_iter().zip(native);
-    let mut names: Vec<Box<str>> = names
-        .map(|(name, native)| name.unwrap_or_else(|| native.into()))
-        .collect();
-    // The pseudo message is listed to nobody, so that it takes no name from another.
+    let none = vec![false; maildrop.messages.len()];
+    let base = |index: usize| named.get(index).cloned().flatten();
+    uidl::assign(&mut maildrop, &none, base, &mut Pins::default());
     let hidden = usize::from(maildrop.is_hidden(0));
-    uidl::unique(&mut names[hidden..]);
-    let messages = maildrop.messages.iter().zip(names).enumerate();
+    let messages = maildrop.messages.iter().enumerate();
     Ok(messages
-        .map(|(index, (message, uidl))| Entry {
+        .map(|(index, message)| Entry {
             number: (index + 1)
                 .checked_sub(hidden)
                 .filter(|n| *n > 0)
                 .map(|n| n as u64),
             offset: message.from_line,
             octets: message.octets,
-            uidl,
+            uidl: uidl::name(message),
             key: message.digest,
         })
         .collect())

@@ -1,12 +1,12 @@
 //! Opening a spool by its index (promise P4): all of it is read that the index cannot be proved to know.
 
 use crate::locks::LockedSpool;
+use crate::naming::Naming;
 use crate::read::Reading;
 use crate::state::State;
-use popward_mbox::index::{Identity, decode, encode, is_worth_it};
+use popward_mbox::index::{Identity, Rules, decode, encode, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::scan::{BUFFER_MIN, MESSAGES_MAX, ScanError, begins_there, scan_on};
-use popward_mbox::uidl::tell_apart;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -84,21 +84,43 @@ impl Seen {
     }
 }
 
-/// The maildrop of `spool`, and as which spool it was seen.
+/// What opening found.
+pub struct Found {
+    /// The messages, named.
+    pub maildrop: Maildrop,
+    /// As which spool it was seen.
+    pub seen: Seen,
+    /// How it came to be known.
+    pub how: How,
+    /// Why a name could not be pinned.
+    pub unpinned: Option<io::Error>,
+}
+
+/// Opens `spool`.
 pub fn open(
     spool: &mut LockedSpool,
     state: Option<&State>,
-) -> Result<(Maildrop, Seen, How), ScanError<io::Error>> {
+    naming: &mut Naming,
+) -> Result<Found, ScanError<io::Error>> {
     let seen = Seen::now(spool).map_err(ScanError::Source)?;
     let identity = seen.identity;
+    // What an index alone says of a message is held against the spool before it is used.
+    let not_read = Seen {
+        identity,
+        settled: false,
+    };
     // Whatever is wrong with an index, a scan does without.
     let (known, old) = match state.map(load) {
-        Some(Ok(Some((known, old)))) => (Some(known), old),
+        Some(Ok(Some((known, rules, old)))) if rules == naming.rules => (Some(known), old),
         _ => (None, Maildrop::default()),
     };
     if known == Some(identity) {
-        let settled = true;
-        return Ok((old, Seen { identity, settled }, How::Unchanged));
+        return Ok(Found {
+            maildrop: old,
+            seen: not_read,
+            how: How::Unchanged,
+            unpinned: None,
+        });
     }
     let grown = known.is_some_and(|known| {
         known.inode == identity.inode && known.length < identity.length && known.ctime != UNSETTLED
@@ -111,8 +133,13 @@ pub fn open(
     let room = usize::try_from(identity.length).unwrap_or(PIECE);
     let mut buffer = vec![0; room.clamp(BUFFER_MIN, PIECE)];
     let mut maildrop = scan_on(&mut Reading(spool), identity.length, &mut buffer, begin)?;
-    tell_apart(&mut maildrop.messages, &old.messages);
-    Ok((maildrop, seen, how))
+    let unpinned = naming.name(spool, state, &mut maildrop, &old, &mut buffer)?;
+    Ok(Found {
+        maildrop,
+        seen,
+        how,
+        unpinned,
+    })
 }
 
 /// Whether what was appended is all that has changed, as far as some of the messages show.
@@ -144,19 +171,19 @@ pub fn is_there(
     begins_there(&mut Reading(spool), length, &mut [0; BUFFER_MIN], message)
 }
 
-fn load(state: &State) -> io::Result<Option<(Identity, Maildrop)>> {
+fn load(state: &State) -> io::Result<Option<(Identity, Rules, Maildrop)>> {
     let Some(file) = state.open(INDEX)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
     // A larger one is none, and must not fill the memory.
-    file.take(64 * MESSAGES_MAX as u64 + 80)
+    file.take((64 + 70) * MESSAGES_MAX as u64)
         .read_to_end(&mut bytes)?;
     Ok(decode(&bytes))
 }
 
 /// Writes the index of `maildrop`, as which the spool was seen: if it is worth it.
-pub fn keep(state: &State, seen: Seen, maildrop: &Maildrop) -> io::Result<()> {
+pub fn keep(state: &State, seen: Seen, rules: &Rules, maildrop: &Maildrop) -> io::Result<()> {
     if !is_worth_it(maildrop) {
         return Ok(());
     }
@@ -166,7 +193,7 @@ pub fn keep(state: &State, seen: Seen, maildrop: &Maildrop) -> io::Result<()> {
     }
     let written = state
         .create(DRAFT)
-        .and_then(|mut file| file.write_all(&encode(&identity, maildrop)))
+        .and_then(|mut file| file.write_all(&encode(&identity, rules, maildrop)))
         .and_then(|()| state.rename(DRAFT, INDEX));
     if written.is_err() {
         // Half an index takes room that its user may not have.

@@ -8,6 +8,7 @@
 mod index;
 mod journal;
 mod locks;
+mod naming;
 mod read;
 mod serve;
 mod state;
@@ -16,6 +17,7 @@ mod update;
 
 use index::How;
 use locks::{LockError, LockedSpool};
+use naming::Naming;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_mbox::message::Maildrop;
@@ -82,6 +84,7 @@ enum Failure {
     Gone,
     Scan(ScanError<std::io::Error>),
     Recovery(UpdateError),
+    Naming(std::io::Error),
     System(&'static str),
 }
 
@@ -91,7 +94,8 @@ impl Failure {
             Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_))
             | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages)
-            | Self::Recovery(UpdateError::Changed(_)) => OpenFailure::Permanent,
+            | Self::Recovery(UpdateError::Changed(_))
+            | Self::Naming(_) => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
         }
     }
@@ -107,6 +111,7 @@ impl std::fmt::Display for Failure {
             Self::Recovery(error) => {
                 write!(out, "an unfinished update: {error}; its journal is kept")
             }
+            Self::Naming(error) => error.fmt(out),
             Self::System(what) => out.write_str(what),
         }
     }
@@ -159,7 +164,8 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
     let state = job.state_directory.as_ref();
     let state = state.map(|path| State::new(path.as_path()));
     let Some(mut spool) = locked else {
-        let none = Session::new(None, None, Maildrop::default(), None);
+        let naming = Naming::new(job, None).map_err(Failure::Naming)?;
+        let none = Session::new(None, None, Maildrop::default(), None, naming);
         return Ok(Some(Opened(none, false)));
     };
     if let Some(state) = &state {
@@ -179,7 +185,18 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
         return Ok(None);
     }
     let reading = Instant::now();
-    let (maildrop, seen, how) = index::open(&mut spool, state.as_ref()).map_err(Failure::Scan)?;
+    let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
+    let found = index::open(&mut spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;
+    if let Some(error) = &found.unpinned {
+        let fields: &[(&str, &dyn std::fmt::Display)] = &[("user", &job.user), ("error", error)];
+        log.warning(Some(job.session), "UIDLs not pinned", fields);
+    }
+    let index::Found {
+        maildrop,
+        seen,
+        how,
+        ..
+    } = found;
     log.info(
         Some(job.session),
         "opened",
@@ -192,7 +209,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    let session = Session::new(Some(spool), state, maildrop, Some(seen));
+    let session = Session::new(Some(spool), state, maildrop, Some(seen), naming);
     Ok(Some(Opened(session, how != How::Unchanged)))
 }
 
@@ -252,11 +269,8 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
             let answer = committed(job, log, update);
             // The front may have gone; what was done is done. It hears of it while the journal shows that it was.
             let _ = ends.answer(None, &answer);
-            if let Some(journal) = journal {
-                journal.end();
-            }
             if update.deleted.messages > 0 {
-                kept(session.keep_left());
+                kept(session.keep_left(journal.as_ref()));
             }
             return ExitCode::SUCCESS;
         }

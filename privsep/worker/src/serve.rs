@@ -3,6 +3,7 @@
 use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost};
+use crate::naming::Naming;
 use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -146,6 +147,7 @@ pub struct Session {
     state: Option<State>,
     maildrop: Maildrop,
     seen: Option<Seen>,
+    naming: Naming,
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
@@ -160,6 +162,7 @@ impl Session {
         state: Option<State>,
         maildrop: Maildrop,
         seen: Option<Seen>,
+        naming: Naming,
     ) -> Self {
         let all = 0..maildrop.messages.len();
         let visible = all.filter(|index| !maildrop.is_hidden(*index)).collect();
@@ -169,6 +172,7 @@ impl Session {
             state,
             maildrop,
             seen,
+            naming,
             visible,
             deleted,
             last: 0,
@@ -209,18 +213,22 @@ impl Session {
             return Ok(());
         };
         if read {
-            index::keep(state, seen, &self.maildrop)?;
+            index::keep(state, seen, &self.naming.rules, &self.maildrop)?;
         }
         Journal::keep_reserve(state)
     }
 
-    /// Writes the index of what an update has left.
-    pub fn keep_left(&mut self) -> std::io::Result<()> {
+    /// After an update: puts its pins and its journal where they belong, and writes the index of what it has left.
+    pub fn keep_left(&mut self, journal: Option<&Journal>) -> std::io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
             return Ok(());
         };
+        self.naming.put(state)?;
+        if let Some(journal) = journal {
+            journal.end();
+        }
         let left = plan::left(&self.maildrop, &self.deleted);
-        index::keep(state, Seen::soon(spool)?, &left)
+        index::keep(state, Seen::soon(spool)?, &self.naming.rules, &left)
     }
 
     /// Serves until QUIT or a stop. After QUIT, says what was done; a journal is to be ended once that was answered.
@@ -265,7 +273,7 @@ impl Session {
                 }
                 (FrontToWorker::List(_), _) => {
                     self.listing(ends, |session, index| {
-                        session.maildrop.messages[index].octets.to_string()
+                        session.maildrop.messages[index].octets.to_string().into()
                     })?;
                     continue;
                 }
@@ -289,11 +297,15 @@ impl Session {
         }
     }
 
-    fn uidl(&self, index: usize) -> String {
+    fn uidl(&self, index: usize) -> Box<str> {
         uidl::name(&self.maildrop.messages[index])
     }
 
-    fn listing(&mut self, ends: &Ends, line: impl Fn(&Self, usize) -> String) -> Result<(), Stop> {
+    fn listing(
+        &mut self,
+        ends: &Ends,
+        line: impl Fn(&Self, usize) -> Box<str>,
+    ) -> Result<(), Stop> {
         use std::io::Write;
         let totals = self.totals();
         ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
@@ -381,6 +393,9 @@ impl Session {
         for message in self.maildrop.messages.iter().filter(changed) {
             Self::still_there(spool, self.seen, message, length)
                 .map_err(|_| UpdateError::Changed("a message is not where it was"))?;
+        }
+        if let Some(state) = &self.state {
+            self.naming.prepare(state, &self.maildrop, &self.deleted);
         }
         // Without the monitor nobody would finish it at once; the next opening would.
         let begins = || {

@@ -1,6 +1,7 @@
 //! What the modules' tests work on.
 
 use crate::locks::{LockedSpool, try_lock};
+use crate::naming::Naming;
 use crate::state::State;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -66,11 +67,23 @@ impl Desk {
         self.lock_with(false)
     }
 
+    /// How its messages are named: natively, and as its pins say.
+    pub(crate) fn naming(&self) -> Naming {
+        Naming::new(&self.job(false), Some(&self.state())).unwrap()
+    }
+
     /// The spool with its locks. A dotlock must be removed by whoever asked for it.
     pub(crate) fn lock_with(&self, dotlock: bool) -> LockedSpool {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
+        let job = self.job(dotlock);
+        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
+    }
+
+    fn job(&self, dotlock: bool) -> Job {
         let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         let name = || UserName::try_from("alice".to_owned()).unwrap();
-        let job = Job {
+        Job {
             version: popward_proto::VERSION,
             session: SessionId::new(FrontId(1), 1),
             task: Task::Serve,
@@ -88,10 +101,8 @@ impl Desk {
                 flock: true,
                 timeout_ms: 0,
             },
-        };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
-        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
+            uidl: List::try_from(Vec::new()).unwrap(),
+        }
     }
 }
 

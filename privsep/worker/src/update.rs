@@ -7,6 +7,7 @@
 
 use crate::journal::Journal;
 use crate::locks::LockedSpool;
+use crate::naming::{finish_pins, forget_pins};
 use crate::state::State;
 use popward_mbox::from_line::{LINE_MAX, mail_begins};
 use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
@@ -132,6 +133,7 @@ fn begin(
 /// Finishes the update of a journal that is found. Returns whether there was one.
 pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
     let Some(mut journal) = Journal::open(state)? else {
+        forget_pins(state)?;
         return Ok(false);
     };
     // Who died may not have had its name on disk, and the spool is written next.
@@ -163,6 +165,7 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
         work.prove_sources(spool)?;
         work.run(spool)?;
     }
+    finish_pins(state)?;
     work.journal.end();
     Ok(true)
 }

@@ -5,6 +5,8 @@ use crate::scan::{BUFFER_MIN, scan};
 use crate::source::InMemory;
 use proptest::prelude::*;
 
+const RULES: Rules = [9; 16];
+
 fn example() -> (Identity, Maildrop) {
     let message = |n| format!("From a@b Mon Nov 23 10:00:0{n} 2026\nA: {n}\n\nbody\n\n");
     let spool = [0, 1, 2, 3, 4].map(message).concat();
@@ -15,7 +17,8 @@ fn example() -> (Identity, Maildrop) {
         &mut vec![0; BUFFER_MIN],
     )
     .unwrap();
-    maildrop.messages[3].repeat = 7;
+    maildrop.messages[3].name = Some("a-7".into());
+    maildrop.messages[4].name = Some("x".repeat(70).into());
     let identity = Identity {
         inode: 12,
         length,
@@ -28,15 +31,15 @@ fn example() -> (Identity, Maildrop) {
 #[test]
 fn what_is_encoded_is_decoded() {
     let (identity, maildrop) = example();
-    let bytes = encode(&identity, &maildrop);
-    assert_eq!(bytes.len(), HEAD + 5 * RECORD + HASH);
-    assert_eq!(decode(&bytes), Some((identity, maildrop)));
+    let bytes = encode(&identity, &RULES, &maildrop);
+    assert_eq!(bytes.len(), HEAD + 5 * RECORD + 73 + HASH);
+    assert_eq!(decode(&bytes), Some((identity, RULES, maildrop)));
 }
 
 #[test]
 fn p4_any_flipped_bit_and_any_cut_is_noticed() {
     let (identity, maildrop) = example();
-    let bytes = encode(&identity, &maildrop);
+    let bytes = encode(&identity, &RULES, &maildrop);
     for place in 0..bytes.len() {
         assert_eq!(decode(&bytes[..place]), None, "{place}");
         for bit in 0..8 {
@@ -51,10 +54,10 @@ fn p4_any_flipped_bit_and_any_cut_is_noticed() {
 }
 
 /// Whoever owns the state directory can write an index with a hash that fits.
-fn forged(maildrop: &Maildrop) -> Option<(Identity, Maildrop)> {
+fn forged(maildrop: &Maildrop) -> Option<(Identity, Rules, Maildrop)> {
     let (mut identity, _) = example();
     identity.length = maildrop.length;
-    decode(&encode(&identity, maildrop))
+    decode(&encode(&identity, &RULES, maildrop))
 }
 
 proptest! {
@@ -65,7 +68,7 @@ proptest! {
         let (_, mut maildrop) = example();
         let message = &mut maildrop.messages[record];
         *[&mut message.from_line, &mut message.header, &mut message.body, &mut message.end, &mut message.octets][field] = value;
-        if let Some((_, forged)) = forged(&maildrop) {
+        if let Some((_, _, forged)) = forged(&maildrop) {
             let mut start = 0;
             for (index, m) in forged.messages.iter().enumerate() {
                 prop_assert_eq!(m.from_line, start);
@@ -95,6 +98,9 @@ fn p4_counts_and_lengths_that_do_not_fit_are_refused() {
         |m: &mut Maildrop| m.messages.swap(1, 2),
         |m: &mut Maildrop| m.messages[2].octets = 3,
         |m: &mut Maildrop| m.messages[4].end += 100,
+        |m: &mut Maildrop| m.messages[1].name = Some("a b".into()),
+        |m: &mut Maildrop| m.messages[1].name = Some("ü".into()),
+        |m: &mut Maildrop| m.messages[1].name = Some("x".repeat(71).into()),
     ] {
         let mut wrong = maildrop.clone();
         change(&mut wrong);

@@ -1,53 +1,125 @@
-//! Equal messages get names of their own, and keep them.
+//! Every message has a name of its own, and keeps it whatever happens to the others.
 
 use super::*;
+use proptest::prelude::*;
 
-/// A message with this digest, and nothing else that counts here.
-fn message(digest: u8, repeat: u32) -> Message {
-    Message {
+/// Messages with these digests, and nothing else that counts here.
+fn maildrop(digests: &[u8]) -> Maildrop {
+    let message = |digest: &u8| Message {
         from_line: 0,
         header: 1,
         body: 1,
         end: 1,
         octets: 0,
-        digest: [digest; 16],
-        repeat,
+        digest: [*digest; 16],
+        name: None,
         pseudo: false,
+    };
+    Maildrop {
+        messages: digests.iter().map(message).collect(),
+        length: 1,
     }
 }
 
-fn repeats(digests: &[u8], known: &[Message]) -> Vec<u32> {
-    let mut messages: Vec<_> = digests.iter().map(|digest| message(*digest, 0)).collect();
-    tell_apart(&mut messages, known);
-    messages.iter().map(|message| message.repeat).collect()
+fn names_of(maildrop: &Maildrop) -> Vec<String> {
+    let hex = |name: &str| match name.as_bytes() {
+        [one, two, ..] if name.len() >= 32 => {
+            format!("{}{}{}", char::from(*one), char::from(*two), &name[32..])
+        }
+        _ => name.to_owned(),
+    };
+    maildrop.messages.iter().map(|m| hex(&name(m))).collect()
+}
+
+/// Reads a spool of these messages when `known` was there before.
+fn read(digests: &[u8], known: &Maildrop, pins: &mut Pins) -> Maildrop {
+    let mut maildrop = maildrop(digests);
+    let named = carry_over(&mut maildrop.messages, &known.messages);
+    assign(&mut maildrop, &named, |_| None, pins);
+    maildrop
+}
+
+/// Reads one of these messages with these base names, and nothing known.
+fn told(bases: &[&str]) -> Vec<String> {
+    let digests: Vec<u8> = (0..bases.len()).map(|n| u8::try_from(n).unwrap()).collect();
+    let mut maildrop = maildrop(&digests);
+    let named = vec![false; bases.len()];
+    let base = |index: usize| Some(bases[index].into());
+    assign(&mut maildrop, &named, base, &mut Pins::default());
+    maildrop.messages.iter().map(|m| name(m).into()).collect()
 }
 
 #[test]
-fn p5_equal_messages_are_numbered_in_order() {
-    assert_eq!(repeats(&[1, 2, 1, 1, 3, 2], &[]), [0, 0, 1, 2, 0, 1]);
-    let mut three = vec![message(1, 0); 3];
-    tell_apart(&mut three, &[]);
-    let names: Vec<_> = three.iter().map(name).collect();
-    assert_eq!(names[0], "01".repeat(16));
-    assert_eq!(names[2], format!("{}-3", "01".repeat(16)));
+fn p5_a_native_name_is_the_digest() {
+    let mut one = maildrop(&[0]);
+    one.messages[0].digest = *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\xef\xff";
+    assert_eq!(&*name(&one.messages[0]), "000102030405060708090a0b0c0defff");
 }
 
 #[test]
-fn p5_a_name_stays_when_an_equal_message_before_it_was_deleted() {
-    let known = [message(1, 1), message(2, 0), message(1, 2)];
-    assert_eq!(repeats(&[1, 2, 1], &known), [1, 0, 2]);
-    // What comes gets a name that none of them has.
-    assert_eq!(repeats(&[1, 2, 1, 1, 2], &known), [1, 0, 2, 3, 1]);
-    assert_eq!(repeats(&[3, 1], &known), [0, 1]);
+fn p5_equal_messages_get_names_of_their_own_and_keep_them() {
+    let mut pins = Pins::default();
+    let first = read(&[1, 2, 1, 1], &Maildrop::default(), &mut pins);
+    assert_eq!(names_of(&first), ["01", "02", "01-2", "01-3"]);
+    // By the pins alone: the index is lost.
+    let again = read(&[1, 2, 1, 1], &Maildrop::default(), &mut pins.clone());
+    assert_eq!(again, first);
+    // The first is deleted, and the index lost.
+    let mut pins = pins_left(&pins, &first, &[true, false, false, false]).unwrap();
+    let left = read(&[2, 1, 1], &Maildrop::default(), &mut pins);
+    assert_eq!(names_of(&left), ["02", "01-2", "01-3"]);
+    // What comes gets a name that none of them had.
+    let more = read(&[2, 1, 1, 1, 2], &left, &mut pins);
+    assert_eq!(names_of(&more), ["02", "01-2", "01-3", "01-4", "02-2"]);
+    assert_eq!(
+        names_of(&read(&[2, 1, 1, 1, 2], &Maildrop::default(), &mut pins)),
+        names_of(&more)
+    );
+    // All are gone: nothing is pinned any more.
+    assert_eq!(pins_left(&pins, &more, &[true; 5]), Some(Pins::default()));
+    assert_eq!(pins_left(&Pins::default(), &more, &[true; 5]), None);
+}
+
+#[test]
+fn p5_names_are_carried_over_by_content_where_messages_moved() {
+    let mut known = maildrop(&[1, 2, 3, 4]);
+    for (message, name) in known.messages.iter_mut().zip(["a", "b", "c", "d"]) {
+        message.name = Some(name.into());
+    }
+    let mut pins = Pins::default();
+    let now = read(&[1, 3, 9, 2, 4], &known, &mut pins);
+    assert_eq!(names_of(&now), ["a", "c", "09", "b", "d"]);
+    assert_eq!(pins, Pins::default());
+}
+
+#[test]
+fn p5_pinned_names_go_before_all_others() {
+    let mut pins = Pins::default();
+    pins.set([1; 16], vec!["old".into()]);
+    pins.set([2; 16], vec!["02".into(), "two".into()]);
+    let mut maildrop = maildrop(&[2, 1, 2, 2]);
+    let base = |_| Some("base".into());
+    assert!(assign(&mut maildrop, &[false; 4], base, &mut pins));
+    assert_eq!(names_of(&maildrop), ["02", "old", "two", "base"]);
+    assert_eq!(pins.of(&[2; 16]).len(), 3);
+}
+
+#[test]
+fn p5_the_pseudo_message_takes_no_name_from_another() {
+    let mut maildrop = maildrop(&[1, 2]);
+    maildrop.messages[0].pseudo = true;
+    let base = |_| Some("same".into());
+    assert!(!assign(
+        &mut maildrop,
+        &[false; 2],
+        base,
+        &mut Pins::default()
+    ));
+    assert_eq!(names_of(&maildrop), ["01", "same"]);
 }
 
 #[test]
 fn p5_equal_names_get_suffixes_that_no_other_has() {
-    let told = |names: &[&str]| {
-        let mut names: Vec<Box<str>> = names.iter().map(|name| (*name).into()).collect();
-        unique(&mut names);
-        names.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
     assert_eq!(told(&["a", "b", "c"]), ["a", "b", "c"]);
     assert_eq!(
         told(&["a", "a", "b", "a", "b"]),
@@ -78,6 +150,30 @@ fn p5_equal_names_get_suffixes_that_no_other_has() {
 fn p5_many_equal_names_are_told_apart_at_once() {
     let mut names: Vec<Box<str>> = vec!["a".into(); 100_000];
     names.extend((2..100_000).map(|number| format!("a-{number}").into()));
-    unique(&mut names);
+    unique(&mut names, 0);
     assert_eq!(&*names[99_999], "a-199998");
+}
+
+proptest! {
+    #[test]
+    fn p5_no_two_share_a_name_and_all_names_are_valid(
+        digests in prop::collection::vec(0_u8..6, 0..12), more in prop::collection::vec(0_u8..6, 0..6),
+        bases in prop::collection::vec(prop::option::of(prop::sample::select(vec!["a", "a-2", "a-3", "b", "-5"])), 18),
+    ) {
+        let base = |index: usize| bases[index].map(Into::into);
+        let mut pins = Pins::default();
+        let mut first = maildrop(&digests);
+        assign(&mut first, &vec![false; digests.len()], base, &mut pins);
+        let all = [digests, more].concat();
+        let mut now = maildrop(&all);
+        let named = carry_over(&mut now.messages, &first.messages);
+        assign(&mut now, &named, base, &mut pins);
+        let names: BTreeSet<_> = now.messages.iter().map(name).collect();
+        prop_assert_eq!(names.len(), all.len());
+        prop_assert!(names.iter().all(|name| is_valid(name.as_bytes())));
+        for (old, new) in first.messages.iter().zip(&now.messages) {
+            prop_assert_eq!(name(old), name(new));
+        }
+        prop_assert_eq!(Pins::decode(&pins.encode()), Ok(pins));
+    }
 }

@@ -2,11 +2,11 @@
 
 use super::{Accounts, Auth, Certificate, Config, Listen, Spool, file};
 use popward_proto::account::FrontId;
-use popward_proto::bounded::{AbsolutePath, Text};
+use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::log::Level;
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::{FrontSettings, Plaintext};
-use popward_proto::monitor_worker::LockSettings;
+use popward_proto::monitor_worker::{LockSettings, SCHEMES_MAX, Scheme};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -317,7 +317,31 @@ fn spool(file: file::Spool) -> Checked<Spool> {
         pattern,
         group,
         locks,
+        uidl: uidl(file.uidl)?,
     })
+}
+
+/// The list up to `native`, which names every message.
+fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
+    let (offset, names) = placed(file, Vec::new);
+    let mut schemes = Vec::new();
+    for name in names.iter().take_while(|name| *name != "native") {
+        schemes.push(match name.as_str() {
+            "x-uidl" => Scheme::XUidl,
+            "popa3d" => Scheme::Popa3d,
+            "solid-pop3d" => Scheme::SolidPop3d,
+            "tpop3d" => Scheme::Tpop3d,
+            "dovecot-md5" => Scheme::DovecotMd5,
+            _ => {
+                let expected = r#"spool.uidl: expected some of "x-uidl", "popa3d", "solid-pop3d", "tpop3d", "dovecot-md5", "native""#;
+                return problem(offset, expected);
+            }
+        });
+    }
+    match List::try_from(schemes) {
+        Ok(schemes) => Ok(schemes),
+        Err(_) => problem(offset, "spool.uidl: expected at most 8"),
+    }
 }
 
 fn group(offset: usize, id: file::Id) -> Checked<u32> {

@@ -90,6 +90,7 @@ pub(super) struct Spool {
     pub(super) group: Option<Spanned<Id>>,
     pub(super) locks: Option<Spanned<Vec<String>>>,
     pub(super) lock_timeout: Option<u16>,
+    pub(super) uidl: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

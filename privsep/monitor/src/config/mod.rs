@@ -4,10 +4,10 @@
 mod check;
 mod file;
 
-use popward_proto::bounded::Text;
+use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::LockSettings;
+use popward_proto::monitor_worker::{LockSettings, SCHEMES_MAX, Scheme};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub(crate) struct Spool {
     pub(crate) group: Option<u32>,
     /// Which locks.
     pub(crate) locks: LockSettings,
+    /// How messages are named.
+    pub(crate) uidl: List<Scheme, SCHEMES_MAX>,
 }
 
 /// Why a configuration cannot be run.

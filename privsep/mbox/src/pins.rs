@@ -1,0 +1,71 @@
+//! Pins: UIDLs that belong to a message whatever a scheme says, by content key. A migration writes them, and a worker does
+//! where messages cannot be told apart by what is in the spool.
+//!
+//! A text, so that an operator can read and make it: a first line `popward pins 1`, then a line `KEY UIDL` for each; KEY is a
+//! message's digest in hexadecimal. Of several with one key the first is for the first message in the spool that has it.
+
+use crate::uidl::{hexadecimal, is_valid};
+use std::collections::BTreeMap;
+
+const FIRST_LINE: &[u8] = b"popward pins 1\n";
+
+/// All pins of a maildrop.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pins(BTreeMap<[u8; 16], Vec<Box<str>>>);
+
+impl Pins {
+    /// The names of the messages with this digest, in order.
+    pub fn of(&self, digest: &[u8; 16]) -> &[Box<str>] {
+        self.0.get(digest).map_or(&[], Vec::as_slice)
+    }
+
+    /// Pins these names to the messages with this digest, and no others.
+    pub fn set(&mut self, digest: [u8; 16], names: Vec<Box<str>>) {
+        if names.is_empty() {
+            self.0.remove(&digest);
+        } else {
+            self.0.insert(digest, names);
+        }
+    }
+
+    /// As a file has them.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = FIRST_LINE.to_vec();
+        for (digest, names) in &self.0 {
+            for name in names {
+                text.extend_from_slice(&hexadecimal(digest));
+                text.push(b' ');
+                text.extend_from_slice(name.as_bytes());
+                text.push(b'\n');
+            }
+        }
+        text
+    }
+
+    /// What a file has. The error is the line, from 1, that is none.
+    pub fn decode(text: &[u8]) -> Result<Self, usize> {
+        let lines = text.strip_prefix(FIRST_LINE).ok_or(1_usize)?;
+        let mut pins = Self::default();
+        for (number, line) in (2_usize..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
+            let (digest, name) = pin(line).ok_or(number)?;
+            pins.0.entry(digest).or_default().push(name);
+        }
+        Ok(pins)
+    }
+}
+
+/// One line.
+fn pin(line: &[u8]) -> Option<([u8; 16], Box<str>)> {
+    let (key, name) = line.strip_suffix(b"\n")?.split_at_checked(32)?;
+    let name = name.strip_prefix(b" ").filter(|name| is_valid(name))?;
+    let mut digest = [0; 16];
+    for (byte, pair) in digest.iter_mut().zip(key.chunks(2)) {
+        let digits = std::str::from_utf8(pair).ok()?;
+        let lower = !digits.contains(|c: char| c.is_ascii_uppercase() || c == '+');
+        *byte = u8::from_str_radix(digits, 16).ok().filter(|_| lower)?;
+    }
+    Some((digest, std::str::from_utf8(name).ok()?.into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What names messages beside the spool: the configured schemes, and the pins in the user's state directory (promise P5).
+
+use crate::locks::LockedSpool;
+use crate::read::Reading;
+use crate::state::State;
+use popward_mbox::index::Rules;
+use popward_mbox::message::Maildrop;
+use popward_mbox::pins::Pins;
+use popward_mbox::scan::ScanError;
+use popward_mbox::scheme::{self, Scheme};
+use popward_mbox::uidl;
+use popward_proto::monitor_worker::{self as proto, Job};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+/// The pins' name.
+const PINS: &str = "pins";
+/// The name of what they will be when an update is done.
+const NEXT: &str = "pins.new";
+
+/// The largest file of pins, in bytes: those of some two million messages.
+const PINS_MAX: u64 = 256 << 20;
+
+/// How messages of one maildrop are named.
+pub struct Naming {
+    schemes: Vec<Scheme>,
+    pins: Pins,
+    /// Of all that.
+    pub rules: Rules,
+}
+
+impl Naming {
+    /// By the schemes of the job and the user's pins. A file of pins that is none is an error: without it clients would
+    /// fetch all of their mail again.
+    pub fn new(job: &Job, state: Option<&State>) -> io::Result<Self> {
+        let schemes = job.uidl.as_slice().iter().map(|scheme| match scheme {
+            proto::Scheme::XUidl => Scheme::XUidl,
+            proto::Scheme::Popa3d => Scheme::Popa3d,
+            proto::Scheme::SolidPop3d => Scheme::SolidPop3d,
+            proto::Scheme::Tpop3d => Scheme::Tpop3d,
+            proto::Scheme::DovecotMd5 => Scheme::DovecotMd5,
+        });
+        let mut naming = Self {
+            schemes: schemes.collect(),
+            pins: Pins::default(),
+            rules: [0; 16],
+        };
+        naming.load(state)?;
+        Ok(naming)
+    }
+
+    fn load(&mut self, state: Option<&State>) -> io::Result<()> {
+        let file = state.map(|state| state.open(PINS)).transpose()?.flatten();
+        let mut hash = blake3::Hasher::new();
+        for scheme in &self.schemes {
+            hash.update(scheme.as_str().as_bytes());
+            hash.update(b",");
+        }
+        if let Some(file) = file {
+            let status = file.metadata()?;
+            // They are replaced, not written over: so another file, or another time, is all that there can be.
+            let stamps = [
+                status.mtime(),
+                status.mtime_nsec(),
+                status.ctime(),
+                status.ctime_nsec(),
+            ];
+            let stamps = stamps.into_iter().flat_map(i64::to_le_bytes);
+            let identity = [status.ino(), status.len()];
+            let identity = identity.into_iter().flat_map(u64::to_le_bytes);
+            hash.update(&identity.chain(stamps).collect::<Vec<_>>());
+            let mut text = Vec::new();
+            file.take(PINS_MAX).read_to_end(&mut text)?;
+            let bad = |line| io::Error::other(format!("{PINS}:{line}: expected `KEY UIDL`"));
+            self.pins = Pins::decode(&text).map_err(bad)?;
+        }
+        self.rules
+            .copy_from_slice(&hash.finalize().as_bytes()[..16]);
+        Ok(())
+    }
+
+    /// Names the messages of a maildrop that was read; those that are in `known` keep their names. Returns why a name could
+    /// not be pinned: then it lasts as long as the index does.
+    pub fn name(
+        &mut self,
+        spool: &mut LockedSpool,
+        state: Option<&State>,
+        maildrop: &mut Maildrop,
+        known: &Maildrop,
+        buffer: &mut [u8],
+    ) -> Result<Option<io::Error>, ScanError<io::Error>> {
+        let named = uidl::carry_over(&mut maildrop.messages, &known.messages);
+        let first = named.iter().position(|named| !named);
+        let (Some(first), reading) = (first, &mut Reading(spool)) else {
+            return Ok(None);
+        };
+        let others = scheme::names(reading, maildrop, &self.schemes, buffer, first)?;
+        let base = |index: usize| others.get(index - first).cloned().flatten();
+        let new = uidl::assign(maildrop, &named, base, &mut self.pins);
+        Ok(match state {
+            Some(state) if new => {
+                let kept = write(state, &self.pins);
+                kept.and_then(|()| self.put(state)).err()
+            }
+            _ => None,
+        })
+    }
+
+    /// Has the pins of what an update will leave on disk, beside those of now, if they differ. On a full disk deleting goes
+    /// before pinning.
+    pub fn prepare(&self, state: &State, maildrop: &Maildrop, deleted: &[bool]) {
+        if let Some(pins) = uidl::pins_left(&self.pins, maildrop, deleted) {
+            let _ = write(state, &pins);
+        }
+    }
+
+    /// The update is done: its pins hold.
+    pub fn put(&mut self, state: &State) -> io::Result<()> {
+        finish_pins(state)?;
+        self.load(Some(state))
+    }
+}
+
+/// Has these pins on disk, beside those of now.
+fn write(state: &State, pins: &Pins) -> io::Result<()> {
+    let mut file = state.create(NEXT)?;
+    let written = file
+        .write_all(&pins.encode())
+        .and_then(|()| file.sync_data());
+    if written.is_err() {
+        // Half of them would take room that their user may not have.
+        let _ = state.remove(NEXT);
+    }
+    written
+}
+
+/// Puts the pins of an update that is done in the place of those before it, if it had any.
+pub fn finish_pins(state: &State) -> io::Result<()> {
+    match state.rename(NEXT, PINS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.and_then(|()| state.sync()),
+    }
+}
+
+/// Takes away the pins of an update that has not been.
+pub fn forget_pins(state: &State) -> io::Result<()> {
+    state.remove(NEXT)
+}
