@@ -173,7 +173,13 @@ fn is_full(result: &io::Result<()>) -> bool {
 /// Makes sure that the file's first `bytes` bytes have room on the disk.
 fn room(file: &File, bytes: u64) -> io::Result<()> {
     let length = i64::try_from(bytes).map_err(io::Error::other)?;
-    match fallocate(file, FallocateFlags::empty(), 0, length) {
+    let allocated = loop {
+        match fallocate(file, FallocateFlags::empty(), 0, length) {
+            Err(Errno::EINTR) => {}
+            result => break result,
+        }
+    };
+    match allocated {
         // Some file systems, NFS among them, give room only to what is written.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
             let zeros = [0; BLOCK];

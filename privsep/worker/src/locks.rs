@@ -47,17 +47,21 @@ pub struct Lost;
 /// A spool with all its locks.
 #[derive(Debug)]
 pub struct LockedSpool {
-    file: Held,
+    file: File,
+    flock: Option<Flock<File>>,
     dotlock: Option<(File, FileStat)>,
     directory: OwnedFd,
     lock_name: String,
     refreshed: Instant,
 }
 
-#[derive(Debug)]
-enum Held {
-    Plain(File),
-    Flocked(Flock<File>),
+impl Drop for LockedSpool {
+    /// The flock goes with its descriptors in any case. Nix, left to itself, panics where the kernel does not give it back.
+    fn drop(&mut self) {
+        if let Some(Err((still_held, _))) = self.flock.take().map(Flock::unlock) {
+            std::mem::forget(still_held);
+        }
+    }
 }
 
 /// Tries once to open and lock the spool of `job` in `directory`. `Ok(None)`: there is no spool. `tell` is told the
@@ -82,7 +86,8 @@ pub fn try_lock(
         .try_clone()
         .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
     let mut locked = LockedSpool {
-        file: Held::Plain(file),
+        file,
+        flock: None,
         dotlock: None,
         directory: clone,
         lock_name: dotlock_name(&job.spool_name),
@@ -151,14 +156,22 @@ fn dotlock(
     let draft = dotlock_draft_name(&job.spool_name, pid);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o600);
-    let mut file = File::from(openat(directory, draft.as_str(), flags, mode).map_err(fail)?);
+    let open = || openat(directory, draft.as_str(), flags, mode);
+    let made = match open() {
+        // Another worker had this process id, and died before it told of its draft.
+        Err(Errno::EEXIST) => {
+            unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| open())
+        }
+        made => made,
+    };
+    let mut file = File::from(made.map_err(fail)?);
     let written = write!(file, "{pid}:{}", job.host);
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
         written.map_err(|_| fail(Errno::ENOSPC))?;
         tell(status.st_dev, status.st_ino);
         // Over NFS the answer may be lost: only the count of links tells.
-        let _ = linkat(
+        let answer = linkat(
             directory,
             draft.as_str(),
             directory,
@@ -166,7 +179,10 @@ fn dotlock(
             AtFlags::empty(),
         );
         let linked = fstat(&file).map_err(fail)?;
-        Ok((linked.st_nlink == 2, linked))
+        match answer {
+            Err(errno) if linked.st_nlink != 2 && errno != Errno::EEXIST => Err(fail(errno)),
+            _ => Ok((linked.st_nlink == 2, linked)),
+        }
     });
     unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fail)?;
     let (made, status) = linked?;
@@ -252,7 +268,7 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
 impl LockedSpool {
     fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
         if job.locks.fcntl {
-            match fcntl(self.file(), FcntlArg::F_OFD_SETLK(&whole_file()?)) {
+            match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file()?)) {
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => {
                     return Err(LockError::Busy("the fcntl lock"));
@@ -262,11 +278,11 @@ impl LockedSpool {
         }
         if job.locks.flock && !self.on_nfs() {
             let file = self
-                .file()
+                .file
                 .try_clone()
                 .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(flocked) => self.file = Held::Flocked(flocked),
+                Ok(flocked) => self.flock = Some(flocked),
                 Err((_, Errno::EAGAIN)) => return Err(LockError::Busy("the flock")),
                 Err((_, errno)) => return Err(LockError::System("flock", errno)),
             }
@@ -277,23 +293,16 @@ impl LockedSpool {
     /// There flock(2) is an fcntl lock in disguise and would meet our own.
     fn on_nfs(&self) -> bool {
         let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
-        nix::sys::statfs::fstatfs(self.file()).is_ok_and(|system| system.filesystem_type() == nfs)
+        nix::sys::statfs::fstatfs(&self.file).is_ok_and(|system| system.filesystem_type() == nfs)
     }
 
     /// The locked file must still be what stands at the path: some programs replace spools.
     fn still_at(&self, name: &str, job: &Job) -> Result<(), LockError> {
-        let open = fit(self.file(), job)?;
+        let open = fit(&self.file, job)?;
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
         match fstatat(&self.directory, name, flags) {
             Ok(at) if (at.st_dev, at.st_ino) == (open.st_dev, open.st_ino) => Ok(()),
             _ => Err(LockError::Busy("the spool's path")),
-        }
-    }
-
-    fn file(&self) -> &File {
-        match &self.file {
-            Held::Plain(file) => file,
-            Held::Flocked(file) => file,
         }
     }
 
@@ -349,7 +358,7 @@ impl LockedSpool {
     /// What tells whether the spool is as it was.
     pub fn identity(&self) -> std::io::Result<Identity> {
         use std::os::unix::fs::MetadataExt;
-        let status = self.file().metadata()?;
+        let status = self.file.metadata()?;
         Ok(Identity {
             inode: status.ino(),
             length: status.len(),
@@ -379,7 +388,7 @@ impl LockedSpool {
             .map_err(|Lost| std::io::Error::other("lock lost"))?;
         let mut done = 0;
         while done < into.len() {
-            match self.file().read_at(&mut into[done..], offset + done as u64) {
+            match self.file.read_at(&mut into[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -393,17 +402,17 @@ impl LockedSpool {
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.refresh()
             .map_err(|Lost| std::io::Error::other("lock lost"))?;
-        self.file().write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     /// Cuts the spool, and has all of it on disk.
     pub fn truncate(&mut self, length: u64) -> std::io::Result<()> {
-        self.file().set_len(length)?;
-        self.file().sync_all()
+        self.file.set_len(length)?;
+        self.file.sync_all()
     }
 
     /// Has all of the spool on disk.
     pub fn sync(&self) -> std::io::Result<()> {
-        self.file().sync_all()
+        self.file.sync_all()
     }
 }

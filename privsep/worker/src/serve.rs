@@ -391,8 +391,12 @@ impl Session {
         let length = self.maildrop.length;
         let changed = |message: &&Message| message.from_line >= plan.first_change;
         for message in self.maildrop.messages.iter().filter(changed) {
-            Self::still_there(spool, self.seen, message, length)
-                .map_err(|_| UpdateError::Changed("a message is not where it was"))?;
+            Self::still_there(spool, self.seen, message, length).map_err(|stop| match stop {
+                Stop::Broken(Broken::SpoolChanged) => {
+                    UpdateError::Changed("a message is not where it was")
+                }
+                _ => UpdateError::System(std::io::Error::other("the spool cannot be read")),
+            })?;
         }
         if let Some(state) = &self.state {
             self.naming.prepare(state, &self.maildrop, &self.deleted);

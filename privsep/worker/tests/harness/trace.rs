@@ -1,0 +1,327 @@
+//! Sessions that are stepped from system call to system call, and interfered with at one of them (ptrace(2)).
+//!
+//! The worker's filter of system calls is looked at after a tracer had its turn: a call that is to fail is exchanged
+//! for one that is permitted and does nothing, since "no call at all" is none that the filter knows.
+
+use super::Desk;
+use super::worker::{Seen, Worker, dele};
+use nix::errno::Errno;
+use nix::libc::{self, user_regs_struct};
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
+use std::ops::Deref;
+
+/// From where on calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// From the one that brings the job: the whole session.
+    Job,
+    /// From the one that waits for QUIT, with everything else answered: the update.
+    Quit,
+}
+
+/// What is done at a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// SIGKILL before it, which is also after the one before.
+    Kill,
+    /// SIGKILL within it: half of what it was to write is written. For calls that write.
+    KillWithin,
+    /// It fails, and did nothing.
+    Fail(Errno),
+    /// It fails, and so does every later call of its kind: a disk that stays full.
+    KeepFailing(Errno),
+    /// It reads or writes only half of what was asked for.
+    Half,
+    /// It reads or writes only one byte.
+    One,
+}
+
+/// A session: opening, deletions, and QUIT or its end without.
+#[derive(Debug, Clone, Copy)]
+pub struct Script<'a> {
+    pub deletions: &'a [u32],
+    pub quit: bool,
+    /// What is traced; otherwise it runs freely.
+    pub traced: Option<From>,
+    /// What is done at which call of those counted.
+    pub act: Option<(usize, Act)>,
+}
+
+impl Script<'_> {
+    /// Opens and quits.
+    pub const PLAIN: Script<'static> = Script {
+        deletions: &[],
+        quit: true,
+        traced: None,
+        act: None,
+    };
+}
+
+/// A session that is over.
+#[derive(Debug)]
+pub struct Run {
+    pub seen: Seen,
+    /// The numbers of the system calls that were counted, to the one at which something was done.
+    pub calls: Vec<i64>,
+    /// Whether what was to be done was done.
+    pub acted: bool,
+}
+
+impl Deref for Run {
+    type Target = Seen;
+    fn deref(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+impl Run {
+    /// The answer to QUIT.
+    pub fn quit(&self) -> Option<&WorkerToFront> {
+        let quit = |answer: &&WorkerToFront| {
+            matches!(
+                answer,
+                WorkerToFront::Committed(_) | WorkerToFront::NotCommitted(_)
+            )
+        };
+        self.answers.last().filter(quit)
+    }
+
+    /// Whether QUIT was answered `+OK`.
+    pub fn is_committed(&self) -> bool {
+        matches!(self.quit(), Some(WorkerToFront::Committed(_)))
+    }
+
+    /// How many messages it found, if it opened the maildrop.
+    pub fn opened(&self) -> Option<usize> {
+        match self.answers.first() {
+            Some(WorkerToFront::Opened(totals)) => Some(totals.messages as usize),
+            _ => None,
+        }
+    }
+
+    /// Whether it says that it finished what a crash had left.
+    pub fn finished_an_update(&self) -> bool {
+        let says = |record: &String| record.starts_with("finished an update");
+        self.records.iter().any(says)
+    }
+
+    /// Whether it was ended by this signal.
+    pub fn died_of(&self, signal: Signal) -> bool {
+        matches!(self.status, WaitStatus::Signaled(_, by, _) if by == signal)
+    }
+}
+
+/// Whether processes can be traced here.
+pub fn can_trace(desk: &Desk) -> Result<(), Errno> {
+    Worker::start(desk).map(drop)
+}
+
+/// Does what `script` says, and calls `look` before each counted call.
+pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> Run {
+    let mut worker = Worker::start(desk).unwrap();
+    let mut requests: Vec<_> = script.deletions.iter().map(|n| dele(*n)).collect();
+    let (mut calls, mut acted, mut answers) = (Vec::new(), false, Vec::new());
+    if script.traced == Some(From::Job) {
+        stop(&mut worker);
+        let first = to_call(&mut worker, &[libc::SYS_recvmsg]);
+        worker.give_job(desk);
+        // A front may not ask before the maildrop is open, but what it sends lies in the socket until it is read.
+        if script.quit {
+            requests.push(FrontToWorker::Quit);
+        }
+        requests.iter().for_each(|request| worker.ask(*request));
+        (calls, acted) = step(&mut worker, first, script, look);
+    } else {
+        worker.give_job(desk);
+        requests.iter().for_each(|request| worker.ask(*request));
+        answers = worker.answers(&requests);
+        let went_well = answers.len() == requests.len() + 1;
+        if script.traced == Some(From::Quit) && went_well {
+            stop(&mut worker);
+            let waits = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
+            let first = to_call(&mut worker, &waits);
+            worker.ask(FrontToWorker::Quit);
+            (calls, acted) = step(&mut worker, first, script, look);
+        } else if script.quit {
+            worker.ask(FrontToWorker::Quit);
+        }
+        worker.run_out();
+        if went_well {
+            answers.extend(worker.answer(ClientPhase::Asked(FrontToWorker::Quit.request())));
+        }
+    }
+    worker.run_out();
+    Run {
+        seen: worker.seen(&requests, answers),
+        calls,
+        acted,
+    }
+}
+
+/// Does what `script` says.
+pub fn run(desk: &Desk, script: &Script<'_>) -> Run {
+    run_looking(desk, script, &mut || {})
+}
+
+/// Stops it where it is.
+fn stop(worker: &mut Worker) {
+    ptrace::interrupt(worker.pid).unwrap();
+    let status = worker.wait();
+    assert!(matches!(status, WaitStatus::PtraceEvent(..)), "{status:?}");
+}
+
+/// Goes on to the next call's entry or exit. `None`: it has ended.
+fn to_stop(worker: &mut Worker) -> Option<user_regs_struct> {
+    let mut signal = None;
+    loop {
+        ptrace::syscall(worker.pid, signal).unwrap();
+        match worker.wait() {
+            WaitStatus::PtraceSyscall(pid) => return Some(registers(pid)),
+            WaitStatus::Stopped(_, by) => signal = Some(by),
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => return None,
+            _ => signal = None,
+        }
+    }
+}
+
+fn registers(pid: Pid) -> user_regs_struct {
+    ptrace::getregs(pid).unwrap()
+}
+
+fn number(registers: &user_regs_struct) -> i64 {
+    i64::from_ne_bytes(registers.orig_rax.to_ne_bytes())
+}
+
+fn register(number: i64) -> u64 {
+    u64::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// Goes on to the entry of the first call that is one of these.
+fn to_call(worker: &mut Worker, calls: &[i64]) -> user_regs_struct {
+    loop {
+        let entry = to_stop(worker).expect("it has ended");
+        if calls.contains(&number(&entry)) {
+            return entry;
+        }
+        to_stop(worker).expect("it has ended");
+    }
+}
+
+/// Counts calls from the one that is being entered, `first`, and does the script's act where it is due. Kills it where it
+/// waits for a QUIT that does not come.
+fn step(
+    worker: &mut Worker,
+    first: user_regs_struct,
+    script: &Script<'_>,
+    look: &mut dyn FnMut(),
+) -> (Vec<i64>, bool) {
+    let mut calls = Vec::new();
+    let mut entry = first;
+    loop {
+        look();
+        let call = number(&entry);
+        let is_due = script.act.filter(|(at, _)| *at == calls.len());
+        calls.push(call);
+        if let Some((_, act)) = is_due {
+            return (calls, interfere(worker, &entry, act));
+        }
+        // All that was asked for lies in the socket: it waits for more.
+        if !script.quit && [libc::SYS_poll, libc::SYS_ppoll].contains(&call) {
+            worker.kill();
+            return (calls, false);
+        }
+        if to_stop(worker).is_none() {
+            return (calls, false);
+        }
+        match to_stop(worker) {
+            Some(next) => entry = next,
+            None => return (calls, false),
+        }
+    }
+}
+
+/// Does `act` at the call that is being entered, and lets it run. Whether it could be done.
+fn interfere(worker: &mut Worker, entry: &user_regs_struct, act: Act) -> bool {
+    let short = |act| {
+        let length = shortable(number(entry)).then_some(entry.rdx)?;
+        let wanted = if act == Act::One { 1 } else { length / 2 };
+        (wanted > 0 && wanted < length).then_some(wanted)
+    };
+    let done = match act {
+        Act::Kill => {
+            worker.kill();
+            true
+        }
+        Act::KillWithin => {
+            let Some(length) = short(act).filter(|_| writes(number(entry))) else {
+                worker.kill();
+                return false;
+            };
+            shorten(worker, entry, length);
+            worker.kill();
+            true
+        }
+        Act::Fail(errno) => {
+            fail(worker, entry, errno);
+            true
+        }
+        Act::KeepFailing(errno) => {
+            fail(worker, entry, errno);
+            while let Some(next) = to_stop(worker) {
+                if number(&next) == number(entry) {
+                    fail(worker, &next, errno);
+                } else {
+                    to_stop(worker);
+                }
+                if worker.has_ended() {
+                    break;
+                }
+            }
+            true
+        }
+        Act::Half | Act::One => short(act).is_some_and(|length| {
+            shorten(worker, entry, length);
+            true
+        }),
+    };
+    worker.go_on(None);
+    done
+}
+
+/// Has the call that is being entered not happen, and answer `errno`.
+fn fail(worker: &mut Worker, entry: &user_regs_struct, errno: Errno) {
+    let mut other = *entry;
+    other.orig_rax = register(libc::SYS_close);
+    other.rdi = u64::MAX;
+    ptrace::setregs(worker.pid, other).unwrap();
+    let mut exit = to_stop(worker).expect("the filter does not permit close(2)");
+    exit.rdi = entry.rdi;
+    exit.rax = register(-i64::from(errno as i32));
+    ptrace::setregs(worker.pid, exit).unwrap();
+}
+
+/// Has the call that is being entered transfer `length` bytes at the most.
+fn shorten(worker: &mut Worker, entry: &user_regs_struct, length: u64) {
+    let mut other = *entry;
+    other.rdx = length;
+    ptrace::setregs(worker.pid, other).unwrap();
+    if let Some(mut exit) = to_stop(worker) {
+        // The compiler relies on the kernel to leave it alone.
+        exit.rdx = entry.rdx;
+        ptrace::setregs(worker.pid, exit).unwrap();
+    }
+}
+
+/// Whether this call has a length in its third argument, and may do less.
+pub fn shortable(call: i64) -> bool {
+    writes(call) || [libc::SYS_read, libc::SYS_pread64].contains(&call)
+}
+
+/// Whether this call writes, and may write a part.
+pub fn writes(call: i64) -> bool {
+    [libc::SYS_write, libc::SYS_pwrite64].contains(&call)
+}

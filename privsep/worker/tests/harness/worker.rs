@@ -1,0 +1,276 @@
+//! One worker's process and its three sockets, from the other side.
+
+use super::{Desk, NAME, null};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use popward_proto::account::{FrontId, SessionId};
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
+use popward_proto::log::{LogPhase, Record, Silence};
+use popward_proto::monitor_worker::{
+    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
+};
+use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, WorkerToFront};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::spawn::{Spawn, Spawner};
+use std::fs::File;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// How long a worker may live: only there to end a hang.
+const PATIENCE_MS: u16 = 60_000;
+
+/// A worker that this thread traces, stopped or running. It is killed and reaped when it is dropped, and the kernel
+/// kills it when this thread ends in whatever way.
+pub struct Worker {
+    pub pid: Pid,
+    monitor: Channel<MonitorToWorker, WorkerToMonitor>,
+    log: Channel<Silence, Record>,
+    front: Channel<FrontToWorker, WorkerToFront>,
+    buffer: PacketBuffer,
+    ended: Option<WaitStatus>,
+}
+
+/// What was to be seen of a worker that has ended.
+#[derive(Debug)]
+pub struct Seen {
+    pub pid: i32,
+    pub status: WaitStatus,
+    /// The answers, the first being that to the opening.
+    pub answers: Vec<WorkerToFront>,
+    /// What it wrote to the log: text and fields.
+    pub records: Vec<String>,
+    /// Device and inode of its dotlock.
+    pub lock: Option<(u64, u64)>,
+}
+
+impl Worker {
+    /// Starts one. It has no job yet. The error is that of tracing it, which some systems forbid.
+    pub fn start(desk: &Desk) -> Result<Self, Errno> {
+        let [control, log, session] = [(); 3].map(|()| socket_pair().unwrap());
+        let theirs = [control.1.as_fd(), log.1.as_fd(), session.1.as_fd()];
+        let root = File::open("/").unwrap();
+        let child = Spawner::default().spawn(&Spawn {
+            executable: &desk.executable(),
+            arguments: &["popward-worker"],
+            null: null().as_fd(),
+            descriptors: &theirs,
+            directory: root.as_fd(),
+            become_: desk.owner.become_.as_ref(),
+        });
+        let child = child.unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.pid).unwrap());
+        let worker = Self {
+            pid,
+            monitor: Channel::new(control.0, JobPhase::Working),
+            log: Channel::new(log.0, LogPhase::Open),
+            front: Channel::new(session.0, ClientPhase::Opening),
+            buffer: PacketBuffer::for_data(),
+            ended: None,
+        };
+        watch(pid, child.pidfd);
+        // Before it has a job: with one it forbids other processes of its user to look into it.
+        ptrace::seize(
+            pid,
+            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL,
+        )?;
+        Ok(worker)
+    }
+
+    /// Tells it what to do.
+    pub fn give_job(&self, desk: &Desk) {
+        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
+        let name = || UserName::try_from(NAME.to_owned()).unwrap();
+        let job = Job {
+            version: popward_proto::VERSION,
+            session: SessionId::new(FrontId(1), 1),
+            task: Task::Serve,
+            user: name(),
+            uid: desk.owner.uid,
+            gid: desk.owner.gid,
+            groups: List::try_from(desk.owner.groups.clone()).unwrap(),
+            spool_directory: path(&desk.mail()),
+            spool_name: name(),
+            state_directory: Some(path(&desk.state())),
+            host: Text::truncated("here"),
+            locks: LockSettings {
+                dotlock: true,
+                fcntl: true,
+                flock: true,
+                // No second try: whatever a dead worker left in the way shows.
+                timeout_ms: 0,
+            },
+            uidl: List::try_from(Vec::new()).unwrap(),
+        };
+        self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
+    }
+
+    /// Asks for something, without waiting for the answer. A worker that has ended hears nothing.
+    pub fn ask(&self, request: FrontToWorker) {
+        match self.front.send(&request) {
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next answer, to what `phase` says; `None` where the worker has ended without one.
+    pub fn answer(&mut self, phase: ClientPhase) -> Option<WorkerToFront> {
+        self.front.enter(phase);
+        // A worker that dies with requests unread resets the socket, which comes before the answers that it had sent.
+        for _ in 0..2 {
+            readable(&self.front.as_fd());
+            match self.front.receive(&mut self.buffer) {
+                Ok(Packet::Message(answer, _)) => return Some(answer),
+                Ok(Packet::Data { .. }) => panic!("data that nobody asked for"),
+                Err(ChannelError::Closed) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        None
+    }
+
+    /// The answers to the opening and to `requests`, as far as they came.
+    pub fn answers(&mut self, requests: &[FrontToWorker]) -> Vec<WorkerToFront> {
+        let asked = requests
+            .iter()
+            .map(|request| ClientPhase::Asked(request.request()));
+        let phases = std::iter::once(ClientPhase::Opening).chain(asked);
+        let mut answers = Vec::new();
+        for phase in phases {
+            match self.answer(phase) {
+                Some(answer) => answers.push(answer),
+                None => break,
+            }
+            if matches!(answers.last(), Some(WorkerToFront::NotOpened(_))) {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Waits for the next stop, or its end.
+    pub fn wait(&mut self) -> WaitStatus {
+        let status = waitpid(self.pid, Some(WaitPidFlag::__WALL)).unwrap();
+        if matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+            self.ended = Some(status);
+        }
+        status
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Lets it run to its end, if it is stopped.
+    pub fn run_out(&mut self) {
+        while !self.has_ended() {
+            let signal = match self.wait() {
+                WaitStatus::Stopped(_, signal) => Some(signal),
+                _ => None,
+            };
+            self.go_on(signal);
+        }
+    }
+
+    /// Lets it run, if it has not ended.
+    pub fn go_on(&self, signal: Option<Signal>) {
+        if !self.has_ended() {
+            ptrace::cont(self.pid, signal).unwrap();
+        }
+    }
+
+    /// Kills it where it stands.
+    pub fn kill(&mut self) {
+        if !self.has_ended() {
+            kill(self.pid, Signal::SIGKILL).unwrap();
+        }
+        while !self.has_ended() {
+            self.wait();
+        }
+    }
+
+    /// What it said, to the front and to the monitor. It must have ended.
+    pub fn seen(mut self, requests: &[FrontToWorker], mut answers: Vec<WorkerToFront>) -> Seen {
+        let status = self.ended.unwrap();
+        if answers.is_empty() {
+            answers = self.answers(requests);
+        }
+        let mut lock = None;
+        while let Some(WorkerToMonitor::Dotlock { device, inode }) =
+            next(&mut self.monitor, &mut self.buffer)
+        {
+            lock = Some((device, inode));
+        }
+        let mut records = Vec::new();
+        while let Some(record) = next(&mut self.log, &mut self.buffer) {
+            let mut line = record.text.as_str().to_owned();
+            for (name, value) in record.fields.as_slice() {
+                line.push_str(&format!(" {name}={value}"));
+            }
+            records.push(line);
+        }
+        Seen {
+            pid: self.pid.as_raw(),
+            status,
+            answers,
+            records,
+            lock,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            // Whatever went wrong before: it must not stay.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            while matches!(
+                waitpid(self.pid, Some(WaitPidFlag::__WALL)),
+                Ok(status) if !matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+            ) {}
+        }
+    }
+}
+
+/// The next message of a process that has ended.
+fn next<S, R>(channel: &mut Channel<S, R>, buffer: &mut PacketBuffer) -> Option<R>
+where
+    S: popward_proto::permit::Message,
+    R: popward_proto::permit::Message,
+{
+    for _ in 0..2 {
+        match channel.receive(buffer) {
+            Ok(Packet::Message(message, _)) => return Some(message),
+            Err(ChannelError::Closed) => {}
+            other => panic!("{:?}", other.err()),
+        }
+    }
+    None
+}
+
+/// DELE.
+pub fn dele(number: u32) -> FrontToWorker {
+    FrontToWorker::Dele(MessageNumber(NonZeroU32::new(number).unwrap()))
+}
+
+fn readable(end: &impl AsFd) {
+    let mut ready = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+    let count = poll(&mut ready, PollTimeout::from(PATIENCE_MS)).unwrap();
+    assert_eq!(count, 1, "the worker says nothing");
+}
+
+/// Kills a worker that lives for too long, so that no wait for it is without end. The pidfd tells when it has ended.
+fn watch(pid: Pid, pidfd: OwnedFd) {
+    std::thread::spawn(move || {
+        let mut ends = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ends, PollTimeout::from(PATIENCE_MS)) == Ok(0) {
+            super::say(&format!("killed worker {pid}: it hung"));
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
+}
