@@ -16,7 +16,7 @@ pub const HEADS: usize = 2 * BLOCK;
 /// Names the format and its version.
 const MAGIC: &[u8; 8] = b"popwardK";
 /// Bytes of a head before its own hash.
-const HEAD: usize = 8 + 9 * 8 + 2 * 32;
+const HEAD: usize = 8 + 10 * 8 + 32;
 /// Where in its block a head stands the second time.
 const SECOND: usize = BLOCK / 2;
 /// Bytes of a kept range.
@@ -59,8 +59,9 @@ pub struct Head {
     pub at: u64,
     /// Bytes of the piece.
     pub piece: u64,
-    /// Of the piece in the slot; of the last bytes that the cut takes away.
-    pub hash: [u8; 32],
+    /// A check sum of the piece in the slot, or of the last bytes that the cut takes away. No more is needed: what is in a
+    /// slot was on disk before its head was, so this is there for a disk that lost or changed it since.
+    pub check: u32,
     /// Of the kept ranges, as they are encoded.
     pub ranges_hash: [u8; 32],
 }
@@ -84,11 +85,11 @@ impl Head {
             self.slot,
             self.at,
             self.piece,
+            self.check.into(),
         ];
         for number in numbers {
             head.extend_from_slice(&number.to_le_bytes());
         }
-        head.extend_from_slice(&self.hash);
         head.extend_from_slice(&self.ranges_hash);
         head.extend_from_slice(blake3::hash(&head).as_bytes());
         head.resize(SECOND, 0);
@@ -118,7 +119,7 @@ impl Head {
             slot: number(6)?,
             at: number(7)?,
             piece: number(8)?,
-            hash: *head.get(HEAD - 64..)?.first_chunk()?,
+            check: u32::try_from(number(9)?).ok()?,
             ranges_hash: *head.get(HEAD - 32..)?.first_chunk()?,
         };
         let possible = head.first_change <= head.planned

@@ -37,6 +37,14 @@ pub fn name(message: &Message) -> Box<str> {
     message.name.clone().unwrap_or_else(|| native(message))
 }
 
+/// Appends the UIDL of a message.
+pub fn write(message: &Message, out: &mut Vec<u8>) {
+    match &message.name {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => out.extend_from_slice(&hexadecimal(&message.digest)),
+    }
+}
+
 fn native(message: &Message) -> Box<str> {
     String::from_utf8_lossy(&hexadecimal(&message.digest)).into()
 }

@@ -19,8 +19,12 @@ use popward_proto::session::{
     Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Instant;
+
+/// The longest line of a listing, in bytes: a number, a UIDL.
+const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
 
 /// The session's socket.
 pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
@@ -256,7 +260,8 @@ impl Session {
                     WorkerToFront::Size(n, self.maildrop.messages[index].octets)
                 }
                 (FrontToWorker::Uidl(Some(n)), Some((_, Ok(index)))) => {
-                    WorkerToFront::Unique(n, Text::truncated(&self.uidl(index)))
+                    let name = uidl::name(&self.maildrop.messages[index]);
+                    WorkerToFront::Unique(n, Text::truncated(&name))
                 }
                 (FrontToWorker::Retr(n), Some((_, Ok(index)))) => {
                     self.last = self.last.max(n.0.get());
@@ -272,13 +277,13 @@ impl Session {
                     WorkerToFront::Deleted(n)
                 }
                 (FrontToWorker::List(_), _) => {
-                    self.listing(ends, |session, index| {
-                        session.maildrop.messages[index].octets.to_string().into()
+                    self.listing(ends, |message, out| {
+                        let _ = write!(out, "{}", message.octets);
                     })?;
                     continue;
                 }
                 (FrontToWorker::Uidl(_), _) => {
-                    self.listing(ends, Self::uidl)?;
+                    self.listing(ends, uidl::write)?;
                     continue;
                 }
                 (FrontToWorker::Rset, _) => {
@@ -297,16 +302,8 @@ impl Session {
         }
     }
 
-    fn uidl(&self, index: usize) -> Box<str> {
-        uidl::name(&self.maildrop.messages[index])
-    }
-
-    fn listing(
-        &mut self,
-        ends: &Ends,
-        line: impl Fn(&Self, usize) -> Box<str>,
-    ) -> Result<(), Stop> {
-        use std::io::Write;
+    /// `line` writes of a message what follows its number.
+    fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
         let totals = self.totals();
         ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
         let mut packet = Vec::with_capacity(4096);
@@ -315,13 +312,14 @@ impl Session {
             if self.deleted[index] {
                 continue;
             }
-            let text = line(self, index);
-            if packet.len() + text.len() + 16 > DATA_LIMIT {
+            if packet.len() + LINE_MAX > DATA_LIMIT {
                 ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
                 packet.clear();
             }
             // Writing to a vector cannot fail.
-            let _ = write!(packet, "{} {text}\r\n", place + 1);
+            let _ = write!(packet, "{} ", place + 1);
+            line(&self.maildrop.messages[index], &mut packet);
+            packet.extend_from_slice(b"\r\n");
         }
         ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
     }
@@ -389,8 +387,12 @@ impl Session {
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         let length = self.maildrop.length;
-        let changed = |message: &&Message| message.from_line >= plan.first_change;
-        for message in self.maildrop.messages.iter().filter(changed) {
+        // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
+        let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
+        for (message, deleted) in self.maildrop.messages.iter().zip(&self.deleted) {
+            if !deleted && begins(message.from_line).is_err() {
+                continue;
+            }
             Self::still_there(spool, self.seen, message, length).map_err(|stop| match stop {
                 Stop::Broken(Broken::SpoolChanged) => {
                     UpdateError::Changed("a message is not where it was")

@@ -114,7 +114,7 @@ fn begin(
         slot: journal.slot,
         at: plan.first_change,
         piece: 0,
-        hash: [0; 32],
+        check: 0,
         ranges_hash: *blake3::hash(&encoded).as_bytes(),
     };
     let mut work = Work::new(journal, head, kept);
@@ -148,7 +148,7 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
     let mut work = Work::new(journal, head, kept);
     let whole = identity.length >= work.head.length;
     let cutting = work.head.stage == Stage::Cut;
-    if cutting && !(whole && work.cut_hash(spool)? == work.head.hash) {
+    if cutting && !(whole && work.cut_check(spool)? == work.head.check) {
         // It was cut. What lies behind came since.
         let fits = identity.length >= final_length
             && (identity.length == final_length || mail_begins_at(spool, final_length)?);
@@ -260,7 +260,7 @@ impl Work {
         if left == 0 {
             self.head.stage = Stage::Cut;
             self.head.piece = 0;
-            self.head.hash = self.cut_hash(spool)?;
+            self.head.check = self.cut_check(spool)?;
             return Ok(());
         }
         let source = self.kept.take(&mut self.place.clone(), 1);
@@ -274,15 +274,15 @@ impl Work {
         self.head.stage = Stage::Slot;
         self.head.piece = left.min(self.head.slot);
         let sources = self.kept.take(&mut self.place, self.head.piece);
-        let mut hash = blake3::Hasher::new();
+        let mut check = crc32fast::Hasher::new();
         let (journal, mut at) = (&mut self.journal, self.head.slot_at());
         each_chunk(spool, &sources, &mut self.chunk, |_, bytes| {
-            hash.update(bytes);
+            check.update(bytes);
             journal.write_at(at, bytes)?;
             at += bytes.len() as u64;
             Ok(())
         })?;
-        self.head.hash = *hash.finalize().as_bytes();
+        self.head.check = check.finalize();
         // A head never speaks of a slot that is not on disk. The first one is synced with it, and stands only then.
         if self.head.sequence > 1 {
             self.journal.sync()?;
@@ -327,12 +327,12 @@ impl Work {
     }
 
     fn slot_is_whole(&mut self) -> Result<bool, UpdateError> {
-        let mut hash = blake3::Hasher::new();
+        let mut check = crc32fast::Hasher::new();
         self.each_of_slot(|bytes| {
-            hash.update(bytes);
+            check.update(bytes);
             Ok(())
         })?;
-        Ok(*hash.finalize().as_bytes() == self.head.hash)
+        Ok(check.finalize() == self.head.check)
     }
 
     /// What is still to be moved must lie where it lay, or another program has rewritten the spool since.
@@ -350,13 +350,13 @@ impl Work {
         Ok(())
     }
 
-    /// The hash of the last bytes that the cut takes away: as long as they are there, nothing was cut.
-    fn cut_hash(&self, spool: &mut LockedSpool) -> Result<[u8; 32], UpdateError> {
+    /// A check of the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    fn cut_check(&self, spool: &mut LockedSpool) -> Result<u32, UpdateError> {
         let end = self.head.length;
         let start = self.kept.final_length().max(end.saturating_sub(CUT_LOOK));
         let mut bytes = vec![0; within(&(start..end), CHUNK)];
         let count = spool.read_at(start, &mut bytes)?;
-        Ok(*blake3::hash(&bytes[..count]).as_bytes())
+        Ok(crc32fast::hash(&bytes[..count]))
     }
 }
 
