@@ -13,7 +13,7 @@
 
 pub mod convert;
 pub mod from_line;
-mod header;
+pub mod header;
 pub mod index;
 pub mod journal;
 pub mod message;

@@ -54,8 +54,8 @@ impl Maildrop {
             let here = m.from_line == start
                 && (m.from_line < m.header && m.header <= m.body && m.body <= m.end)
                 && segment_end.checked_sub(m.end).is_some_and(|rest| rest <= 2)
-                // A line feed can cost one octet more, and a last line without an end two.
-                && m.octets >= m.end - m.header
+                // Of a header, lines can be hidden. A line feed can cost one octet more, and a last line without an end two.
+                && m.octets >= m.end - m.body
                 && m.octets / 2 <= m.end - m.header + 1;
             start = segment_end;
             here

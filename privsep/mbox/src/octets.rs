@@ -33,6 +33,11 @@ impl Octets {
         self.previous
     }
 
+    /// Takes off so many again, that were added and are not sent.
+    pub(crate) fn take_off(&mut self, octets: u64) {
+        self.count -= octets;
+    }
+
     /// Adds `bytes`, of which this is the tally.
     pub(crate) fn add(&mut self, bytes: &[u8], tally: Tally) {
         self.count += bytes.len() as u64 + tally.bare_line_feeds as u64;

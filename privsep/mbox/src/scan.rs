@@ -1,7 +1,7 @@
 //! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
 
 use crate::from_line::{LINE_MAX, is_from_line};
-use crate::header::{Fields, LOOK};
+use crate::header::{Fate, Fields, Hidden, LOOK};
 use crate::message::{Maildrop, Message};
 use crate::octets::Octets;
 use crate::source::Source;
@@ -61,15 +61,16 @@ pub fn scan<S: Source>(
     length: u64,
     buffer: &mut [u8],
 ) -> Result<Maildrop, ScanError<S::Error>> {
-    scan_on(source, length, buffer, Vec::new())
+    scan_on(source, length, buffer, Hidden::default(), Vec::new())
 }
 
 /// As [`scan`], of a spool that begins with `messages`. Where the last of them ends is found out again: what follows
-/// decides it.
+/// decides it. Sizes are without the lines that `hide` hides.
 pub fn scan_on<S: Source>(
     source: &mut S,
     length: u64,
     buffer: &mut [u8],
+    hide: Hidden,
     mut messages: Vec<Message>,
 ) -> Result<Maildrop, ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
@@ -82,7 +83,7 @@ pub fn scan_on<S: Source>(
         let Some(header) = from_line_at(&mut window, start)? else {
             return Err(ScanError::NotMbox);
         };
-        let (message, next) = Walk::new(&mut window, start, header)?.message()?;
+        let (message, next) = Walk::new(&mut window, start, header, hide)?.message()?;
         maildrop.messages.push(message);
         start = next;
     }
@@ -101,7 +102,8 @@ pub fn begins_there<S: Source>(
     let Some(header) = from_line_at(&mut window, message.from_line)? else {
         return Ok(false);
     };
-    let mut walk = Walk::new(&mut window, message.from_line, header)?;
+    let hide = Hidden::default();
+    let mut walk = Walk::new(&mut window, message.from_line, header, hide)?;
     walk.headers()?;
     Ok(header == message.header && walk.name() == message.digest)
 }
@@ -137,6 +139,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         window: &'w mut Window<'b, S>,
         from_line: u64,
         header: u64,
+        hide: Hidden,
     ) -> Result<Self, ScanError<S::Error>> {
         let mut digest = blake3::Hasher::new();
         let length = usize::try_from(header - from_line).unwrap_or(usize::MAX);
@@ -150,7 +153,10 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             header,
             octets,
             digest,
-            fields: Fields::default(),
+            fields: Fields {
+                hide,
+                ..Fields::default()
+            },
         })
     }
 
@@ -187,12 +193,12 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
     /// Reads header lines; returns where the empty line begins that ends them, and where the body does.
     fn headers(&mut self) -> Result<(u64, u64), ScanError<S::Error>> {
         let mut offset = self.header;
-        let mut kept = true;
+        let mut fate = Fate::PLAIN;
         let length = self.window.length();
         loop {
             let view = self.window.at(offset, LOOK + 2)?;
             // Lines that count and end with LF alone are hashed together: from `run` to `at`.
-            let (mut run, mut at, mut empty) = (0, 0, None);
+            let (mut run, mut at, mut empty, mut hidden) = (0, 0, None, 0);
             while let Some(end) = memchr(b'\n', &view[at..]) {
                 let text = &view[at..at + end];
                 let line = text.strip_suffix(b"\r").unwrap_or(text);
@@ -201,10 +207,13 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
                     break;
                 }
                 let next = at + end + 1;
-                kept = self.fields.read(line, true, kept);
-                if !kept || line.len() < text.len() {
+                fate = self.fields.read(line, true, fate);
+                if fate.hidden {
+                    hidden += line.len() as u64 + 2;
+                }
+                if !fate.kept || line.len() < text.len() {
                     self.digest.update(&view[run..at]);
-                    if kept {
+                    if fate.kept {
                         self.digest.update(line);
                         self.digest.update(b"\n");
                     }
@@ -216,6 +225,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             let rest = view.len() - at;
             self.octets
                 .add(&view[..at], S::tally(self.octets.previous(), view, at));
+            self.octets.take_off(hidden);
             offset += at as u64;
             if let Some(line) = empty {
                 return Ok((offset, offset + line));
@@ -229,22 +239,24 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
                 continue;
             }
             // A long line, or the spool's last.
-            kept = self.fields.read(start, false, kept);
-            offset = self.line(offset, kept)?;
+            fate = self.fields.read(start, false, fate);
+            offset = self.line(offset, fate)?;
         }
     }
 
     /// Takes one header line, in pieces if need be; returns where the next begins.
-    fn line(&mut self, mut offset: u64, kept: bool) -> Result<u64, ScanError<S::Error>> {
+    fn line(&mut self, mut offset: u64, fate: Fate) -> Result<u64, ScanError<S::Error>> {
         let mut held_cr = false;
         loop {
             let view = self.window.at(offset, LOOK + 2)?;
             let end = memchr(b'\n', view);
             let piece = &view[..end.map_or(view.len(), |end| end + 1)];
-            let tally = S::tally(self.octets.previous(), piece, piece.len());
-            self.octets.add(piece, tally);
+            if !fate.hidden {
+                let tally = S::tally(self.octets.previous(), piece, piece.len());
+                self.octets.add(piece, tally);
+            }
             let text = &piece[..end.unwrap_or(piece.len())];
-            if kept {
+            if fate.kept {
                 // A CR at the end of a piece is the line's end or not, as the next byte shows.
                 if held_cr && !text.is_empty() {
                     self.digest.update(b"\r");
@@ -254,7 +266,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             }
             offset += piece.len() as u64;
             if end.is_some() || offset >= self.window.length() {
-                if kept {
+                if fate.kept {
                     self.digest.update(b"\n");
                 }
                 return Ok(offset);

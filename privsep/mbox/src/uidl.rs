@@ -10,7 +10,7 @@
 
 use crate::message::{Maildrop, Message};
 use crate::pins::Pins;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Bytes of a UIDL (RFC 1939, section 7).
 pub const MAX: usize = 70;
@@ -35,6 +35,12 @@ pub fn hexadecimal(digest: &[u8; 16]) -> [u8; 32] {
 /// The UIDL of a message.
 pub fn name(message: &Message) -> Box<str> {
     message.name.clone().unwrap_or_else(|| native(message))
+}
+
+impl Message {
+    fn set_name(&mut self, name: &str) {
+        self.name = (*name != *native(self)).then(|| name.into());
+    }
 }
 
 /// Appends the UIDL of a message.
@@ -96,30 +102,32 @@ pub fn assign(
             groups.entry(message.digest).or_default().push(index);
         }
     }
-    let mut names: Vec<Box<str>> = Vec::new();
     let carried = (first..messages.len()).filter(|index| named[*index]);
-    names.extend(carried.map(|index| name(&messages[index])));
-    let carried = names.len();
-    let mut bases = Vec::new();
-    for index in &new {
-        let digest = messages[*index].digest;
-        let group = &groups[&digest];
-        let place = group.binary_search(index).unwrap_or(0);
-        let pinned = pins.of(&digest).get(place).cloned();
-        bases.push(pinned.is_none() && group.len() > 1);
-        let name = pinned.or_else(|| base(*index));
-        names.push(name.unwrap_or_else(|| native(&messages[*index])));
-    }
-    let told = names[carried..].to_vec();
-    unique(&mut names, carried);
+    let mut fixed: BTreeSet<Box<str>> = carried.map(|index| name(&messages[index])).collect();
+    let mut others: Vec<(usize, Box<str>)> = Vec::new();
     let mut to_pin = BTreeSet::new();
-    for (place, index) in new.into_iter().enumerate() {
-        let message = &mut messages[index];
-        let name = &names[carried + place];
-        if bases[place] || *name != told[place] {
-            to_pin.insert(message.digest);
+    for index in new {
+        let digest = messages[index].digest;
+        let group = &groups[&digest];
+        let place = group.binary_search(&index).unwrap_or(0);
+        match pins.of(&digest).get(place) {
+            Some(pinned) if fixed.insert(pinned.clone()) => messages[index].set_name(pinned),
+            _ => {
+                if group.len() > 1 {
+                    to_pin.insert(digest);
+                }
+                let name = base(index).unwrap_or_else(|| native(&messages[index]));
+                others.push((index, name));
+            }
         }
-        message.name = (*name != native(message)).then(|| name.clone());
+    }
+    let mut names: Vec<Box<str>> = others.iter().map(|(_, name)| name.clone()).collect();
+    unique(&mut names, &fixed);
+    for ((index, base), name) in others.iter().zip(&names) {
+        if name != base {
+            to_pin.insert(messages[*index].digest);
+        }
+        messages[*index].set_name(name);
     }
     for digest in &to_pin {
         let group = groups[digest].iter();
@@ -157,14 +165,13 @@ pub fn pins_left(pins: &Pins, maildrop: &Maildrop, deleted: &[bool]) -> Option<P
 /// get `-2`, `-3` and so on. A suffix is skipped where there is such a name already. Of a name so long that a suffix may make
 /// it more than 70 bytes, the first 59 are kept before it.
 ///
-/// The first `carried` names differ and stay. Where one of them has a suffix, there was a message with the name before it,
-/// and no new one gets that or a suffix that there may have been.
-pub fn unique(names: &mut [Box<str>], carried: usize) {
-    let mut taken: HashSet<Box<str>> = HashSet::with_capacity(names.len());
+/// The names in `fixed` are others' already. Where one of them has a suffix, there was a message with the name before it,
+/// and none of `names` gets that or a suffix that there may have been.
+pub fn unique(names: &mut [Box<str>], fixed: &BTreeSet<Box<str>>) {
+    let mut taken = fixed.clone();
     // The last number that was given, so that many equal names take no longer than as many different ones.
-    let mut last: HashMap<Box<str>, u64> = HashMap::new();
-    for name in &names[..carried] {
-        taken.insert(name.clone());
+    let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
+    for name in fixed {
         let suffix = name.rsplit_once('-');
         if let Some((start, Ok(number))) = suffix.map(|(start, n)| (start, n.parse::<u32>())) {
             let last = last.entry(start.into()).or_default();
@@ -172,7 +179,7 @@ pub fn unique(names: &mut [Box<str>], carried: usize) {
         }
     }
     let mut repeats = Vec::new();
-    for (index, name) in names.iter().enumerate().skip(carried) {
+    for (index, name) in names.iter().enumerate() {
         if last.contains_key(name) || !taken.insert(name.clone()) {
             repeats.push(index);
         }

@@ -164,6 +164,7 @@ pub(crate) fn start(
         host: config.host.clone(),
         locks: config.spool.locks,
         uidl: config.spool.uidl.clone(),
+        hide: config.spool.hide.clone(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);

@@ -34,7 +34,12 @@ pub struct Job {
     pub locks: LockSettings,
     /// How messages are named: the first of these that has a UIDL for it; natively where none has.
     pub uidl: List<Scheme, SCHEMES_MAX>,
+    /// Header fields that clients are not shown, by name.
+    pub hide: List<Text<16>, HIDDEN_MAX>,
 }
+
+/// Most fields that can be hidden.
+pub const HIDDEN_MAX: usize = 9;
 
 /// Most schemes in a list.
 pub const SCHEMES_MAX: usize = 8;

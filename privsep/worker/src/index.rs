@@ -132,7 +132,13 @@ pub fn open(
     };
     let room = usize::try_from(identity.length).unwrap_or(PIECE);
     let mut buffer = vec![0; room.clamp(BUFFER_MIN, PIECE)];
-    let mut maildrop = scan_on(&mut Reading(spool), identity.length, &mut buffer, begin)?;
+    let mut maildrop = scan_on(
+        &mut Reading(spool),
+        identity.length,
+        &mut buffer,
+        naming.hide,
+        begin,
+    )?;
     let unpinned = naming.name(spool, state, &mut maildrop, &old, &mut buffer)?;
     Ok(Found {
         maildrop,

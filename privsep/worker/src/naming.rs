@@ -1,8 +1,10 @@
-//! What names messages beside the spool: the configured schemes, and the pins in the user's state directory (promise P5).
+//! What decides beside the spool how messages are shown: the configured schemes for UIDLs and the pins in the user's state
+//! directory (promise P5), and the header fields that are hidden.
 
 use crate::locks::LockedSpool;
 use crate::read::Reading;
 use crate::state::State;
+use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
 use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
@@ -25,6 +27,8 @@ const PINS_MAX: u64 = 256 << 20;
 pub struct Naming {
     schemes: Vec<Scheme>,
     pins: Pins,
+    /// What clients are not shown.
+    pub hide: Hidden,
     /// Of all that.
     pub rules: Rules,
 }
@@ -43,8 +47,14 @@ impl Naming {
         let mut naming = Self {
             schemes: schemes.collect(),
             pins: Pins::default(),
+            hide: Hidden::default(),
             rules: [0; 16],
         };
+        for field in job.hide.as_slice() {
+            if !naming.hide.add(field.as_str()) {
+                return Err(io::Error::other("a header field that cannot be hidden"));
+            }
+        }
         naming.load(state)?;
         Ok(naming)
     }
@@ -56,6 +66,7 @@ impl Naming {
             hash.update(scheme.as_str().as_bytes());
             hash.update(b",");
         }
+        hash.update(format!("{:?}", self.hide).as_bytes());
         if let Some(file) = file {
             let status = file.metadata()?;
             // They are replaced, not written over: so another file, or another time, is all that there can be.

@@ -8,6 +8,7 @@ use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_mbox::convert::Converter;
+use popward_mbox::header::Shown;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::scan::ScanError;
@@ -352,8 +353,17 @@ impl Session {
         self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
         let mut packet = Vec::with_capacity(DATA_LIMIT);
         let mut offset = message.header;
+        let mut header = (!self.naming.hide.is_none()).then(|| Shown::new(self.naming.hide));
+        let mut shown = Vec::new();
         while offset < message.end && !converter.is_done() {
-            let most = usize::try_from(message.end - offset)
+            // Of a header, only what is shown of it is converted.
+            let filtered = header.as_mut().filter(|_| offset < message.body);
+            let end = if filtered.is_some() {
+                message.body
+            } else {
+                message.end
+            };
+            let most = usize::try_from(end - offset)
                 .unwrap_or(usize::MAX)
                 .min(self.buffer.len());
             let count = spool
@@ -362,7 +372,16 @@ impl Session {
             if count < most {
                 return Err(Stop::Broken(Broken::SpoolChanged));
             }
+            offset += most as u64;
             let mut rest = &self.buffer[..most];
+            if let Some(header) = filtered {
+                shown.clear();
+                header.pass(rest, &mut shown);
+                if offset == message.body {
+                    header.finish(&mut shown);
+                }
+                rest = &shown;
+            }
             while !rest.is_empty() && !converter.is_done() {
                 rest = converter.convert(rest, &mut packet, DATA_LIMIT - 2);
                 if packet.len() > DATA_LIMIT / 2 {
@@ -370,7 +389,6 @@ impl Session {
                     packet.clear();
                 }
             }
-            offset += most as u64;
         }
         converter.finish(&mut packet);
         ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))

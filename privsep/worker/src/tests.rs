@@ -102,6 +102,7 @@ impl Desk {
                 timeout_ms: 0,
             },
             uidl: List::try_from(Vec::new()).unwrap(),
+            hide: List::try_from(Vec::new()).unwrap(),
         }
     }
 }

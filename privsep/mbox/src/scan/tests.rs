@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::convert::Converter;
+use crate::header::Shown;
 use crate::plan::Plan;
 use crate::source::InMemory;
 use proptest::prelude::*;
@@ -204,6 +205,41 @@ proptest! {
     }
 
     #[test]
+    fn what_is_hidden_is_neither_sent_nor_counted(
+        fields in prop::collection::vec((prop::sample::select(vec!["Status", "x-uid", "X-UIDL", "Subject", "Stat", "X-Keywords"]), "[ -~]{0,120}", any::<bool>()), 0..8),
+        crlf in any::<bool>(), end in prop::sample::select(vec!["\n\nbody\n\n", "\n", "", "\n\n"]), pieces in 1_usize..130,
+    ) {
+        let fold = |folded: bool| if folded { "\n\tfolded: Status: x" } else { "" };
+        let lines: Vec<String> = fields.iter().map(|(name, value, folded)| format!("{name}: {value}{}", fold(*folded))).collect();
+        let mut text = format!("{FROM}{}{end}", lines.join("\n"));
+        if crlf {
+            text = text.replace('\n', "\r\n");
+        }
+        let spool = text.into_bytes();
+        let mut hide = Hidden::default();
+        prop_assert!(hide.add("status") && hide.add("X-UID") && !hide.add("Subject"));
+        let length = spool.len() as u64;
+        let scanned = scan_on(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN], hide, Vec::new()).unwrap();
+        let message = &scanned.messages[0];
+        let at = |offset: u64| usize::try_from(offset).unwrap();
+        let (mut shown, mut filter) = (Vec::new(), Shown::new(hide));
+        for piece in spool[at(message.header)..at(message.body)].chunks(pieces) {
+            filter.pass(piece, &mut shown);
+        }
+        filter.finish(&mut shown);
+        shown.extend_from_slice(&spool[at(message.body)..at(message.end)]);
+        let (mut wire, mut converter) = (Vec::new(), Converter::whole());
+        converter.convert(&shown, &mut wire, usize::MAX);
+        converter.finish(&mut wire);
+        prop_assert_eq!(message.octets, unstuffed(&wire));
+        let wire = String::from_utf8(wire).unwrap();
+        let kept = fields.iter().zip(&lines).filter(|((name, ..), _)| !["Status", "x-uid"].contains(name));
+        let expected: String = kept.map(|(_, line)| line.replace('\n', "\r\n") + "\r\n").collect();
+        // Of the last line, the end may be the separator's.
+        prop_assert!(wire.starts_with(&expected), "{:?} {:?}", wire, expected);
+    }
+
+    #[test]
     fn a_scan_goes_on_where_another_ended(spool in spool(), more in spool()) {
         prop_assume!(memchr::memmem::find(&spool, b"Content-Length").is_none());
         let known = read(&spool, BUFFER_MIN).unwrap().messages;
@@ -212,7 +248,7 @@ proptest! {
         grown.extend_from_slice(b"\n\n");
         grown.extend_from_slice(&more);
         let length = grown.len() as u64;
-        let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], known).unwrap();
+        let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], Hidden::default(), known).unwrap();
         prop_assert_eq!(on, read(&grown, BUFFER_MIN).unwrap());
     }
 

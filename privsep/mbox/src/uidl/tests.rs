@@ -68,7 +68,9 @@ fn p5_equal_messages_get_names_of_their_own_and_keep_them() {
     let mut pins = pins_left(&pins, &first, &[true, false, false, false]).unwrap();
     let left = read(&[2, 1, 1], &Maildrop::default(), &mut pins);
     assert_eq!(names_of(&left), ["02", "01-2", "01-3"]);
-    // What comes gets a name that none of them had.
+    // What comes gets a name that none of them had, with an index or without.
+    let without = read(&[2, 1, 1, 1], &Maildrop::default(), &mut pins.clone());
+    assert_eq!(names_of(&without)[3], "01-4");
     let more = read(&[2, 1, 1, 1, 2], &left, &mut pins);
     assert_eq!(names_of(&more), ["02", "01-2", "01-3", "01-4", "02-2"]);
     assert_eq!(
@@ -150,7 +152,7 @@ fn p5_equal_names_get_suffixes_that_no_other_has() {
 fn p5_many_equal_names_are_told_apart_at_once() {
     let mut names: Vec<Box<str>> = vec!["a".into(); 100_000];
     names.extend((2..100_000).map(|number| format!("a-{number}").into()));
-    unique(&mut names, 0);
+    unique(&mut names, &BTreeSet::new());
     assert_eq!(&*names[99_999], "a-199998");
 }
 

@@ -6,7 +6,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::log::Level;
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::{FrontSettings, Plaintext};
-use popward_proto::monitor_worker::{LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -318,7 +318,42 @@ fn spool(file: file::Spool) -> Checked<Spool> {
         group,
         locks,
         uidl: uidl(file.uidl)?,
+        hide: hide(file.hide)?,
     })
+}
+
+/// The fields that readers keep their own notes in: nothing else is hidden.
+const HIDEABLE: [&str; HIDDEN_MAX] = [
+    "Status",
+    "X-Status",
+    "X-Keywords",
+    "X-UID",
+    "X-UIDL",
+    "X-IMAP",
+    "X-IMAPbase",
+    "Content-Length",
+    "Lines",
+];
+
+fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
+    let (offset, names) = placed(file, Vec::new);
+    let known = |name: &str| {
+        let same = |field: &&&str| field.eq_ignore_ascii_case(name);
+        HIDEABLE
+            .iter()
+            .find(same)
+            .map(|field| Text::truncated(field))
+    };
+    let mut fields: Vec<Text<16>> = names.iter().filter_map(|name| known(name)).collect();
+    if fields.len() == names.len() {
+        fields.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        fields.dedup();
+        if let Ok(fields) = List::try_from(fields) {
+            return Ok(fields);
+        }
+    }
+    let all = HIDEABLE.join(", ");
+    problem(offset, format!("spool.hide: expected some of {all}"))
 }
 
 /// The list up to `native`, which names every message.

@@ -91,6 +91,7 @@ pub(super) struct Spool {
     pub(super) locks: Option<Spanned<Vec<String>>>,
     pub(super) lock_timeout: Option<u16>,
     pub(super) uidl: Option<Spanned<Vec<String>>>,
+    pub(super) hide: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

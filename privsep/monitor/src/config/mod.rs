@@ -7,7 +7,7 @@ mod file;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::{LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +96,8 @@ pub(crate) struct Spool {
     pub(crate) locks: LockSettings,
     /// How messages are named.
     pub(crate) uidl: List<Scheme, SCHEMES_MAX>,
+    /// Header fields that are not shown.
+    pub(crate) hide: List<Text<16>, HIDDEN_MAX>,
 }
 
 /// Why a configuration cannot be run.

@@ -105,6 +105,7 @@ impl Worker {
                 timeout_ms: 0,
             },
             uidl: List::try_from(Vec::new()).unwrap(),
+            hide: List::try_from(Vec::new()).unwrap(),
         };
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
     }

@@ -1,0 +1,188 @@
+//! What a maildrop looks like from outside: opened by its index or by reading it, named as configured and as pinned, with
+//! and without the fields that readers keep their notes in.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Client, Host, assert_ok, message, user};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+/// So much mail that an index is worth it.
+fn much() -> Vec<u8> {
+    let body = "some words in a line of text\n".repeat(100);
+    let mail = (1..=300).map(|number| message(number, &body));
+    mail.collect::<String>().into_bytes()
+}
+
+fn uidls(client: &mut Client) -> Vec<String> {
+    let lines = client.multi("UIDL");
+    let names = lines.lines().map(|line| line.split_once(' ').unwrap().1);
+    names.map(str::to_owned).collect()
+}
+
+/// A session; which way its spool was opened is in the log.
+fn session(host: &Host, times: usize) -> (Vec<String>, String) {
+    let mut client = host.login("alice");
+    let names = uidls(&mut client);
+    assert_ok(&client.ask("QUIT"));
+    let line = host.logged_times("opened session=", times);
+    let how = line.split("how=").nth(1).unwrap();
+    (names, how.split(' ').next().unwrap().to_owned())
+}
+
+fn append(host: &Host, mail: &str) {
+    let path = host.spool("alice");
+    let mut spool = std::fs::File::options().append(true).open(path).unwrap();
+    spool.write_all(mail.as_bytes()).unwrap();
+}
+
+#[test]
+fn p4_a_spool_is_opened_by_what_changed_since() {
+    let host = Host::start(&[user("alice", 64401, &much())]);
+    // The clock of the file system has to move on before a stamp proves anything.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let (first, how) = session(&host, 1);
+    assert_eq!((first.len(), &*how), (300, "scanned"));
+    let (names, how) = session(&host, 2);
+    assert_eq!((&names, &*how), (&first, "unchanged"));
+    append(&host, &message(301, "new"));
+    let (names, how) = session(&host, 3);
+    assert_eq!((&names[..300], &*how), (&first[..], "grown"));
+    std::fs::write(host.at("state/alice/index"), b"nonsense").unwrap();
+    let (again, how) = session(&host, 4);
+    assert_eq!((&again, &*how), (&names, "scanned"));
+    // After an update, the index is of what was left.
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 7"));
+    assert_ok(&client.ask("QUIT"));
+    let (left, how) = session(&host, 6);
+    let mut expected = names;
+    expected.remove(6);
+    assert_eq!((left, &*how), (expected, "unchanged"));
+}
+
+#[test]
+fn p5_equal_messages_keep_their_names_without_an_index() {
+    let equal = |body: &str| message(7, body);
+    let spool = [equal("one"), message(1, "x"), equal("two"), equal("three")].concat();
+    let host = Host::start(&[user("alice", 64401, spool.as_bytes())]);
+    let (names, _) = session(&host, 1);
+    assert_eq!(names[2], format!("{}-2", names[0]));
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    assert_ok(&client.ask("QUIT"));
+    let _ = std::fs::remove_file(host.at("state/alice/index"));
+    assert_eq!(session(&host, 3).0, names[1..]);
+    append(&host, &equal("four"));
+    let (more, _) = session(&host, 4);
+    assert_eq!(more[..3], names[1..]);
+    assert_eq!(more[3], format!("{}-4", names[0]));
+}
+
+fn with_headers(number: u32, headers: &str) -> String {
+    message(number, "body").replace("Subject:", &format!("{headers}Subject:"))
+}
+
+#[test]
+fn p5_schemes_and_pins_name_what_comes_from_another_server() {
+    let spool = [
+        with_headers(1, "X-UIDL: from-qpopper\n"),
+        with_headers(2, "X-UIDL: not valid\n"),
+        with_headers(3, ""),
+        with_headers(4, "X-UIDL: from-qpopper\n"),
+    ];
+    let uidl = "uidl = [\"x-uidl\", \"popa3d\", \"native\"]\n";
+    let host = Host::with(
+        &[user("alice", 64401, spool.concat().as_bytes())],
+        uidl,
+        &[],
+    );
+    let (names, _) = session(&host, 1);
+    assert_eq!((&*names[0], &*names[3]), ("from-qpopper", "from-qpopper-2"));
+    assert!(names[1].len() == 16 && names[2].len() == 16, "{names:?}");
+    // A migration pins what the old server would have said.
+    let file = std::fs::read_to_string(host.at("state/alice/pins")).unwrap();
+    assert!(
+        file.starts_with("popward pins 1\n") && file.contains("from-qpopper-2"),
+        "{file}"
+    );
+    let output = std::process::Command::new(host.at("libexec/popward"))
+        .args(["spool", "--json"])
+        .arg(host.spool("alice"))
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let key = listed.split("\"key\":\"").nth(3).unwrap()[..32].to_owned();
+    let path = host.at("state/alice/pins");
+    std::fs::write(&path, format!("{file}{key} old-server.17\n")).unwrap();
+    let (pinned, _) = session(&host, 2);
+    assert_eq!(pinned[2], "old-server.17");
+    assert_eq!((&pinned[..2], &pinned[3]), (&names[..2], &names[3]));
+    // What is no file of pins is no reason to give other names.
+    std::fs::write(&path, format!("{file}{key}\n")).unwrap();
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    assert!(client.ask("PASS alice").starts_with("-ERR [SYS/PERM]"));
+    assert!(host.logged("maildrop not opened").contains("pins:3"));
+    assert_eq!(host.bytes("alice"), spool.concat().as_bytes());
+}
+
+#[test]
+fn hidden_fields_are_neither_sent_nor_counted() {
+    let spool = with_headers(1, "Status: RO\nX-UID: 7\n\tfolded\nX-UIDL: shown\n");
+    let hide = "hide = [\"Status\", \"x-uid\"]\n";
+    let host = Host::with(&[user("alice", 64401, spool.as_bytes())], hide, &[]);
+    let mut client = host.login("alice");
+    let listed = client.ask("LIST 1");
+    let text = client.multi("RETR 1");
+    let octets: usize = text.lines().map(|line| line.len() + 2).sum();
+    assert_eq!(listed, format!("+OK 1 {octets}"));
+    assert!(
+        text.contains("X-UIDL: shown\nSubject: message 1\n\nbody"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("Status") && !text.contains("folded"),
+        "{text}"
+    );
+    let top = client.multi("TOP 1 0");
+    assert_eq!(top.lines().count(), text.lines().count() - 1);
+    assert!(text.starts_with(&top));
+}
+
+#[test]
+fn p3_a_user_without_room_can_delete() {
+    if !host::root() {
+        return host::skipped("a small disk: only root can mount one");
+    }
+    let host = Host::start(&[user("alice", 64401, &much())]);
+    let state = host.at("state/alice");
+    std::fs::create_dir(&state).unwrap();
+    let flags = nix::mount::MsFlags::empty();
+    let mounted = nix::mount::mount(
+        Some("tmpfs"),
+        &state,
+        Some("tmpfs"),
+        flags,
+        Some("size=64k"),
+    );
+    mounted.unwrap();
+    chown(&state, Some(64401), Some(64401)).unwrap();
+    std::fs::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
+    let before = session(&host, 1).0;
+    assert!(std::fs::write(state.join("filler"), vec![1; 1 << 20]).is_err());
+    let mut client = host.login("alice");
+    for number in [1, 150, 299] {
+        assert_ok(&client.ask(&format!("DELE {number}")));
+    }
+    assert_ok(&client.ask("QUIT"));
+    let after = session(&host, 3).0;
+    let kept = (1..)
+        .zip(before)
+        .filter(|(number, _)| ![1, 150, 299].contains(number));
+    let kept: Vec<String> = kept.map(|(_, name)| name).collect();
+    nix::mount::umount2(&state, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(after, kept);
+}
