@@ -35,9 +35,13 @@ fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
     let (auth, keys) = (host.children("popward-auth"), host.children("popward-keys"));
+    // It must not end while its front is still dying: the monitor would tell that one.
+    let worker = Pid::from_raw(host.children("popward-worker")[0]);
+    kill(worker, Signal::SIGSTOP).unwrap();
     let front = kill_one(&host, "popward-front");
     assert_eq!(client.until_end(), "");
     successor(&host, "popward-front", front);
+    kill(worker, Signal::SIGCONT).unwrap();
     until("the workers end", || {
         host.children("popward-worker").is_empty()
     });
