@@ -323,4 +323,6 @@ fn committed(job: &Job, log: &Log, update: Update) -> WorkerToFront {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

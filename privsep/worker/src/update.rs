@@ -397,4 +397,7 @@ fn each_chunk(
 }
 
 #[cfg(test)]
+pub(crate) use tests::broken_off_at;
+
+#[cfg(test)]
 mod tests;

@@ -76,7 +76,8 @@ enum Crash {
 
 fn crash() -> impl Strategy<Value = Crash> {
     prop_oneof![
-        3 => any::<u8>().prop_map(Crash::Moved),
+        2 => any::<u8>().prop_map(Crash::Moved),
+        1 => Just(Crash::Moved(255)),
         2 => any::<u8>().prop_map(Crash::Torn),
         1 => Just(Crash::Done),
     ]
@@ -127,6 +128,30 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
             work.journal.write_at(at, &head[..torn]).unwrap();
         }
         Crash::Done => {}
+    }
+}
+
+/// Begins an update and stops after so many steps, in the middle of the next one: or at the cut.
+pub(crate) fn broken_off_at(
+    spool: &mut LockedSpool,
+    state: &State,
+    plan: &Plan,
+    length: u64,
+    steps: usize,
+    share: u8,
+) {
+    let mut work = begin(spool, state, plan, length, || ()).unwrap();
+    for _ in 0..steps {
+        if work.head.stage == Stage::Cut {
+            return;
+        }
+        assert!(!work.step(spool).unwrap());
+    }
+    work.head.piece = work.head.piece * u64::from(share) / 255;
+    match work.head.stage {
+        Stage::Direct => work.copy_from_spool(spool).unwrap(),
+        Stage::Slot => work.copy_from_slot(spool).unwrap(),
+        Stage::Cut => {}
     }
 }
 
