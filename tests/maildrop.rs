@@ -125,7 +125,10 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     let mut client = host.connect();
     assert_ok(&client.ask("USER alice"));
     assert!(client.ask("PASS alice").starts_with("-ERR [SYS/PERM]"));
-    assert!(host.logged("maildrop not opened").contains("pins:3"));
+    assert!(
+        host.logged("maildrop not opened")
+            .contains(&format!("pins:{}", file.lines().count() + 1))
+    );
     assert_eq!(host.bytes("alice"), spool.concat().as_bytes());
 }
 
@@ -150,6 +153,78 @@ fn hidden_fields_are_neither_sent_nor_counted() {
     let top = client.multi("TOP 1 0");
     assert_eq!(top.lines().count(), text.lines().count() - 1);
     assert!(text.starts_with(&top));
+}
+
+/// An open file description lock, as another program's.
+fn lock(file: &std::fs::File, kind: nix::libc::c_int) -> bool {
+    let lock = nix::libc::flock {
+        l_type: kind as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock)).is_ok()
+}
+
+#[test]
+fn p2_an_idle_session_gives_its_locks_up_where_that_is_configured() {
+    let more = "[lock]\nyield_idle = \"1s\"\n";
+    let locks = [(
+        "lock_timeout = 2\n",
+        "lock_timeout = 2\nlocks = [\"fcntl\", \"flock\"]\n",
+    )];
+    let host = Host::with(&[user("alice", 64401, &host::spool(3))], more, &locks);
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    let path = host.spool("alice");
+    let mut spool = std::fs::File::options()
+        .append(true)
+        .read(true)
+        .open(&path)
+        .unwrap();
+    assert!(
+        !lock(&spool, nix::libc::F_WRLCK),
+        "it has just been heard of"
+    );
+    host::until("the locks are given up", || {
+        lock(&spool, nix::libc::F_WRLCK)
+    });
+    // While another has it, the session waits; and what that one appended is kept.
+    let new = message(9, "appended");
+    spool.write_all(new.as_bytes()).unwrap();
+    client.send(b"STAT\r\n");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(lock(&spool, nix::libc::F_UNLCK));
+    assert!(client.line().starts_with("+OK 2 "));
+    assert!(!lock(&spool, nix::libc::F_WRLCK), "taken again");
+    assert_ok(&client.ask("QUIT"));
+    let expected = [host::spool_of(2..=3), new.into_bytes()].concat();
+    assert_eq!(host.bytes("alice"), expected);
+    // Whoever did more than that ends it.
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    host::until("the locks are given up", || {
+        lock(&spool, nix::libc::F_WRLCK)
+    });
+    let other = String::from_utf8(expected)
+        .unwrap()
+        .replace("Body of 2", "BODY OF 2");
+    std::fs::write(
+        &path,
+        other.replace("Subject: message 3", "Subject: massage 3"),
+    )
+    .unwrap();
+    assert!(lock(&spool, nix::libc::F_UNLCK));
+    assert!(client.ask("STAT").starts_with("-ERR [SYS/TEMP]"));
+    assert_eq!(client.until_end(), "");
+    assert!(host.bytes("alice").len() > 100 && host.bytes("alice").starts_with(b"From sender2"));
+    // And whoever keeps it too long.
+    let mut client = host.login("alice");
+    host::until("the locks are given up", || {
+        lock(&spool, nix::libc::F_WRLCK)
+    });
+    assert!(client.ask("STAT").starts_with("-ERR [SYS/TEMP]"));
 }
 
 #[test]

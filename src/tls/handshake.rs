@@ -5,7 +5,7 @@ use mio::Waker;
 use rustls::server::Accepted;
 use rustls::{Error, ServerConfig, ServerConnection};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
 /// A step of a handshake.
 pub(crate) enum Work {
@@ -56,12 +56,19 @@ impl Threads {
         let (jobs, queue) = channel();
         let (results, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
+        // What a thread calls while it starts, the filter that comes next does not permit.
+        let running = Arc::new(Barrier::new(count + 1));
         for _ in 0..count {
             let (queue, results, waker) = (Arc::clone(&queue), results.clone(), Arc::clone(waker));
+            let started = Arc::clone(&running);
             std::thread::Builder::new()
                 .name("handshake".to_owned())
-                .spawn(move || serve(&queue, &results, &waker))?;
+                .spawn(move || {
+                    started.wait();
+                    serve(&queue, &results, &waker);
+                })?;
         }
+        running.wait();
         Ok(Self { jobs, done })
     }
 

@@ -123,20 +123,36 @@ pub fn assign(
     }
     let mut names: Vec<Box<str>> = others.iter().map(|(_, name)| name.clone()).collect();
     unique(&mut names, &fixed);
+    let mut shared = BTreeSet::new();
     for ((index, base), name) in others.iter().zip(&names) {
         if name != base {
             to_pin.insert(messages[*index].digest);
+            shared.insert(base);
         }
         messages[*index].set_name(name);
     }
-    for digest in &to_pin {
-        let group = groups[digest].iter();
-        pins.set(
-            *digest,
-            group.map(|index| name(&messages[*index])).collect(),
-        );
+    if to_pin.is_empty() {
+        return false;
     }
-    !to_pin.is_empty()
+    // Whoever has the name that others would have had, too: another reading could find them in another order.
+    for message in &messages[first..] {
+        if shared.contains(&name(message)) {
+            to_pin.insert(message.digest);
+        }
+    }
+    let mut pinned: BTreeMap<[u8; 16], Vec<Box<str>>> = BTreeMap::new();
+    for message in &messages[first..] {
+        if to_pin.contains(&message.digest) {
+            pinned
+                .entry(message.digest)
+                .or_default()
+                .push(name(message));
+        }
+    }
+    for (digest, names) in pinned {
+        pins.set(digest, names);
+    }
+    true
 }
 
 /// What is pinned once the messages that `deleted` marks are gone. `None`: what was.

@@ -82,6 +82,9 @@ pub struct LockSettings {
     pub flock: bool,
     /// How long to try, in milliseconds.
     pub timeout_ms: u32,
+    /// How long a client may be silent before the locks are given up until it speaks again, in milliseconds. Never with a
+    /// dotlock, which a confined worker could not make again.
+    pub yield_ms: Option<u32>,
 }
 
 /// What the monitor tells a worker.

@@ -147,6 +147,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             fcntl: true,
             flock: true,
             timeout_ms: u32::MAX,
+            yield_ms: Some(u32::MAX),
         },
         uidl: list(vec![Scheme::DovecotMd5; 8]),
         hide: list(vec![Text::truncated(&"h".repeat(16)); 9]),

@@ -4,6 +4,7 @@ use crate::locks::LockedSpool;
 use crate::naming::Naming;
 use crate::read::Reading;
 use crate::state::State;
+use popward_mbox::header::Hidden;
 use popward_mbox::index::{Identity, Rules, decode, encode, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::scan::{BUFFER_MIN, MESSAGES_MAX, ScanError, begins_there, scan_on};
@@ -130,8 +131,7 @@ pub fn open(
     } else {
         (Vec::new(), How::Scanned)
     };
-    let room = usize::try_from(identity.length).unwrap_or(PIECE);
-    let mut buffer = vec![0; room.clamp(BUFFER_MIN, PIECE)];
+    let mut buffer = buffer_for(identity.length);
     let mut maildrop = scan_on(
         &mut Reading(spool),
         identity.length,
@@ -146,6 +146,24 @@ pub fn open(
         how,
         unpinned,
     })
+}
+
+/// Reads all of the spool, whatever is known of it, and names nothing.
+pub fn read_all(
+    spool: &mut LockedSpool,
+    hide: Hidden,
+) -> Result<(Maildrop, Seen), ScanError<io::Error>> {
+    let seen = Seen::now(spool).map_err(ScanError::Source)?;
+    let mut buffer = buffer_for(seen.identity.length);
+    let length = seen.identity.length;
+    let maildrop = scan_on(&mut Reading(spool), length, &mut buffer, hide, Vec::new())?;
+    Ok((maildrop, seen))
+}
+
+/// A buffer for a scan of so many bytes.
+fn buffer_for(length: u64) -> Vec<u8> {
+    let room = usize::try_from(length).unwrap_or(PIECE);
+    vec![0; room.clamp(BUFFER_MIN, PIECE)]
 }
 
 /// Whether what was appended is all that has changed, as far as some of the messages show.

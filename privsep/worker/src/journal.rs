@@ -45,6 +45,9 @@ impl Journal {
         enough: impl Fn(u64) -> bool,
     ) -> io::Result<Self> {
         let file = state.open_to_write(SPARE)?;
+        // A worker that died may have put this away without having that on disk: what is written next must not be found
+        // under the other name.
+        state.sync()?;
         let state = state.clone();
         let mut journal = Self {
             state,
@@ -82,6 +85,8 @@ impl Journal {
 
     /// The journal that stands, if one does.
     pub fn open(state: &State) -> io::Result<Option<Self>> {
+        // Over NFS a host may remember that there was none until it opens the directory again.
+        state.look_again()?;
         if state.open(JOURNAL)?.is_none() {
             return Ok(None);
         }

@@ -12,7 +12,7 @@ use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name}
 use popward_sys::libc;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,33 @@ pub struct LockedSpool {
 impl Drop for LockedSpool {
     /// The flock goes with its descriptors in any case. Nix, left to itself, panics where the kernel does not give it back.
     fn drop(&mut self) {
-        if let Some(Err((still_held, _))) = self.flock.take().map(Flock::unlock) {
-            std::mem::forget(still_held);
+        self.release_flock();
+    }
+}
+
+/// A spool whose locks were given up: nothing can be read of it or written to it.
+#[derive(Debug)]
+pub struct Yielded(LockedSpool);
+
+/// What came of a try to lock it again.
+pub enum Retaken {
+    /// All locks.
+    Locked(LockedSpool),
+    /// None of them: another program has one.
+    Busy(Yielded),
+}
+
+impl Yielded {
+    /// Tries once to take all locks again.
+    pub fn retake(mut self, job: &Job) -> Result<Retaken, LockError> {
+        let taken = self.0.lock_file(job);
+        match taken.and_then(|()| self.0.still_at(job.spool_name.as_str(), job)) {
+            Ok(()) => Ok(Retaken::Locked(self.0)),
+            Err(LockError::Busy(_)) => {
+                self.0.give_up();
+                Ok(Retaken::Busy(self))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -107,6 +132,14 @@ pub fn try_lock(
         return Err(error);
     }
     Ok(Some(locked))
+}
+
+/// How long to wait before another try: 100 to 500 ms at random. Two that started together must not meet again: their
+/// process ids and clocks differ.
+pub fn pause() -> Duration {
+    let now = std::time::UNIX_EPOCH.elapsed();
+    let nanos = now.map_or(0, |time| u64::from(time.subsec_nanos()));
+    Duration::from_millis(100 + u64::from(std::process::id()).wrapping_add(nanos) % 400)
 }
 
 fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
@@ -200,25 +233,20 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
         return;
     };
-    let mut text = String::new();
     let Ok(status) = fstat(&file) else { return };
-    if File::from(file)
-        .take(128)
-        .read_to_string(&mut text)
-        .is_err()
-        || status.st_uid != job.uid
-    {
+    if status.st_uid != job.uid {
         return;
     }
-    let Some((pid, host)) = text.split_once(':') else {
-        return;
+    let mut text = String::new();
+    let read = File::from(file).take(128).read_to_string(&mut text);
+    let owner = text.split_once(':').filter(|_| read.is_ok());
+    let owner = owner.filter(|(_, host)| *host == job.host.as_str());
+    let owner = owner.and_then(|(pid, _)| pid.parse::<i32>().ok());
+    let is_dead = |pid| {
+        pid > 1
+            && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
     };
-    let Ok(pid) = pid.parse::<i32>() else { return };
-    if host != job.host.as_str() || pid <= 1 {
-        return;
-    }
-    let dead = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
-        || (is_before_boot(&status) && nobody_locks(job, directory));
+    let dead = owner.is_some_and(is_dead) || outlived_its_host(job, directory, &status);
     let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     if dead && now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
         // Should it fail, the lock stays busy.
@@ -226,22 +254,28 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     }
 }
 
-/// Whether the file was last touched before this host came up: a process id in it says nothing then.
-fn is_before_boot(status: &FileStat) -> bool {
+/// Whether the lock was last touched before this host came up, on a disk that no other host has: whoever held it is dead,
+/// whatever is in it; after a power cut that may be nothing. Whoever lives and set the host's clock since has the fcntl lock.
+fn outlived_its_host(job: &Job, directory: &OwnedFd, lock: &FileStat) -> bool {
     let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
     let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
-    matches!((real, up), (Ok(real), Ok(up)) if status.st_ctime < real - up)
-}
-
-/// Whether no living process has the fcntl lock: whoever runs and set the host's clock since it took the dotlock has it.
-fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
+    let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up);
+    if !older || !job.locks.fcntl {
+        return false;
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = openat(directory, job.spool_name.as_str(), flags, Mode::empty());
     let (Ok(file), Ok(mut lock)) = (file, whole_file()) else {
         return false;
     };
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
-    job.locks.fcntl && asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
+    !is_on_nfs(&file) && asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
+}
+
+/// Whether a file is on another host.
+fn is_on_nfs(file: impl AsFd) -> bool {
+    let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
+    nix::sys::statfs::fstatfs(file).is_ok_and(|system| system.filesystem_type() == nfs)
 }
 
 /// An exclusive fcntl lock from the first byte to wherever the end will be.
@@ -276,7 +310,8 @@ impl LockedSpool {
                 Err(errno) => return Err(LockError::System("fcntl lock", errno)),
             }
         }
-        if job.locks.flock && !self.on_nfs() {
+        // Over NFS flock(2) is an fcntl lock in disguise and would meet our own.
+        if job.locks.flock && !is_on_nfs(&self.file) {
             let file = self
                 .file
                 .try_clone()
@@ -290,10 +325,28 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// There flock(2) is an fcntl lock in disguise and would meet our own.
-    fn on_nfs(&self) -> bool {
-        let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
-        nix::sys::statfs::fstatfs(&self.file).is_ok_and(|system| system.filesystem_type() == nfs)
+    /// Gives all locks up. There must be no dotlock: it could not be made again.
+    pub fn yield_locks(mut self) -> Result<Yielded, Lost> {
+        if self.dotlock.is_some() {
+            return Err(Lost);
+        }
+        self.give_up();
+        Ok(Yielded(self))
+    }
+
+    fn release_flock(&mut self) {
+        if let Some(Err((still_held, _))) = self.flock.take().map(Flock::unlock) {
+            std::mem::forget(still_held);
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.release_flock();
+        if let Ok(mut lock) = whole_file() {
+            // Should it fail, others wait until the session ends.
+            lock.l_type = i16::try_from(libc::F_UNLCK).unwrap_or(lock.l_type);
+            let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock));
+        }
     }
 
     /// The locked file must still be what stands at the path: some programs replace spools.

@@ -227,13 +227,7 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
             Err(LockError::Busy(_)) if Instant::now() < until => {}
             result => return result.map_err(Failure::Lock),
         }
-        // Two that started together must not meet again: process ids and clocks differ.
-        let nanos = u64::from(std::process::id()).wrapping_add(
-            std::time::UNIX_EPOCH
-                .elapsed()
-                .map_or(0, |time| u64::from(time.subsec_nanos())),
-        );
-        std::thread::sleep(Duration::from_millis(100 + nanos % 400));
+        std::thread::sleep(locks::pause());
         if ends.gone() {
             return Err(Failure::Gone);
         }
@@ -256,7 +250,7 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         .and_then(|()| {
             // While the client thinks.
             kept(session.keep(read));
-            session.serve(ends)
+            session.serve(job, ends)
         });
     let fields = |error| {
         [

@@ -133,7 +133,7 @@ impl Model {
             return self.lock_is_free();
         };
         naming.prepare(&state, &maildrop, &deleted);
-        if dies && !plan.kept.is_empty() {
+        if dies {
             let steps = self.random.below(12);
             let share = [0, 100, 200, 255][self.random.below(4)];
             broken_off_at(&mut spool, &state, &plan, maildrop.length, steps, share);

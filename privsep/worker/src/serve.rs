@@ -2,7 +2,7 @@
 
 use crate::index::{self, Seen};
 use crate::journal::Journal;
-use crate::locks::{LockedSpool, Lost};
+use crate::locks::{LockedSpool, Lost, Retaken, pause};
 use crate::naming::Naming;
 use crate::state::State;
 use crate::update::{UpdateError, update};
@@ -15,14 +15,14 @@ use popward_mbox::scan::ScanError;
 use popward_mbox::uidl;
 use popward_proto::bounded::Text;
 use popward_proto::codec::DATA_LIMIT;
-use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::{Job, MonitorToWorker, WorkerToMonitor};
 use popward_proto::session::{
     Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The longest line of a listing, in bytes: a number, a UIDL.
 const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
@@ -60,14 +60,22 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Waits until the front's socket is ready for `events`, keeping `spool`'s locks fresh.
-    fn wait(&self, spool: Option<&mut LockedSpool>, events: PollFlags) -> Result<(), Stop> {
+    /// Waits until the front's socket is ready for `events`, keeping `spool`'s locks fresh. Returns whether it is: `until`
+    /// may come first.
+    fn wait(
+        &self,
+        spool: Option<&mut LockedSpool>,
+        events: PollFlags,
+        until: Option<Instant>,
+    ) -> Result<bool, Stop> {
         let mut spool = spool;
         loop {
-            let due = spool
-                .as_ref()
-                .map(|spool| spool.due().saturating_duration_since(Instant::now()));
+            let due = spool.as_ref().map(|spool| spool.due());
+            let due = due.into_iter().chain(until).min();
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            // A millisecond more than what is left of the last one, so that it is not waited for again and again.
             let timeout = due.map_or(PollTimeout::NONE, |due| {
+                let due = due + Duration::from_millis(1);
                 PollTimeout::try_from(due).unwrap_or(PollTimeout::from(1000u16))
             });
             let mut ready = [
@@ -83,7 +91,10 @@ impl Ends {
                 return Err(Stop::MonitorGone);
             }
             if ready[0].any() == Some(true) {
-                return Ok(());
+                return Ok(true);
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(false);
             }
             if let Some(spool) = spool.as_deref_mut() {
                 spool.refresh()?;
@@ -110,7 +121,7 @@ impl Ends {
             match send(&self.front) {
                 Ok(()) => return Ok(()),
                 Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?;
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT, None)?;
                 }
                 Err(ChannelError::Closed) => return Err(Stop::FrontGone),
                 Err(error) => return Err(Stop::Rules(error)),
@@ -137,7 +148,7 @@ impl Ends {
                 Ok(Packet::Message(request, _)) => return Ok(request),
                 Ok(Packet::Data { .. }) => return Err(Stop::Rules(ChannelError::UnknownTag(1))),
                 Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN)?;
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN, None)?;
                 }
                 Err(ChannelError::Closed) => return Err(Stop::FrontGone),
                 Err(error) => return Err(Stop::Rules(error)),
@@ -156,6 +167,8 @@ pub struct Session {
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
+    /// Some messages came while the locks were given up, and have no names.
+    nameless: bool,
     last: u32,
     buffer: Vec<u8>,
 }
@@ -180,6 +193,7 @@ impl Session {
             naming,
             visible,
             deleted,
+            nameless: false,
             last: 0,
             buffer: Vec::new(),
         }
@@ -232,6 +246,9 @@ impl Session {
         if let Some(journal) = journal {
             journal.end();
         }
+        if self.nameless {
+            return Ok(());
+        }
         let left = plan::left(&self.maildrop, &self.deleted);
         index::keep(state, Seen::soon(spool)?, &self.naming.rules, &left)
     }
@@ -239,10 +256,12 @@ impl Session {
     /// Serves until QUIT or a stop. After QUIT, says what was done; a journal is to be ended once that was answered.
     pub fn serve(
         &mut self,
+        job: &Job,
         ends: &mut Ends,
     ) -> Result<Result<(Update, Option<Journal>), UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
+            self.wait_idle(job, ends)?;
             let request = ends.request(self.spool.as_mut(), &mut packets)?;
             let about = match request {
                 FrontToWorker::List(Some(n))
@@ -301,6 +320,67 @@ impl Session {
             };
             ends.answer(self.spool.as_mut(), &answer)?;
         }
+    }
+
+    /// Waits for a request: where that is configured and the client is silent for so long, without the locks.
+    fn wait_idle(&mut self, job: &Job, ends: &Ends) -> Result<(), Stop> {
+        let Some(silence) = job.locks.yield_ms.filter(|_| self.spool.is_some()) else {
+            return Ok(());
+        };
+        let until = Instant::now() + Duration::from_millis(silence.into());
+        if ends.wait(self.spool.as_mut(), PollFlags::POLLIN, Some(until))? {
+            return Ok(());
+        }
+        let Some(spool) = self.spool.take() else {
+            return Ok(());
+        };
+        let mut yielded = spool.yield_locks()?;
+        ends.wait(None, PollFlags::POLLIN, None)?;
+        let patience = Duration::from_millis(job.locks.timeout_ms.into());
+        let until = Instant::now() + patience;
+        let mut spool = loop {
+            match yielded.retake(job) {
+                Ok(Retaken::Locked(spool)) => break spool,
+                Ok(Retaken::Busy(none)) if Instant::now() < until => yielded = none,
+                _ => return Err(Stop::Broken(Broken::LockLost)),
+            }
+            std::thread::sleep(pause());
+        };
+        let same = self.is_as_it_was(&mut spool);
+        self.spool = Some(spool);
+        match same {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(ScanError::NotMbox | ScanError::Truncated { .. }) => {
+                Err(Stop::Broken(Broken::SpoolChanged))
+            }
+            Err(_) => Err(Stop::Broken(Broken::System)),
+        }
+    }
+
+    /// Whether others have at most appended to the spool while they could. What came is not shown in this session, and kept.
+    fn is_as_it_was(&mut self, spool: &mut LockedSpool) -> Result<bool, ScanError<std::io::Error>> {
+        if self.seen.is_some_and(|seen| seen.holds(spool)) {
+            return Ok(true);
+        }
+        let (now, seen) = index::read_all(spool, self.naming.hide)?;
+        let equal = |(old, new): (&Message, &Message)| {
+            let names_aside = Message {
+                name: old.name.clone(),
+                ..new.clone()
+            };
+            *old == names_aside
+        };
+        let old = &self.maildrop.messages;
+        if now.messages.len() < old.len() || !old.iter().zip(&now.messages).all(equal) {
+            return Ok(false);
+        }
+        let came = now.messages.into_iter().skip(old.len());
+        self.maildrop.messages.extend(came);
+        self.nameless = self.maildrop.messages.len() > self.deleted.len();
+        self.deleted.resize(self.maildrop.messages.len(), false);
+        self.maildrop.length = now.length;
+        self.seen = Some(seen);
+        Ok(true)
     }
 
     /// `line` writes of a message what follows its number.

@@ -66,6 +66,11 @@ impl State {
         std::fs::rename(self.path(from), self.path(to))
     }
 
+    /// Forgets what this host knows of the directory, where that is on another.
+    pub fn look_again(&self) -> io::Result<()> {
+        File::open(&self.0).map(drop)
+    }
+
     /// Has the names of its files on disk.
     pub fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()

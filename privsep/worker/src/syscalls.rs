@@ -40,12 +40,18 @@ pub const TABLE: &[Rule] = &[
     ),
     allow(libc::SYS_ppoll, "the same, as some libraries call it"),
     allow(libc::SYS_close, "the journal"),
-    allow(libc::SYS_flock, "the flock is given back at the end"),
+    allow(libc::SYS_flock, "the flock is given back"),
     allow_if(
         libc::SYS_fcntl,
         1,
-        &[libc::F_GETFD as u64, libc::F_GETFL as u64],
-        "checks of the runtime",
+        &[
+            libc::F_GETFD as u64,
+            libc::F_GETFL as u64,
+            libc::F_OFD_SETLK as u64,
+            libc::F_DUPFD_CLOEXEC as u64,
+        ],
+        "checks of the runtime; locks that are given up and taken again",
     ),
+    allow(libc::SYS_fstatfs, "no flock on NFS"),
     allow(libc::SYS_getrandom, "the runtime's hash maps"),
 ];

@@ -31,6 +31,13 @@ const PIECES_MAX: u64 = 50_000;
 /// The last bytes that a cut takes away are held against the journal: so many.
 const CUT_LOOK: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
+/// The largest block of a file system, in bytes. A cut within a block is two changes to the disk: the rest of the block is
+/// filled with zeros, and the length is set; and after a power cut only the first may be there.
+const BLOCK_MAX: u64 = if cfg!(test) { 512 } else { 64 << 10 };
+
+/// The smallest block.
+const BLOCK_MIN: u64 = 512;
+
 /// Why an update or a recovery did not happen.
 #[derive(Debug)]
 pub enum UpdateError {
@@ -77,7 +84,7 @@ pub fn update(
     if spool.identity()?.length != length {
         return Err(UpdateError::Changed("the spool is not as long as it was"));
     }
-    if plan.kept.is_empty() {
+    if plan.kept.is_empty() && plan.final_length % BLOCK_MAX == 0 {
         spool.truncate(plan.final_length)?;
         return Ok(None);
     }
@@ -98,7 +105,11 @@ fn begin(
 ) -> Result<Work, UpdateError> {
     let kept = Kept::new(plan, |range| look_at(spool, range))?;
     let moved = plan.final_length - plan.first_change;
-    let gap = plan.kept[0].start - plan.first_change;
+    // Nothing is moved where all up to the end is deleted: the journal is for the cut alone.
+    let gap = plan
+        .kept
+        .first()
+        .map_or(0, |kept| kept.start - plan.first_change);
     let enough = |slot: u64| moved / slot.max(gap).max(1) <= PIECES_MAX;
     let ranges = plan.kept.len() as u64;
     let journal = Journal::create(state, ranges, moved.min(PIECE), enough)?;
@@ -136,8 +147,9 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
         forget_pins(state)?;
         return Ok(false);
     };
-    // Who died may not have had its name on disk, and the spool is written next.
+    // Who died may not have had its name on disk, nor what it wrote last; and the spool is written next.
     state.sync()?;
+    journal.sync()?;
     let damaged = || UpdateError::Changed("the journal is damaged");
     let (head, kept) = journal.read()?.ok_or_else(damaged)?;
     let identity = spool.identity()?;
@@ -148,13 +160,14 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
     let mut work = Work::new(journal, head, kept);
     let whole = identity.length >= work.head.length;
     let cutting = work.head.stage == Stage::Cut;
-    if cutting && !(whole && work.cut_check(spool)? == work.head.check) {
+    if cutting && !(whole && work.is_not_cut(spool)?) {
         // It was cut. What lies behind came since.
         let fits = identity.length >= final_length
             && (identity.length == final_length || mail_begins_at(spool, final_length)?);
         if !fits {
             return Err(UpdateError::Changed("the spool's end is not as it was"));
         }
+        spool.sync()?;
     } else {
         if !whole {
             return Err(UpdateError::Changed("the spool is shorter than it was"));
@@ -352,14 +365,37 @@ impl Work {
         Ok(())
     }
 
-    /// A check of the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    /// A check of the last bytes that the cut takes away: as long as they are there, nothing was cut. Of the block in which
+    /// the cut is, the rest may be zeros already: it is left out where there is more than that.
     fn cut_check(&self, spool: &mut LockedSpool) -> Result<u32, UpdateError> {
         let end = self.head.length;
-        let start = self.kept.final_length().max(end.saturating_sub(CUT_LOOK));
-        let mut bytes = vec![0; within(&(start..end), CHUNK)];
-        let count = spool.read_at(start, &mut bytes)?;
-        Ok(crc32fast::hash(&bytes[..count]))
+        let block_end = self.kept.final_length().next_multiple_of(BLOCK_MAX);
+        let first = if block_end < end {
+            block_end
+        } else {
+            self.kept.final_length()
+        };
+        let start = first.max(end.saturating_sub(CUT_LOOK));
+        Ok(crc32fast::hash(&read_range(spool, start..end)?))
     }
+
+    /// Whether the spool, which is as long as it was, is still to be cut: no mail has made it so long again.
+    fn is_not_cut(&self, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
+        let start = self.kept.final_length();
+        let block_end = (start + 1).next_multiple_of(BLOCK_MIN);
+        let block_end = block_end.min(self.head.length);
+        let zeros = read_range(spool, start..block_end)?;
+        let cleared = !zeros.is_empty() && zeros.iter().all(|byte| *byte == 0);
+        Ok(cleared || self.cut_check(spool)? == self.head.check)
+    }
+}
+
+/// The bytes of a range that is not large.
+fn read_range(spool: &mut LockedSpool, range: Range<u64>) -> Result<Vec<u8>, UpdateError> {
+    let mut bytes = vec![0; within(&range, usize::MAX)];
+    let count = spool.read_at(range.start, &mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
 }
 
 /// Whether what lies there can have been delivered.

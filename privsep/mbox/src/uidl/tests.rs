@@ -95,6 +95,18 @@ fn p5_names_are_carried_over_by_content_where_messages_moved() {
 }
 
 #[test]
+fn p5_both_that_would_have_one_name_are_pinned() {
+    let mut maildrop = maildrop(&[1, 2, 3]);
+    let base = |index: usize| (index != 1).then(|| "same".into());
+    let mut pins = Pins::default();
+    assert!(assign(&mut maildrop, &[false; 3], base, &mut pins));
+    assert_eq!(names_of(&maildrop), ["same", "02", "same-2"]);
+    assert_eq!(pins.of(&[1; 16]), ["same".into()]);
+    assert_eq!(pins.of(&[2; 16]), []);
+    assert_eq!(pins.of(&[3; 16]), ["same-2".into()]);
+}
+
+#[test]
 fn p5_pinned_names_go_before_all_others() {
     let mut pins = Pins::default();
     pins.set([1; 16], vec!["old".into()]);

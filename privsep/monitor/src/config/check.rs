@@ -51,6 +51,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         None
     };
     let auth_settings = auth(&file.auth)?;
+    let spool = spool(file.spool, file.lock)?;
     let front = front(&file.limits, &file.auth, file.server.shutdown_grace)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
@@ -67,7 +68,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         certificates: certificates(&file.certificate)?,
         listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
         auth: auth_settings,
-        spool: spool(file.spool)?,
+        spool,
         front,
         log: log(file.log)?,
     })
@@ -279,7 +280,7 @@ fn auth(file: &file::Auth) -> Checked<Auth> {
     })
 }
 
-fn spool(file: file::Spool) -> Checked<Spool> {
+fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
     let (offset, pattern) = placed(file.path, || "/var/mail/{user}".to_owned());
     let bare = pattern.replace("{user}", "u").replace("{home}", "/h");
     if !bare.starts_with('/') || bare.contains(['{', '}']) || bare == pattern || bare.ends_with('/')
@@ -312,6 +313,7 @@ fn spool(file: file::Spool) -> Checked<Spool> {
         fcntl: has("fcntl"),
         flock: has("flock"),
         timeout_ms,
+        yield_ms: yield_idle(lock.yield_idle, has("dotlock"))?,
     };
     Ok(Spool {
         pattern,
@@ -320,6 +322,32 @@ fn spool(file: file::Spool) -> Checked<Spool> {
         uidl: uidl(file.uidl)?,
         hide: hide(file.hide)?,
     })
+}
+
+/// For how long a client is silent until the locks are given up: `"60s"`, `"5m"`.
+fn yield_idle(value: Option<file::Placed>, dotlock: bool) -> Checked<Option<u32>> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let offset = value.span().start;
+    if dotlock {
+        let expected = r#"lock.yield_idle: expected spool.locks without "dotlock": a worker that has confined itself cannot make one again"#;
+        return problem(offset, expected);
+    }
+    let units = [("s", 1_000_u32), ("m", 60_000)];
+    let mut read = units.iter().filter_map(|(unit, ms)| {
+        let number: u32 = value.get_ref().strip_suffix(unit)?.parse().ok()?;
+        number
+            .checked_mul(*ms)
+            .filter(|ms| (1_000..=86_400_000).contains(ms))
+    });
+    match read.next() {
+        Some(ms) => Ok(Some(ms)),
+        None => problem(
+            offset,
+            r#"lock.yield_idle: expected a time from "1s" to "1440m""#,
+        ),
+    }
 }
 
 /// The fields that readers keep their own notes in: nothing else is hidden.

@@ -20,6 +20,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) spool: Spool,
     #[serde(default)]
+    pub(super) lock: Lock,
+    #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) log: Log,
@@ -92,6 +94,12 @@ pub(super) struct Spool {
     pub(super) lock_timeout: Option<u16>,
     pub(super) uidl: Option<Spanned<Vec<String>>>,
     pub(super) hide: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lock {
+    pub(super) yield_idle: Option<Placed>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -70,6 +70,8 @@ enum Crash {
     Moved(u8),
     /// The next step's slot was being written, and its head was torn.
     Torn(u8),
+    /// The power went in the cut: of the block in which it is, the rest is cleared, and the length is the old one.
+    Cleared,
     /// Everything was done, but for putting the journal away.
     Done,
 }
@@ -79,6 +81,7 @@ fn crash() -> impl Strategy<Value = Crash> {
         2 => any::<u8>().prop_map(Crash::Moved),
         1 => Just(Crash::Moved(255)),
         2 => any::<u8>().prop_map(Crash::Torn),
+        1 => Just(Crash::Cleared),
         1 => Just(Crash::Done),
     ]
 }
@@ -90,13 +93,19 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
     let plan = planned(&old, &case.deleted);
     let length = old.len() as u64;
     let mut work = begin(&mut spool, &desk.state(), &plan, length, || ()).unwrap();
-    let steps = if matches!(crash, Crash::Done) {
+    let steps = if matches!(crash, Crash::Done | Crash::Cleared) {
         usize::MAX
     } else {
         steps
     };
     for _ in 0..steps {
         if work.head.stage == Stage::Cut && !matches!(crash, Crash::Done) {
+            if matches!(crash, Crash::Cleared) {
+                let start = work.kept.final_length();
+                let end = start.next_multiple_of(BLOCK_MIN).min(work.head.length);
+                let zeros = vec![0; usize::try_from(end - start).unwrap()];
+                spool.write_at(start, &zeros).unwrap();
+            }
             return;
         }
         if work.step(&mut spool).unwrap() {
@@ -127,7 +136,7 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
             let at = work.head.block_at();
             work.journal.write_at(at, &head[..torn]).unwrap();
         }
-        Crash::Done => {}
+        Crash::Cleared | Crash::Done => {}
     }
 }
 
@@ -171,7 +180,7 @@ proptest! {
             expected.extend_from_slice(&mail);
         }
         // Whoever comes to finish it can be stopped as well.
-        if again > 0 && !matches!(crash, Crash::Done) {
+        if again > 0 && !matches!(crash, Crash::Done | Crash::Cleared) {
             let mut spool = desk.lock();
             let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
             let (head, kept) = journal.read().unwrap().unwrap();
@@ -191,6 +200,23 @@ proptest! {
         prop_assert!(desk.bytes() == expected);
         prop_assert!(no_journal(&desk));
         prop_assert!(!recovered(&desk).unwrap(), "it is done once");
+    }
+
+    #[test]
+    fn p3_what_is_deleted_up_to_the_end_goes_whole_or_not_at_all(lengths in prop::collection::vec(0usize..2000, 2..6), first in 1usize..6, crash in prop_oneof![Just(Crash::Moved(0)), Just(Crash::Cleared), Just(Crash::Done)], later in 0usize..3000) {
+        let parts: Vec<_> = lengths.iter().enumerate().map(|(n, length)| message(n, *length)).collect();
+        let deleted: Vec<bool> = (0..parts.len()).map(|n| n >= first.min(parts.len() - 1)).collect();
+        let case = Case { parts, deleted };
+        let desk = Desk::in_memory(&case.old());
+        broken_off(&desk, &case, 0, crash);
+        let mut expected = case.kept();
+        if later > 0 {
+            let mail = message(99, later);
+            desk.append(&mail);
+            expected.extend_from_slice(&mail);
+        }
+        prop_assert!(recovered(&desk).unwrap());
+        prop_assert!(desk.bytes() == expected);
     }
 
     #[test]
@@ -424,11 +450,11 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
     let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ());
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert!(desk.bytes() == old && no_journal(&desk));
-    // What is deleted up to the end needs no journal.
-    let plan = planned(&old, &[false, false, true, true]);
+    // The cut at the start of a block is one change to the disk.
+    let plan = planned(&old, &[true; 4]);
     let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ()).unwrap();
     assert!(journal.is_none());
-    assert_eq!(desk.bytes(), old[..old.len() / 2]);
+    assert!(desk.bytes().is_empty());
     drop(disk);
 }
 

@@ -103,6 +103,7 @@ impl Worker {
                 flock: true,
                 // No second try: whatever a dead worker left in the way shows.
                 timeout_ms: 0,
+                yield_ms: None,
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
