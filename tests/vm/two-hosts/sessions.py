@@ -140,7 +140,8 @@ def run(hosts, one, two):
         whole = [[retrieved(n) for n in left] for left in (have[1:], have)]
         done = bodies in (whole[:1] if answer.startswith("+OK") else whole)
         check("a worker dies at fsync %d of an update: the other host has all of it, or none" % time, done,
-              "%d messages of %s" % (len(bodies), to_text(have)))
+              "%d messages, %d of them of %s; left in the state directory: %s"
+              % (len(bodies), sum(body in whole[1] for body in bodies), to_text(have), os.listdir(base + "/state/alice")))
         if not done:
             break
         if bodies == whole[0]:
