@@ -113,7 +113,7 @@ def check(disk):
             with open(path, "rb") as file:
                 if file.read() != spool((left + late)[1:]):
                     wrong("a deletion afterwards went wrong")
-    except Refused as error:
+    except (Refused, ConnectionError) as error:
         wrong("%s; %s" % (error, why(server)))
     finally:
         server.kill()
