@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
         slot: number(5),
         at: number(6),
         piece: number(7),
-        check: number(8) as u32,
+        check: number(8),
+        end_mark: number(8),
         ranges_hash: *blake3::hash(ranges).as_bytes(),
     };
     let block = head.encode();

@@ -4,7 +4,7 @@
 //! says, what is decoded is a maildrop that could be: messages in order that cover a spool of its length.
 
 use crate::message::{Maildrop, Message};
-use crate::uidl::is_valid;
+use crate::uidl::{MAX, is_valid};
 
 /// Names the format and its version.
 const MAGIC: &[u8; 8] = b"popwardI";
@@ -61,6 +61,22 @@ pub fn encode(identity: &Identity, rules: &Rules, maildrop: &Maildrop) -> Vec<u8
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
     bytes
+}
+
+/// Bytes that tell whether the rest is worth to be read: [`is_plausible`].
+pub const LOOK: usize = HEAD;
+
+/// Whether an index of so many bytes that begins with `head` can be one of a spool of `length` bytes or of one that it has
+/// grown from. A forged one must not fill the memory.
+pub fn is_plausible(head: &[u8; LOOK], index_length: u64, length: u64) -> bool {
+    let (was, count) = (number(head, 2), number(head, 5));
+    let (Some(was), Some(count)) = (was, count) else {
+        return false;
+    };
+    // A From_ line alone has more than 16 bytes.
+    let possible = head.starts_with(MAGIC) && was <= length && count <= was / 16;
+    let rest = index_length.checked_sub((HEAD + HASH) as u64);
+    possible && rest.is_some_and(|rest| rest <= count * (RECORD + MAX) as u64)
 }
 
 /// What [`encode`] made of it. `None` for anything else.

@@ -16,7 +16,7 @@ pub const HEADS: usize = 2 * BLOCK;
 /// Names the format and its version.
 const MAGIC: &[u8; 8] = b"popwardK";
 /// Bytes of a head before its own hash.
-const HEAD: usize = 8 + 10 * 8 + 32;
+const HEAD: usize = 8 + 11 * 8 + 32;
 /// Where in its block a head stands the second time.
 const SECOND: usize = BLOCK / 2;
 /// Bytes of a kept range.
@@ -59,9 +59,11 @@ pub struct Head {
     pub at: u64,
     /// Bytes of the piece.
     pub piece: u64,
-    /// A check sum of the piece in the slot, or of the last bytes that the cut takes away. No more is needed: what is in a
-    /// slot was on disk before its head was, so this is there for a disk that lost or changed it since.
-    pub check: u32,
+    /// A check sum of the piece in the slot: what is there was on disk before its head was, so this is for a disk that lost
+    /// or changed it since. Or a mark of bytes that the cut takes away.
+    pub check: u64,
+    /// The mark of the last bytes before `planned`: [`LOOK`] of them, if there are so many.
+    pub end_mark: u64,
     /// Of the kept ranges, as they are encoded.
     pub ranges_hash: [u8; 32],
 }
@@ -85,7 +87,8 @@ impl Head {
             self.slot,
             self.at,
             self.piece,
-            self.check.into(),
+            self.check,
+            self.end_mark,
         ];
         for number in numbers {
             head.extend_from_slice(&number.to_le_bytes());
@@ -119,13 +122,16 @@ impl Head {
             slot: number(6)?,
             at: number(7)?,
             piece: number(8)?,
-            check: u32::try_from(number(9)?).ok()?,
+            check: number(9)?,
+            end_mark: number(10)?,
             ranges_hash: *head.get(HEAD - 32..)?.first_chunk()?,
         };
         let possible = head.first_change <= head.planned
             && head.planned <= head.length
             && head.length <= i64::MAX.unsigned_abs()
             && u32::try_from(head.slot).is_ok()
+            && (head.slot == 0 || head.slot >= 512)
+            && (head.piece == 0) == (head.stage == Stage::Cut)
             && head.ranges <= crate::scan::MESSAGES_MAX as u64
             && (head.stage != Stage::Slot || head.piece <= head.slot);
         possible.then_some(head)
@@ -222,7 +228,10 @@ impl Kept {
             end = range.end;
             after
         });
-        if !(in_order && end <= head.planned && ranges.len() as u64 == head.ranges) {
+        // A range that did not move would never be done.
+        let first = ranges.first();
+        let moves = first.is_none_or(|(range, _)| range.start > head.first_change);
+        if !(in_order && moves && end <= head.planned && ranges.len() as u64 == head.ranges) {
             return None;
         }
         let mut kept = Self {

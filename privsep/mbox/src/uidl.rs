@@ -121,8 +121,18 @@ pub fn assign(
             }
         }
     }
+    // Of equal messages, one that was deleted may have had the name, or a suffix: a new one must not get it.
+    let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
+    let equal = groups.values().filter(|group| group.len() > 1).flatten();
+    for name in equal.filter_map(|index| messages[*index].name.as_ref()) {
+        let suffix = name.rsplit_once('-').filter(|_| fixed.contains(name));
+        if let Some((start, Ok(number))) = suffix.map(|(start, n)| (start, n.parse::<u32>())) {
+            let last = last.entry(start.into()).or_default();
+            *last = (*last).max(number.into());
+        }
+    }
     let mut names: Vec<Box<str>> = others.iter().map(|(_, name)| name.clone()).collect();
-    unique(&mut names, &fixed);
+    unique(&mut names, &fixed, last);
     let mut shared = BTreeSet::new();
     for ((index, base), name) in others.iter().zip(&names) {
         if name != base {
@@ -181,19 +191,14 @@ pub fn pins_left(pins: &Pins, maildrop: &Maildrop, deleted: &[bool]) -> Option<P
 /// get `-2`, `-3` and so on. A suffix is skipped where there is such a name already. Of a name so long that a suffix may make
 /// it more than 70 bytes, the first 59 are kept before it.
 ///
-/// The names in `fixed` are others' already. Where one of them has a suffix, there was a message with the name before it,
-/// and none of `names` gets that or a suffix that there may have been.
-pub fn unique(names: &mut [Box<str>], fixed: &BTreeSet<Box<str>>) {
+/// The names in `fixed` are others' already. Where `last` has a name, that and its suffixes up to the number are not to be
+/// given.
+pub fn unique(
+    names: &mut [Box<str>],
+    fixed: &BTreeSet<Box<str>>,
+    mut last: BTreeMap<Box<str>, u64>,
+) {
     let mut taken = fixed.clone();
-    // The last number that was given, so that many equal names take no longer than as many different ones.
-    let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
-    for name in fixed {
-        let suffix = name.rsplit_once('-');
-        if let Some((start, Ok(number))) = suffix.map(|(start, n)| (start, n.parse::<u32>())) {
-            let last = last.entry(start.into()).or_default();
-            *last = (*last).max(number.into());
-        }
-    }
     let mut repeats = Vec::new();
     for (index, name) in names.iter().enumerate() {
         if last.contains_key(name) || !taken.insert(name.clone()) {
@@ -202,6 +207,7 @@ pub fn unique(names: &mut [Box<str>], fixed: &BTreeSet<Box<str>>) {
     }
     for index in repeats {
         let start: Box<str> = shortened(&names[index]).into();
+        // The last number that was given: many equal names take no longer than as many different ones.
         let number = last.entry(start.clone()).or_insert(1);
         names[index] = loop {
             *number += 1;

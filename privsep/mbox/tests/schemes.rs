@@ -207,7 +207,11 @@ fn p5_x_uidls_are_kept_as_dovecot_keeps_them() {
     ] {
         let names = ours("xuidl", &[Scheme::XUidl, scheme], true);
         let mut names: Vec<Box<str>> = names.into_iter().map(Option::unwrap).collect();
-        uidl::unique(&mut names, &std::collections::BTreeSet::new());
+        uidl::unique(
+            &mut names,
+            &std::collections::BTreeSet::new(),
+            std::collections::BTreeMap::new(),
+        );
         for (index, name) in names.iter().enumerate() {
             assert_eq!(
                 **name == *theirs[index],

@@ -48,6 +48,11 @@ pub(crate) enum Progress {
 }
 
 impl Session {
+    /// Whether its worker changes the spool.
+    pub(crate) fn is_updating(&self) -> bool {
+        self.update == Progress::Begun || self.task != Task::Serve
+    }
+
     /// The dotlock that is to be removed when worker `pid` has gone.
     pub(crate) fn left_behind(&self, pid: u32) -> Option<Dotlock> {
         Some(Dotlock {

@@ -5,9 +5,9 @@ use crate::naming::Naming;
 use crate::read::Reading;
 use crate::state::State;
 use popward_mbox::header::Hidden;
-use popward_mbox::index::{Identity, Rules, decode, encode, is_worth_it};
+use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
-use popward_mbox::scan::{BUFFER_MIN, MESSAGES_MAX, ScanError, begins_there, scan_on};
+use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub fn open(
         settled: false,
     };
     // Whatever is wrong with an index, a scan does without.
-    let (known, old) = match state.map(load) {
+    let (known, old) = match state.map(|state| load(state, identity.length)) {
         Some(Ok(Some((known, rules, old)))) if rules == naming.rules => (Some(known), old),
         _ => (None, Maildrop::default()),
     };
@@ -195,14 +195,18 @@ pub fn is_there(
     begins_there(&mut Reading(spool), length, &mut [0; BUFFER_MIN], message)
 }
 
-fn load(state: &State) -> io::Result<Option<(Identity, Rules, Maildrop)>> {
-    let Some(file) = state.open(INDEX)? else {
+fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maildrop)>> {
+    let Some(mut file) = state.open(INDEX)? else {
         return Ok(None);
     };
-    let mut bytes = Vec::new();
-    // A larger one is none, and must not fill the memory.
-    file.take((64 + 70) * MESSAGES_MAX as u64)
-        .read_to_end(&mut bytes)?;
+    let mut head = [0; LOOK];
+    file.read_exact(&mut head)?;
+    let index_length = file.metadata()?.len();
+    if !is_plausible(&head, index_length, length) {
+        return Ok(None);
+    }
+    let mut bytes = head.to_vec();
+    file.take(index_length).read_to_end(&mut bytes)?;
     Ok(decode(&bytes))
 }
 

@@ -31,7 +31,9 @@ pub struct Journal {
 impl Journal {
     /// Makes a reserve for later, if there is none.
     pub fn keep_reserve(state: &State) -> io::Result<()> {
-        if state.open(SPARE)?.is_some() || state.open(JOURNAL)?.is_some() {
+        let large = |file: &File| file.metadata().is_ok_and(|status| status.len() >= RESERVE);
+        let spare = state.open(SPARE)?;
+        if spare.is_some_and(|file| large(&file)) || state.open(JOURNAL)?.is_some() {
             return Ok(());
         }
         room(&state.open_to_write(SPARE)?, RESERVE)
@@ -79,8 +81,15 @@ impl Journal {
 
     /// Gives back what a journal took that does not stand.
     pub fn give_up(&self) {
-        // Should it fail, the room is taken until the next update.
-        let _ = self.file.set_len(RESERVE);
+        // Never longer than it is: that would be a length without room. Should it fail, the room is taken until the next
+        // update.
+        if self
+            .file
+            .metadata()
+            .is_ok_and(|status| status.len() > RESERVE)
+        {
+            let _ = self.file.set_len(RESERVE);
+        }
     }
 
     /// The journal that stands, if one does.

@@ -101,7 +101,13 @@ pub fn try_lock(
         OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOATIME;
     let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::ENOENT) => return Ok(None),
+        Err(Errno::ENOENT) => {
+            // Nobody will lock what is not there: but a delivery agent waits for a lock that a crash left.
+            if job.task != Task::Serve {
+                break_stale(job, directory, &dotlock_name(&job.spool_name));
+            }
+            return Ok(None);
+        }
         Err(Errno::ELOOP) => return Err(LockError::Unfit("the spool is a symbolic link")),
         Err(Errno::EPERM) => return Err(LockError::Unfit("the spool belongs to somebody else")),
         Err(errno) => return Err(LockError::System("open the spool", errno)),
@@ -173,7 +179,10 @@ fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
     }
     let text = format!("{}:{}", std::process::id(), job.host);
     file.write_all_at(text.as_bytes(), 0).ok()?;
-    file.set_len(text.len() as u64).ok()?;
+    // Only where it must: setting a length can reach the disk before the text does.
+    if status.st_size > i64::try_from(text.len()).ok()? {
+        file.set_len(text.len() as u64).ok()?;
+    }
     Some((file, status))
 }
 
@@ -246,30 +255,38 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
         pid > 1
             && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
     };
-    let dead = owner.is_some_and(is_dead) || outlived_its_host(job, directory, &status);
+    let dead = owner.is_some_and(is_dead) || outlived_its_host(directory, &status);
     let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    if dead && now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
+    let same = |now: FileStat| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino);
+    if dead && now.is_ok_and(same) && nobody_locks(job, directory) {
         // Should it fail, the lock stays busy.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
 }
 
 /// Whether the lock was last touched before this host came up, on a disk that no other host has: whoever held it is dead,
-/// whatever is in it; after a power cut that may be nothing. Whoever lives and set the host's clock since has the fcntl lock.
-fn outlived_its_host(job: &Job, directory: &OwnedFd, lock: &FileStat) -> bool {
+/// whatever is in it; after a power cut that may be nothing.
+fn outlived_its_host(directory: &OwnedFd, lock: &FileStat) -> bool {
     let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
     let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
     let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up);
-    if !older || !job.locks.fcntl {
-        return false;
-    }
+    older && !is_on_nfs(directory)
+}
+
+/// Whether no process has the fcntl lock. Whoever lives has it: one that set the host's clock since it took its dotlock, or
+/// one whose process id means something else here, as in another container.
+fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = openat(directory, job.spool_name.as_str(), flags, Mode::empty());
-    let (Ok(file), Ok(mut lock)) = (file, whole_file()) else {
+    let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
+        Ok(file) if job.locks.fcntl => file,
+        Ok(_) | Err(Errno::ENOENT) => return true,
+        Err(_) => return false,
+    };
+    let Ok(mut lock) = whole_file() else {
         return false;
     };
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
-    !is_on_nfs(&file) && asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
+    asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
 }
 
 /// Whether a file is on another host.

@@ -164,6 +164,9 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
     let state = job.state_directory.as_ref();
     let state = state.map(|path| State::new(path.as_path()));
     let Some(mut spool) = locked else {
+        if job.task != Task::Serve {
+            return Ok(None);
+        }
         let naming = Naming::new(job, None).map_err(Failure::Naming)?;
         let none = Session::new(None, None, Maildrop::default(), None, naming);
         return Ok(Some(Opened(none, false)));

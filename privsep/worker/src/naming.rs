@@ -20,8 +20,8 @@ const PINS: &str = "pins";
 /// The name of what they will be when an update is done.
 const NEXT: &str = "pins.new";
 
-/// The largest file of pins, in bytes: those of some two million messages.
-const PINS_MAX: u64 = 256 << 20;
+/// The largest file of pins, in bytes: those of some half a million messages.
+const PINS_MAX: u64 = 64 << 20;
 
 /// How messages of one maildrop are named.
 pub struct Naming {

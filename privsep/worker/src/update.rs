@@ -28,7 +28,7 @@ const GAP: u64 = if cfg!(test) { 2 << 10 } else { 4 << 20 };
 /// would hold the locks for hours.
 const PIECES_MAX: u64 = 50_000;
 
-/// The last bytes that a cut takes away are held against the journal: so many.
+/// The first and the last bytes that a cut takes away are held against the journal: so many of each.
 const CUT_LOOK: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
 /// The largest block of a file system, in bytes. A cut within a block is two changes to the disk: the rest of the block is
@@ -85,6 +85,7 @@ pub fn update(
         return Err(UpdateError::Changed("the spool is not as long as it was"));
     }
     if plan.kept.is_empty() && plan.final_length % BLOCK_MAX == 0 {
+        spool.prove().map_err(|_| UpdateError::LockLost)?;
         spool.truncate(plan.final_length)?;
         return Ok(None);
     }
@@ -126,6 +127,7 @@ fn begin(
         at: plan.first_change,
         piece: 0,
         check: 0,
+        end_mark: look_before(spool, length)?,
         ranges_hash: *blake3::hash(&encoded).as_bytes(),
     };
     let mut work = Work::new(journal, head, kept);
@@ -135,7 +137,10 @@ fn begin(
             Err(UpdateError::Unfinished(Box::new(error)))
         }
         Err(error) => {
-            work.journal.give_up();
+            // Only when it is sure that nobody finds it standing.
+            if state.sync().is_ok() {
+                work.journal.give_up();
+            }
             Err(error)
         }
     }
@@ -149,7 +154,6 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
     };
     // Who died may not have had its name on disk, nor what it wrote last; and the spool is written next.
     state.sync()?;
-    journal.sync()?;
     let damaged = || UpdateError::Changed("the journal is damaged");
     let (head, kept) = journal.read()?.ok_or_else(damaged)?;
     let identity = spool.identity()?;
@@ -176,6 +180,8 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
             return Err(damaged());
         }
         work.prove_sources(spool)?;
+        // It is read here, but whoever died may not have had it on disk.
+        work.journal.write_head(&work.head)?;
         work.run(spool)?;
     }
     finish_pins(state)?;
@@ -188,6 +194,12 @@ fn look_at(spool: &mut LockedSpool, range: &Range<u64>) -> Result<u64, UpdateErr
     let mut look = [0; LOOK];
     let count = spool.read_at(range.start, &mut look[..within(range, LOOK)])?;
     Ok(mark(&look[..count]))
+}
+
+/// The mark of the last bytes before `end`.
+fn look_before(spool: &mut LockedSpool, end: u64) -> Result<u64, UpdateError> {
+    let start = end.saturating_sub(LOOK as u64);
+    Ok(mark(&read_range(spool, start..end)?))
 }
 
 /// The range's length, or `most` if that is less.
@@ -225,6 +237,8 @@ impl Work {
         ranges: &[u8],
         begins: impl FnOnce(),
     ) -> Result<(), UpdateError> {
+        // What a delivery agent left in memory alone must not be missing where the journal says it is.
+        spool.sync()?;
         self.prepare(spool)?;
         self.journal.write_first(&self.head, ranges)?;
         spool.prove().map_err(|_| UpdateError::LockLost)?;
@@ -243,16 +257,18 @@ impl Work {
         match self.head.stage {
             Stage::Direct => self.copy_from_spool(spool)?,
             Stage::Slot => self.copy_from_slot(spool)?,
-            Stage::Cut if spool.identity()?.length == self.head.length => {
-                spool.truncate(self.kept.final_length())?;
-                return Ok(true);
+            Stage::Cut => {
+                spool.prove().map_err(|_| UpdateError::LockLost)?;
+                if spool.identity()?.length == self.head.length {
+                    spool.truncate(self.kept.final_length())?;
+                    return Ok(true);
+                }
             }
-            Stage::Cut => {}
         }
-        spool.sync()?;
         self.head.at += self.head.piece;
         // What came without a lock while this was going on, or before anybody came to finish it, is kept too.
         let length = spool.identity()?.length;
+        spool.sync()?;
         if length < self.head.length {
             return Err(UpdateError::Changed("the spool was cut"));
         }
@@ -295,7 +311,7 @@ impl Work {
             at += bytes.len() as u64;
             Ok(())
         })?;
-        self.head.check = check.finalize();
+        self.head.check = check.finalize().into();
         // A head never speaks of a slot that is not on disk. The first one is synced with it, and stands only then.
         if self.head.sequence > 1 {
             self.journal.sync()?;
@@ -345,7 +361,7 @@ impl Work {
             check.update(bytes);
             Ok(())
         })?;
-        Ok(check.finalize() == self.head.check)
+        Ok(u64::from(check.finalize()) == self.head.check)
     }
 
     /// What is still to be moved must lie where it lay, or another program has rewritten the spool since.
@@ -362,24 +378,33 @@ impl Work {
                 return Err(UpdateError::Changed("the spool was rewritten since"));
             }
         }
+        // Nothing has been put there yet, nor cleared by a cut.
+        let there = self.head.stage != Stage::Cut
+            && self.head.at + self.head.piece + LOOK as u64 <= self.head.planned;
+        if there && look_before(spool, self.head.planned)? != self.head.end_mark {
+            return Err(UpdateError::Changed("the spool was rewritten since"));
+        }
+        let length = self.head.length;
+        if spool.identity()?.length > length && !mail_begins_at(spool, length)? {
+            return Err(UpdateError::Changed(
+                "what was added to the spool is no mail",
+            ));
+        }
         Ok(())
     }
 
-    /// A check of the last bytes that the cut takes away: as long as they are there, nothing was cut. Of the block in which
-    /// the cut is, the rest may be zeros already: it is left out where there is more than that.
-    fn cut_check(&self, spool: &mut LockedSpool) -> Result<u32, UpdateError> {
-        let end = self.head.length;
-        let block_end = self.kept.final_length().next_multiple_of(BLOCK_MAX);
-        let first = if block_end < end {
-            block_end
-        } else {
-            self.kept.final_length()
-        };
-        let start = first.max(end.saturating_sub(CUT_LOOK));
-        Ok(crc32fast::hash(&read_range(spool, start..end)?))
+    /// A mark of the first and the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    fn cut_check(&self, spool: &mut LockedSpool) -> Result<u64, UpdateError> {
+        let (start, end) = (self.kept.final_length(), self.head.length);
+        let first = start..end.min(start + CUT_LOOK);
+        let last = end.saturating_sub(CUT_LOOK).max(first.end)..end;
+        let mut bytes = read_range(spool, first)?;
+        bytes.extend(read_range(spool, last)?);
+        Ok(mark(&bytes))
     }
 
-    /// Whether the spool, which is as long as it was, is still to be cut: no mail has made it so long again.
+    /// Whether the spool, which is as long as it was, is still to be cut: no mail has made it so long again. Of the block in
+    /// which the cut is, the rest may have been cleared already.
     fn is_not_cut(&self, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
         let start = self.kept.final_length();
         let block_end = (start + 1).next_multiple_of(BLOCK_MIN);

@@ -14,8 +14,9 @@ fn head(sequence: u64, stage: Stage) -> Head {
         ranges: 2,
         slot: 512,
         at: 150,
-        piece: 60,
-        check: u32::MAX,
+        piece: if stage == Stage::Cut { 0 } else { 60 },
+        check: u64::MAX,
+        end_mark: 5,
         ranges_hash: [4; 32],
     }
 }
@@ -140,6 +141,9 @@ fn p3_what_cannot_be_is_refused() {
     assert!(refused(&good, |head| head.ranges = 3));
     assert!(refused(&good, |head| head.ranges = u64::MAX));
     assert!(refused(&good, |head| head.slot = u64::MAX));
+    assert!(refused(&good, |head| head.slot = 1));
+    assert!(refused(&good, |head| head.piece = 0), "nothing to do");
+    assert!(refused(&[(100, 900)], |_| ()), "where it is");
 }
 
 proptest! {

@@ -299,7 +299,7 @@ proptest! {
         }
         let before: Vec<Box<str>> = names.iter().map(|name| name.as_str().into()).collect();
         let mut after = before.clone();
-        uidl::unique(&mut after, &std::collections::BTreeSet::new());
+        uidl::unique(&mut after, &std::collections::BTreeSet::new(), std::collections::BTreeMap::new());
         let mut distinct = after.clone();
         distinct.sort();
         distinct.dedup();

@@ -106,6 +106,20 @@ fn p5_both_that_would_have_one_name_are_pinned() {
     assert_eq!(pins.of(&[3; 16]), ["same-2".into()]);
 }
 
+/// Whoever can choose a name with a suffix cannot take the name before it from another message.
+#[test]
+fn p5_a_chosen_suffix_changes_no_other_name() {
+    let bases = ["foo", "foo-7", "foo-7"];
+    let base = |index: usize| Some(bases[index].into());
+    let mut pins = Pins::default();
+    let mut first = maildrop(&[1, 2, 3]);
+    assert!(assign(&mut first, &[false; 3], base, &mut pins));
+    let mut again = maildrop(&[1, 2, 3]);
+    assign(&mut again, &[false; 3], base, &mut pins);
+    assert_eq!(names_of(&again), ["foo", "foo-7", "foo-7-2"]);
+    assert_eq!(again, first);
+}
+
 #[test]
 fn p5_pinned_names_go_before_all_others() {
     let mut pins = Pins::default();
@@ -164,7 +178,7 @@ fn p5_equal_names_get_suffixes_that_no_other_has() {
 fn p5_many_equal_names_are_told_apart_at_once() {
     let mut names: Vec<Box<str>> = vec!["a".into(); 100_000];
     names.extend((2..100_000).map(|number| format!("a-{number}").into()));
-    unique(&mut names, &BTreeSet::new());
+    unique(&mut names, &BTreeSet::new(), BTreeMap::new());
     assert_eq!(&*names[99_999], "a-199998");
 }
 

@@ -119,7 +119,10 @@ impl Monitor {
                 false
             }
             Stage::Ending(until) if now >= until => {
-                self.processes.values().for_each(Process::kill);
+                // An update takes as long as the disk does, and its spool is nobody else's until then.
+                let updates = |process: &&Process| matches!(&process.link, Some(Link::Worker { session, .. }) if session.is_updating());
+                let others = self.processes.values().filter(|process| !updates(process));
+                others.for_each(Process::kill);
                 self.stage = Stage::Ending(now + FAREWELL);
                 false
             }

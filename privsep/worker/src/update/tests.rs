@@ -289,6 +289,19 @@ fn p3_a_spool_that_another_program_rewrote_is_not_touched() {
     assert!(desk.bytes() == case.kept());
 }
 
+/// With one range, of which the first bytes may have been moved already, it is its end that shows it.
+#[test]
+fn p3_a_spool_that_grew_by_an_edit_is_not_touched() {
+    for steps in [0, 1, 2] {
+        let (desk, _) = standing(steps);
+        let now = desk.bytes();
+        let place = now.len() - 1000;
+        let longer = [&now[..place], b"Status: RO\n", &now[place..]].concat();
+        desk.put(&longer);
+        doubted(&desk);
+    }
+}
+
 #[test]
 fn p3_after_the_cut_only_mail_may_follow() {
     let (desk, case) = standing(usize::MAX);
