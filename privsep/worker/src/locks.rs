@@ -123,10 +123,12 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
     if status.st_uid != job.uid {
         return Err(LockError::Unfit("the spool belongs to somebody else"));
     }
-    if status.st_nlink != 1 {
-        return Err(LockError::Unfit("the spool has more than one link"));
+    match status.st_nlink {
+        1 => Ok(status),
+        // Replaced since it was opened: mailutils writes a new file and renames it. The next try opens that one.
+        0 => Err(LockError::Busy("the spool's path")),
+        _ => Err(LockError::Unfit("the spool has more than one link")),
     }
-    Ok(status)
 }
 
 /// The dotlock of another worker that this one succeeds, made this one's by its text. `None`: there is none of it (any more).

@@ -1,4 +1,4 @@
-use super::{LockError, try_lock};
+use super::{LockError, fit, try_lock};
 use crate::tests::Desk;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
@@ -36,4 +36,14 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     assert!(error.is_none());
     assert_eq!(files.len(), 1);
     assert_eq!(std::fs::metadata(&lock).unwrap().ino(), files[0].1);
+}
+
+/// mailutils writes a new file and renames it, perhaps between our opening and our looking.
+#[test]
+fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
+    let desk = Desk::new(b"");
+    let file = File::open(desk.spool()).unwrap();
+    std::fs::remove_file(desk.spool()).unwrap();
+    let found = fit(&file, &desk.job(false));
+    assert!(matches!(found, Err(LockError::Busy("the spool's path"))));
 }
