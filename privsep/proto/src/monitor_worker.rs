@@ -98,7 +98,8 @@ pub enum MonitorToWorker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToMonitor {
     /// A file that is about to be made the dotlock. It comes before the link, so that no instant is without
-    /// somebody who knows whose lock it is. Another try brings another one; the last counts.
+    /// somebody who knows whose lock it is. Another try brings another one; the last counts. Device 0, inode 0: there is
+    /// none now.
     Dotlock {
         /// The device that it lies on.
         device: u64,

@@ -89,8 +89,12 @@ impl Yielded {
     }
 }
 
+/// What is told when there is no dotlock of this worker any more: no file is that. It must be told while the last file that
+/// was told is still open, for its inode may be a stranger's dotlock the moment it is not.
+const NO_DOTLOCK: (u64, u64) = (0, 0);
+
 /// Tries once to open and lock the spool of `job` in `directory`. `Ok(None)`: there is no spool. `tell` is told the
-/// device and inode of a dotlock before it is one.
+/// device and inode of a dotlock before it is one, and [`NO_DOTLOCK`] when it was not to be.
 pub fn try_lock(
     job: &Job,
     directory: &OwnedFd,
@@ -134,7 +138,9 @@ pub fn try_lock(
         .lock_file(job)
         .and_then(|()| locked.still_at(name, job));
     if let Err(error) = taken {
-        locked.unlock();
+        if locked.unlock() {
+            tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
+        }
         return Err(error);
     }
     Ok(Some(locked))
@@ -156,10 +162,12 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
     if status.st_uid != job.uid {
         return Err(LockError::Unfit("the spool belongs to somebody else"));
     }
-    if status.st_nlink != 1 {
-        return Err(LockError::Unfit("the spool has more than one link"));
+    match status.st_nlink {
+        1 => Ok(status),
+        // Replaced since it was opened: mailutils writes a new file and renames it. The next try opens that one.
+        0 => Err(LockError::Busy("the spool's path")),
+        _ => Err(LockError::Unfit("the spool has more than one link")),
     }
-    Ok(status)
 }
 
 /// The dotlock of another worker that this one succeeds, made this one's by its text. `None`: there is none of it (any more).
@@ -231,6 +239,7 @@ fn dotlock(
     if made {
         return Ok((file, status));
     }
+    tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
     break_stale(job, directory, &name);
     Err(LockError::Busy("the dotlock"))
 }
@@ -376,16 +385,13 @@ impl LockedSpool {
         }
     }
 
-    /// Gives a half-taken set of locks back; the others go with the descriptors.
-    fn unlock(self) {
-        if self.dotlock.is_some() && self.is_ours() {
-            // Should it fail, the monitor does it.
-            let _ = unlinkat(
-                &self.directory,
-                self.lock_name.as_str(),
-                UnlinkatFlags::NoRemoveDir,
-            );
-        }
+    /// Gives the dotlock of a half-taken set back; the other locks go with the descriptors. Says whether it is gone: should
+    /// that fail, the monitor does it.
+    fn unlock(&self) -> bool {
+        let name = self.lock_name.as_str();
+        self.dotlock.is_some()
+            && self.is_ours()
+            && unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir).is_ok()
     }
 
     fn is_ours(&self) -> bool {
@@ -486,3 +492,6 @@ impl LockedSpool {
         self.file.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,7 @@ impl Desk {
         try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
     }
 
-    fn job(&self, dotlock: bool) -> Job {
+    pub(crate) fn job(&self, dotlock: bool) -> Job {
         let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         let name = || UserName::try_from("alice".to_owned()).unwrap();
         Job {

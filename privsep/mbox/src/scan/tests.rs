@@ -104,6 +104,15 @@ fn p5_status_edits_and_line_ends_leave_the_digest() {
         read(crlf.as_bytes(), BUFFER_MIN).unwrap().messages[0].digest,
         plain
     );
+    // As mailutils rewrites what postfix, procmail and Dovecot wrote.
+    let spaced = format!(
+        "{}Subject: s\nTo: t\n\tu\n\nbody\n",
+        FROM.replace("a@b ", "a@b  ")
+    );
+    assert_eq!(
+        read(spaced.as_bytes(), BUFFER_MIN).unwrap().messages[0].digest,
+        plain
+    );
 }
 
 #[test]

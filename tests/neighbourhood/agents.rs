@@ -1,0 +1,211 @@
+//! Delivery agents. Each gets a message and brings it into a user's spool now, later, or not yet.
+
+use super::postfix::Postfix;
+use super::{Account, MAIL, as_user, find, run};
+use crate::host::skipped;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// What an agent made of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Done,
+    /// It is in the agent's queue, which the agent works off by itself.
+    Queued,
+    /// It did not get the spool: try again. The exit code.
+    Deferred(i32),
+}
+
+/// Where the agents work.
+pub struct Post {
+    pub base: PathBuf,
+    pub mail: PathBuf,
+    pub postfix: Option<Postfix>,
+    pub agents: Vec<&'static str>,
+    exim_user: u32,
+    /// maildrop (2.9.3) does not sleep while it waits for a dotlock but takes a whole processor: one at a time.
+    pub busy: Mutex<()>,
+}
+
+/// No agent waits longer: mailutils and dovecot-lda give up after 5 minutes.
+const PATIENCE: Duration = Duration::from_secs(330);
+
+impl Post {
+    /// Those that are installed; the others are named.
+    pub fn new(base: &Path, mail: &Path, accounts: &[Account]) -> Self {
+        fs::create_dir(base).unwrap();
+        fs::set_permissions(base, PermissionsExt::from_mode(0o755)).unwrap();
+        let postfix = Postfix::start(&base.join("postfix"), mail);
+        let mut agents = Vec::new();
+        for name in ["procmail", "maildrop", "dovecot-lda", "exim4", "putmail"] {
+            if find(name).is_some() {
+                agents.push(name);
+            } else {
+                skipped(&format!("{name} is not installed"));
+            }
+        }
+        if postfix.is_some() {
+            agents.push("postfix");
+        } else {
+            skipped("postfix is neither installed nor unpacked at $POPWARD_POSTFIX");
+        }
+        let exim_user = nix::unistd::User::from_name("Debian-exim").unwrap();
+        let post = Self {
+            base: base.to_owned(),
+            mail: mail.to_owned(),
+            postfix,
+            agents,
+            exim_user: exim_user.map_or(0, |user| user.uid.as_raw()),
+            busy: Mutex::default(),
+        };
+        for account in accounts {
+            post.home(account);
+        }
+        fs::write(base.join("dovecot.conf"), post.dovecot()).unwrap();
+        post
+    }
+
+    /// A home directory with what the programs want there.
+    fn home(&self, account: &Account) {
+        let home = self.home_of(account);
+        fs::create_dir(&home).unwrap();
+        let spool = self.mail.join(account.name);
+        let spool = spool.display();
+        let path = home.join("maildroprc");
+        fs::write(&path, format!("DEFAULT=\"{spool}\"\n")).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        chown(&path, Some(account.uid), Some(account.gid)).unwrap();
+        // c-client takes no absolute paths.
+        std::os::unix::fs::symlink(&self.mail, home.join("spools")).unwrap();
+        chown(&home, Some(account.uid), Some(account.gid)).unwrap();
+    }
+
+    pub fn home_of(&self, account: &Account) -> PathBuf {
+        self.base.join(account.name)
+    }
+
+    fn dovecot(&self) -> String {
+        let base = self.base.display();
+        format!(
+            "base_dir = {base}\nstate_dir = {base}\nmail_location = mbox:~/dovecot:INBOX={}/%u:INDEX=MEMORY\nlog_path = /dev/stderr\n\
+             mail_privileged_group = mail\nhostname = mail.invalid\npostmaster_address = postmaster@mail.invalid\nfirst_valid_uid = 1\n\
+             stats_writer_socket_path =\n",
+            self.mail.display()
+        )
+    }
+
+    /// An exim of its own for each who delivers by it, so that each waits for its own queue only.
+    fn exim(&self, queue: &str) -> PathBuf {
+        let config = self.base.join(format!("{queue}.conf"));
+        let spool = self.base.join(format!("exim-{queue}"));
+        if !config.exists() {
+            fs::create_dir(&spool).unwrap();
+            chown(&spool, Some(self.exim_user), None).unwrap();
+            let text = format!(
+                "primary_hostname = mail.invalid\nspool_directory = {0}\nlog_file_path = {0}/%slog\nlocal_interfaces = <; 127.0.0.1\n\
+                 qualify_domain = localhost\nnever_users =\ntrusted_users = root\nkeep_environment =\nbegin routers\nlocal:\n  driver = accept\n  \
+                 check_local_user\n  domains = localhost\n  transport = mail_spool\nbegin transports\nmail_spool:\n  driver = appendfile\n  \
+                 file = {1}/$local_part_data\n  home_directory = /\n  current_directory = /\n  delivery_date_add\n  envelope_to_add\n  return_path_add\n  group = mail\n  mode = 0660\n  \
+                 mode_fail_narrower = false\nbegin retry\n* * F,1h,1s\n",
+                spool.display(),
+                self.mail.display()
+            );
+            fs::write(&config, text).unwrap();
+        }
+        config
+    }
+
+    /// What exim says of its own work.
+    pub fn exim_log(&self, queue: &str) -> String {
+        let log = self.base.join(format!("exim-{queue}/mainlog"));
+        fs::read_to_string(log).unwrap_or_default()
+    }
+
+    fn exim_queue_is_empty(&self, queue: &str) -> bool {
+        let input = self.base.join(format!("exim-{queue}/input"));
+        fs::read_dir(input).map_or(true, |mut entries| entries.next().is_none())
+    }
+
+    /// Brings a message into the spool of `account`; `queue` names who does it, for exim, and who asks again after
+    /// [`Delivery::Deferred`].
+    pub fn deliver(
+        &self,
+        agent: &str,
+        account: &Account,
+        queue: &str,
+        text: &str,
+        again: bool,
+    ) -> Delivery {
+        let home = self.home_of(account);
+        let mut command = match agent {
+            "postfix" => {
+                let mut command = self.postfix.as_ref().unwrap().sendmail(account.name);
+                let ended = run(&mut command, text, PATIENCE);
+                assert_eq!(ended.code, Some(0), "{agent}: {}", ended.output);
+                return Delivery::Queued;
+            }
+            "exim4" => return self.deliver_by_exim(account, queue, text, again),
+            // As an MTA calls it, with the spools where it looks for them: only there it makes dotlocks.
+            "procmail" => {
+                let mut command = Command::new("unshare");
+                let line = "mount --bind \"$1\" /var/mail && exec procmail -f sender@example.org -d \"$2\"";
+                command
+                    .args(["--mount", "sh", "-c", line, "sh"])
+                    .arg(&self.mail)
+                    .arg(account.name);
+                command
+            }
+            _ => as_user(&find(agent).unwrap(), account, MAIL, &home),
+        };
+        match agent {
+            "procmail" => &mut command,
+            "maildrop" => command.args(["-f", "sender@example.org", "maildroprc"]),
+            "putmail" => {
+                let spool = self.mail.join(account.name);
+                command
+                    .args(["-f", "sender@example.org"])
+                    .arg(format!("mbox://{}", spool.display()))
+            }
+            "dovecot-lda" => command
+                .arg("-c")
+                .arg(self.base.join("dovecot.conf"))
+                .args(["-f", "sender@example.org"]),
+            _ => panic!("{agent}?"),
+        };
+        let ended = run(&mut command, text, PATIENCE);
+        match ended.code {
+            Some(0) => Delivery::Done,
+            // EX_TEMPFAIL; what putmail says instead, EX_UNAVAILABLE, is for ever to an MTA.
+            Some(code @ (75 | 69)) => Delivery::Deferred(code),
+            code => panic!("{agent} ended with {code:?}: {}", ended.output),
+        }
+    }
+
+    fn deliver_by_exim(&self, account: &Account, queue: &str, text: &str, again: bool) -> Delivery {
+        let config = self.exim(queue);
+        let exim = || {
+            let mut command = Command::new(find("exim4").unwrap());
+            command.arg("-C").arg(&config);
+            command
+        };
+        if !again {
+            // With a configuration of its own it keeps root's rights only in a queue run that root starts.
+            let mut command = exim();
+            command.args(["-odq", "-oi", "-f", "sender@example.org"]);
+            command.arg(format!("{}@localhost", account.name));
+            let ended = run(&mut command, text, PATIENCE);
+            assert_eq!(ended.code, Some(0), "exim4: {}", ended.output);
+        }
+        let ended = run(exim().arg("-qff"), "", PATIENCE);
+        assert_eq!(ended.code, Some(0), "exim4: {}", ended.output);
+        if self.exim_queue_is_empty(queue) {
+            Delivery::Done
+        } else {
+            Delivery::Deferred(0)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Mail readers of shell users, in batch. Each is told to delete one message, or to mark it as read, and to leave the others
+//! where they are.
+
+use super::agents::Post;
+use super::{Account, Ended, MAIL, as_user, find, run};
+use crate::host::skipped;
+use std::time::Duration;
+
+/// Those that can be told.
+pub const READERS: &[&str] = &["mutt", "s-nail", "bsd-mailx", "mail.mailutils", "mailutil"];
+
+/// No reader waits longer for a lock than c-client.
+const PATIENCE: Duration = Duration::from_secs(330);
+/// mutt that has not got its lock waits for a key that does not come.
+const KEY: Duration = Duration::from_secs(20);
+
+/// Those that are installed; the others are named.
+pub fn installed() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for reader in READERS {
+        if find(reader).is_some() && (*reader != "mutt" || find("script").is_some()) {
+            found.push(*reader);
+        } else {
+            skipped(&format!("{reader} is not installed"));
+        }
+    }
+    found
+}
+
+/// What a reader is told to do with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edit {
+    Delete,
+    Mark,
+}
+
+/// Has `reader` edit message `id` of the user's spool. Whether it did is seen in the spool.
+pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -> Ended {
+    let home = post.home_of(account);
+    let spool = post.mail.join(account.name);
+    // mailutils has no helper that could make a dotlock for it, and c-client does not find its own, as Debian builds
+    // them: in a directory that only the group may write they would lock nothing that delivery agents heed.
+    let group = if matches!(reader, "mail.mailutils" | "mailutil") {
+        MAIL
+    } else {
+        account.gid
+    };
+    let program = if reader == "mutt" { "script" } else { reader };
+    let mut command = as_user(&find(program).unwrap(), account, group, &home);
+    let delete = edit == Edit::Delete;
+    match reader {
+        "mutt" => {
+            let keys = if delete {
+                format!("<delete-pattern>~s n{id}x<enter>")
+            } else {
+                format!("<search>~s n{id}x<enter><clear-flag>N")
+            };
+            let line = format!(
+                "mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
+                spool.display()
+            );
+            command.args(["-qec", &line, "/dev/null"]);
+            run(&mut command, "", KEY)
+        }
+        "s-nail" => {
+            let verb = if delete { "delete" } else { "print" };
+            command.args(["-n", "-N"]).env("MAIL", &spool);
+            let input = format!("set hold keep\n{verb} \"(subject n{id}x)\"\nquit\n");
+            run(&mut command, &input, PATIENCE)
+        }
+        "bsd-mailx" => {
+            let verb = if delete { "delete" } else { "print" };
+            command.args(["-n", "-N"]).env("MAIL", &spool);
+            let input = format!("set hold keep\n{verb} /n{id}x\nquit\n");
+            run(&mut command, &input, PATIENCE)
+        }
+        "mail.mailutils" => {
+            let verb = if delete { "delete" } else { "print" };
+            command.args(["-N", "-f"]).arg(&spool);
+            run(
+                &mut command,
+                &format!("set hold keep\n{verb} /n{id}x/\nquit\n"),
+                PATIENCE,
+            )
+        }
+        "mailutil" => {
+            let mailbox = format!("spools/{}", account.name);
+            command.args(["prune", &mailbox, &format!("SUBJECT n{id}x")]);
+            run(&mut command, "", PATIENCE)
+        }
+        _ => panic!("{reader}?"),
+    }
+}
+
+/// Whether a reader can mark a message as read, and not only delete it.
+pub fn marks(reader: &str) -> bool {
+    reader != "mailutil"
+}
+
+/// mailutils' movemail: takes all messages out of the spool and puts them into a file at home.
+pub fn move_all(post: &Post, account: &Account) -> Ended {
+    let home = post.home_of(account);
+    let mut command = as_user(&find("movemail").unwrap(), account, MAIL, &home);
+    command.arg(post.mail.join(account.name)).arg("moved");
+    run(&mut command, "", PATIENCE)
+}
