@@ -227,6 +227,58 @@ fn p2_an_idle_session_gives_its_locks_up_where_that_is_configured() {
     assert!(client.ask("STAT").starts_with("-ERR [SYS/TEMP]"));
 }
 
+/// A sparse file: a message that is longer than a signed number of 32 bits can say, with others around it.
+#[test]
+fn p8_a_spool_of_more_than_2_gib_is_served_and_updated() {
+    let host = Host::start(&[user("alice", 64401, message(1, "first").as_bytes())]);
+    append(&host, &message(2, "").replace("\n\n\n\n", "\n\n"));
+    let path = host.spool("alice");
+    let spool = std::fs::File::options().append(true).open(&path).unwrap();
+    spool.set_len((5 << 29) + 7).unwrap();
+    append(&host, &format!("\n\n{}", message(3, "last")));
+    let mut client = host.login("alice");
+    let listed = client.multi("LIST");
+    let octets: u64 = listed.lines().nth(1).unwrap()[2..].parse().unwrap();
+    assert!(octets > 2 << 30, "{listed}");
+    assert!(client.multi("TOP 2 0").ends_with("Subject: message 2\n\n"));
+    assert!(client.multi("RETR 3").ends_with("\nlast\n"));
+    assert_ok(&client.ask("DELE 2"));
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(
+        host.bytes("alice"),
+        [message(1, "first"), message(3, "last")]
+            .concat()
+            .into_bytes()
+    );
+}
+
+#[test]
+fn p8_a_million_messages_are_served_and_updated() {
+    let mail = |number: u32| format!("From a@b Mon Nov 23 10:00:00 2026\nA: {number}\n\nx\n\n");
+    let spool: String = (0..1_000_000).map(mail).collect();
+    let host = Host::start(&[user("alice", 64401, spool.as_bytes())]);
+    let mut client = host.login("alice");
+    assert!(client.ask("STAT").starts_with("+OK 1000000 "));
+    let names = uidls(&mut client);
+    assert_eq!(
+        names
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        1_000_000
+    );
+    assert_ok(&client.ask("DELE 1"));
+    assert_ok(&client.ask("DELE 500000"));
+    assert_ok(&client.ask("QUIT"));
+    let mut client = host.login("alice");
+    let left = uidls(&mut client);
+    assert!(left[..499_998] == names[1..499_999] && left[499_998..] == names[500_000..]);
+    assert!(
+        host.logged_times("opened session=", 2)
+            .contains("how=unchanged")
+    );
+}
+
 #[test]
 fn p3_a_user_without_room_can_delete() {
     if !host::root() {

@@ -169,8 +169,11 @@ impl Shown {
 
 /// Reads the start of a line, which is the whole of it if `complete`; and says which of the rewritten fields it is, if any.
 fn read(start: &[u8], complete: bool) -> (Line, usize) {
-    if matches!(start.first(), Some(b' ' | b'\t')) {
-        return (Line::Continuation, 0);
+    // Most lines are none of those below, which their first letter tells.
+    match start.first() {
+        Some(b' ' | b'\t') => return (Line::Continuation, 0),
+        Some(b'S' | b's' | b'X' | b'x' | b'C' | b'c' | b'L' | b'l') => {}
+        _ => return (Line::Kept, 0),
     }
     let look = &start[..start.len().min(LOOK)];
     let complete = complete && look.len() == start.len();

@@ -19,6 +19,11 @@ impl Pins {
         self.0.get(digest).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether nothing is pinned.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Pins these names to the messages with this digest, and no others.
     pub fn set(&mut self, digest: [u8; 16], names: Vec<Box<str>>) {
         if names.is_empty() {

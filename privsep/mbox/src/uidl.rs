@@ -102,6 +102,16 @@ pub fn assign(
             groups.entry(message.digest).or_default().push(index);
         }
     }
+    // As it mostly is: all names are native, and the new ones' digests nobody else's.
+    let native_only = pins.is_empty()
+        && groups.values().all(|group| group.len() == 1)
+        && messages[first..]
+            .iter()
+            .all(|message| message.name.is_none())
+        && new.iter().all(|index| base(*index).is_none());
+    if native_only {
+        return false;
+    }
     let carried = (first..messages.len()).filter(|index| named[*index]);
     let mut fixed: BTreeSet<Box<str>> = carried.map(|index| name(&messages[index])).collect();
     let mut others: Vec<(usize, Box<str>)> = Vec::new();
