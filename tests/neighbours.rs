@@ -15,7 +15,7 @@ use neighbourhood::model::{Counts, Maildrop, State, parse, text};
 use neighbourhood::readers::{self, Edit};
 use neighbourhood::{Account, MAIL, Random, accounts, find, say};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -58,6 +58,7 @@ struct Town {
     sessions: AtomicU32,
     deletions: AtomicU32,
     in_use: AtomicU32,
+    crashes: AtomicU32,
     ended: AtomicBool,
     until: Instant,
 }
@@ -283,11 +284,35 @@ impl Town {
                 "{reader} n{id}x {:?} {:?}: {}",
                 ended.code, ended.took, ended.output
             ));
+            if ended.code.is_none() {
+                self.clear_after(at);
+            }
             let mut model = lock(&at.model);
             match edit {
                 Edit::Delete => model.mail(id).state = State::Asked(reader),
                 Edit::Mark => model.mail(id).marked_by = Some(reader),
             }
+        }
+    }
+
+    /// mailutils now and then dies of its heap ("free(): invalid next size") and leaves its dotlock, empty: an operator would
+    /// have to remove it, and so do we. Another's does not stand still for so long.
+    fn clear_after(&self, at: &Spool) {
+        let lock = self.host.at(&format!("mail/{}.lock", at.account.name));
+        let look = || {
+            let found = fs::symlink_metadata(&lock).ok()?;
+            let identity = (found.ino(), found.ctime(), found.ctime_nsec());
+            (found.len() == 0).then_some(identity)
+        };
+        let first = look();
+        let until = Instant::now() + Duration::from_secs(4);
+        while first.is_some() && look() == first {
+            if Instant::now() >= until {
+                at.note("a dead reader's dotlock is removed");
+                self.crashes.fetch_add(1, Ordering::SeqCst);
+                return fs::remove_file(&lock).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -371,10 +396,11 @@ impl Town {
             say(&format!("postfix put {} off", postfix.deferred()));
         }
         say(&format!(
-            "{delivered} delivered, {edits} edits, {} sessions, {} deleted by POP3, {} times in use",
+            "{delivered} delivered, {edits} edits, {} sessions, {} deleted by POP3, {} times in use, {} dotlocks of dead readers",
             self.sessions.load(Ordering::SeqCst),
             self.deletions.load(Ordering::SeqCst),
-            self.in_use.load(Ordering::SeqCst)
+            self.in_use.load(Ordering::SeqCst),
+            self.crashes.load(Ordering::SeqCst)
         ));
     }
 }
@@ -390,14 +416,13 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 /// What docs/neighbours.md says of who waits, who puts off and who breaks locks. `$POPWARD_HOLD` is for how many seconds the
-/// sessions last. A measurement: it asserts nothing but that nobody wrote during a session.
+/// sessions last: long for a measurement, which `--nocapture` shows, short to see that nobody writes during a session.
 #[test]
-#[ignore = "a measurement: cargo test --test neighbours -- --ignored --nocapture"]
 fn p2_what_neighbours_do_while_a_session_lasts() {
     if !root() {
         return skipped("what real neighbours do while a session lasts: needs root");
     }
-    let hold = Duration::from_secs(number("POPWARD_HOLD", 15));
+    let hold = Duration::from_secs(number("POPWARD_HOLD", 4));
     let accounts = accounts();
     let host = debian(&accounts);
     let post = Post::new(&host.at("post"), &host.at("mail"), &accounts);
@@ -512,6 +537,7 @@ fn p2_p3_p5_neighbours_and_sessions_lose_double_and_change_nothing() {
         sessions: AtomicU32::new(0),
         deletions: AtomicU32::new(0),
         in_use: AtomicU32::new(0),
+        crashes: AtomicU32::new(0),
         ended: AtomicBool::new(false),
         until: Instant::now() + Duration::from_secs(seconds),
     };
@@ -532,7 +558,7 @@ fn p2_p3_p5_neighbours_and_sessions_lose_double_and_change_nothing() {
     town.report();
     // Whoever is installed has really been at work.
     let counts = lock(&town.counts).clone();
-    let least = u32::try_from(seconds / 10).unwrap();
+    let least = u32::try_from(seconds / 20).unwrap();
     for agent in &town.post.agents {
         let delivered = counts.get(agent).map_or(0, |count| count.delivered);
         assert!(delivered >= least, "{agent} has delivered {delivered}");

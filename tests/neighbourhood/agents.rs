@@ -181,7 +181,10 @@ impl Post {
             Some(0) => Delivery::Done,
             // EX_TEMPFAIL; what putmail says instead, EX_UNAVAILABLE, is for ever to an MTA.
             Some(code @ (75 | 69)) => Delivery::Deferred(code),
-            code => panic!("{agent} ended with {code:?}: {}", ended.output),
+            code => panic!(
+                "{agent} ended with {code:?}, {:?} after {:?}: {}",
+                ended.signal, ended.took, ended.output
+            ),
         }
     }
 
