@@ -227,6 +227,37 @@ fn p2_an_idle_session_gives_its_locks_up_where_that_is_configured() {
     assert!(client.ask("STAT").starts_with("-ERR [SYS/TEMP]"));
 }
 
+/// The disk of the spools is full: there is no room for a dotlock's text.
+#[test]
+fn p3_mail_on_a_full_disk_can_be_deleted() {
+    if !host::root() {
+        return host::skipped("a small disk: only root can mount one");
+    }
+    let host = Host::start(&[user("alice", 64401, b"")]);
+    let mail = host.at("mail");
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("tmpfs"), &mail, Some("tmpfs"), flags, Some("size=1m")).unwrap();
+    chown(&mail, Some(0), Some(host::MAIL)).unwrap();
+    std::fs::set_permissions(&mail, PermissionsExt::from_mode(0o2775)).unwrap();
+    let path = host.spool("alice");
+    std::fs::write(&path, host::spool(9)).unwrap();
+    chown(&path, Some(64401), Some(64401)).unwrap();
+    assert!(std::fs::write(mail.join("filler"), vec![1; 2 << 20]).is_err());
+    let mut client = host.login("alice");
+    assert_eq!(
+        std::fs::metadata(host.spool("alice.lock")).unwrap().len(),
+        0
+    );
+    assert_ok(&client.ask("DELE 2"));
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(
+        host.bytes("alice"),
+        host::spool_of([1, 3, 4, 5, 6, 7, 8, 9])
+    );
+    assert!(!host.spool("alice.lock").exists());
+    nix::mount::umount2(&mail, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
 /// A sparse file: a message that is longer than a signed number of 32 bits can say, with others around it.
 #[test]
 fn p8_a_spool_of_more_than_2_gib_is_served_and_updated() {

@@ -4,6 +4,7 @@
 //! says, what is decoded is a maildrop that could be: messages in order that cover a spool of its length.
 
 use crate::message::{Maildrop, Message};
+use crate::scan::MESSAGES_MAX;
 use crate::uidl::{MAX, is_valid};
 
 /// Names the format and its version.
@@ -74,9 +75,13 @@ pub fn is_plausible(head: &[u8; LOOK], index_length: u64, length: u64) -> bool {
         return false;
     };
     // A From_ line alone has more than 16 bytes.
-    let possible = head.starts_with(MAGIC) && was <= length && count <= was / 16;
+    let few = count <= was / 16 && count <= MESSAGES_MAX as u64;
+    if !(head.starts_with(MAGIC) && was <= length && few) {
+        return false;
+    }
+    let records = count * RECORD as u64;
     let rest = index_length.checked_sub((HEAD + HASH) as u64);
-    possible && rest.is_some_and(|rest| rest <= count * (RECORD + MAX) as u64)
+    rest.is_some_and(|rest| (records..=records + count * MAX as u64).contains(&rest))
 }
 
 /// What [`encode`] made of it. `None` for anything else.

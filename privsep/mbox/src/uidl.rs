@@ -133,12 +133,22 @@ pub fn assign(
     }
     // Of equal messages, one that was deleted may have had the name, or a suffix: a new one must not get it.
     let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
-    let equal = groups.values().filter(|group| group.len() > 1).flatten();
-    for name in equal.filter_map(|index| messages[*index].name.as_ref()) {
-        let suffix = name.rsplit_once('-').filter(|_| fixed.contains(name));
-        if let Some((start, Ok(number))) = suffix.map(|(start, n)| (start, n.parse::<u32>())) {
-            let last = last.entry(start.into()).or_default();
-            *last = (*last).max(number.into());
+    let looked_for = others
+        .iter()
+        .map(|(index, base)| (messages[*index].digest, shortened(base)));
+    for (digest, start) in looked_for.collect::<BTreeSet<_>>() {
+        let equal = groups[&digest]
+            .iter()
+            .filter_map(|index| messages[*index].name.as_ref());
+        let fixed = equal.filter(|name| fixed.contains(*name));
+        let suffixes = fixed.filter_map(|name| {
+            name.strip_prefix(start)?
+                .strip_prefix('-')?
+                .parse::<u32>()
+                .ok()
+        });
+        if let Some(most) = suffixes.max() {
+            last.insert(start.into(), most.into());
         }
     }
     let mut names: Vec<Box<str>> = others.iter().map(|(_, name)| name.clone()).collect();
@@ -211,7 +221,7 @@ pub fn unique(
     let mut taken = fixed.clone();
     let mut repeats = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        if last.contains_key(name) || !taken.insert(name.clone()) {
+        if last.contains_key(shortened(name)) || !taken.insert(name.clone()) {
             repeats.push(index);
         }
     }

@@ -128,17 +128,20 @@ pub fn try_lock(
         lock_name: dotlock_name(&job.spool_name),
         refreshed: Instant::now(),
     };
+    let mut succeeds = false;
     if job.locks.dotlock {
-        locked.dotlock = match taken_over(job, directory) {
-            None => Some(dotlock(job, directory, tell)?),
-            lock => lock,
-        };
+        locked.dotlock = taken_over(job, directory);
+        succeeds = locked.dotlock.is_some();
+        if !succeeds {
+            locked.dotlock = Some(dotlock(job, directory, tell)?);
+        }
     }
     let taken = locked
         .lock_file(job)
         .and_then(|()| locked.still_at(name, job));
     if let Err(error) = taken {
-        if locked.unlock() {
+        // A lock that another worker left stays where it is, so that nobody comes in between; the next try finds it.
+        if !succeeds && locked.unlock() {
             tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
         }
         return Err(error);
@@ -186,10 +189,11 @@ fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
         return None;
     }
     let text = format!("{}:{}", std::process::id(), job.host);
-    file.write_all_at(text.as_bytes(), 0).ok()?;
+    // Without room for it, or with another's text, it is a lock all the same.
+    let _ = file.write_all_at(text.as_bytes(), 0);
     // Only where it must: setting a length can reach the disk before the text does.
     if status.st_size > i64::try_from(text.len()).ok()? {
-        file.set_len(text.len() as u64).ok()?;
+        let _ = file.set_len(text.len() as u64);
     }
     Some((file, status))
 }
@@ -218,7 +222,16 @@ fn dotlock(
     let written = write!(file, "{pid}:{}", job.host);
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
-        written.map_err(|_| fail(Errno::ENOSPC))?;
+        // On a full disk there is no room for the text. A lock without one does what it must: the monitor removes it by its
+        // inode, and deleting mail is what makes room.
+        match written
+            .as_ref()
+            .err()
+            .and_then(std::io::Error::raw_os_error)
+        {
+            None | Some(libc::ENOSPC | libc::EDQUOT) => {}
+            Some(errno) => return Err(fail(Errno::from_raw(errno))),
+        }
         tell(status.st_dev, status.st_ino);
         // Over NFS the answer may be lost: only the count of links tells.
         let answer = linkat(
@@ -265,9 +278,11 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
             && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
     };
     let dead = owner.is_some_and(is_dead) || outlived_its_host(directory, &status);
+    if !dead || !nobody_locks(job, directory) {
+        return;
+    }
     let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    let same = |now: FileStat| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino);
-    if dead && now.is_ok_and(same) && nobody_locks(job, directory) {
+    if now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
         // Should it fail, the lock stays busy.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }

@@ -90,6 +90,13 @@ impl Naming {
         Ok(())
     }
 
+    /// Reads the pins again. Returns whether they are others.
+    pub fn reload(&mut self, state: &State) -> io::Result<bool> {
+        let before = self.rules;
+        self.load(Some(state))?;
+        Ok(before != self.rules)
+    }
+
     /// Names the messages of a maildrop that was read; those that are in `known` keep their names. Returns why a name could
     /// not be pinned: then it lasts as long as the index does.
     pub fn name(
@@ -120,9 +127,11 @@ impl Naming {
     /// Has the pins of what an update will leave on disk, beside those of now, if they differ. On a full disk deleting goes
     /// before pinning.
     pub fn prepare(&self, state: &State, maildrop: &Maildrop, deleted: &[bool]) {
-        if let Some(pins) = uidl::pins_left(&self.pins, maildrop, deleted) {
-            let _ = write(state, &pins);
-        }
+        let _ = match uidl::pins_left(&self.pins, maildrop, deleted) {
+            Some(pins) => write(state, &pins),
+            // An update that has not been may have left some.
+            None => forget_pins(state),
+        };
     }
 
     /// The update is done: its pins hold.

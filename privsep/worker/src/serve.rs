@@ -112,6 +112,13 @@ impl Ends {
         ready.iter().any(|end| end.any() == Some(true))
     }
 
+    /// Whether the front's end is closed, without waiting. There may be a request in it as well.
+    fn hung_up(&self) -> bool {
+        let mut ready = [PollFd::new(self.front.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut ready, PollTimeout::ZERO);
+        ready[0].any() == Some(true)
+    }
+
     fn send(
         &self,
         mut spool: Option<&mut LockedSpool>,
@@ -167,8 +174,8 @@ pub struct Session {
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
-    /// Some messages came while the locks were given up, and have no names.
-    nameless: bool,
+    /// So many messages have names: those behind them came while the locks were given up.
+    named: usize,
     last: u32,
     buffer: Vec<u8>,
 }
@@ -184,7 +191,8 @@ impl Session {
     ) -> Self {
         let all = 0..maildrop.messages.len();
         let visible = all.filter(|index| !maildrop.is_hidden(*index)).collect();
-        let deleted = vec![false; maildrop.messages.len()];
+        let named = maildrop.messages.len();
+        let deleted = vec![false; named];
         Self {
             spool,
             state,
@@ -193,7 +201,7 @@ impl Session {
             naming,
             visible,
             deleted,
-            nameless: false,
+            named,
             last: 0,
             buffer: Vec::new(),
         }
@@ -246,7 +254,7 @@ impl Session {
         if let Some(journal) = journal {
             journal.end();
         }
-        if self.nameless {
+        if self.maildrop.messages.len() > self.named {
             return Ok(());
         }
         let left = plan::left(&self.maildrop, &self.deleted);
@@ -345,6 +353,9 @@ impl Session {
                 _ => return Err(Stop::Broken(Broken::LockLost)),
             }
             std::thread::sleep(pause());
+            if ends.hung_up() {
+                return Err(Stop::FrontGone);
+            }
         };
         let same = self.is_as_it_was(&mut spool);
         self.spool = Some(spool);
@@ -359,6 +370,13 @@ impl Session {
 
     /// Whether others have at most appended to the spool while they could. What came is not shown in this session, and kept.
     fn is_as_it_was(&mut self, spool: &mut LockedSpool) -> Result<bool, ScanError<std::io::Error>> {
+        // Another session, or a migration, may have been here: its pins, or what it did not finish.
+        if let Some(state) = &self.state {
+            let foreign = Journal::open(state).map_err(ScanError::Source)?.is_some();
+            if foreign || self.naming.reload(state).map_err(ScanError::Source)? {
+                return Ok(false);
+            }
+        }
         if self.seen.is_some_and(|seen| seen.holds(spool)) {
             return Ok(true);
         }
@@ -376,7 +394,6 @@ impl Session {
         }
         let came = now.messages.into_iter().skip(old.len());
         self.maildrop.messages.extend(came);
-        self.nameless = self.maildrop.messages.len() > self.deleted.len();
         self.deleted.resize(self.maildrop.messages.len(), false);
         self.maildrop.length = now.length;
         self.seen = Some(seen);
@@ -499,7 +516,8 @@ impl Session {
             })?;
         }
         if let Some(state) = &self.state {
-            self.naming.prepare(state, &self.maildrop, &self.deleted);
+            let deleted = &self.deleted[..self.named];
+            self.naming.prepare(state, &self.maildrop, deleted);
         }
         // Without the monitor nobody would finish it at once; the next opening would.
         let begins = || {

@@ -106,6 +106,20 @@ fn p5_both_that_would_have_one_name_are_pinned() {
     assert_eq!(pins.of(&[3; 16]), ["same-2".into()]);
 }
 
+/// Nor by the same mail twice.
+#[test]
+fn p5_a_chosen_suffix_of_equal_messages_changes_no_other_name() {
+    let bases = ["abc", "abc-5", "abc-5"];
+    let base = |index: usize| Some(bases[index].into());
+    let mut pins = Pins::default();
+    let mut first = maildrop(&[1, 2, 2]);
+    assert!(assign(&mut first, &[false; 3], base, &mut pins));
+    assert_eq!(names_of(&first), ["abc", "abc-5", "abc-5-2"]);
+    let mut again = maildrop(&[1, 2, 2]);
+    assign(&mut again, &[false; 3], base, &mut pins);
+    assert_eq!(again, first);
+}
+
 /// Whoever can choose a name with a suffix cannot take the name before it from another message.
 #[test]
 fn p5_a_chosen_suffix_changes_no_other_name() {
