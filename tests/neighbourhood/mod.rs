@@ -15,7 +15,7 @@ pub mod postfix;
 pub mod readers;
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
 pub struct Ended {
     /// `None`: it was killed, by us if it took too long.
     pub code: Option<i32>,
+    /// Of which signal it died.
+    pub signal: Option<i32>,
     pub output: String,
     pub took: Duration,
 }
@@ -73,6 +75,7 @@ pub fn run(command: &mut Command, input: &str, limit: Duration) -> Ended {
     std::os::unix::fs::FileExt::read_exact_at(&output, &mut bytes, 0).unwrap();
     Ended {
         code: status.code(),
+        signal: status.signal(),
         output: String::from_utf8_lossy(&bytes).into_owned(),
         took: started.elapsed(),
     }
