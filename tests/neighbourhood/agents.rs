@@ -1,7 +1,7 @@
 //! Delivery agents. Each gets a message and brings it into a user's spool now, later, or not yet.
 
 use super::postfix::Postfix;
-use super::{Account, MAIL, as_user, find, run};
+use super::{Account, MAIL, as_user, find, run, say};
 use crate::host::skipped;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -16,7 +16,7 @@ pub enum Delivery {
     Done,
     /// It is in the agent's queue, which the agent works off by itself.
     Queued,
-    /// It did not get the spool: try again. The exit code.
+    /// It did not get the spool: try again. The exit code, or the signal that it died of, negative.
     Deferred(i32),
 }
 
@@ -181,9 +181,18 @@ impl Post {
             Some(0) => Delivery::Done,
             // EX_TEMPFAIL; what putmail says instead, EX_UNAVAILABLE, is for ever to an MTA.
             Some(code @ (75 | 69)) => Delivery::Deferred(code),
+            // An MTA tries again then.
+            None if ended.took < PATIENCE => {
+                let signal = ended.signal.unwrap_or_default();
+                say(&format!(
+                    "{agent} died of signal {signal} after {:?}",
+                    ended.took
+                ));
+                Delivery::Deferred(-signal)
+            }
             code => panic!(
-                "{agent} ended with {code:?}, {:?} after {:?}: {}",
-                ended.signal, ended.took, ended.output
+                "{agent} ended with {code:?} after {:?}: {}",
+                ended.took, ended.output
             ),
         }
     }
