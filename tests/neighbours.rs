@@ -194,15 +194,17 @@ impl Town {
         true
     }
 
-    /// Delivers one message after the other, each by an agent that chance chooses.
+    /// Delivers one message after the other, by one agent after the other.
     fn deliver(&self, at: &Spool, number: usize, mut random: Random) {
         let queue = format!("{}{number}", at.account.name);
+        let mut turn = random.below(at.agents.len());
         while !self.over() {
             if lock(&at.model).live() >= FULL {
                 random.pause(50);
                 continue;
             }
-            let agent = at.agents[random.below(at.agents.len())];
+            turn += 1;
+            let agent = at.agents[turn % at.agents.len()];
             // dovecot-lda also writes X-UID headers into messages that are there: it rewrites. Several putmails at once lose
             // messages, each other's.
             let alone = match agent {
@@ -260,10 +262,12 @@ impl Town {
     /// What the user does: reads and deletes with one program after another.
     fn edit(&self, at: &Spool, mut random: Random) {
         let readers = &self.readers;
+        let mut turn = random.below(readers.len() + 3);
         while !self.over() {
             random.pause(100);
             let _rewriting = lock(&at.rewriting);
-            let chosen = random.below(readers.len() + 3);
+            turn += 1;
+            let chosen = turn % (readers.len() + 3);
             if chosen == readers.len() && find("movemail").is_some() && random.below(6) == 0 {
                 self.move_all(at);
                 continue;
@@ -438,7 +442,7 @@ fn p2_what_neighbours_do_while_a_session_lasts() {
     let hold = Duration::from_secs(number("POPWARD_HOLD", 4));
     let accounts = accounts();
     let host = debian(&accounts);
-    let post = Post::new(&host.at("post"), &host.at("mail"), &accounts);
+    let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "5 mins");
     let mail = |id: u32, account: &Account| {
         let (header, body) = text(id, account.name, &mut Random(u64::from(id)));
         format!("{}\n\n{body}", header.join("\n"))
@@ -517,13 +521,14 @@ fn p2_p3_p5_neighbours_and_sessions_lose_double_and_change_nothing() {
     if !root() {
         return skipped("real neighbours on shared spools: needs root");
     }
-    let seconds = number("POPWARD_NEIGHBOURS_SECONDS", 90);
+    let seconds = number("POPWARD_NEIGHBOURS_SECONDS", 80);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let seed = number("POPWARD_SEED", now.as_secs());
     say(&format!("neighbours: seed {seed}, {seconds} s"));
     let accounts = accounts();
     let host = debian(&accounts);
-    let post = Post::new(&host.at("post"), &host.at("mail"), &accounts);
+    // It holds its fcntl lock while it waits for the dotlock: that nobody waits for it for 5 minutes.
+    let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "10 secs");
     // putmail takes procmail's dotlock for a dead process's, and heeds no other lock: those two destroy each other's mail,
     // with popward or without. It has a spool where it meets popward and the readers only.
     let (own, shared): (Vec<_>, Vec<_>) =

@@ -35,8 +35,8 @@ pub struct Post {
 const PATIENCE: Duration = Duration::from_secs(330);
 
 impl Post {
-    /// Those that are installed; the others are named.
-    pub fn new(base: &Path, mail: &Path, accounts: &[Account]) -> Self {
+    /// Those that are installed; the others are named. `dovecot_waits` is for how long.
+    pub fn new(base: &Path, mail: &Path, accounts: &[Account], dovecot_waits: &str) -> Self {
         fs::create_dir(base).unwrap();
         fs::set_permissions(base, PermissionsExt::from_mode(0o755)).unwrap();
         let postfix = Postfix::start(&base.join("postfix"), mail);
@@ -65,7 +65,7 @@ impl Post {
         for account in accounts {
             post.home(account);
         }
-        fs::write(base.join("dovecot.conf"), post.dovecot()).unwrap();
+        fs::write(base.join("dovecot.conf"), post.dovecot(dovecot_waits)).unwrap();
         post
     }
 
@@ -88,12 +88,12 @@ impl Post {
         self.base.join(account.name)
     }
 
-    fn dovecot(&self) -> String {
+    fn dovecot(&self, waits: &str) -> String {
         let base = self.base.display();
         format!(
             "base_dir = {base}\nstate_dir = {base}\nmail_location = mbox:~/dovecot:INBOX={}/%u:INDEX=MEMORY\nlog_path = /dev/stderr\n\
              mail_privileged_group = mail\nhostname = mail.invalid\npostmaster_address = postmaster@mail.invalid\nfirst_valid_uid = 1\n\
-             stats_writer_socket_path =\n",
+             stats_writer_socket_path =\nmbox_lock_timeout = {waits}\n",
             self.mail.display()
         )
     }
