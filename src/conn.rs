@@ -9,7 +9,7 @@ use crate::pop3::{Action, End, Policy, Pop3};
 use crate::report;
 use crate::slots::Handle;
 use popward_proto::account::SessionId;
-use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::auth::{AuthRefusal, AuthToFront, Credentials, FrontToAuth};
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_front::{FrontSettings, Plaintext};
 use popward_proto::secret::Secret;
@@ -166,8 +166,8 @@ impl Conn {
             Plaintext::Always => true,
         };
         let policy = Policy {
-            bad_commands: settings.bad_commands,
-            failed_logins: settings.failed_logins,
+            bad_commands: settings.limits.bad_commands,
+            failed_logins: settings.limits.failed_logins,
         };
         Self {
             handle,
@@ -329,10 +329,11 @@ impl Conn {
         self.waits = Waits::Auth(turn.now);
         let check = FrontToAuth::Check {
             session: self.id,
-            user,
-            secret,
-            peer: self.peer.ip(),
-            tls: self.tls,
+            credentials: Credentials::Password { user, secret },
+            client: popward_proto::auth::Client {
+                peer: self.peer.ip(),
+                tls: self.tls,
+            },
         };
         let sent = turn.auth.map(|auth| auth.send(&check));
         if !matches!(sent, Some(Ok(()))) {
@@ -425,7 +426,7 @@ impl Conn {
     /// When it must be looked at, and why it ends if nothing has changed by then.
     pub(crate) fn deadline(&self) -> (Instant, Why) {
         let after = |since: Instant, ms: u32| since + Duration::from_millis(ms.into());
-        let limits = &*self.settings;
+        let limits = &self.settings.limits;
         let stalled = after(self.client.progress, limits.stall_ms);
         if let Some(ending) = self.ending {
             return (ending.lingers.unwrap_or(stalled), ending.why);

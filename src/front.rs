@@ -144,7 +144,7 @@ impl Front {
             deadlines: Deadlines::default(),
             admission: Admission::default(),
             hush: Hush::default(),
-            most: given.settings.connections,
+            most: given.settings.limits.connections,
             settings: Rc::new(given.settings),
             tls,
             links,
@@ -321,7 +321,7 @@ impl Front {
         if tls && self.tls.is_none() {
             return self.refuse(peer, &"no certificate can be used");
         }
-        if let Err(why) = self.admission.admit(peer.ip(), &self.settings) {
+        if let Err(why) = self.admission.admit(peer.ip(), &self.settings.limits) {
             if !tls {
                 // It is polite, not more: the socket's buffer is empty, so this does not wait.
                 let _ = stream.write(FULL);
@@ -445,7 +445,7 @@ impl Front {
 
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
-        settings.connections = settings.connections.min(self.most);
+        settings.limits.connections = settings.limits.connections.min(self.most);
         self.settings = Rc::new(settings);
     }
 
@@ -475,7 +475,7 @@ impl Front {
     /// Accepts nobody any more, and ends what waits for a login.
     pub(crate) fn start_drain(&mut self) {
         self.listeners.clear();
-        self.drain = Some(self.now + Duration::from_millis(self.settings.drain_ms.into()));
+        self.drain = Some(self.now + Duration::from_millis(self.settings.limits.drain_ms.into()));
         for slot in self.slots.in_use() {
             self.with(slot, Conn::drain);
         }

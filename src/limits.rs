@@ -1,6 +1,6 @@
 //! Who may connect: how many in all and from one address, and how often a refusal is worth a log line.
 
-use popward_proto::monitor_front::FrontSettings;
+use popward_proto::monitor_front::Limits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// Counts a connection from `peer`, if there may be one more.
-    pub(crate) fn admit(&mut self, peer: IpAddr, limits: &FrontSettings) -> Result<(), TooMany> {
+    pub(crate) fn admit(&mut self, peer: IpAddr, limits: &Limits) -> Result<(), TooMany> {
         if self.open >= limits.connections {
             return Err(TooMany::InAll);
         }

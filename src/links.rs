@@ -216,7 +216,14 @@ impl Front {
                 Ok(Packet::Message(AuthToFront::Refused { session, why }, _)) => {
                     self.tell(session, |conn, turn| conn.refused(why, turn));
                 }
-                Ok(Packet::Data { .. }) => {}
+                // No login of this front has a second step yet.
+                Ok(
+                    Packet::Message(
+                        AuthToFront::Challenge { .. } | AuthToFront::Signature { .. },
+                        _,
+                    )
+                    | Packet::Data { .. },
+                ) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
                     self.log

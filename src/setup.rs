@@ -95,7 +95,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         return Err(SetupError::Missing("listening socket"));
     }
     for (listener, _) in &collected.listeners {
-        keep_alive(listener, settings.stall_ms)
+        keep_alive(listener, settings.limits.stall_ms)
             .map_err(|errno| SetupError::System("listening socket's options", errno))?;
     }
     // Both before the root is empty: they read what the kernel shows of itself.
@@ -209,15 +209,18 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
     use nix::sys::resource::{Resource, getrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|errno| SetupError::System("limit on open files", errno))?;
-    let wanted = u64::from(settings.connections) * 2 + OTHER_FILES;
+    let wanted = u64::from(settings.limits.connections) * 2 + OTHER_FILES;
     let files = wanted.min(hard);
     if files < wanted {
         let possible = files.saturating_sub(OTHER_FILES) / 2;
-        settings.connections = u32::try_from(possible).unwrap_or(u32::MAX);
+        settings.limits.connections = u32::try_from(possible).unwrap_or(u32::MAX);
         log.warning(
             None,
             "the limit on open files permits fewer connections than were configured",
-            &[("files", &files), ("connections", &settings.connections)],
+            &[
+                ("files", &files),
+                ("connections", &settings.limits.connections),
+            ],
         );
     }
     confine::harden(files).map_err(SetupError::NotConfined)?;

@@ -6,7 +6,7 @@ use crate::verdict::Verdict;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};
-use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, Client, Credentials, FrontToAuth};
 use popward_proto::auth_pam::AuthToPam;
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
@@ -179,10 +179,8 @@ impl Auth {
         let Packet::Message(
             FrontToAuth::Check {
                 session,
-                user,
-                secret,
-                peer,
-                ..
+                credentials: Credentials::Password { user, secret },
+                client: Client { peer, .. },
             },
             _,
         ) = front.receive(buffer)?

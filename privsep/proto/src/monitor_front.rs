@@ -7,7 +7,7 @@ use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 
-/// What a front may do, and how much. Times in milliseconds.
+/// What a front may do, and how much.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontSettings {
     /// [`crate::VERSION`].
@@ -16,6 +16,13 @@ pub struct FrontSettings {
     pub front: FrontId,
     /// From whom USER and PASS are taken without TLS.
     pub plaintext: Plaintext,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+/// How much of everything a front takes. Times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
     /// Most connections at once.
     pub connections: u32,
     /// Most connections at once from one address (IPv6: from one /64).

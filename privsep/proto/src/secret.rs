@@ -4,40 +4,37 @@ use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A secret of at most 512 bytes, as the client sent it: a password. Wiped when dropped; never shown.
+/// A secret of at most `MAX` bytes, as the client sent it: a password, a token. Wiped when dropped; never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<u8>")]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret<const MAX: usize = 512>(Zeroizing<Vec<u8>>);
 
-impl Secret {
-    /// Longest secret, in bytes.
-    pub const MAX: usize = 512;
-
+impl<const MAX: usize> Secret<MAX> {
     /// The secret's bytes. Whoever copies them wipes the copy.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl TryFrom<Vec<u8>> for Secret {
+impl<const MAX: usize> TryFrom<Vec<u8>> for Secret<MAX> {
     type Error = OutOfBounds;
     fn try_from(bytes: Vec<u8>) -> Result<Self, OutOfBounds> {
         let bytes = Zeroizing::new(bytes);
-        if bytes.len() > Self::MAX || bytes.contains(&0) {
+        if bytes.len() > MAX || bytes.contains(&0) {
             return Err(OutOfBounds("secret too long, or with a NUL"));
         }
         Ok(Self(bytes))
     }
 }
 
-impl Serialize for Secret {
+impl<const MAX: usize> Serialize for Secret<MAX> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Straight from the wiped buffer: `into` would make a copy that nobody wipes.
         self.0.as_slice().serialize(serializer)
     }
 }
 
-impl std::fmt::Debug for Secret {
+impl<const MAX: usize> std::fmt::Debug for Secret<MAX> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Secret(..)")
     }

@@ -4,14 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 use popward_proto::account::{Account, FrontId, SessionId};
-use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::auth::{
+    AuthPhase, AuthRefusal, AuthToFront, CERTIFICATE_MAX, CHAIN_MAX, Client, Credentials,
+    FrontToAuth, SCRAM_MAX, ScramHash, ScramProof, TOKEN_MAX,
+};
 use popward_proto::auth_pam::{AuthToPam, PamToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
-use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront, Plaintext};
+use popward_proto::monitor_front::{
+    FrontSettings, FrontToMonitor, Limits, MonitorToFront, Plaintext,
+};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
     Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
@@ -69,20 +74,14 @@ fn key_facts() -> KeyFacts {
 }
 
 fn secret() -> Secret {
-    Secret::try_from(vec![255; Secret::MAX]).unwrap()
+    Secret::try_from(vec![255; 512]).unwrap()
 }
 
 #[test]
 fn the_largest_of_each_kind_fits_and_comes_back() {
     let name = user(&"u".repeat(UserName::MAX));
     let long = path(&format!("/{}", "p".repeat(AbsolutePath::MAX - 1)));
-    there_and_back(&FrontToAuth::Check {
-        session: session(),
-        user: name.clone(),
-        secret: secret(),
-        peer: std::net::Ipv6Addr::LOCALHOST.into(),
-        tls: true,
-    });
+    logins(&name);
     there_and_back(&AuthToFront::Refused {
         session: session(),
         why: AuthRefusal::Temporary,
@@ -173,21 +172,89 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
     there_and_back(&MonitorToFront::Settings(settings()));
 }
 
+/// Every way to show credentials, and what is answered.
+fn logins(name: &UserName) {
+    let text = |length: usize| "t".repeat(length);
+    let client = Client {
+        peer: std::net::Ipv6Addr::LOCALHOST.into(),
+        tls: true,
+    };
+    let user = name.clone();
+    for credentials in [
+        Credentials::Password {
+            user: user.clone(),
+            secret: secret(),
+        },
+        Credentials::Apop {
+            user: user.clone(),
+            timestamp: Text::truncated(&text(128)),
+            digest: [255; 16],
+        },
+        Credentials::CramMd5 {
+            user: user.clone(),
+            challenge: Text::truncated(&text(128)),
+            digest: [255; 16],
+        },
+        Credentials::Scram {
+            hash: ScramHash::Sha256,
+            user: user.clone(),
+            first_bare: Text::truncated(&text(SCRAM_MAX)),
+            nonce: Text::truncated(&text(256)),
+        },
+        Credentials::Token {
+            user: Some(user.clone()),
+            token: Secret::try_from(vec![255; TOKEN_MAX]).unwrap(),
+        },
+        Credentials::Certificate {
+            user: Some(user.clone()),
+            chain: list(vec![list(vec![7; CERTIFICATE_MAX]); CHAIN_MAX]),
+            signed: list(vec![7; 256]),
+            scheme: u16::MAX,
+            signature: list(vec![7; 1024]),
+        },
+    ] {
+        there_and_back(&FrontToAuth::Check {
+            session: session(),
+            credentials,
+            client,
+        });
+    }
+    there_and_back(&FrontToAuth::Prove {
+        session: session(),
+        proof: ScramProof {
+            without_proof: Text::truncated(&text(SCRAM_MAX)),
+            proof: list(vec![7; 32]),
+        },
+    });
+    there_and_back(&FrontToAuth::Proceed(session()));
+    there_and_back(&FrontToAuth::Cancel(session()));
+    there_and_back(&AuthToFront::Challenge {
+        session: session(),
+        first: Text::truncated(&text(1024)),
+    });
+    there_and_back(&AuthToFront::Signature {
+        session: session(),
+        signature: list(vec![7; 32]),
+    });
+}
+
 fn settings() -> FrontSettings {
     FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
         plaintext: Plaintext::Always,
-        connections: u32::MAX,
-        connections_per_address: u32::MAX,
-        login_ms: u32::MAX,
-        idle_ms: u32::MAX,
-        stall_ms: u32::MAX,
-        session_ms: u32::MAX,
-        open_ms: u32::MAX,
-        bad_commands: u32::MAX,
-        failed_logins: u32::MAX,
-        drain_ms: u32::MAX,
+        limits: Limits {
+            connections: u32::MAX,
+            connections_per_address: u32::MAX,
+            login_ms: u32::MAX,
+            idle_ms: u32::MAX,
+            stall_ms: u32::MAX,
+            session_ms: u32::MAX,
+            open_ms: u32::MAX,
+            bad_commands: u32::MAX,
+            failed_logins: u32::MAX,
+            drain_ms: u32::MAX,
+        },
     }
 }
 
@@ -223,7 +290,7 @@ fn values_out_of_bounds_do_not_decode() {
             "{bad:?}"
         );
     }
-    let encoded = postcard::to_allocvec(&vec![1u8; Secret::MAX + 1]).unwrap();
+    let encoded = postcard::to_allocvec(&vec![1u8; 513]).unwrap();
     assert!(postcard::from_bytes::<Secret>(&encoded).is_err());
     assert!(
         postcard::from_bytes::<MessageNumber>(&[0]).is_err(),
@@ -234,7 +301,10 @@ fn values_out_of_bounds_do_not_decode() {
 #[test]
 fn p9_a_secret_is_not_shown() {
     assert_eq!(
-        format!("{:?}", Secret::try_from(b"hunter2".to_vec()).unwrap()),
+        format!(
+            "{:?}",
+            Secret::<512>::try_from(b"hunter2".to_vec()).unwrap()
+        ),
         "Secret(..)"
     );
 }

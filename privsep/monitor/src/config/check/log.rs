@@ -1,0 +1,34 @@
+//! `[log]`: where the log goes, and from which level on.
+
+use super::{Checked, placed, problem};
+use crate::config::file;
+use crate::log::{Destination, Settings};
+use popward_proto::log::Level;
+
+pub(super) fn log(file: file::Log) -> Checked<Settings> {
+    let (offset, to) = placed(file.to, || "stderr".to_owned());
+    let to = match to.as_str() {
+        "stderr" => Destination::Stderr,
+        "journald" => Destination::Journald,
+        "syslog" => Destination::Syslog,
+        _ => {
+            return problem(
+                offset,
+                r#"log.to: expected "stderr", "journald" or "syslog""#,
+            );
+        }
+    };
+    let (offset, level) = placed(file.level, || "info".to_owned());
+    let level = match level.as_str() {
+        "error" => Level::Error,
+        "warning" => Level::Warning,
+        "notice" => Level::Notice,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        _ => {
+            let expected = r#"log.level: expected "error", "warning", "notice", "info" or "debug""#;
+            return problem(offset, expected);
+        }
+    };
+    Ok(Settings { to, level })
+}

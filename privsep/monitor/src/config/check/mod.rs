@@ -1,0 +1,225 @@
+//! From what was written to what can be run: names become ids, files exist, directories are safe.
+
+mod auth;
+mod front;
+mod log;
+mod spool;
+
+use super::{Accounts, Certificate, Config, Listen, file};
+use popward_proto::bounded::{AbsolutePath, Text};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+/// What is wrong, and at which byte of the file (0 where a default is what is wrong).
+pub(super) struct Problem {
+    pub(super) offset: usize,
+    pub(super) expected: String,
+}
+
+type Checked<T> = Result<T, Problem>;
+
+fn problem<T>(offset: usize, expected: impl Into<String>) -> Checked<T> {
+    Err(Problem {
+        offset,
+        expected: expected.into(),
+    })
+}
+
+/// A value that was written, or its default, with its place.
+fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, T) {
+    match value {
+        Some(value) => (value.span().start, value.into_inner()),
+        None => (0, default()),
+    }
+}
+
+/// The executables that the monitor starts.
+pub(crate) const EXECUTABLES: [&str; 4] = [
+    "popward-front",
+    "popward-auth",
+    "popward-keys",
+    "popward-worker",
+];
+
+pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
+    let root = nix::unistd::geteuid().is_root();
+    let accounts = if root {
+        Some(accounts(file.accounts)?)
+    } else {
+        None
+    };
+    let auth_settings = auth::auth(&file.auth)?;
+    let spool = spool::spool(file.spool, file.lock)?;
+    let front = front::front(&file.limits, &file.auth, file.server.shutdown_grace)?;
+    let fronts = placed(file.server.fronts, || 1);
+    if !(1..=64).contains(&fronts.1) {
+        return problem(fronts.0, "server.fronts: expected 1 to 64");
+    }
+    Ok(Config {
+        path: path.to_owned(),
+        libexec: libexec(file.server.libexec, root)?,
+        state: absolute("server.state", file.server.state, "/var/lib/popward")?,
+        host: host(file.server.host)?,
+        grace: Duration::from_secs(file.server.shutdown_grace.unwrap_or(30).into()),
+        fronts: fronts.1,
+        accounts,
+        certificates: certificates(&file.certificate)?,
+        listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
+        auth: auth_settings,
+        spool,
+        front,
+        log: log::log(file.log)?,
+    })
+}
+
+fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<PathBuf> {
+    let (offset, text) = placed(value, || default.to_owned());
+    match AbsolutePath::try_from(text) {
+        Ok(path) => Ok(path.as_path().to_owned()),
+        Err(_) => problem(
+            offset,
+            format!("{key}: expected an absolute path without `..`"),
+        ),
+    }
+}
+
+fn user(key: &str, id: Option<Spanned<file::Id>>, default: &str) -> Checked<(u32, u32)> {
+    let (offset, id) = placed(id, || file::Id::Name(default.to_owned()));
+    let name = match id {
+        // A number needs no account: the group has the same one.
+        file::Id::Number(number) => return Ok((number, number)),
+        file::Id::Name(name) => name,
+    };
+    match nix::unistd::User::from_name(&name) {
+        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
+        _ => problem(
+            offset,
+            format!("accounts.{key}: expected a user of this system, not {name:?}"),
+        ),
+    }
+}
+
+fn accounts(file: file::Accounts) -> Checked<Accounts> {
+    let offset = file.front.as_ref().map_or(0, |id| id.span().start);
+    let accounts = Accounts {
+        front: user("front", file.front, "_popward")?,
+        auth: user("auth", file.auth, "_popward-auth")?,
+        keys: user("keys", file.keys, "_popward-keys")?,
+    };
+    let ids = [accounts.front.0, accounts.auth.0, accounts.keys.0];
+    if ids[0] == 0 || ids[2] == 0 {
+        return problem(
+            offset,
+            "accounts: expected another user than root for front and keys",
+        );
+    }
+    if ids[0] == ids[1] || ids[0] == ids[2] || ids[1] == ids[2] {
+        return problem(offset, "accounts: expected three different users");
+    }
+    Ok(accounts)
+}
+
+/// Only root may be able to change what root starts.
+fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
+    let offset = value.as_ref().map_or(0, |value| value.span().start);
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_owned));
+    let directory = match (value, own) {
+        (None, Some(own)) => own,
+        (value, _) => absolute("server.libexec", value, "/usr/libexec/popward")?,
+    };
+    for name in EXECUTABLES {
+        let path = directory.join(name);
+        if !path.is_file() {
+            return problem(
+                offset,
+                format!("server.libexec: expected {} to exist", path.display()),
+            );
+        }
+        if root && !path.ancestors().all(is_roots) {
+            let why = "to be root's and writable by nobody else, like all directories above it";
+            return problem(
+                offset,
+                format!("server.libexec: expected {} {why}", path.display()),
+            );
+        }
+    }
+    Ok(directory)
+}
+
+/// Whether only root can change what is at `path`: it, or (in a directory) what it has entries for that are root's.
+fn is_roots(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|status| {
+        let others_write = status.mode() & 0o022 != 0;
+        let sticky = status.is_dir() && status.mode() & 0o1000 != 0;
+        status.uid() == 0 && (!others_write || sticky)
+    })
+}
+
+fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
+    let (offset, host) = placed(value, || {
+        nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    });
+    let word = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    match Text::try_from(host) {
+        Ok(host) if word => Ok(host),
+        _ => problem(
+            offset,
+            "server.host: expected a host name of at most 64 characters",
+        ),
+    }
+}
+
+fn listen(file: &file::Listen) -> Checked<Listen> {
+    let offset = file.address.span().start;
+    match file.address.get_ref().parse() {
+        Ok(address) => Ok(Listen {
+            address,
+            tls: file.tls,
+        }),
+        Err(_) => problem(
+            offset,
+            "listen.address: expected ADDRESS:PORT, such as 0.0.0.0:110 or [::]:110",
+        ),
+    }
+}
+
+fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
+    if let Some(beyond) = files.get(16) {
+        return problem(
+            beyond.chain.span().start,
+            "certificate: expected at most 16",
+        );
+    }
+    let readable = |key: &str, value: &file::Placed| {
+        let path = PathBuf::from(value.get_ref());
+        match std::fs::File::open(&path) {
+            Ok(_) if path.is_absolute() => Ok(path),
+            Ok(_) => problem(
+                value.span().start,
+                format!("{key}: expected an absolute path"),
+            ),
+            Err(error) => {
+                let shown = path.display();
+                problem(
+                    value.span().start,
+                    format!("{key}: expected a readable file: {shown}: {error}"),
+                )
+            }
+        }
+    };
+    files
+        .iter()
+        .map(|file| {
+            Ok(Certificate {
+                chain: readable("certificate.chain", &file.chain)?,
+                key: readable("certificate.key", &file.key)?,
+            })
+        })
+        .collect()
+}
