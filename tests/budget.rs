@@ -39,11 +39,12 @@ fn all(paths: &[&str]) -> usize {
 fn the_worker_is_read_in_an_afternoon() {
     let others = [
         "privsep/proto/src/auth.rs",
-        "privsep/proto/src/auth_pam.rs",
+        "privsep/proto/src/auth_conversation.rs",
         "privsep/proto/src/keys.rs",
         "privsep/proto/src/monitor_auth.rs",
         "privsep/proto/src/monitor_front.rs",
         "privsep/proto/src/monitor_keys.rs",
+        "privsep/proto/src/network.rs",
         "privsep/proto/src/secret.rs",
         "privsep/sys/src/confine/lasting.rs",
         "privsep/sys/src/spawn.rs",
