@@ -9,6 +9,7 @@ mod index;
 mod journal;
 mod locks;
 mod naming;
+mod outgoing;
 mod read;
 mod serve;
 mod state;

@@ -4,11 +4,11 @@ use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
 use crate::naming::Naming;
+use crate::outgoing::Outgoing;
 use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_mbox::convert::Converter;
-use popward_mbox::header::Shown;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::scan::ScanError;
@@ -145,21 +145,14 @@ impl Ends {
         self.send(spool, |front| front.send(answer))
     }
 
-    fn request(
-        &mut self,
-        mut spool: Option<&mut LockedSpool>,
-        buffer: &mut PacketBuffer,
-    ) -> Result<FrontToWorker, Stop> {
-        loop {
-            match self.front.receive(buffer) {
-                Ok(Packet::Message(request, _)) => return Ok(request),
-                Ok(Packet::Data { .. }) => return Err(Stop::Rules(ChannelError::UnknownTag(1))),
-                Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN, None)?;
-                }
-                Err(ChannelError::Closed) => return Err(Stop::FrontGone),
-                Err(error) => return Err(Stop::Rules(error)),
-            }
+    /// A request, if one is waiting.
+    fn pending(&mut self, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
+        match self.front.receive(buffer) {
+            Ok(Packet::Message(request, _)) => Ok(Some(request)),
+            Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
+            Err(ChannelError::WouldBlock) => Ok(None),
+            Err(ChannelError::Closed) => Err(Stop::FrontGone),
+            Err(error) => Err(Stop::Rules(error)),
         }
     }
 }
@@ -177,7 +170,14 @@ pub struct Session {
     /// So many messages have names: those behind them came while the locks were given up.
     named: usize,
     last: u32,
+    /// What the last request retrieved, if it was RETR.
+    retrieved: Option<MessageNumber>,
+    /// What the client will ask for next, as far as one can tell.
+    expected: Option<MessageNumber>,
+    /// What was sent ahead, whether all of it was, and its number.
+    ahead: Option<(Outgoing, bool, MessageNumber)>,
     buffer: Vec<u8>,
+    packet: Vec<u8>,
 }
 
 impl Session {
@@ -203,7 +203,11 @@ impl Session {
             deleted,
             named,
             last: 0,
+            retrieved: None,
+            expected: None,
+            ahead: None,
             buffer: Vec::new(),
+            packet: Vec::new(),
         }
     }
 
@@ -270,7 +274,7 @@ impl Session {
         let mut packets = PacketBuffer::for_messages();
         loop {
             self.wait_idle(job, ends)?;
-            let request = ends.request(self.spool.as_mut(), &mut packets)?;
+            let request = self.request(ends, &mut packets)?;
             let about = match request {
                 FrontToWorker::List(Some(n))
                 | FrontToWorker::Uidl(Some(n))
@@ -292,8 +296,7 @@ impl Session {
                     WorkerToFront::Unique(n, Text::truncated(&name))
                 }
                 (FrontToWorker::Retr(n), Some((_, Ok(index)))) => {
-                    self.last = self.last.max(n.0.get());
-                    self.body(ends, index, Converter::whole())?;
+                    self.retrieve(ends, n, index)?;
                     continue;
                 }
                 (FrontToWorker::Top(_, lines), Some((_, Ok(index)))) => {
@@ -328,6 +331,31 @@ impl Session {
             };
             ends.answer(self.spool.as_mut(), &answer)?;
         }
+    }
+
+    /// The next request.
+    fn request(
+        &mut self,
+        ends: &mut Ends,
+        packets: &mut PacketBuffer,
+    ) -> Result<FrontToWorker, Stop> {
+        let request = loop {
+            if let Some(request) = ends.pending(packets)? {
+                break request;
+            }
+            self.look_ahead(ends)?;
+            ends.wait(self.spool.as_mut(), PollFlags::POLLIN, None)?;
+        };
+        self.expected = None;
+        // The front goes by the same rule: what went ahead of any other request is thrown away.
+        self.ahead = self
+            .ahead
+            .take()
+            .filter(|ahead| request == FrontToWorker::Retr(ahead.2));
+        if !matches!(request, FrontToWorker::Retr(_)) {
+            self.retrieved = None;
+        }
+        Ok(request)
     }
 
     /// Waits for a request: where that is configured and the client is silent for so long, without the locks.
@@ -402,8 +430,7 @@ impl Session {
 
     /// `line` writes of a message what follows its number.
     fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
-        let totals = self.totals();
-        ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
+        let mut announced = Some(WorkerToFront::Listing(self.totals()));
         let mut packet = Vec::with_capacity(4096);
         for place in 0..self.visible.len() {
             let index = self.visible[place];
@@ -411,7 +438,10 @@ impl Session {
                 continue;
             }
             if packet.len() + LINE_MAX > DATA_LIMIT {
-                ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
+                let announced = announced.take();
+                ends.send(self.spool.as_mut(), |front| {
+                    front.send_data(announced.as_ref(), &packet, false)
+                })?;
                 packet.clear();
             }
             // Writing to a vector cannot fail.
@@ -419,7 +449,9 @@ impl Session {
             line(&self.maildrop.messages[index], &mut packet);
             packet.extend_from_slice(b"\r\n");
         }
-        ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
+        ends.send(self.spool.as_mut(), |front| {
+            front.send_data(announced.as_ref(), &packet, true)
+        })
     }
 
     /// The message must still be where it was: whoever changed the spool did not ask for our locks.
@@ -439,56 +471,81 @@ impl Session {
         }
     }
 
-    fn body(&mut self, ends: &Ends, index: usize, mut converter: Converter) -> Result<(), Stop> {
+    /// Makes sure that a message is where it was, and puts its first bytes into the packet. Says whether they are all.
+    fn begin(&mut self, index: usize, converter: Converter) -> Result<(Outgoing, bool), Stop> {
         let message = self.maildrop.messages[index].clone();
         let Some(spool) = &mut self.spool else {
             return Err(Stop::Broken(Broken::System));
         };
         Self::still_there(spool, self.seen, &message, self.maildrop.length)?;
-        ends.answer(Some(&mut *spool), &WorkerToFront::Body(message.octets))?;
-        let size = usize::try_from(message.end - message.header).unwrap_or(usize::MAX);
-        self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
-        let mut packet = Vec::with_capacity(DATA_LIMIT);
-        let mut offset = message.header;
-        let mut header = (!self.naming.hide.is_none()).then(|| Shown::new(self.naming.hide));
-        let mut shown = Vec::new();
-        while offset < message.end && !converter.is_done() {
-            // Of a header, only what is shown of it is converted.
-            let filtered = header.as_mut().filter(|_| offset < message.body);
-            let end = if filtered.is_some() {
-                message.body
-            } else {
-                message.end
+        let mut outgoing = Outgoing::new(message, converter, self.naming.hide);
+        self.packet.clear();
+        let filled = outgoing.fill(spool, &mut self.buffer, &mut self.packet);
+        Ok((outgoing, filled.map_err(Stop::Broken)?))
+    }
+
+    /// Answers with a message.
+    fn body(&mut self, ends: &Ends, index: usize, converter: Converter) -> Result<(), Stop> {
+        let (outgoing, last) = self.begin(index, converter)?;
+        let body = WorkerToFront::Body(outgoing.message.octets);
+        let packet = &self.packet;
+        ends.send(self.spool.as_mut(), |front| {
+            front.send_data(Some(&body), packet, last)
+        })?;
+        self.rest(ends, outgoing, last)
+    }
+
+    /// Sends what is left of a message, all of it being sent if `last`.
+    fn rest(&mut self, ends: &Ends, mut outgoing: Outgoing, mut last: bool) -> Result<(), Stop> {
+        while !last {
+            let Some(spool) = &mut self.spool else {
+                return Err(Stop::Broken(Broken::System));
             };
-            let most = usize::try_from(end - offset)
-                .unwrap_or(usize::MAX)
-                .min(self.buffer.len());
-            let count = spool
-                .read_at(offset, &mut self.buffer[..most])
-                .map_err(|_| Stop::Broken(Broken::System))?;
-            if count < most {
-                return Err(Stop::Broken(Broken::SpoolChanged));
-            }
-            offset += most as u64;
-            let mut rest = &self.buffer[..most];
-            if let Some(header) = filtered {
-                shown.clear();
-                header.pass(rest, &mut shown);
-                if offset == message.body {
-                    header.finish(&mut shown);
-                }
-                rest = &shown;
-            }
-            while !rest.is_empty() && !converter.is_done() {
-                rest = converter.convert(rest, &mut packet, DATA_LIMIT - 2);
-                if packet.len() > DATA_LIMIT / 2 {
-                    ends.send(Some(&mut *spool), |front| front.send_data(&packet, false))?;
-                    packet.clear();
-                }
-            }
+            self.packet.clear();
+            let filled = outgoing.fill(spool, &mut self.buffer, &mut self.packet);
+            last = filled.map_err(Stop::Broken)?;
+            let packet = &self.packet;
+            ends.send(Some(&mut *spool), |front| {
+                front.send_data(None, packet, last)
+            })?;
         }
-        converter.finish(&mut packet);
-        ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))
+        Ok(())
+    }
+
+    /// RETR. Its first packet may have gone ahead.
+    fn retrieve(&mut self, ends: &Ends, number: MessageNumber, index: usize) -> Result<(), Stop> {
+        let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
+        self.last = self.last.max(number.0.get());
+        match self.ahead.take() {
+            Some((outgoing, last, _)) => self.rest(ends, outgoing, last)?,
+            None => self.body(ends, index, Converter::whole())?,
+        }
+        self.retrieved = Some(number);
+        self.expected = number.0.checked_add(1).map(MessageNumber);
+        self.expected = self.expected.filter(|_| in_order);
+        Ok(())
+    }
+
+    /// While the client takes what it asked for, sends the beginning of what it will ask for next, if it has been retrieving
+    /// one message after the other: one packet, and only if the socket has room. See `popward_proto::session`.
+    fn look_ahead(&mut self, ends: &Ends) -> Result<(), Stop> {
+        let Some(number) = self.expected.take() else {
+            return Ok(());
+        };
+        let begun = self.find(number).ok();
+        let begun = begun.and_then(|index| self.begin(index, Converter::whole()).ok());
+        // Should something be wrong with it, the answer to its request will say so.
+        let Some((outgoing, last)) = begun else {
+            return Ok(());
+        };
+        let announced = WorkerToFront::Ahead(number, outgoing.message.octets);
+        match ends.front.send_data(Some(&announced), &self.packet, last) {
+            Ok(()) => self.ahead = Some((outgoing, last, number)),
+            // It was of no use. If the front has gone, the next wait says so.
+            Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
+            Err(error) => return Err(Stop::Rules(error)),
+        }
+        Ok(())
     }
 
     fn update(&mut self, ends: &Ends) -> Result<(Update, Option<Journal>), UpdateError> {
