@@ -1,14 +1,16 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
+mod retrieve;
+
 use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
 use crate::naming::Naming;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, prove};
+use crate::read::Reading;
 use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use popward_mbox::convert::Converter;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::scan::ScanError;
@@ -167,6 +169,8 @@ pub struct Session {
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
+    /// Which were found where they are, in the spool itself, while it was as `seen`: not those of which an index says so.
+    proved: Vec<bool>,
     /// So many messages have names: those behind them came while the locks were given up.
     named: usize,
     last: u32,
@@ -176,17 +180,19 @@ pub struct Session {
     expected: Option<MessageNumber>,
     /// What was sent ahead, whether all of it was, and its number.
     ahead: Option<(Outgoing, bool, MessageNumber)>,
-    buffer: Vec<u8>,
+    /// Room for a piece of the spool, and for a packet.
+    piece: Vec<u8>,
     packet: Vec<u8>,
 }
 
 impl Session {
-    /// A session over what was read. `spool` is `None` where there is no spool.
+    /// A session over what was read, the messages from `read_from` on in the spool itself. `spool` is `None` where there is none.
     pub fn new(
         spool: Option<LockedSpool>,
         state: Option<State>,
         maildrop: Maildrop,
         seen: Option<Seen>,
+        read_from: usize,
         naming: Naming,
     ) -> Self {
         let all = 0..maildrop.messages.len();
@@ -201,12 +207,13 @@ impl Session {
             naming,
             visible,
             deleted,
+            proved: (0..named).map(|index| index >= read_from).collect(),
             named,
             last: 0,
             retrieved: None,
             expected: None,
             ahead: None,
-            buffer: Vec::new(),
+            piece: Vec::new(),
             packet: Vec::new(),
         }
     }
@@ -300,11 +307,13 @@ impl Session {
                     continue;
                 }
                 (FrontToWorker::Top(_, lines), Some((_, Ok(index)))) => {
-                    self.body(ends, index, Converter::top(lines))?;
+                    self.top(ends, index, lines)?;
                     continue;
                 }
                 (FrontToWorker::Dele(n), Some((_, Ok(index)))) => {
                     self.deleted[index] = true;
+                    // What is looked at now need not be at QUIT. Should it not be there, that is what QUIT says.
+                    let _ = self.prove(index);
                     WorkerToFront::Deleted(n)
                 }
                 (FrontToWorker::List(_), _) => {
@@ -423,6 +432,7 @@ impl Session {
         let came = now.messages.into_iter().skip(old.len());
         self.maildrop.messages.extend(came);
         self.deleted.resize(self.maildrop.messages.len(), false);
+        self.proved = vec![true; self.maildrop.messages.len()];
         self.maildrop.length = now.length;
         self.seen = Some(seen);
         Ok(true)
@@ -454,97 +464,18 @@ impl Session {
         })
     }
 
-    /// The message must still be where it was: whoever changed the spool did not ask for our locks.
-    fn still_there(
-        spool: &mut LockedSpool,
-        seen: Option<Seen>,
-        message: &Message,
-        length: u64,
-    ) -> Result<(), Stop> {
-        if seen.is_some_and(|seen| seen.holds(spool)) {
-            return Ok(());
-        }
-        match index::is_there(spool, message, length) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(ScanError::Truncated { .. }) => Err(Stop::Broken(Broken::SpoolChanged)),
-            Err(_) => Err(Stop::Broken(Broken::System)),
-        }
-    }
-
-    /// Makes sure that a message is where it was, and puts its first bytes into the packet. Says whether they are all.
-    fn begin(&mut self, index: usize, converter: Converter) -> Result<(Outgoing, bool), Stop> {
-        let message = self.maildrop.messages[index].clone();
+    /// Makes sure that a message is where it was found: by a look at it, unless there was one while the spool was what it
+    /// is proved still to be.
+    fn prove(&mut self, index: usize) -> Result<(), Broken> {
         let Some(spool) = &mut self.spool else {
-            return Err(Stop::Broken(Broken::System));
+            return Err(Broken::System);
         };
-        Self::still_there(spool, self.seen, &message, self.maildrop.length)?;
-        let mut outgoing = Outgoing::new(message, converter, self.naming.hide);
-        self.packet.clear();
-        let filled = outgoing.fill(spool, &mut self.buffer, &mut self.packet);
-        Ok((outgoing, filled.map_err(Stop::Broken)?))
-    }
-
-    /// Answers with a message.
-    fn body(&mut self, ends: &Ends, index: usize, converter: Converter) -> Result<(), Stop> {
-        let (outgoing, last) = self.begin(index, converter)?;
-        let body = WorkerToFront::Body(outgoing.message.octets);
-        let packet = &self.packet;
-        ends.send(self.spool.as_mut(), |front| {
-            front.send_data(Some(&body), packet, last)
-        })?;
-        self.rest(ends, outgoing, last)
-    }
-
-    /// Sends what is left of a message, all of it being sent if `last`.
-    fn rest(&mut self, ends: &Ends, mut outgoing: Outgoing, mut last: bool) -> Result<(), Stop> {
-        while !last {
-            let Some(spool) = &mut self.spool else {
-                return Err(Stop::Broken(Broken::System));
-            };
-            self.packet.clear();
-            let filled = outgoing.fill(spool, &mut self.buffer, &mut self.packet);
-            last = filled.map_err(Stop::Broken)?;
-            let packet = &self.packet;
-            ends.send(Some(&mut *spool), |front| {
-                front.send_data(None, packet, last)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// RETR. Its first packet may have gone ahead.
-    fn retrieve(&mut self, ends: &Ends, number: MessageNumber, index: usize) -> Result<(), Stop> {
-        let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
-        self.last = self.last.max(number.0.get());
-        match self.ahead.take() {
-            Some((outgoing, last, _)) => self.rest(ends, outgoing, last)?,
-            None => self.body(ends, index, Converter::whole())?,
-        }
-        self.retrieved = Some(number);
-        self.expected = number.0.checked_add(1).map(MessageNumber);
-        self.expected = self.expected.filter(|_| in_order);
-        Ok(())
-    }
-
-    /// While the client takes what it asked for, sends the beginning of what it will ask for next, if it has been retrieving
-    /// one message after the other: one packet, and only if the socket has room. See `popward_proto::session`.
-    fn look_ahead(&mut self, ends: &Ends) -> Result<(), Stop> {
-        let Some(number) = self.expected.take() else {
+        if self.proved[index] && self.seen.is_some_and(|seen| seen.holds(spool)) {
             return Ok(());
-        };
-        let begun = self.find(number).ok();
-        let begun = begun.and_then(|index| self.begin(index, Converter::whole()).ok());
-        // Should something be wrong with it, the answer to its request will say so.
-        let Some((outgoing, last)) = begun else {
-            return Ok(());
-        };
-        let announced = WorkerToFront::Ahead(number, outgoing.message.octets);
-        match ends.front.send_data(Some(&announced), &self.packet, last) {
-            Ok(()) => self.ahead = Some((outgoing, last, number)),
-            // It was of no use. If the front has gone, the next wait says so.
-            Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
-            Err(error) => return Err(Stop::Rules(error)),
         }
+        let message = &self.maildrop.messages[index];
+        prove(&mut Reading(spool), message, self.maildrop.length)?;
+        self.proved[index] = true;
         Ok(())
     }
 
@@ -558,20 +489,22 @@ impl Session {
             return Ok((done, None));
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
-        let length = self.maildrop.length;
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
-        for (message, deleted) in self.maildrop.messages.iter().zip(&self.deleted) {
-            if !deleted && begins(message.from_line).is_err() {
+        for index in 0..self.deleted.len() {
+            let start = self.maildrop.messages[index].from_line;
+            if !self.deleted[index] && begins(start).is_err() {
                 continue;
             }
-            Self::still_there(spool, self.seen, message, length).map_err(|stop| match stop {
-                Stop::Broken(Broken::SpoolChanged) => {
-                    UpdateError::Changed("a message is not where it was")
-                }
+            self.prove(index).map_err(|broken| match broken {
+                Broken::SpoolChanged => UpdateError::Changed("a message is not where it was"),
                 _ => UpdateError::System(std::io::Error::other("the spool cannot be read")),
             })?;
         }
+        let Some(spool) = &mut self.spool else {
+            return Ok((done, None));
+        };
+        let length = self.maildrop.length;
         if let Some(state) = &self.state {
             let deleted = &self.deleted[..self.named];
             self.naming.prepare(state, &self.maildrop, deleted);
