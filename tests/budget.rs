@@ -76,8 +76,14 @@ fn the_monitor_does_not_grow() {
         "privsep/proto/src/keys.rs",
         "privsep/proto/src/session.rs",
     ];
-    let monitor = whole - all(&others);
-    assert!(monitor <= 4500, "the monitor has {monitor} lines");
+    // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
+    let configuration = lines("privsep/monitor/src/config");
+    let monitor = whole - all(&others) - configuration;
+    assert!(monitor <= 3850, "the monitor has {monitor} lines");
+    assert!(
+        configuration <= 1200,
+        "its configuration has {configuration} lines"
+    );
 }
 
 /// The crates that a package links, by name.
