@@ -3,6 +3,7 @@
 use super::{Conn, Session, Step, Turn, Waits, Why};
 use crate::pop3::{Action, End};
 use crate::report;
+use popward_proto::bounded::UserName;
 use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ impl Conn {
     /// Auth granted, and this is the worker's socket. Returns it for registration if somebody waits for it.
     pub(crate) fn attach(
         &mut self,
+        user: UserName,
         socket: OwnedFd,
         now: Instant,
     ) -> Option<&Channel<FrontToWorker, WorkerToFront>> {
@@ -37,7 +39,8 @@ impl Conn {
         }
         let channel = Channel::new(socket, ClientPhase::Opening);
         channel.set_nonblocking().ok()?;
-        self.attempt = None;
+        self.at_auth = false;
+        self.pop3.granted(user);
         self.waits = Waits::Opening(now);
         let session = Session {
             channel,
@@ -129,7 +132,7 @@ impl Conn {
         }
         let action = self.pop3.worker(message, &mut self.client.out);
         if let W::Opened(totals) = message {
-            self.login = Some(turn.now);
+            self.logged_in = Some(turn.now);
             report::login(turn.log, self, *totals);
         }
         self.act(action, turn);

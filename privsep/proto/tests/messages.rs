@@ -15,7 +15,7 @@ use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{
-    FrontSettings, FrontToMonitor, Limits, MonitorToFront, Plaintext,
+    FrontSettings, FrontToMonitor, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront, Plaintext,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
@@ -243,6 +243,8 @@ fn settings() -> FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
         plaintext: Plaintext::Always,
+        mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
+        host: Text::truncated(&"h".repeat(64)),
         limits: Limits {
             connections: u32::MAX,
             connections_per_address: u32::MAX,
@@ -399,7 +401,15 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
     let table = [
         (MonitorToFront::Listener { tls: true }, Starting, Serving, 1),
         (MonitorToFront::Serve, Starting, Serving, 0),
-        (MonitorToFront::Session(session()), Serving, Starting, 1),
+        (
+            MonitorToFront::Session {
+                session: session(),
+                user: user("u"),
+            },
+            Serving,
+            Starting,
+            1,
+        ),
         (MonitorToFront::NoSession(session()), Serving, Starting, 0),
         (
             MonitorToFront::Ended {
