@@ -4,8 +4,8 @@
 
 use crate::tls::handshake::Work;
 use mio::net::TcpStream;
-use rustls::ServerConnection;
 use rustls::server::Acceptor;
+use rustls::{ProtocolVersion, ServerConnection};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
@@ -90,6 +90,28 @@ impl Client {
             progress: now,
             sent: 0,
         }
+    }
+
+    /// Begins TLS with what comes next. What was read before has been dealt with, or forgotten.
+    pub(crate) fn start_tls(&mut self) {
+        self.layer = Layer::Hello(Box::default());
+    }
+
+    /// Whether TLS is active, or about to be.
+    pub(crate) fn is_secure(&self) -> bool {
+        !matches!(self.layer, Layer::Plain)
+    }
+
+    /// What a login can be bound to: `tls-exporter` (RFC 9266), in TLS 1.3 alone.
+    pub(crate) fn binding(&self) -> Option<[u8; 32]> {
+        let Layer::Tls(tls) = &self.layer else {
+            return None;
+        };
+        if tls.is_handshaking() || tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+            .ok()
     }
 
     /// Whether bytes wait for the client to take some.

@@ -5,6 +5,7 @@ use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
 use crate::limits::{Admission, Hush, TooMany};
 use crate::links::{Link, Links, MonitorEnd};
+use crate::pop3::Identity;
 use crate::report;
 use crate::slots::{Handle, Slots};
 use crate::tls::certificates::{Certificate, server_config};
@@ -107,6 +108,8 @@ pub struct Front {
     admission: Admission,
     pub(crate) hush: Hush,
     pub(crate) settings: Rc<FrontSettings>,
+    /// The host's name in the settings.
+    host: Rc<str>,
     /// Most connections that the limit on open files was set for.
     most: u32,
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -145,6 +148,7 @@ impl Front {
             admission: Admission::default(),
             hush: Hush::default(),
             most: given.settings.limits.connections,
+            host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
             tls,
             links,
@@ -283,6 +287,7 @@ impl Front {
                     client.gone |= event.is_error() || event.is_write_closed();
                 } else if let Some(session) = &mut conn.session {
                     session.readable = true;
+                    session.closed |= event.is_read_closed();
                 }
                 self.drive(slot);
             }
@@ -328,6 +333,12 @@ impl Front {
             }
             return self.refuse(peer, &why as &TooMany);
         }
+        let Some(unique) = crate::tls::unique() else {
+            self.admission.leave(peer.ip());
+            return self.refuse(peer, &"no random numbers");
+        };
+        let host = Rc::clone(&self.host);
+        let identity = Identity { unique, host };
         let (handle, id) = self.slots.reserve();
         let token = Token(CONNS + 2 * handle.slot);
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -337,7 +348,15 @@ impl Front {
             return self.refuse(peer, &error);
         }
         let client = Client::new(stream, tls, self.now);
-        let conn = Conn::new((handle, id), peer, client, tls, &self.settings, self.now);
+        let conn = Conn::new(
+            (handle, id),
+            peer,
+            client,
+            self.tls.is_some(),
+            &self.settings,
+            identity,
+            self.now,
+        );
         self.slots.put(Box::new(conn));
         self.drive(handle.slot);
     }
@@ -446,6 +465,7 @@ impl Front {
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
         settings.limits.connections = settings.limits.connections.min(self.most);
+        self.host = settings.host.as_str().into();
         self.settings = Rc::new(settings);
     }
 

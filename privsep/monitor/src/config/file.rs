@@ -96,6 +96,7 @@ pub(super) struct Auth {
     pub(super) account_failures: Option<u32>,
     pub(super) account_window: Option<u32>,
     pub(super) plaintext: Option<Placed>,
+    pub(super) mechanisms: Option<Spanned<Vec<String>>>,
     pub(super) oauth2: Option<Spanned<OAuth2>>,
 }
 
