@@ -15,6 +15,8 @@ mod service;
 mod stored;
 mod verdict;
 
+use conversation::Mode;
+use conversation::program::REPLY;
 use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::inherited;
@@ -28,7 +30,10 @@ const FILES: u64 = 4096;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => serve(),
-        Some("pam") => conversation::main(conversation::Mode::Pam),
+        Some("pam") => conversation::main(Mode::Pam),
+        Some("program") => conversation::main(Mode::Program),
+        Some("proof") => conversation::main(Mode::Proof),
+        Some(REPLY) => conversation::program::reply(),
         Some(_) => ExitCode::FAILURE,
     }
 }
