@@ -3,11 +3,12 @@
 use super::{Checked, problem};
 use crate::config::file;
 use popward_proto::account::FrontId;
-use popward_proto::monitor_front::{FrontSettings, Limits, Plaintext};
+use popward_proto::monitor_front::{FrontSettings, Limits, Plaintext, TlsSettings};
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
+    tls: TlsSettings,
     grace: Option<u16>,
 ) -> Checked<FrontSettings> {
     let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
@@ -38,6 +39,7 @@ pub(super) fn front(
         version: popward_proto::VERSION,
         front: FrontId(0),
         plaintext,
+        tls,
         limits: Limits {
             connections: connections.1,
             connections_per_address: file.connections_per_address.unwrap_or(64).max(1),
