@@ -124,6 +124,11 @@ pub struct Front {
     pub(crate) drain: Option<Instant>,
 }
 
+/// The token of the socket to a connection's worker.
+pub(crate) fn session_token(slot: usize) -> Token {
+    Token(CONNS + 2 * slot + 1)
+}
+
 impl Front {
     /// Makes the front of what it was given, and starts its threads. It accepts nobody before [`Front::run`].
     pub fn new(given: Given) -> Result<Self, FrontError> {
@@ -201,7 +206,7 @@ impl Front {
         descriptor: std::os::fd::RawFd,
         slot: usize,
     ) -> std::io::Result<()> {
-        self.register(descriptor, Token(CONNS + 2 * slot + 1))
+        self.register(descriptor, session_token(slot))
     }
 
     /// Tells the monitor that this process is confined and accepts from now on.
@@ -408,6 +413,7 @@ impl Front {
         let mut turn = Turn {
             now: self.now,
             auth: self.links.auth.as_ref().map(|Link { channel }| channel),
+            registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
             log: &self.log,
