@@ -16,6 +16,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) certificate: Vec<Certificate>,
     #[serde(default)]
+    pub(super) tls: Tls,
+    #[serde(default)]
     pub(super) auth: Auth,
     #[serde(default)]
     pub(super) spool: Spool,
@@ -73,6 +75,14 @@ pub(super) struct Certificate {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) minimum: Option<Placed>,
+    pub(super) client_ca: Option<Placed>,
+    pub(super) ticket_rotation: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Auth {
     pub(super) source: Option<Placed>,
     pub(super) passwd_file: Option<Placed>,
@@ -98,6 +108,7 @@ pub(super) struct Auth {
     pub(super) plaintext: Option<Placed>,
     pub(super) mechanisms: Option<Spanned<Vec<String>>>,
     pub(super) oauth2: Option<Spanned<OAuth2>>,
+    pub(super) certificate_user: Option<Placed>,
 }
 
 #[derive(Debug, Deserialize)]

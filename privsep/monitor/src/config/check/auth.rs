@@ -4,24 +4,53 @@ use super::{Checked, placed, problem};
 use crate::config::file;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
-    AccountSource, Admission, AuthSettings, Conversing, NameRules, Throttle, TokenRules,
-    TokenSource,
+    AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, Conversing,
+    NameRules, Throttle, TokenRules, TokenSource,
 };
 use toml::Spanned;
 
-pub(super) fn auth(file: &file::Auth) -> Checked<AuthSettings> {
+/// `authorities` are those of client certificates, if clients are asked for one.
+pub(super) fn auth(file: &file::Auth, authorities: Option<&AbsolutePath>) -> Checked<AuthSettings> {
     Ok(AuthSettings {
         source: source(file)?,
         names: names(file)?,
         admission: admission(file)?,
         throttle: throttle(file)?,
         tokens: file.oauth2.as_ref().map(tokens).transpose()?,
-        certificates: None,
+        certificates: certificates(file, authorities)?,
         conversing: Conversing {
             limit_ms: u32::from(file.conversation_limit.unwrap_or(30).max(1)) * 1000,
             at_once: file.conversations.unwrap_or(16).clamp(1, 1024),
         },
     })
+}
+
+/// Where a certificate has its user's name.
+const CERTIFICATE_USERS: [(&str, CertificateUser); 3] = [
+    ("email", CertificateUser::Email),
+    ("cn", CertificateUser::CommonName),
+    ("dns", CertificateUser::Dns),
+];
+
+fn certificates(
+    file: &file::Auth,
+    authorities: Option<&AbsolutePath>,
+) -> Checked<Option<CertificateRules>> {
+    let (offset, written) = text(file.certificate_user.as_ref(), "email");
+    let known = CERTIFICATE_USERS
+        .iter()
+        .find(|(known, _)| *known == written);
+    match (known, authorities) {
+        (None, _) => problem(
+            offset,
+            r#"auth.certificate_user: expected "email", "cn" or "dns""#,
+        ),
+        (Some(_), None) => Ok(None),
+        (Some((_, name)), Some(authorities)) => Ok(Some(CertificateRules {
+            authorities: authorities.clone(),
+            name: *name,
+        })),
+    }
 }
 
 fn text(value: Option<&file::Placed>, default: &str) -> (usize, String) {
