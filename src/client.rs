@@ -99,6 +99,16 @@ impl Client {
         }
     }
 
+    /// Begins TLS with what comes next. What was read before has been dealt with, or forgotten.
+    pub(crate) fn start_tls(&mut self) {
+        self.layer = Layer::Hello(Box::default());
+    }
+
+    /// Whether TLS is active, or about to be.
+    pub(crate) fn is_secure(&self) -> bool {
+        !matches!(self.layer, Layer::Plain)
+    }
+
     /// Whether bytes wait for the client to take some.
     pub(crate) fn blocked(&self) -> bool {
         !self.writable && self.pending()
@@ -123,14 +133,12 @@ impl Client {
     }
 
     /// What the client showed of itself for EXTERNAL: only in a full TLS 1.3 handshake.
-    #[expect(dead_code, reason = "AUTH EXTERNAL asks for it")]
     pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.as_deref()
     }
 
     /// What both ends of this very connection know and nobody else: the channel binding `tls-exporter` (RFC 9266).
     /// Not in TLS 1.2, where it is unique only by an extension of which the library does not say whether it was used.
-    #[expect(dead_code, reason = "SCRAM's -PLUS asks for it")]
     pub(crate) fn exporter(&self) -> Option<[u8; 32]> {
         match &self.layer {
             Layer::Tls(tls) => crate::tls::exporter(tls),

@@ -5,15 +5,14 @@
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
 use crate::client::{Client, Got};
-use crate::pop3::{Action, End, Policy, Pop3};
+use crate::pop3::{Action, End, Identity, Policy, Pop3};
 use crate::report;
 use crate::slots::Handle;
+use mio::Registry;
 use popward_proto::account::SessionId;
-use popward_proto::auth::{AuthRefusal, AuthToFront, Credentials, FrontToAuth};
-use popward_proto::bounded::UserName;
-use popward_proto::monitor_front::{FrontSettings, Plaintext};
-use popward_proto::secret::Secret;
-use popward_proto::session::{FrontToWorker, Request, WorkerToFront};
+use popward_proto::auth::{AuthToFront, FrontToAuth};
+use popward_proto::monitor_front::FrontSettings;
+use popward_proto::session::Request;
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -21,10 +20,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
+mod login;
 mod why;
 mod worker;
 
 pub(crate) use why::Why;
+pub(crate) use worker::Session;
 
 /// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
 pub(crate) const READ: usize = 4096;
@@ -44,6 +45,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     /// The way to auth.
     pub(crate) auth: Option<&'a Channel<FrontToAuth, AuthToFront>>,
+    /// Where sockets are watched.
+    pub(crate) registry: &'a Registry,
     /// Room for a packet, shared by all connections.
     pub(crate) packet: &'a mut PacketBuffer,
     /// Room for commands, shared likewise.
@@ -68,6 +71,10 @@ pub(crate) enum Outcome {
 enum Waits {
     /// The end of its handshake: it has not been greeted.
     Handshake,
+    /// Its last bytes in the clear to be taken: then TLS begins.
+    Securing,
+    /// The end of the handshake after STLS.
+    Secured,
     /// The client's next command.
     Client,
     /// Auth's or the monitor's.
@@ -78,14 +85,6 @@ enum Waits {
     Worker(Request, Instant),
     /// The monitor's, that the worker and its locks have gone.
     Ended(Instant),
-}
-
-/// The way to the session's worker.
-#[derive(Debug)]
-pub(crate) struct Session {
-    channel: Channel<FrontToWorker, WorkerToFront>,
-    /// Whether it may have something to read.
-    pub(crate) readable: bool,
 }
 
 /// A connection that only waits for its last bytes to be taken.
@@ -115,17 +114,18 @@ pub(crate) struct Conn {
     /// When it is next looked at for its limits.
     pub(crate) armed: Option<Instant>,
     settings: Rc<FrontSettings>,
-    tls: bool,
+    /// Whether STLS can be offered.
+    stls: bool,
     waits: Waits,
     /// The monitor said that the worker has gone; and whether another one has finished its update.
     ended: Option<bool>,
     /// Commands that were read and not yet processed: they may hold a password.
     input: Input,
-    /// Whom auth is asked about.
-    attempt: Option<UserName>,
+    /// Whether auth was told of a login, and has not said how it ended.
+    at_auth: bool,
     ending: Option<Ending>,
     accepted: Instant,
-    login: Option<Instant>,
+    logged_in: Option<Instant>,
     commanded: Instant,
 }
 
@@ -147,55 +147,63 @@ impl Input {
 enum Step {
     Went,
     Stuck,
+    /// TLS begins: the next step is the handshake's.
+    Handshake,
     Over(Why),
 }
 
 impl Conn {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted. `stls`: whether there is a certificate for STLS.
     pub(crate) fn new(
         (handle, id): (Handle, SessionId),
         peer: SocketAddr,
         client: Client,
-        tls: bool,
+        stls: bool,
         settings: &Rc<FrontSettings>,
+        identity: Identity,
         now: Instant,
     ) -> Self {
-        let plaintext = match settings.plaintext {
-            Plaintext::Never => false,
-            Plaintext::Loopback => peer.ip().is_loopback(),
-            Plaintext::Always => true,
-        };
         let policy = Policy {
             bad_commands: settings.limits.bad_commands,
             failed_logins: settings.limits.failed_logins,
         };
+        let offer = login::offer(&client, peer, stls, settings);
         Self {
             handle,
             id,
             peer,
             client,
-            pop3: Pop3::new(policy, tls, plaintext),
+            pop3: Pop3::new(policy, offer, identity),
             session: None,
             queued: false,
             armed: None,
             settings: Rc::clone(settings),
-            tls,
+            stls,
             waits: Waits::Handshake,
             ended: None,
             input: Input::default(),
-            attempt: None,
+            at_auth: false,
             ending: None,
             accepted: now,
-            login: None,
+            logged_in: None,
             commanded: now,
         }
     }
 
     /// Goes as far as it goes now. The handshake, if any, is complete.
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.waits == Waits::Handshake {
+        if matches!(self.waits, Waits::Handshake | Waits::Secured) {
+            let greeted = self.waits == Waits::Secured;
             self.waits = Waits::Client;
-            self.pop3.greeting(&mut self.client.out);
+            self.pop3.secured(login::offer(
+                &self.client,
+                self.peer,
+                self.stls,
+                &self.settings,
+            ));
+            if !greeted {
+                self.pop3.greeting(&mut self.client.out);
+            }
         }
         for _ in 0..STEPS {
             match self.step(turn) {
@@ -216,6 +224,7 @@ impl Conn {
                     self.client.shrink();
                     return Outcome::Waits;
                 }
+                Step::Handshake => return Outcome::Again,
                 Step::Over(why) => return self.over(why, turn),
             }
         }
@@ -242,7 +251,10 @@ impl Conn {
         if self.client.blocked() {
             return Step::Stuck;
         }
-        if self.session.as_ref().is_some_and(|s| s.readable) {
+        if self.waits == Waits::Securing {
+            return self.secure(turn);
+        }
+        if self.session.as_ref().is_some_and(Session::speaks) {
             self.receive(turn)
         } else if self.pop3.wants_input() {
             self.feed(turn)
@@ -264,7 +276,7 @@ impl Conn {
         if !self.input.left().is_empty() {
             let mut input = std::mem::take(&mut self.input);
             input.used += self.process(input.left(), turn);
-            if self.ending.is_none() && !input.left().is_empty() {
+            if self.keeps_input() && !input.left().is_empty() {
                 self.input = input;
             }
             return Step::Went;
@@ -284,7 +296,7 @@ impl Conn {
                 let secret = !self.pop3.is_logged_in();
                 let read = std::mem::take(&mut turn.read);
                 let used = self.process(&read[..length], turn);
-                if self.ending.is_none() && used < length {
+                if self.keeps_input() && used < length {
                     let bytes = Zeroizing::new(read[used..length].to_vec());
                     self.input = Input { bytes, used: 0 };
                 }
@@ -318,62 +330,10 @@ impl Conn {
     fn act(&mut self, action: Action, turn: &mut Turn<'_>) {
         match action {
             Action::None => {}
-            Action::Check { user, secret } => self.check(user, secret, turn),
+            Action::Login(login) => self.login(login, turn),
+            Action::StartTls => self.waits = Waits::Securing,
             Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
-        }
-    }
-
-    fn check(&mut self, user: UserName, secret: Secret, turn: &mut Turn<'_>) {
-        self.attempt = Some(user.clone());
-        self.waits = Waits::Auth(turn.now);
-        let check = FrontToAuth::Check {
-            session: self.id,
-            credentials: Credentials::Password { user, secret },
-            client: popward_proto::auth::Client {
-                peer: self.peer.ip(),
-                tls: self.tls,
-            },
-        };
-        let sent = turn.auth.map(|auth| auth.send(&check));
-        if !matches!(sent, Some(Ok(()))) {
-            // Auth is gone, or so busy that its socket is full.
-            self.refused(AuthRefusal::Temporary, turn);
-        }
-    }
-
-    /// Auth refused.
-    pub(crate) fn refused(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
-        if !matches!(self.waits, Waits::Auth(_)) || self.ending.is_some() {
-            return;
-        }
-        let user = self.attempt.take();
-        if why == AuthRefusal::Credentials {
-            report::failed(turn.log, self, user.as_ref());
-        }
-        self.waits = Waits::Client;
-        self.commanded = turn.now;
-        let action = self.pop3.auth_refused(why, &mut self.client.out);
-        self.act(action, turn);
-    }
-
-    /// Auth died. Its grant may still be under way, so this ticket is not used again.
-    /// Returns whether it waited for that auth.
-    pub(crate) fn auth_died(&mut self, turn: &mut Turn<'_>) -> bool {
-        let waits = matches!(self.waits, Waits::Auth(_)) && self.ending.is_none();
-        if waits {
-            self.refused(AuthRefusal::Temporary, turn);
-            self.end(Why::Pop3(End::Temporary));
-        }
-        waits
-    }
-
-    /// Auth granted, and the monitor made no worker.
-    pub(crate) fn no_session(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.waits, Waits::Auth(_)) && self.ending.is_none() {
-            self.waits = Waits::Client;
-            let action = self.pop3.no_session(&mut self.client.out);
-            self.act(action, turn);
         }
     }
 
@@ -418,6 +378,7 @@ impl Conn {
     /// It is over, whatever was still to come.
     pub(crate) fn over(&mut self, why: Why, turn: &Turn<'_>) -> Outcome {
         self.session = None;
+        self.cancel(turn);
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
         report::end(turn.log, self, why, seconds);
         Outcome::Over
@@ -431,7 +392,7 @@ impl Conn {
         if let Some(ending) = self.ending {
             return (ending.lingers.unwrap_or(stalled), ending.why);
         }
-        let Some(login) = self.login else {
+        let Some(login) = self.logged_in else {
             return match self.waits {
                 Waits::Auth(since) | Waits::Opening(since) => {
                     (after(since, limits.open_ms), Why::OpenTime)
@@ -467,10 +428,10 @@ impl Conn {
 
     /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.
     pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.login.is_some() || self.ending.is_some() {
+        if self.logged_in.is_some() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if self.waits != Waits::Handshake {
+        if !matches!(self.waits, Waits::Handshake | Waits::Secured) {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(Why::Shutdown);

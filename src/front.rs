@@ -5,6 +5,7 @@ use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
 use crate::limits::{Admission, Hush, TooMany};
 use crate::links::{Link, Links, MonitorEnd};
+use crate::pop3::Identity;
 use crate::report;
 use crate::slots::{Handle, Slots};
 use crate::tls::handshake::{Job, Threads};
@@ -106,6 +107,8 @@ pub struct Front {
     admission: Admission,
     pub(crate) hush: Hush,
     pub(crate) settings: Rc<FrontSettings>,
+    /// The host's name in the settings.
+    host: Rc<str>,
     /// Most connections that the limit on open files was set for.
     most: u32,
     pub(crate) tls: Option<Arc<Rules>>,
@@ -119,6 +122,11 @@ pub struct Front {
     pub(crate) now: Instant,
     /// When what is left is ended, once the server drains.
     pub(crate) drain: Option<Instant>,
+}
+
+/// The token of the socket to a connection's worker.
+pub(crate) fn session_token(slot: usize) -> Token {
+    Token(CONNS + 2 * slot + 1)
 }
 
 impl Front {
@@ -141,6 +149,7 @@ impl Front {
             admission: Admission::default(),
             hush: Hush::default(),
             most: given.settings.limits.connections,
+            host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
             tls: given.tls.map(Arc::new),
             links,
@@ -197,7 +206,7 @@ impl Front {
         descriptor: std::os::fd::RawFd,
         slot: usize,
     ) -> std::io::Result<()> {
-        self.register(descriptor, Token(CONNS + 2 * slot + 1))
+        self.register(descriptor, session_token(slot))
     }
 
     /// Tells the monitor that this process is confined and accepts from now on.
@@ -279,6 +288,7 @@ impl Front {
                     client.gone |= event.is_error() || event.is_write_closed();
                 } else if let Some(session) = &mut conn.session {
                     session.readable = true;
+                    session.closed |= event.is_read_closed();
                 }
                 self.drive(slot);
             }
@@ -324,6 +334,12 @@ impl Front {
             }
             return self.refuse(peer, &why as &TooMany);
         }
+        let Some(unique) = crate::tls::unique() else {
+            self.admission.leave(peer.ip());
+            return self.refuse(peer, &"no random numbers");
+        };
+        let host = Rc::clone(&self.host);
+        let identity = Identity { unique, host };
         let (handle, id) = self.slots.reserve();
         let token = Token(CONNS + 2 * handle.slot);
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -333,7 +349,15 @@ impl Front {
             return self.refuse(peer, &error);
         }
         let client = Client::new(stream, tls, self.now);
-        let conn = Conn::new((handle, id), peer, client, tls, &self.settings, self.now);
+        let conn = Conn::new(
+            (handle, id),
+            peer,
+            client,
+            self.tls.is_some(),
+            &self.settings,
+            identity,
+            self.now,
+        );
         self.slots.put(Box::new(conn));
         self.drive(handle.slot);
     }
@@ -389,6 +413,7 @@ impl Front {
         let mut turn = Turn {
             now: self.now,
             auth: self.links.auth.as_ref().map(|Link { channel }| channel),
+            registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
             log: &self.log,
@@ -446,6 +471,7 @@ impl Front {
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
         settings.limits.connections = settings.limits.connections.min(self.most);
+        self.host = settings.host.as_str().into();
         self.settings = Rc::new(settings);
     }
 

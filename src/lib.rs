@@ -15,6 +15,7 @@ mod limits;
 mod links;
 pub mod pop3;
 mod report;
+mod sasl;
 pub mod setup;
 mod slots;
 mod syscalls;

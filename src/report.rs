@@ -16,7 +16,7 @@ pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
             ("user", &name(conn)),
             ("peer", &conn.peer.ip()),
             ("port", &conn.peer.port()),
-            ("method", &"USER/PASS"),
+            ("method", &conn.pop3.method()),
             ("tls", &tls.as_deref().unwrap_or("none")),
             ("messages", &opened.messages),
             ("octets", &opened.octets),
@@ -64,14 +64,15 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
 }
 
 /// A login failed. The user is as the client gave it; the secret is nowhere near.
-pub(crate) fn failed(log: &Log, conn: &Conn, user: Option<&UserName>) {
+pub(crate) fn failed(log: &Log, conn: &Conn) {
     log.warning(
         Some(conn.id),
         "login failed",
         &[
-            ("user", &user.map_or("", UserName::as_str)),
+            ("user", &name(conn)),
             ("peer", &conn.peer.ip()),
             ("port", &conn.peer.port()),
+            ("method", &conn.pop3.method()),
         ],
     );
 }

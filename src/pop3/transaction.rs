@@ -28,7 +28,11 @@ impl Pop3 {
                 self.capabilities(out);
                 return Action::None;
             }
-            Command::User(_) | Command::Pass(_) => {
+            Command::User(_)
+            | Command::Pass(_)
+            | Command::Apop(..)
+            | Command::Auth(_)
+            | Command::Stls => {
                 return self.bad_command("already logged in", out);
             }
         };

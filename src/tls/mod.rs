@@ -7,9 +7,9 @@ pub mod remote_key;
 pub mod rules;
 pub mod tickets;
 
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, SecureRandom};
 use rustls::{ProtocolVersion, ServerConnection};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The cryptography: aws-lc-rs, or ring where the feature says so.
 #[cfg(feature = "aws-lc-rs")]
@@ -21,6 +21,16 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Random bytes that no other connection has. `None`: the system gives none.
+pub(crate) fn unique() -> Option<[u8; 16]> {
+    // Made once: a connection needs its random numbers alone.
+    static RANDOM: OnceLock<&'static dyn SecureRandom> = OnceLock::new();
+    let mut bytes = [0; 16];
+    let random = RANDOM.get_or_init(|| provider().secure_random);
+    random.fill(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// The channel binding `tls-exporter` (RFC 9266, section 4.2) of a complete TLS 1.3 connection.
