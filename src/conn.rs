@@ -11,7 +11,7 @@ use crate::slots::Handle;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::session::{FrontToWorker, Request, WorkerToFront};
+use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -89,6 +89,18 @@ pub(crate) struct Session {
     channel: Channel<FrontToWorker, WorkerToFront>,
     /// Whether it may have something to read.
     pub(crate) readable: bool,
+    /// Whether its other end is closed.
+    pub(crate) closed: bool,
+    /// The message that RETR was asked of, until its answer begins.
+    retrieves: Option<MessageNumber>,
+}
+
+impl Session {
+    /// Whether there may be something to read that is of interest. Where nothing was asked that is only the end: the rest may
+    /// be what the worker expects to be asked for next, which can wait in the socket.
+    fn speaks(&self) -> bool {
+        self.readable && (self.closed || self.channel.phase() != ClientPhase::Idle)
+    }
 }
 
 /// A connection that only waits for its last bytes to be taken.
@@ -258,7 +270,7 @@ impl Conn {
         if self.waits == Waits::Securing {
             return self.secure(turn);
         }
-        if self.session.as_ref().is_some_and(|s| s.readable) {
+        if self.session.as_ref().is_some_and(Session::speaks) {
             self.receive(turn)
         } else if self.pop3.wants_input() {
             self.feed(turn)

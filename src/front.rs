@@ -287,6 +287,7 @@ impl Front {
                     client.gone |= event.is_error() || event.is_write_closed();
                 } else if let Some(session) = &mut conn.session {
                     session.readable = true;
+                    session.closed |= event.is_read_closed();
                 }
                 self.drive(slot);
             }

@@ -242,7 +242,7 @@ impl Pop3 {
         self.user = Some(user);
     }
 
-    /// The worker said something. For `Listing` and `Body` data packets follow.
+    /// The worker said something. With `Listing`, `Body` and `Ahead` data come.
     pub fn worker(&mut self, message: &WorkerToFront, out: &mut Vec<u8>) -> Action {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
@@ -267,7 +267,7 @@ impl Pop3 {
                 ok(out, format_args!("{} messages", t.messages));
                 State::Streaming { retrieved: None }
             }
-            WorkerToFront::Body(octets) => {
+            WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
                 ok(out, format_args!("{octets} octets"));
                 State::Streaming {
                     retrieved: self.retrieving.then_some(*octets),

@@ -313,7 +313,8 @@ fn p9_a_secret_is_not_shown() {
 
 fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
     let descriptors = message.permit().descriptors;
-    Gate::new(phase).admit(message, descriptors) != Err(Refused::OutOfPhase(message.permit().kind))
+    Gate::new(phase).admit(message, descriptors, message.announces())
+        != Err(Refused::OutOfPhase(message.permit().kind))
 }
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
@@ -427,7 +428,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             "{message:?}"
         );
         assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
-        let wrong = Gate::new(good).admit(&message, descriptors + 1);
+        let wrong = Gate::new(good).admit(&message, descriptors + 1, false);
         assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
     }
     for phase in [Starting, Serving] {
