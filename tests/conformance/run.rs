@@ -19,6 +19,9 @@ pub enum Cut {
     Octets,
 }
 
+/// What stands before each line of a listing that was looked at by `S+` and `S-`, in what was heard.
+pub const OFFERED: &str = "| ";
+
 /// A run of a script.
 pub struct Run<'a> {
     host: &'a Host,
@@ -115,26 +118,23 @@ impl Run<'_> {
     fn is_known(&self, parts: &[Part]) -> bool {
         parts.iter().all(|part| match part {
             Part::Named(name) => self.values.contains_key(name),
-            // A word that begins with a dollar sign stands for a value.
-            Part::Computed(words) => words.iter().all(|word| {
-                word.strip_prefix('$')
-                    .is_none_or(|name| self.values.contains_key(name))
-            }),
+            Part::Computed(words) => words
+                .iter()
+                .all(|word| named(word).is_none_or(|name| self.values.contains_key(name))),
             _ => true,
         })
     }
 
     fn compute(&self, words: &[String], step: &Step) -> Result<Vec<u8>, String> {
-        let words: Result<Vec<_>, String> = words
-            .iter()
-            .map(|word| match word.strip_prefix('$') {
-                None => Ok(word.clone()),
-                Some(name) => {
-                    let value = self.values.get(name).cloned();
-                    value.ok_or(format!("line {}: {name} has no value", step.line))
-                }
-            })
-            .collect();
+        let value = |word: &String| match named(word) {
+            None => Ok(word.clone()),
+            Some(name) => {
+                let value = self.values.get(name);
+                let value = value.ok_or(format!("line {}: {name} has no value", step.line))?;
+                Ok(word.replace(&format!("${name}"), value))
+            }
+        };
+        let words: Result<Vec<_>, String> = words.iter().map(value).collect();
         let binding = self.wires[&step.connection].binding();
         computed(&words?, binding).map_err(|why| format!("line {}: {why}", step.line))
     }
@@ -248,10 +248,13 @@ impl Run<'_> {
                 ));
             }
         }
-        // A list of capabilities has no order: it is compared without one.
-        let start = self.heard.len() - lines.len() - 1;
+        // A list of capabilities has no order: it is compared without one. What is offered depends on the connection.
         let end = self.heard.len() - 1;
-        self.heard[start..end].sort();
+        let listing = &mut self.heard[end - lines.len()..end];
+        listing.sort();
+        for line in listing {
+            line.insert_str(0, OFFERED);
+        }
         Ok(())
     }
 
@@ -295,6 +298,13 @@ impl Run<'_> {
         self.values.extend(found);
         Ok(true)
     }
+}
+
+/// The name of the value that a word wants in it: `$name`.
+fn named(word: &str) -> Option<&str> {
+    let rest = &word[word.find('$')? + 1..];
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
+    Some(&rest[..end.unwrap_or(rest.len())])
 }
 
 /// What the open parts of a pattern stand for in a line: as little as possible each, but something.

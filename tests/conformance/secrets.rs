@@ -13,7 +13,10 @@ pub fn computed(words: &[String], binding: Option<[u8; 32]>) -> Result<Vec<u8>, 
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let text = match words.as_slice() {
         ["base64", text @ ..] => Base64::encode_string(&unescaped(&text.join(" "))?),
-        ["repeat", times, what] => what.repeat(times.parse().map_err(|_| "expected a number")?),
+        ["repeat", times, text @ ..] => {
+            let times = times.parse().map_err(|_| "expected a number")?;
+            return Ok(unescaped(&text.join(" "))?.repeat(times));
+        }
         ["apop", timestamp, password] => {
             format!("{:x}", md5::compute(format!("{timestamp}{password}")))
         }
