@@ -190,9 +190,11 @@ macro_rules! chapters {
 chapters! {
     rfc1460_last "rfc1460.pop3"
     rfc1939_the_protocol "rfc1939.pop3"
+    challenges_of_apop_and_cram_md5 "challenges.pop3"
     rfc2449_capabilities "rfc2449.pop3"
     rfc2595_stls "rfc2595.pop3"
     rfc3206_response_codes "rfc3206.pop3"
     rfc5034_auth "rfc5034.pop3"
+    rfc5802_scram "scram.pop3"
     what_clients_do "habits.pop3"
 }

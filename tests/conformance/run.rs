@@ -36,8 +36,10 @@ pub struct Run<'a> {
     /// What is awaited when it has been sent.
     awaited: Vec<Step>,
     values: BTreeMap<String, String>,
-    /// What was heard, named values by their names: equal however the script is cut.
+    /// What was heard, named and computed values by their names: equal however the script is cut.
     heard: Vec<String>,
+    /// The line that last was what a step says, so written.
+    shown: String,
 }
 
 /// Runs it; returns what was heard, or what was not as it says.
@@ -64,6 +66,7 @@ pub fn run(
         awaited: Vec::new(),
         values: BTreeMap::new(),
         heard: Vec::new(),
+        shown: String::new(),
     };
     let applies = |step: &&Step| step.only.is_none_or(|only| only == over);
     let steps = script.steps.iter().filter(applies);
@@ -195,6 +198,9 @@ impl Run<'_> {
                             step.line
                         ));
                     }
+                    if let Some(last) = self.heard.last_mut() {
+                        last.clone_from(&self.shown);
+                    }
                 }
                 _ => {}
             }
@@ -212,11 +218,7 @@ impl Run<'_> {
                 line.ok_or(format!("line {}: the connection ended", step.line))?
             }
         };
-        let mut shown = line.clone();
-        for (name, value) in &self.values {
-            shown = shown.replace(value, &format!("{{{name}}}"));
-        }
-        self.heard.push(shown);
+        self.heard.push(line.clone());
         Ok(line)
     }
 
@@ -281,8 +283,8 @@ impl Run<'_> {
         for part in parts {
             fixed.push(match part {
                 Part::Bytes(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-                Part::Named(name) => self.values.get(name).cloned().ok_or(Some(name)),
-                Part::Any => Err(None),
+                Part::Named(name) => self.values.get(name).cloned().ok_or(()),
+                Part::Any => Err(()),
                 Part::Computed(words) => {
                     Ok(String::from_utf8_lossy(&self.compute(words, step)?).into_owned())
                 }
@@ -291,11 +293,23 @@ impl Run<'_> {
         let Some(found) = matched(&fixed, line) else {
             return Ok(false);
         };
-        let found: Vec<_> = found
-            .into_iter()
-            .map(|(name, value)| (name.clone(), value))
-            .collect();
-        self.values.extend(found);
+        let mut found = found.into_iter();
+        let mut shown = String::new();
+        for (part, fixed) in parts.iter().zip(&fixed) {
+            match (part, fixed) {
+                (Part::Bytes(_), Ok(text)) => shown += text,
+                (Part::Computed(words), _) => shown += &format!("{{{}}}", words.join(" ")),
+                (Part::Named(name), open) => {
+                    shown += &format!("{{{name}}}");
+                    if open.is_err() {
+                        self.values
+                            .extend(found.next().map(|value| (name.clone(), value)));
+                    }
+                }
+                _ => shown += &found.next().unwrap_or_default(),
+            }
+        }
+        self.shown = shown;
         Ok(true)
     }
 }
@@ -308,25 +322,17 @@ fn named(word: &str) -> Option<&str> {
 }
 
 /// What the open parts of a pattern stand for in a line: as little as possible each, but something.
-fn matched<'a>(
-    parts: &[Result<String, Option<&'a String>>],
-    line: &str,
-) -> Option<Vec<(&'a String, String)>> {
+fn matched(parts: &[Result<String, ()>], line: &str) -> Option<Vec<String>> {
     match parts.split_first() {
         None => line.is_empty().then(Vec::new),
         Some((Ok(text), rest)) => matched(rest, line.strip_prefix(text.as_str())?),
-        Some((Err(name), rest)) => {
-            let mut ends = line
-                .char_indices()
-                .map(|(at, _)| at)
-                .skip(1)
-                .chain([line.len()]);
+        Some((Err(()), rest)) => {
+            let ends = line.char_indices().map(|(at, _)| at).skip(1);
+            let mut ends = ends.chain((!line.is_empty()).then_some(line.len()));
             ends.find_map(|end| {
-                let mut found = matched(rest, line.get(end..)?)?;
-                if let (Some(name), true) = (name, end > 0) {
-                    found.push((name, line[..end].to_owned()));
-                }
-                (end > 0).then_some(found)
+                let mut found = matched(rest, &line[end..])?;
+                found.insert(0, line[..end].to_owned());
+                Some(found)
             })
         }
     }
