@@ -88,8 +88,8 @@ pub(crate) struct Auth {
 /// Where spools are and how they are locked.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
-    /// Absolute, with `{user}` or `{home}`; its last component is the spool's name.
-    pub(crate) pattern: String,
+    /// Its last component is the spool's name.
+    pub(crate) pattern: crate::spool::Pattern,
     /// The group that a worker has until its locks are taken.
     pub(crate) group: Option<u32>,
     /// Which locks.
