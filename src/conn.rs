@@ -177,7 +177,7 @@ impl Conn {
             id,
             peer,
             client,
-            pop3: Pop3::new(policy, offer, identity),
+            pop3: Pop3::new(policy, offer, identity).configured(settings),
             session: None,
             queued: false,
             armed: None,
@@ -192,6 +192,11 @@ impl Conn {
             logged_in: None,
             commanded: now,
         }
+    }
+
+    /// Whether its login and its end are logged in Qpopper's words too.
+    pub(crate) fn logs_as_qpopper(&self) -> bool {
+        self.settings.pop3.qpopper_log
     }
 
     /// Goes as far as it goes now. The handshake, if any, is complete.
@@ -336,7 +341,7 @@ impl Conn {
             Action::None => {}
             Action::Login(login) => self.login(login, turn),
             Action::StartTls => self.waits = Waits::Securing,
-            Action::Ask(request) => self.ask(request, turn),
+            Action::Ask(request) => self.ask(&request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
         }
     }

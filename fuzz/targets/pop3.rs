@@ -95,8 +95,12 @@ impl Session<'_> {
             return self.pop3.auth_signature(&signature, out);
         }
         match self.choice() % 8 {
-            0 => self.pop3.auth_refused(AuthRefusal::Credentials, &mut self.out),
-            1 => self.pop3.auth_refused(AuthRefusal::Temporary, &mut self.out),
+            0 => self
+                .pop3
+                .auth_refused(AuthRefusal::Credentials, &mut self.out),
+            1 => self
+                .pop3
+                .auth_refused(AuthRefusal::Temporary, &mut self.out),
             2 => self.pop3.no_session(&mut self.out),
             3 => self.pop3.worker_gone(&mut self.out),
             4 => {
@@ -122,7 +126,9 @@ impl Session<'_> {
                 deleted: Totals::default(),
                 left: Totals::default(),
             }),
-            F::List(None) | F::Uidl(None) => W::Listing(Totals::default()),
+            F::List(None) | F::Uidl(None) | F::Euidl(None, _) | F::Xlst(..) => {
+                W::Listing(Totals::default())
+            }
             F::Retr(_) | F::Top(..) if broken < 8 => W::Body(0),
             F::Retr(_) | F::Top(..) => W::Refused(Refusal::AlreadyDeleted),
             _ => W::Totals(Totals::default()),

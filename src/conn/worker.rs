@@ -11,12 +11,12 @@ use std::time::Instant;
 
 impl Conn {
     /// Asks the worker.
-    pub(super) fn ask(&mut self, request: FrontToWorker, turn: &mut Turn<'_>) {
+    pub(super) fn ask(&mut self, request: &FrontToWorker, turn: &mut Turn<'_>) {
         let kind = request.request();
         self.waits = Waits::Worker(kind, turn.now);
         let sent = self.session.as_mut().map(|session| {
             session.channel.enter(ClientPhase::Asked(kind));
-            session.channel.send(&request)
+            session.channel.send(request)
         });
         if !matches!(sent, Some(Ok(()))) {
             self.worker_gone(turn);
@@ -106,7 +106,7 @@ impl Conn {
             });
         }
         match message {
-            W::Committed(_) | W::NotCommitted(_) => {
+            W::Committed(_) | W::PartlyCommitted(_) | W::NotCommitted(_) => {
                 // Its last word. It ends now, and the monitor says when.
                 self.session = None;
                 self.waits = Waits::Ended(turn.now);

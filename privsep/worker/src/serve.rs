@@ -1,5 +1,6 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
+use crate::bulletins::Bulletins;
 use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
@@ -23,6 +24,8 @@ use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+mod extensions;
 
 /// The longest line of a listing, in bytes: a number, a UIDL.
 const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
@@ -177,7 +180,23 @@ pub struct Session {
     /// So many messages have names: those behind them came while the locks were given up.
     named: usize,
     last: u32,
+    /// What LAST was before this session, once that was asked for.
+    before: Option<u32>,
+    /// What is shown behind the spool's messages.
+    pub bulletins: Bulletins,
     buffer: Vec<u8>,
+}
+
+/// What QUIT has done.
+pub struct Done {
+    /// What is answered.
+    pub update: Update,
+    /// Whether the spool was changed.
+    pub changed: bool,
+    /// To be ended once it was answered.
+    pub journal: Option<Journal>,
+    /// Why what is to be kept of bulletins is not; the spool's update is done all the same.
+    pub not_kept: Option<std::io::Error>,
 }
 
 impl Session {
@@ -203,6 +222,8 @@ impl Session {
             deleted,
             named,
             last: 0,
+            before: None,
+            bulletins: Bulletins::default(),
             buffer: Vec::new(),
         }
     }
@@ -213,13 +234,16 @@ impl Session {
     }
 
     fn sum(&self, wanted: impl Fn(bool) -> bool) -> Totals {
-        let chosen = self
+        let mail = self
             .visible
             .iter()
-            .filter(|index| wanted(self.deleted[**index]));
-        chosen.fold(Totals::default(), |sum, index| Totals {
+            .map(|index| (self.deleted[*index], &self.maildrop.messages[*index]));
+        let bulletins = self.bulletins.list.iter();
+        let all = mail.chain(bulletins.map(|bulletin| (bulletin.deleted, &bulletin.message)));
+        let chosen = all.filter(|(deleted, _)| wanted(*deleted));
+        chosen.fold(Totals::default(), |sum, (_, message)| Totals {
             messages: sum.messages + 1,
-            octets: sum.octets + self.maildrop.messages[*index].octets,
+            octets: sum.octets + message.octets,
         })
     }
 
@@ -261,16 +285,15 @@ impl Session {
         index::keep(state, Seen::soon(spool)?, &self.naming.rules, &left)
     }
 
-    /// Serves until QUIT or a stop. After QUIT, says what was done; a journal is to be ended once that was answered.
-    pub fn serve(
-        &mut self,
-        job: &Job,
-        ends: &mut Ends,
-    ) -> Result<Result<(Update, Option<Journal>), UpdateError>, Stop> {
+    /// Serves until QUIT or a stop. After QUIT, says what was done.
+    pub fn serve(&mut self, job: &Job, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
             self.wait_idle(job, ends)?;
             let request = ends.request(self.spool.as_mut(), &mut packets)?;
+            if self.extended(ends, &request)? {
+                continue;
+            }
             let about = match request {
                 FrontToWorker::List(Some(n))
                 | FrontToWorker::Uidl(Some(n))
@@ -316,10 +339,10 @@ impl Session {
                 }
                 (FrontToWorker::Rset, _) => {
                     self.deleted.fill(false);
+                    self.bulletins.reset();
                     self.last = 0;
                     WorkerToFront::Totals(self.totals())
                 }
-                (FrontToWorker::Last, _) => WorkerToFront::Last(self.last),
                 (FrontToWorker::Quit, _) => {
                     ends.front.enter(WorkerPhase::Update);
                     return Ok(self.update(ends));
@@ -405,6 +428,12 @@ impl Session {
         let totals = self.totals();
         ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
         let mut packet = Vec::with_capacity(4096);
+        let add = |number: usize, message: &Message, packet: &mut Vec<u8>| {
+            // Writing to a vector cannot fail.
+            let _ = write!(packet, "{number} ");
+            line(message, packet);
+            packet.extend_from_slice(b"\r\n");
+        };
         for place in 0..self.visible.len() {
             let index = self.visible[place];
             if self.deleted[index] {
@@ -414,10 +443,17 @@ impl Session {
                 ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
                 packet.clear();
             }
-            // Writing to a vector cannot fail.
-            let _ = write!(packet, "{} ", place + 1);
-            line(&self.maildrop.messages[index], &mut packet);
-            packet.extend_from_slice(b"\r\n");
+            add(place + 1, &self.maildrop.messages[index], &mut packet);
+        }
+        if !self.bulletins.list.is_empty() {
+            ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
+            packet.clear();
+        }
+        // They are few.
+        for (number, bulletin) in (self.visible.len() + 1..).zip(&self.bulletins.list) {
+            if !bulletin.deleted {
+                add(number, &bulletin.message, &mut packet);
+            }
         }
         ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
     }
@@ -491,14 +527,20 @@ impl Session {
         ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))
     }
 
-    fn update(&mut self, ends: &Ends) -> Result<(Update, Option<Journal>), UpdateError> {
-        let done = Update {
-            deleted: self.sum(|deleted| deleted),
-            left: self.totals(),
+    fn update(&mut self, ends: &Ends) -> Result<Done, UpdateError> {
+        let mut done = Done {
+            update: Update {
+                deleted: self.sum(|deleted| deleted),
+                left: self.totals(),
+            },
+            changed: false,
+            journal: None,
+            not_kept: None,
         };
         let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
         else {
-            return Ok((done, None));
+            done.not_kept = self.bulletins.put().err();
+            return Ok(done);
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         let length = self.maildrop.length;
@@ -519,11 +561,14 @@ impl Session {
             let deleted = &self.deleted[..self.named];
             self.naming.prepare(state, &self.maildrop, deleted);
         }
+        self.bulletins.prepare();
         // Without the monitor nobody would finish it at once; the next opening would.
         let begins = || {
             let _ = ends.monitor.send(&WorkerToMonitor::Updates);
         };
-        let journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
-        Ok((done, journal))
+        done.journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
+        done.changed = true;
+        done.not_kept = self.bulletins.put().err();
+        Ok(done)
     }
 }

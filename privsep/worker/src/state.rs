@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// A state directory.
+/// A state directory; or, to read from only, that of the bulletins.
 #[derive(Debug, Clone)]
 pub struct State(PathBuf);
 
@@ -30,6 +30,13 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             result => result.map(Some),
         }
+    }
+
+    /// Whether a file was last written to before that time.
+    pub fn is_older(&self, name: &str, since: std::time::SystemTime) -> bool {
+        let status = std::fs::symlink_metadata(self.path(name));
+        let written = status.and_then(|status| status.modified());
+        written.is_ok_and(|written| written < since)
     }
 
     /// Makes a file, empty, in the place of one that is there.

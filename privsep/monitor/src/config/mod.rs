@@ -7,7 +7,7 @@ mod file;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// Where spools are and how they are locked.
     pub(crate) spool: Spool,
+    /// Messages for everybody.
+    pub(crate) bulletins: Option<Bulletins>,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
     /// Where the log goes, and from which level on.

@@ -107,6 +107,7 @@ impl Worker {
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
+            bulletins: None,
         };
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
     }

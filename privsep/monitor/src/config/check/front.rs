@@ -4,13 +4,16 @@ use super::{Checked, placed, problem};
 use crate::config::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
-use popward_proto::monitor_front::{FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext};
+use popward_proto::monitor_front::{
+    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings,
+};
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
     host: Text<64>,
     grace: Option<u16>,
+    pop3: Pop3Settings,
 ) -> Checked<FrontSettings> {
     let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
     let connections = file
@@ -54,6 +57,7 @@ pub(super) fn front(
             failed_logins: file.failed_logins.unwrap_or(3).max(1),
             drain_ms: ms(grace, 30),
         },
+        pop3,
     })
 }
 

@@ -1,8 +1,10 @@
 //! From what was written to what can be run: names become ids, files exist, directories are safe.
 
 mod auth;
+mod bulletins;
 mod front;
 mod log;
+mod pop3;
 mod spool;
 
 use super::{Accounts, Certificate, Config, Listen, file};
@@ -54,7 +56,8 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let spool = spool::spool(file.spool, file.lock)?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let front = front::front(&file.limits, &file.auth, host.clone(), grace)?;
+    let pop3 = pop3::pop3(&file.pop3, file.log.qpopper)?;
+    let front = front::front(&file.limits, &file.auth, host.clone(), grace, pop3)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -71,6 +74,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
         auth: auth_settings,
         spool,
+        bulletins: bulletins::bulletins(file.bulletins, root)?,
         front,
         log: log::log(file.log)?,
     })
