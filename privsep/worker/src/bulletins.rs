@@ -15,9 +15,11 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
 
 /// What is kept of them in the state directory.
-const KEPT: &str = "bulletins";
-/// What that will be when an update is done.
-const NEXT: &str = "bulletins.new";
+pub const KEPT: &str = "bulletins";
+/// What that will be when an update is done, whoever does it ([`crate::state::LEFT`]).
+pub const NEXT: &str = "bulletins.new";
+/// What is being written.
+const DRAFT: &str = "bulletins.draft";
 
 /// Most files of the directory that are looked at.
 const FILES_MAX: usize = 4096;
@@ -48,6 +50,8 @@ pub struct Bulletins {
     gone: Gone,
     /// Whether nothing of this user's is kept yet.
     new: bool,
+    /// Whether what is to be kept lies beside what is.
+    prepared: bool,
 }
 
 struct Places {
@@ -112,6 +116,7 @@ impl Bulletins {
             places: Some(places),
             gone,
             new,
+            prepared: false,
         }
     }
 
@@ -148,26 +153,25 @@ impl Bulletins {
 
     /// Before an update of the spool: has on disk what is to be kept, beside what is, so that whoever finishes the update
     /// finishes this. On a full disk the update goes first.
-    pub fn prepare(&self) {
-        if let Some((gone, state)) = self.next() {
-            let _ = write(state, &gone);
-        } else if let Some(places) = &self.places {
-            // Of an update that has not been.
-            let _ = places.state.remove(NEXT);
-        }
+    pub fn prepare(&mut self) {
+        let written = self.next().map(|(gone, state)| write(state, &gone, NEXT));
+        self.prepared = matches!(written, Some(Ok(())));
     }
 
     /// The spool's update is done, or there was none: keeps what is to be kept.
     pub fn put(&self) -> io::Result<()> {
-        let Some((gone, state)) = self.next() else {
-            return Ok(());
-        };
-        write(state, &gone).or_else(|_| {
-            // The index gives way.
-            state.remove(INDEX)?;
-            write(state, &gone)
-        })?;
-        finish(state)
+        match self.next() {
+            None => Ok(()),
+            Some((_, state)) if self.prepared => state.finish(),
+            Some((gone, state)) => {
+                write(state, &gone, KEPT).or_else(|_| {
+                    // The index gives way.
+                    state.remove(INDEX)?;
+                    write(state, &gone, KEPT)
+                })?;
+                state.sync()
+            }
+        }
     }
 }
 
@@ -229,22 +233,15 @@ fn load(state: &State) -> io::Result<Option<Gone>> {
     Gone::decode(&text).map(Some).map_err(bad)
 }
 
-fn write(state: &State, gone: &Gone) -> io::Result<()> {
-    let mut file = state.create(NEXT)?;
+/// Under no other name than the draft's there ever is a part of it.
+fn write(state: &State, gone: &Gone, name: &str) -> io::Result<()> {
+    let mut file = state.create(DRAFT)?;
     let written = file
         .write_all(&gone.encode())
-        .and_then(|()| file.sync_data());
+        .and_then(|()| file.sync_data())
+        .and_then(|()| state.rename(DRAFT, name));
     if written.is_err() {
-        // Half of it must not be taken for all.
-        let _ = state.remove(NEXT);
+        let _ = state.remove(DRAFT);
     }
     written
-}
-
-/// Puts what an update left in the place of what was kept, if it left something.
-pub fn finish(state: &State) -> io::Result<()> {
-    match state.rename(NEXT, KEPT) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.and_then(|()| state.sync()),
-    }
 }

@@ -187,8 +187,6 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
                 "finished an update that was broken off",
                 &[("user", &job.user)],
             );
-            let kept = bulletins::finish(state);
-            kept.map_err(|_| Failure::System("the bulletins that were deleted are not noted"))?;
             if job.task != Task::Serve {
                 // Should it not be heard, whoever waits for it is told that it failed.
                 let _ = ends.monitor.send(&WorkerToMonitor::Finished);
