@@ -8,10 +8,11 @@ use crate::client::{Client, Got};
 use crate::pop3::{Action, End, Identity, Policy, Pop3};
 use crate::report;
 use crate::slots::Handle;
+use mio::Registry;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::session::{FrontToWorker, Request, WorkerToFront};
+use popward_proto::session::Request;
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ mod why;
 mod worker;
 
 pub(crate) use why::Why;
+pub(crate) use worker::Session;
 
 /// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
 pub(crate) const READ: usize = 4096;
@@ -43,6 +45,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     /// The way to auth.
     pub(crate) auth: Option<&'a Channel<FrontToAuth, AuthToFront>>,
+    /// Where sockets are watched.
+    pub(crate) registry: &'a Registry,
     /// Room for a packet, shared by all connections.
     pub(crate) packet: &'a mut PacketBuffer,
     /// Room for commands, shared likewise.
@@ -81,14 +85,6 @@ enum Waits {
     Worker(Request, Instant),
     /// The monitor's, that the worker and its locks have gone.
     Ended(Instant),
-}
-
-/// The way to the session's worker.
-#[derive(Debug)]
-pub(crate) struct Session {
-    channel: Channel<FrontToWorker, WorkerToFront>,
-    /// Whether it may have something to read.
-    pub(crate) readable: bool,
 }
 
 /// A connection that only waits for its last bytes to be taken.
@@ -263,7 +259,7 @@ impl Conn {
         if self.waits == Waits::Securing {
             return self.secure(turn);
         }
-        if self.session.as_ref().is_some_and(|s| s.readable) {
+        if self.session.as_ref().is_some_and(Session::speaks) {
             self.receive(turn)
         } else if self.pop3.wants_input() {
             self.feed(turn)
@@ -341,7 +337,7 @@ impl Conn {
             Action::None => {}
             Action::Login(login) => self.login(login, turn),
             Action::StartTls => self.waits = Waits::Securing,
-            Action::Ask(request) => self.ask(&request, turn),
+            Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
         }
     }

@@ -283,7 +283,7 @@ impl Pop3 {
         self.user = Some(user);
     }
 
-    /// The worker said something. For `Listing` and `Body` data packets follow.
+    /// The worker said something. With `Listing`, `Body` and `Ahead` data come.
     pub fn worker(&mut self, message: &WorkerToFront, out: &mut Vec<u8>) -> Action {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
@@ -304,7 +304,7 @@ impl Pop3 {
                 self.ok(Phrase::Messages, &[t.messages.into()], out);
                 State::Streaming { retrieved: None }
             }
-            WorkerToFront::Body(octets) => {
+            WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
                 self.ok(Phrase::Octets, &[*octets], out);
                 State::Streaming {
                     retrieved: self.retrieving.then_some(*octets),

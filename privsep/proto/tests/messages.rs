@@ -11,12 +11,12 @@ use popward_proto::auth::{
 use popward_proto::auth_pam::{AuthToPam, PamToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
-use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
+use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
-    Plaintext, Pop3Settings, Utf8,
+    Plaintext, Pop3Settings, TlsSettings, Utf8,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
@@ -78,6 +78,13 @@ fn key_facts() -> KeyFacts {
     }
 }
 
+fn ticket_key() -> TicketKey {
+    TicketKey {
+        name: [255; 16],
+        secret: [255; 32],
+    }
+}
+
 fn secret() -> Secret {
     Secret::try_from(vec![255; 512]).unwrap()
 }
@@ -98,6 +105,15 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         message,
     });
     there_and_back(&KeysToFront::Signature(list(vec![7; 1024])));
+    there_and_back(&KeysToFront::Tickets(TicketKeys {
+        current: ticket_key(),
+        previous: Some(ticket_key()),
+        left_ms: u32::MAX,
+    }));
+    there_and_back(&MonitorToKeys::Settings {
+        version: u32::MAX,
+        ticket_ms: u32::MAX,
+    });
     let account = Account {
         name: name.clone(),
         uid: u32::MAX,
@@ -256,6 +272,10 @@ fn settings() -> FrontSettings {
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
         host: Text::truncated(&"h".repeat(64)),
+        tls: TlsSettings {
+            only_1_3: true,
+            ticket_ms: u32::MAX,
+        },
         limits: Limits {
             connections: u32::MAX,
             connections_per_address: u32::MAX,
@@ -335,11 +355,13 @@ fn p9_a_secret_is_not_shown() {
         ),
         "Secret(..)"
     );
+    assert_eq!(format!("{:?}", ticket_key()), "TicketKey(..)");
 }
 
 fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
     let descriptors = message.permit().descriptors;
-    Gate::new(phase).admit(message, descriptors) != Err(Refused::OutOfPhase(message.permit().kind))
+    Gate::new(phase).admit(message, descriptors, message.announces())
+        != Err(Refused::OutOfPhase(message.permit().kind))
 }
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
@@ -407,6 +429,7 @@ fn a_front_hears_only_the_answer_to_what_it_asked() {
             "...........x.",
         ),
         (WorkerToFront::Body(1), ".......x....."),
+        (WorkerToFront::Ahead(ONE, 1), ".x.xxxxxxxxxx"),
         (WorkerToFront::Deleted(ONE), "........x...."),
         (WorkerToFront::Last(0), ".........x..."),
         (
@@ -474,17 +497,27 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             "{message:?}"
         );
         assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
-        let wrong = Gate::new(good).admit(&message, descriptors + 1);
+        let wrong = Gate::new(good).admit(&message, descriptors + 1, false);
         assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
     }
     for phase in [Starting, Serving] {
-        for message in [MonitorToFront::Auth, MonitorToFront::Keys] {
+        for message in [
+            MonitorToFront::Auth,
+            MonitorToFront::Keys,
+            MonitorToFront::ClientAuthorities,
+        ] {
             assert!(admits(phase, &message) && message.permit().descriptors == 1);
         }
     }
     assert!(!admits(Starting, &MonitorToAuth::Front(FrontId(1))));
     assert!(!admits(Starting, &MonitorToKeys::Key(KeyId(1))));
     assert!(!admits(KeysPhase::Idle, &KeysToFront::Refused));
+    let tickets = KeysToFront::Tickets(TicketKeys {
+        current: ticket_key(),
+        previous: None,
+        left_ms: 1,
+    });
+    assert!(!admits(KeysPhase::Idle, &tickets) && admits(KeysPhase::Waiting, &tickets));
     assert!(admits(
         AuthPhase::Serving,
         &AuthToFront::Refused {

@@ -10,6 +10,7 @@ mod index;
 mod journal;
 mod locks;
 mod naming;
+mod outgoing;
 mod read;
 mod serve;
 mod state;
@@ -176,7 +177,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             return Ok(None);
         }
         let naming = Naming::new(job, None).map_err(Failure::Naming)?;
-        let mut none = Session::new(None, None, Maildrop::default(), None, naming);
+        let mut none = Session::new(None, None, Maildrop::default(), None, 0, naming);
         none.bulletins = shown_bulletins(job, log);
         return Ok(Some(Opened(none, false)));
     };
@@ -206,6 +207,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
     let index::Found {
         maildrop,
         seen,
+        read_from,
         how,
         ..
     } = found;
@@ -221,7 +223,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    let mut session = Session::new(Some(spool), state, maildrop, Some(seen), naming);
+    let mut session = Session::new(Some(spool), state, maildrop, Some(seen), read_from, naming);
     session.bulletins = shown_bulletins(job, log);
     Ok(Some(Opened(session, how != How::Unchanged)))
 }

@@ -16,6 +16,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) certificate: Vec<Certificate>,
     #[serde(default)]
+    pub(super) tls: Tls,
+    #[serde(default)]
     pub(super) auth: Auth,
     #[serde(default)]
     pub(super) spool: Spool,
@@ -73,6 +75,14 @@ pub(super) struct Listen {
 pub(super) struct Certificate {
     pub(super) chain: Placed,
     pub(super) key: Placed,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) minimum: Option<Placed>,
+    pub(super) client_ca: Option<Placed>,
+    pub(super) ticket_rotation: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@
 mod check;
 mod file;
 
-use popward_proto::bounded::{List, Text};
+use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::FrontSettings;
 use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// Certificates with their keys, in order of preference.
     pub(crate) certificates: Vec<Certificate>,
+    /// The authorities of client certificates, a PEM file; `None`: no client is asked for one.
+    pub(crate) client_ca: Option<AbsolutePath>,
     /// What auth is told.
     pub(crate) auth: Auth,
     /// Where spools are and how they are locked.

@@ -1,7 +1,7 @@
 //! What other requests than RFC 1939's ask for: fields of headers (EUIDL, XTND XLST), messages whose header is ASCII (RFC 6856),
 //! what was read before (LAST); and all requests about bulletins, whose numbers follow those of the spool's messages.
 
-use super::{Ends, Session, Stop};
+use super::{Ends, Session, Stop, Stream};
 use popward_mbox::convert::Converter;
 use popward_mbox::field::Field;
 use popward_mbox::message::Message;
@@ -24,7 +24,7 @@ const LINE_MAX: usize = 256 + FIELD_MAX;
 
 /// Something with a number: its index in the spool, or among the bulletins.
 #[derive(Debug, Clone, Copy)]
-enum Item {
+pub(super) enum Item {
     Mail(usize),
     Bulletin(usize),
 }
@@ -52,7 +52,7 @@ impl Session {
         use FrontToWorker as F;
         let number = match request {
             F::List(Some(n)) | F::Uidl(Some(n)) | F::Retr(n) | F::Top(n, _) | F::Dele(n) => {
-                if !matches!(self.item(*n), Some(Item::Bulletin(_))) {
+                if !matches!(self.item(place(*n)), Some(Item::Bulletin(_))) {
                     return Ok(false);
                 }
                 Some(*n)
@@ -66,7 +66,7 @@ impl Session {
             self.of_all(ends, request)?;
             return Ok(true);
         };
-        let refused = match self.item(number) {
+        let refused = match self.item(place(number)) {
             None => Some(Refusal::NoSuchMessage),
             Some(item) if self.shown(item).is_none() => Some(Refusal::AlreadyDeleted),
             Some(item) => self.of_one(ends, request, number, item)?,
@@ -78,7 +78,7 @@ impl Session {
     }
 
     fn of_all(&mut self, ends: &Ends, request: &FrontToWorker) -> Result<(), Stop> {
-        let all = 1..=self.visible.len() + self.bulletins.list.len();
+        let all = 0..self.count();
         match request {
             FrontToWorker::Euidl(_, headers) => self.list(ends, all, &Wanted::from(*headers), true),
             FrontToWorker::Xlst(field, _, headers) => {
@@ -116,8 +116,13 @@ impl Session {
             F::Top(_, lines) => return self.send(ends, item, Converter::top(*lines), false),
             F::TopAscii(_, lines) => return self.send(ends, item, Converter::top(*lines), true),
             F::Xlst(field, _, headers) => {
-                let one = place(number) + 1..=place(number) + 1;
-                self.list(ends, one, &xlst(field.as_str(), *headers), false)?;
+                let place = place(number);
+                self.list(
+                    ends,
+                    place..place + 1,
+                    &xlst(field.as_str(), *headers),
+                    false,
+                )?;
                 return Ok(None);
             }
             F::Euidl(_, headers) => {
@@ -140,8 +145,13 @@ impl Session {
         Ok(None)
     }
 
-    fn item(&self, number: MessageNumber) -> Option<Item> {
-        let place = place(number);
+    /// How many numbers there are.
+    pub(super) fn count(&self) -> usize {
+        self.visible.len() + self.bulletins.list.len()
+    }
+
+    /// What has this place, a number less 1.
+    pub(super) fn item(&self, place: usize) -> Option<Item> {
         if let Some(index) = self.visible.get(place) {
             return Some(Item::Mail(*index));
         }
@@ -150,7 +160,7 @@ impl Session {
     }
 
     /// What it is, unless it is marked as deleted.
-    fn shown(&self, item: Item) -> Option<&Message> {
+    pub(super) fn shown(&self, item: Item) -> Option<&Message> {
         match item {
             Item::Mail(index) => {
                 let message = self.maildrop.messages.get(index);
@@ -190,18 +200,13 @@ impl Session {
         };
         let message = &self.bulletins.list[at].message;
         let mut rest = part(&bytes, message.header, message.end);
-        let answer = WorkerToFront::Body(message.octets);
-        ends.answer(self.spool.as_mut(), &answer)?;
-        let mut packet = Vec::with_capacity(DATA_LIMIT);
+        let mut stream = Stream::of(WorkerToFront::Body(message.octets));
         while !rest.is_empty() && !converter.is_done() {
-            rest = converter.convert(rest, &mut packet, DATA_LIMIT - 2);
-            if packet.len() > DATA_LIMIT / 2 {
-                ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
-                packet.clear();
-            }
+            stream.make_room(DATA_LIMIT / 2, ends, self.spool.as_mut())?;
+            rest = converter.convert(rest, &mut stream.packet, DATA_LIMIT - 2);
         }
-        converter.finish(&mut packet);
-        ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))?;
+        converter.finish(&mut stream.packet);
+        stream.send(ends, self.spool.as_mut(), true)?;
         Ok(None)
     }
 
@@ -217,22 +222,22 @@ impl Session {
                 return Ok(());
             }
         };
+        self.prove(index).map_err(Stop::Broken)?;
         let message = &self.maildrop.messages[index];
         let Some(spool) = &mut self.spool else {
             return Err(Stop::Broken(Broken::System));
         };
-        Self::still_there(spool, self.seen, message, self.maildrop.length)?;
         let mut offset = message.header;
         while offset < message.body {
             let left = usize::try_from(message.body - offset).unwrap_or(usize::MAX);
-            self.buffer.resize(left.min(DATA_LIMIT), 0);
+            self.piece.resize(left.min(DATA_LIMIT), 0);
             let count = spool
-                .read_at(offset, &mut self.buffer)
+                .read_at(offset, &mut self.piece)
                 .map_err(|_| Stop::Broken(Broken::System))?;
-            if count < self.buffer.len() {
+            if count < self.piece.len() {
                 return Err(Stop::Broken(Broken::SpoolChanged));
             }
-            if take(&self.buffer) {
+            if take(&self.piece) {
                 break;
             }
             offset += count as u64;
@@ -251,44 +256,37 @@ impl Session {
         Ok(field.value())
     }
 
-    /// A line for each of these numbers: as EUIDL has it, or else as XTND XLST, which leaves out messages without the field.
+    /// A line for each of these places: as EUIDL has it, or else as XTND XLST, which leaves out messages without the field.
     fn list(
         &mut self,
         ends: &Ends,
-        numbers: std::ops::RangeInclusive<usize>,
+        places: std::ops::Range<usize>,
         wanted: &Wanted<'_>,
         euidl: bool,
     ) -> Result<(), Stop> {
-        let totals = self.totals();
-        ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
-        let mut packet = Vec::with_capacity(4096);
-        for number in numbers {
-            let index = self.visible.get(number - 1).copied();
-            let bulletin = || Item::Bulletin(number - 1 - self.visible.len());
-            let item = index.map_or_else(bulletin, Item::Mail);
-            if self.shown(item).is_none() {
+        let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
+        for place in places {
+            let Some(item) = self.item(place).filter(|item| self.shown(*item).is_some()) else {
                 continue;
-            }
+            };
             let value = self.field(item, wanted)?;
+            stream.make_room(LINE_MAX, ends, self.spool.as_mut())?;
             let Some(message) = self.shown(item).filter(|_| euidl || value.is_some()) else {
                 continue;
             };
+            let packet = &mut stream.packet;
             // Writing to a vector cannot fail.
-            let _ = write!(packet, "{number} ");
+            let _ = write!(packet, "{} ", place + 1);
             if euidl {
-                uidl::write(message, &mut packet);
+                uidl::write(message, packet);
                 let _ = write!(packet, " {} ", message.octets);
             } else {
                 let _ = write!(packet, "{}: ", wanted.name);
             }
             packet.extend_from_slice(&value.unwrap_or_default());
             packet.extend_from_slice(b"\r\n");
-            if packet.len() + LINE_MAX > DATA_LIMIT {
-                ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
-                packet.clear();
-            }
         }
-        ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
+        stream.send(ends, self.spool.as_mut(), true)
     }
 
     /// The highest number of a message that some reader has marked as read. Looked for at the first LAST only: it reads headers.

@@ -5,13 +5,14 @@ use crate::config::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{
-    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings,
+    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings, TlsSettings,
 };
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
     host: Text<64>,
+    tls: TlsSettings,
     grace: Option<u16>,
     pop3: Pop3Settings,
 ) -> Checked<FrontSettings> {
@@ -45,6 +46,7 @@ pub(super) fn front(
         plaintext,
         mechanisms: mechanisms(auth)?,
         host,
+        tls,
         limits: Limits {
             connections: connections.1,
             connections_per_address: file.connections_per_address.unwrap_or(64).max(1),
