@@ -323,6 +323,7 @@ impl Pop3 {
         self.user = None;
         match why {
             AuthRefusal::Credentials => self.error(Phrase::WrongPassword, out),
+            AuthRefusal::TooSoon => self.error(Phrase::TooSoon, out),
             AuthRefusal::Temporary => self.error(Phrase::NoLoginNow, out),
         }
         self.failed += 1;
@@ -380,28 +381,27 @@ impl Pop3 {
         }
         let implementation = self.own().implementation.as_ref();
         let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
+        // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
             if !implementation.is_empty() {
                 for part in ["IMPLEMENTATION ", implementation, "\r\n"] {
                     out.extend_from_slice(part.as_bytes());
                 }
             }
-        } else {
-            if self.offer.security == Security::Stls {
-                out.extend_from_slice(b"STLS\r\n");
+        } else if self.offer.security == Security::Stls {
+            out.extend_from_slice(b"STLS\r\n");
+        }
+        if self.offer.permits_plainly(Mechanism::User) {
+            out.extend_from_slice(b"USER\r\n");
+        }
+        let mut names = Named::offered(&self.offer).peekable();
+        if names.peek().is_some() {
+            out.extend_from_slice(b"SASL");
+            for name in names {
+                out.push(b' ');
+                out.extend_from_slice(name.as_bytes());
             }
-            if self.offer.permits_plainly(Mechanism::User) {
-                out.extend_from_slice(b"USER\r\n");
-            }
-            let mut names = Named::offered(&self.offer).peekable();
-            if names.peek().is_some() {
-                out.extend_from_slice(b"SASL");
-                for name in names {
-                    out.push(b' ');
-                    out.extend_from_slice(name.as_bytes());
-                }
-                out.extend_from_slice(b"\r\n");
-            }
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b".\r\n");
     }

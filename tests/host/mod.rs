@@ -4,10 +4,13 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::pedantic,
     clippy::missing_panics_doc,
     reason = "each test uses a part; a test may fail"
 )]
+
+pub mod wire;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

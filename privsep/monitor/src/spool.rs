@@ -1,4 +1,5 @@
-//! Where an account's spool is: the configured pattern with what is known of the account in it.
+//! Where an account's spool is: the configured pattern with what is known of the account in it, or where the account's source
+//! says.
 
 use crate::config::Spool;
 use popward_proto::account::Account;
@@ -114,7 +115,10 @@ pub(crate) fn place(
     spool: &Spool,
     account: &Account,
 ) -> Result<(AbsolutePath, UserName), OutOfBounds> {
-    let path = spool.pattern.fill(account)?;
+    let path = match &account.spool {
+        Some(path) => String::from(path.clone()),
+        None => spool.pattern.fill(account)?,
+    };
     let (directory, name) = path.rsplit_once('/').ok_or(OutOfBounds("no path"))?;
     let directory = if directory.is_empty() { "/" } else { directory };
     Ok((

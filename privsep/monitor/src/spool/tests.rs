@@ -10,6 +10,7 @@ fn account(name: &str) -> Account {
         gid: 1000,
         groups: List::default(),
         home: AbsolutePath::try_from("/home/alice/".to_owned()).ok(),
+        spool: None,
     }
 }
 

@@ -53,11 +53,12 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
-    let auth_settings = auth::auth(&file.auth)?;
     let spool = spool::spool(file.spool, file.lock)?;
     let (tls, client_ca) = tls::tls(file.tls)?;
+    let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
+    let bulletins = bulletins::bulletins(file.bulletins, root)?;
     let pop3 = pop3::pop3(&file.pop3, file.log.qpopper)?;
     let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, pop3)?;
     let fronts = placed(file.server.fronts, || 1);
@@ -77,7 +78,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
         auth: auth_settings,
         spool,
-        bulletins: bulletins::bulletins(file.bulletins, root)?,
+        bulletins,
         front,
         log: log::log(file.log)?,
     })
