@@ -196,5 +196,7 @@ chapters! {
     rfc3206_response_codes "rfc3206.pop3"
     rfc5034_auth "rfc5034.pop3"
     rfc5802_scram "scram.pop3"
+    rfc6856_utf8_and_languages "rfc6856.pop3"
+    what_qpopper_has "qpopper.pop3"
     what_clients_do "habits.pop3"
 }

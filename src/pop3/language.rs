@@ -166,6 +166,12 @@ phrases! {
         "Benutzername oder Passwort falsch"
         "nom d'utilisateur ou mot de passe incorrect"
         "nombre de usuario o contraseña incorrectos"
+    /// Auth refused: the last login was a moment ago.
+    TooSoon "[LOGIN-DELAY] "
+        "too soon after the last login"
+        "zu früh nach der letzten Anmeldung"
+        "trop tôt après la dernière connexion"
+        "demasiado pronto tras la última sesión"
     /// Auth could not say.
     NoLoginNow "[SYS/TEMP] "
         "cannot log in now"

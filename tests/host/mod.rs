@@ -4,6 +4,7 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::pedantic,
     clippy::missing_panics_doc,
     reason = "each test uses a part; a test may fail"

@@ -63,6 +63,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         file.log.qpopper,
         auth_settings.admission.login_delay_s,
     )?;
+    let bulletins = bulletins::bulletins(file.bulletins, root)?;
     let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, pop3)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
@@ -81,7 +82,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
         auth: auth_settings,
         spool,
-        bulletins: bulletins::bulletins(file.bulletins, root)?,
+        bulletins,
         front,
         log: log::log(file.log)?,
     })
