@@ -315,6 +315,7 @@ impl Pop3 {
         self.user = None;
         match why {
             AuthRefusal::Credentials => error(out, "[AUTH] user name or password wrong"),
+            AuthRefusal::TooSoon => error(out, "[LOGIN-DELAY] too soon after the last login"),
             AuthRefusal::Temporary => error(out, "[SYS/TEMP] cannot log in now"),
         }
         self.failed += 1;
