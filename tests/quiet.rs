@@ -91,7 +91,10 @@ fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Hos
                 "failure_delay_ms = 200",
                 &format!("failure_delay_ms = {delay_ms}"),
             ),
-            ("[auth]\n", &format!("[auth]\nmechanisms = {mechanisms}\n")),
+            (
+                "[auth]\n",
+                &format!("[auth]\nmechanisms = {mechanisms}\naccount_failures = 60000\n"),
+            ),
         ],
     );
     let right = stored("right");
