@@ -27,7 +27,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Samples of each way to fail.
-const SAMPLES: usize = 90;
+const SAMPLES: usize = 60;
 
 /// Measurements, one at a time: two at once would measure each other.
 static ALONE: Mutex<()> = Mutex::new(());
