@@ -339,9 +339,11 @@ impl Client {
     pub(crate) fn handshake(&mut self, now: Instant) -> Handshake {
         match &mut self.layer {
             Layer::Plain => Handshake::Complete,
+            Layer::Tls(tls) if !tls.is_handshaking() => Handshake::Complete,
+            // A client can say hello and reset before it is looked at: no event will tell of it again.
+            _ if self.gone => Handshake::Failed(None),
             Layer::Away(_) => Handshake::Waits,
             Layer::Hello(_) => self.read_hello(),
-            Layer::Tls(tls) if !tls.is_handshaking() => Handshake::Complete,
             Layer::Tls(_) => {
                 self.pump(now);
                 self.read_step()

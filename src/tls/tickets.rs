@@ -12,7 +12,7 @@ use popward_proto::keys::{TicketKey, TicketKeys};
 use ring::aead;
 use rustls::server::ProducesTickets;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Seals and opens tickets: the key's name, a nonce, then the sealed state with its tag.
@@ -21,6 +21,9 @@ pub struct Tickets {
     keys: Arc<Keys>,
     /// For how long a ticket is good at the least, in seconds; 0: there are none.
     lifetime_s: AtomicU32,
+    /// How often it was set: what was held before is asked for anew.
+    settings: AtomicU32,
+    /// Locked while keys is asked. The event loop never locks it.
     held: Mutex<Option<Arc<Held>>>,
 }
 
@@ -30,8 +33,8 @@ struct Held {
     current: Key,
     previous: Option<Key>,
     until: Instant,
-    /// Of which keys process they are: see [`Keys::generation`].
-    generation: u32,
+    /// Of which keys process they are (see [`Keys::generation`]), and of which settings.
+    generation: (u32, u32),
 }
 
 struct Key {
@@ -90,7 +93,7 @@ impl Key {
 }
 
 impl Held {
-    fn new(keys: &TicketKeys, generation: u32, now: Instant) -> Option<Self> {
+    fn new(keys: &TicketKeys, generation: (u32, u32), now: Instant) -> Option<Self> {
         let previous = keys.previous.as_ref();
         Some(Self {
             current: Key::new(&keys.current)?,
@@ -107,6 +110,7 @@ impl Tickets {
         Self {
             keys,
             lifetime_s: AtomicU32::new(ticket_ms / 1000),
+            settings: AtomicU32::new(0),
             held: Mutex::new(None),
         }
     }
@@ -114,17 +118,16 @@ impl Tickets {
     /// Another lifetime, after a reload: what was held is asked for anew.
     pub(crate) fn set_lifetime(&self, ticket_ms: u32) {
         self.lifetime_s.store(ticket_ms / 1000, Ordering::Relaxed);
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Held>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.fetch_add(1, Ordering::Release);
     }
 
     /// The keys of now, asked for if need be. Who asks lets the others wait: they would have to ask as well.
     fn held(&self) -> Option<Arc<Held>> {
-        let mut held = self.lock();
-        let generation = self.keys.generation();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = (
+            self.keys.generation(),
+            self.settings.load(Ordering::Acquire),
+        );
         let now = Instant::now();
         let is_good = |held: &Arc<Held>| held.until > now && held.generation == generation;
         if !held.as_ref().is_some_and(is_good) {
@@ -135,9 +138,14 @@ impl Tickets {
         held.clone()
     }
 
-    /// Forgets keys whose time was over at `now`, and says when the next ones' will be.
+    /// Forgets keys whose time was over at `now`, and says when the next ones' will be. While another thread asks for
+    /// keys there are none, and that thread says so itself afterwards.
     pub(crate) fn forget(&self, now: Instant) -> Option<Instant> {
-        let mut held = self.lock();
+        let mut held = match self.held.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         *held = held.take().filter(|held| held.until > now);
         held.as_ref().map(|held| held.until)
     }

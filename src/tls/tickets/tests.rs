@@ -93,11 +93,29 @@ fn old_keys_are_asked_for_anew_and_forgotten_without_being_asked_for() {
     let ticket = tickets.encrypt(b"x").unwrap();
     assert_eq!(tickets.decrypt(&ticket).as_deref(), Some(&b"x"[..]));
     let until = tickets.forget(Instant::now()).unwrap();
-    assert!(tickets.lock().is_some());
+    assert!(tickets.held.lock().unwrap().is_some());
     assert_eq!(tickets.forget(until), None);
-    assert!(tickets.lock().is_none());
+    assert!(tickets.held.lock().unwrap().is_none());
     drop((tickets, all));
     assert_eq!(asked.join().unwrap(), 2);
+}
+
+#[test]
+fn p8_who_asks_keys_keeps_nobody_waiting_who_forgets() {
+    let (ours, theirs) = socket_pair().unwrap();
+    let all = Arc::new(Keys::default());
+    all.replace(ours);
+    let tickets = Arc::new(Tickets::new(Arc::clone(&all), 60_000));
+    let asking = Arc::clone(&tickets);
+    let asks = std::thread::spawn(move || asking.encrypt(b"x"));
+    let mut theirs: Channel<KeysToFront, FrontToKeys> = Channel::new(theirs, KeysPhase::Idle);
+    theirs.receive(&mut PacketBuffer::for_messages()).unwrap();
+    // It is asked for, and not answered yet.
+    assert_eq!(tickets.forget(Instant::now()), None);
+    tickets.set_lifetime(1000);
+    theirs.send(&keys(1, None, 60_000)).unwrap();
+    assert!(asks.join().unwrap().is_some());
+    assert!(tickets.forget(Instant::now()).is_some());
 }
 
 #[test]
