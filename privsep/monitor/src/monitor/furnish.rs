@@ -152,13 +152,9 @@ impl Monitor {
     }
 
     pub(super) fn auth_settings(&self) -> MonitorToAuth {
-        let auth = &self.config.auth;
         MonitorToAuth::Settings {
             version: VERSION,
-            source: auth.source.clone(),
-            first_uid: auth.first_uid,
-            last_uid: auth.last_uid,
-            failure_delay_ms: auth.failure_delay_ms,
+            settings: Box::new(self.config.auth.clone()),
         }
     }
 

@@ -51,9 +51,9 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
-    let auth_settings = auth::auth(&file.auth)?;
     let spool = spool::spool(file.spool, file.lock)?;
     let (tls, client_ca) = tls::tls(file.tls)?;
+    let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
     let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace)?;
