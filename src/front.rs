@@ -8,9 +8,10 @@ use crate::links::{Link, Links, MonitorEnd};
 use crate::pop3::Identity;
 use crate::report;
 use crate::slots::{Handle, Slots};
-use crate::tls::certificates::{Certificate, server_config};
 use crate::tls::handshake::{Job, Threads};
 use crate::tls::remote_key::Keys;
+use crate::tls::rules::Rules;
+use crate::tls::tickets::Tickets;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
@@ -18,7 +19,6 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor};
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::log::Log;
-use rustls::ServerConfig;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -52,8 +52,10 @@ pub struct Given {
     pub settings: FrontSettings,
     /// Listening sockets, and whether TLS begins with the connection.
     pub listeners: Vec<(std::net::TcpListener, bool)>,
-    /// The certificates, in their order; none where there is no TLS.
-    pub certificates: Vec<Certificate>,
+    /// By which rules TLS is spoken; none where there is no certificate.
+    pub tls: Option<Rules>,
+    /// The tickets of these rules.
+    pub tickets: Arc<Tickets>,
     /// The channel to the monitor, in its serving phase.
     pub monitor: MonitorEnd,
     /// The socket to auth.
@@ -71,15 +73,12 @@ pub struct Given {
 pub enum FrontError {
     /// A system call failed on which everything hangs.
     System(&'static str, std::io::Error),
-    /// The certificates cannot be used.
-    Tls(crate::tls::certificates::Unusable),
 }
 
 impl std::fmt::Display for FrontError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::System(what, error) => write!(out, "{what}: {error}"),
-            Self::Tls(error) => error.fmt(out),
         }
     }
 }
@@ -112,7 +111,7 @@ pub struct Front {
     host: Rc<str>,
     /// Most connections that the limit on open files was set for.
     most: u32,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Rules>>,
     pub(crate) links: Links,
     threads: Threads,
     /// Connections that could go on at once.
@@ -140,13 +139,10 @@ impl Front {
             let listener = Self::listen(&poll, listeners.len(), socket, tls);
             listeners.push(attempt("listening socket", listener)?);
         }
-        let tls = match given.certificates {
-            none if none.is_empty() => None,
-            some => Some(server_config(some).map_err(FrontError::Tls)?),
-        };
-        let links = Links::new(given.monitor, given.keys);
+        let threads = Threads::start(given.threads.max(1), &waker, &given.tickets);
+        let links = Links::new(given.monitor, given.keys, given.tickets);
         let mut front = Self {
-            threads: attempt("threads", Threads::start(given.threads.max(1), &waker))?,
+            threads: attempt("threads", threads)?,
             listeners,
             slots: Slots::new(given.settings.front),
             deadlines: Deadlines::default(),
@@ -155,7 +151,7 @@ impl Front {
             most: given.settings.limits.connections,
             host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
-            tls,
+            tls: given.tls.map(Arc::new),
             links,
             again: VecDeque::new(),
             packet: PacketBuffer::for_data(),
@@ -384,12 +380,13 @@ impl Front {
             Handshake::Waits if conn.client.gone => self.with(slot, Conn::handshake_failed),
             Handshake::Waits => self.arm(slot),
             Handshake::Work(work) => {
-                if let Some(config) = self.tls.clone() {
-                    self.threads.give(Job {
+                if let Some(rules) = self.tls.clone() {
+                    let job = Job {
                         handle,
                         work,
-                        config,
-                    });
+                        rules,
+                    };
+                    conn.client.wait_in_line(self.threads.give(job));
                 }
                 self.arm(slot);
             }
@@ -431,6 +428,9 @@ impl Front {
             }
             Outcome::Over => {
                 if let Some(conn) = self.slots.take(slot) {
+                    if let Some(place) = conn.client.place() {
+                        self.threads.cancel(place);
+                    }
                     self.admission.leave(conn.peer.ip());
                 }
             }
@@ -484,7 +484,7 @@ impl Front {
             };
             match done.result {
                 Ok(tls) => {
-                    conn.client.resume(tls, now);
+                    conn.client.resume(tls, done.witness, now);
                     self.drive(done.handle.slot);
                 }
                 Err(failure) => {

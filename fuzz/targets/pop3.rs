@@ -95,8 +95,12 @@ impl Session<'_> {
             return self.pop3.auth_signature(&signature, out);
         }
         match self.choice() % 8 {
-            0 => self.pop3.auth_refused(AuthRefusal::Credentials, &mut self.out),
-            1 => self.pop3.auth_refused(AuthRefusal::Temporary, &mut self.out),
+            0 => self
+                .pop3
+                .auth_refused(AuthRefusal::Credentials, &mut self.out),
+            1 => self
+                .pop3
+                .auth_refused(AuthRefusal::Temporary, &mut self.out),
             2 => self.pop3.no_session(&mut self.out),
             3 => self.pop3.worker_gone(&mut self.out),
             4 => {

@@ -4,12 +4,15 @@ use super::{Checked, placed, problem};
 use crate::config::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
-use popward_proto::monitor_front::{FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext};
+use popward_proto::monitor_front::{
+    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, TlsSettings,
+};
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
     host: Text<64>,
+    tls: TlsSettings,
     grace: Option<u16>,
 ) -> Checked<FrontSettings> {
     let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
@@ -42,6 +45,7 @@ pub(super) fn front(
         plaintext,
         mechanisms: mechanisms(auth)?,
         host,
+        tls,
         limits: Limits {
             connections: connections.1,
             connections_per_address: file.connections_per_address.unwrap_or(64).max(1),
