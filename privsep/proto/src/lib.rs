@@ -29,6 +29,8 @@ pub mod monitor_keys;
 pub mod monitor_worker;
 pub mod permit;
 #[cfg(feature = "server")]
+pub mod proxies;
+#[cfg(feature = "server")]
 pub mod secret;
 pub mod session;
 

@@ -8,6 +8,7 @@ use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_auth::AccountSource;
 use popward_proto::monitor_front::FrontSettings;
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::proxies::Headers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) spool: Spool,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
+    /// Most sessions at once of one user, over all fronts.
+    pub(crate) sessions_per_user: u32,
     /// Where the log goes, and from which level on.
     pub(crate) log: crate::log::Settings,
 }
@@ -61,6 +64,8 @@ pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
+    /// Which connections begin with a PROXY header.
+    pub(crate) headers: Headers,
 }
 
 /// A certificate chain and its key: two PEM files.

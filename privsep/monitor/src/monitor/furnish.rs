@@ -162,7 +162,10 @@ impl Monitor {
             return Ok(());
         };
         for listener in &self.listeners {
-            let message = MonitorToFront::Listener { tls: listener.tls };
+            let message = MonitorToFront::Listener {
+                tls: listener.tls,
+                headers: listener.headers,
+            };
             children::send(&front.channel, &message, &[listener.socket.as_fd()])?;
         }
         self.send_certificates(id)?;

@@ -3,6 +3,7 @@
 mod auth;
 mod front;
 mod log;
+mod proxy;
 mod spool;
 
 use super::{Accounts, Certificate, Config, Listen, file};
@@ -52,7 +53,10 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     };
     let auth_settings = auth::auth(&file.auth)?;
     let spool = spool::spool(file.spool, file.lock)?;
-    let front = front::front(&file.limits, &file.auth, file.server.shutdown_grace)?;
+    let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
+    let proxies = proxy::proxies(&file.proxy)?;
+    let grace = file.server.shutdown_grace;
+    let front = front::front(&file.limits, &file.auth, grace, proxies)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -66,10 +70,11 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         fronts: fronts.1,
         accounts,
         certificates: certificates(&file.certificate)?,
-        listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
+        listen,
         auth: auth_settings,
         spool,
         front,
+        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         log: log::log(file.log)?,
     })
 }
@@ -177,10 +182,12 @@ fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
 
 fn listen(file: &file::Listen) -> Checked<Listen> {
     let offset = file.address.span().start;
+    let headers = proxy::headers(file.proxy.as_ref())?;
     match file.address.get_ref().parse() {
         Ok(address) => Ok(Listen {
             address,
             tls: file.tls,
+            headers,
         }),
         Err(_) => problem(
             offset,
