@@ -5,15 +5,17 @@
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
 use crate::client::{Client, Got};
+use crate::limits::{Admission, Party};
 use crate::pop3::{Action, End, Policy, Pop3};
+use crate::proxy::{Peer, Proxy};
 use crate::report;
 use crate::slots::Handle;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthRefusal, AuthToFront, Credentials, FrontToAuth};
 use popward_proto::bounded::UserName;
-use popward_proto::monitor_front::{FrontSettings, Plaintext};
+use popward_proto::monitor_front::FrontSettings;
 use popward_proto::secret::Secret;
-use popward_proto::session::{FrontToWorker, Request, WorkerToFront};
+use popward_proto::session::{FrontToWorker, OpenFailure, Request, WorkerToFront};
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -21,6 +23,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
+mod pace;
+mod place;
 mod why;
 mod worker;
 
@@ -48,6 +52,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) packet: &'a mut PacketBuffer,
     /// Room for commands, shared likewise.
     pub(crate) read: &'a mut [u8],
+    /// Who is counted as what.
+    pub(crate) admission: &'a mut Admission,
     /// The log.
     pub(crate) log: &'a Log,
 }
@@ -102,8 +108,12 @@ pub(crate) struct Conn {
     pub(crate) handle: Handle,
     /// Its name to the other processes.
     pub(crate) id: SessionId,
-    /// Who it is.
+    /// Who it is; as far as is known, where a proxy speaks for it.
     pub(crate) peer: SocketAddr,
+    /// The proxy that speaks for it.
+    pub(crate) proxy: Option<Box<Proxy>>,
+    /// As what it is counted.
+    pub(crate) party: Party,
     /// Its stream.
     pub(crate) client: Client,
     /// The protocol's state.
@@ -124,9 +134,14 @@ pub(crate) struct Conn {
     /// Whom auth is asked about.
     attempt: Option<UserName>,
     ending: Option<Ending>,
-    accepted: Instant,
+    /// When it was accepted, or its proxy had said whose it is.
+    pub(crate) accepted: Instant,
     login: Option<Instant>,
     commanded: Instant,
+    /// Since when a command's line is not complete.
+    line: Option<Instant>,
+    /// Since when the client keeps a reply waiting, and what it had taken by then.
+    slow: Option<(Instant, u64)>,
 }
 
 /// Commands that were read at once, and how far they are processed.
@@ -154,27 +169,30 @@ impl Conn {
     /// A connection that was just accepted.
     pub(crate) fn new(
         (handle, id): (Handle, SessionId),
-        peer: SocketAddr,
+        (peer, party): (Peer, Party),
         client: Client,
         tls: bool,
         settings: &Rc<FrontSettings>,
         now: Instant,
     ) -> Self {
-        let plaintext = match settings.plaintext {
-            Plaintext::Never => false,
-            Plaintext::Loopback => peer.ip().is_loopback(),
-            Plaintext::Always => true,
-        };
+        let tls = tls || peer.proxy.as_ref().is_some_and(|proxy| proxy.tls);
+        let plaintext = peer.may_send_plainly(settings);
         let policy = Policy {
             bad_commands: settings.limits.bad_commands,
             failed_logins: settings.limits.failed_logins,
         };
+        let mut pop3 = Pop3::new(policy, tls, plaintext);
+        if peer.may_forward(settings) {
+            pop3.expect_forwarded();
+        }
         Self {
             handle,
             id,
-            peer,
+            peer: peer.address,
+            proxy: peer.proxy,
+            party,
             client,
-            pop3: Pop3::new(policy, tls, plaintext),
+            pop3,
             session: None,
             queued: false,
             armed: None,
@@ -188,6 +206,8 @@ impl Conn {
             accepted: now,
             login: None,
             commanded: now,
+            line: None,
+            slow: None,
         }
     }
 
@@ -214,6 +234,7 @@ impl Conn {
                         }
                     }
                     self.client.shrink();
+                    self.watch_pace(turn.now);
                     return Outcome::Waits;
                 }
                 Step::Over(why) => return self.over(why, turn),
@@ -302,9 +323,11 @@ impl Conn {
         let before = self.client.out.len();
         let (used, action) = self.pop3.input(bytes, &mut self.client.out);
         let acts = !matches!(action, Action::None);
-        if acts || self.client.out.len() != before {
+        let commanded = acts || self.client.out.len() != before;
+        if commanded {
             self.commanded = turn.now;
         }
+        self.watch_line(commanded, turn.now);
         self.act(action, turn);
         // Nothing taken and nothing due would come again for ever.
         if used == 0 && !acts {
@@ -319,6 +342,7 @@ impl Conn {
         match action {
             Action::None => {}
             Action::Check { user, secret } => self.check(user, secret, turn),
+            Action::Forwarded(forwarded) => self.forwarded(forwarded, turn),
             Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
         }
@@ -368,11 +392,17 @@ impl Conn {
         waits
     }
 
-    /// Auth granted, and the monitor made no worker.
-    pub(crate) fn no_session(&mut self, turn: &mut Turn<'_>) {
+    /// Auth granted, and the monitor made no worker: because the user has `too_many`, or something is amiss.
+    pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
         if matches!(self.waits, Waits::Auth(_)) && self.ending.is_none() {
             self.waits = Waits::Client;
-            let action = self.pop3.no_session(&mut self.client.out);
+            let out = &mut self.client.out;
+            let action = if too_many {
+                self.pop3
+                    .worker(&WorkerToFront::NotOpened(OpenFailure::InUse), out)
+            } else {
+                self.pop3.no_session(out)
+            };
             self.act(action, turn);
         }
     }
@@ -421,48 +451,6 @@ impl Conn {
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
         report::end(turn.log, self, why, seconds);
         Outcome::Over
-    }
-
-    /// When it must be looked at, and why it ends if nothing has changed by then.
-    pub(crate) fn deadline(&self) -> (Instant, Why) {
-        let after = |since: Instant, ms: u32| since + Duration::from_millis(ms.into());
-        let limits = &self.settings.limits;
-        let stalled = after(self.client.progress, limits.stall_ms);
-        if let Some(ending) = self.ending {
-            return (ending.lingers.unwrap_or(stalled), ending.why);
-        }
-        let Some(login) = self.login else {
-            return match self.waits {
-                Waits::Auth(since) | Waits::Opening(since) => {
-                    (after(since, limits.open_ms), Why::OpenTime)
-                }
-                _ => (after(self.accepted, limits.login_ms), Why::LoginTime),
-            };
-        };
-        let session = (after(login, limits.session_ms), Why::SessionTime);
-        let other = match self.waits {
-            // The update is the worker's by now: to give up earlier would spare nothing.
-            Waits::Worker(Request::Quit, since) | Waits::Ended(since) => {
-                return (
-                    session.0.max(after(since, limits.stall_ms)),
-                    Why::WorkerTime,
-                );
-            }
-            _ if self.client.blocked() => (stalled, Why::StallTime),
-            Waits::Worker(_, since) => (after(since, limits.stall_ms), Why::WorkerTime),
-            _ => (after(self.commanded, limits.idle_ms), Why::IdleTime),
-        };
-        if other.0 < session.0 { other } else { session }
-    }
-
-    /// Its time is up.
-    pub(crate) fn expire(&mut self, why: Why, turn: &mut Turn<'_>) -> Outcome {
-        if why == Why::OpenTime && self.ending.is_none() {
-            self.pop3.no_session(&mut self.client.out);
-            self.end(why);
-            return self.drive(turn);
-        }
-        self.over(why, turn)
     }
 
     /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.

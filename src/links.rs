@@ -104,7 +104,9 @@ impl Front {
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
             (M::Session(id), Some(socket)) => self.attach(id, socket),
-            (M::NoSession(id), _) => self.tell(id, Conn::no_session),
+            (M::NoSession { session, too_many }, _) => {
+                self.tell(session, |conn, turn| conn.no_session(too_many, turn));
+            }
             (M::Ended { session, finished }, _) => {
                 self.tell(session, |conn, turn| conn.session_ended(finished, turn));
             }
@@ -143,6 +145,7 @@ impl Front {
             Some(channel.as_fd().as_raw_fd())
         });
         if let Some(descriptor) = attached {
+            self.slots.logged_in(slot);
             if let Err(error) = self.watch_session(descriptor, slot) {
                 self.log
                     .error(Some(id), "session's socket", &[("error", &error)]);

@@ -1,7 +1,9 @@
 //! What the front says in the log: a line at a login, a line at an end, and little about strangers.
 
 use crate::conn::{Conn, Why};
+use crate::limits::{Party, TooMany};
 use popward_proto::bounded::UserName;
+use popward_proto::log::Level;
 use popward_proto::session::Totals;
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -9,26 +11,37 @@ use std::net::SocketAddr;
 /// A user logged in: the maildrop is open.
 pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
     let tls = conn.client.tls();
-    log.notice(
-        Some(conn.id),
-        "login",
-        &[
-            ("user", &name(conn)),
-            ("peer", &conn.peer.ip()),
-            ("port", &conn.peer.port()),
-            ("method", &"USER/PASS"),
-            ("tls", &tls.as_deref().unwrap_or("none")),
-            ("messages", &opened.messages),
-            ("octets", &opened.octets),
-        ],
-    );
+    let proxy = conn.proxy.as_deref();
+    // Whether the client came to the proxy over TLS, the proxy said.
+    let said = proxy.filter(|proxy| proxy.tls).map_or("none", |_| "proxy");
+    let tls = tls.as_deref().unwrap_or(said);
+    let (user, peer, port) = (name(conn), conn.peer.ip(), conn.peer.port());
+    let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
+        ("user", &user),
+        ("peer", &peer),
+        ("port", &port),
+        ("method", &"USER/PASS"),
+        ("tls", &tls),
+        ("messages", &opened.messages),
+        ("octets", &opened.octets),
+    ];
+    if let Some(proxy) = proxy {
+        fields.push(("proxy", &proxy.address));
+        if let Some(session) = &proxy.session {
+            fields.push(("proxy_session", session));
+        }
+    }
+    log.notice(Some(conn.id), "login", &fields);
 }
 
 /// A connection ended: a notice for a session, progress for anything else.
 pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
     let (ip, port, sent) = (conn.peer.ip(), conn.peer.port(), conn.client.sent);
     let Some(opened) = conn.pop3.opened() else {
-        return log.info(
+        // A proxy's own connection is a check: there is one every second or two.
+        let check = conn.party == Party::Proxy && why != Why::TooMany;
+        return log.write(
+            if check { Level::Debug } else { Level::Info },
             Some(conn.id),
             "end",
             &[
@@ -82,6 +95,24 @@ pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) 
         None,
         "connection refused",
         &[("peer", &peer.ip()), ("why", why)],
+    );
+}
+
+/// Somebody was turned away because of a limit, the last of `times` since the line before.
+pub(crate) fn turned_away(log: &Log, peer: SocketAddr, why: TooMany, times: u32) {
+    log.warning(
+        None,
+        "connection refused",
+        &[("peer", &peer.ip()), ("why", &why), ("times", &times)],
+    );
+}
+
+/// Somebody who had not logged in had to yield to a newcomer, the last of `times` since the line before.
+pub(crate) fn yielded(log: &Log, why: TooMany, times: u32) {
+    log.warning(
+        None,
+        "a connection was ended to make room",
+        &[("why", &why), ("times", &times)],
     );
 }
 

@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::{Action, End, Pop3, State, error, ok};
+use crate::proxy::xclient;
 use popward_proto::bounded::UserName;
 use popward_proto::secret::Secret;
 
@@ -38,6 +39,17 @@ impl Pop3 {
                 ok(out, format_args!("password?"));
             }
             Command::Pass(secret) => return self.pass(secret, out),
+            Command::Xclient(_) if !self.forwards => {
+                return self.bad_command("unknown command", out);
+            }
+            Command::Xclient(arguments) => match xclient::parse(arguments) {
+                Some(forwarded) => {
+                    // Whom USER named, it named for somebody else.
+                    self.state = State::Authorization(Authorization::default());
+                    return Action::Forwarded(forwarded);
+                }
+                None => return self.bad_command("bad arguments", out),
+            },
             Command::Capa => self.capabilities(out),
             Command::Quit => {
                 ok(out, format_args!("popward signing off"));

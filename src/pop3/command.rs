@@ -32,6 +32,8 @@ pub enum Command<'a> {
     Last,
     /// RFC 1939, sections 4 and 6.
     Quit,
+    /// Dovecot's, of proxies: whose the connection is.
+    Xclient(&'a [u8]),
 }
 
 /// Why a line is no command.
@@ -47,6 +49,9 @@ pub enum Malformed {
 pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let space = memchr::memchr(b' ', line);
     let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
+    if keyword.eq_ignore_ascii_case(b"XCLIENT") {
+        return Ok(Command::Xclient(rest));
+    }
     let mut upper = [0; 4];
     let Some(name) = upper.get_mut(..keyword.len()) else {
         return Err(Malformed::Unknown);

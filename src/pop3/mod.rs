@@ -6,6 +6,7 @@ pub mod command;
 mod line;
 mod transaction;
 
+use crate::proxy::xclient::Forwarded;
 use line::Lines;
 use popward_proto::auth::AuthRefusal;
 use popward_proto::bounded::UserName;
@@ -24,11 +25,17 @@ pub enum Action {
         /// The password.
         secret: Secret,
     },
+    /// A proxy has said whose this connection is: see whether there is room for that client, and say
+    /// [`Pop3::forwarded`].
+    Forwarded(Forwarded),
     /// Ask the worker.
     Ask(FrontToWorker),
     /// Close, once what was written has gone.
     Close(End),
 }
+
+/// Replies to pipelined commands that are written at once, in bytes: more wait until these have been taken.
+const GATHER: usize = 8192;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +93,8 @@ pub struct Pop3 {
     policy: Policy,
     /// Whether USER and PASS are permitted on this connection as it is.
     password_permitted: bool,
+    /// Whether XCLIENT is offered: the peer is a proxy that is trusted, and has not said it yet.
+    forwards: bool,
     lines: Lines,
     state: State,
     user: Option<UserName>,
@@ -103,6 +112,7 @@ impl Pop3 {
         Self {
             policy,
             password_permitted: tls || plaintext_permitted,
+            forwards: false,
             lines: Lines::default(),
             state: State::Authorization(authorization::Authorization::default()),
             user: None,
@@ -115,9 +125,29 @@ impl Pop3 {
         }
     }
 
+    /// The peer is a proxy whose word on its client is taken: offers it XCLIENT, in the greeting.
+    pub fn expect_forwarded(&mut self) {
+        self.forwards = true;
+    }
+
+    /// There is room for the client that a proxy named. `password_permitted`: as for [`Pop3::new`],
+    /// over TLS or not.
+    pub fn forwarded(&mut self, password_permitted: bool, out: &mut Vec<u8>) {
+        self.forwards = false;
+        self.password_permitted = password_permitted;
+        ok(out, format_args!("client noted"));
+    }
+
     /// Writes the greeting (RFC 1939, section 4).
     pub fn greeting(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"+OK popward ready\r\n");
+        // The form that Dovecot's proxies look for.
+        let offer = if self.forwards { "[XCLIENT] " } else { "" };
+        ok(out, format_args!("{offer}popward ready"));
+    }
+
+    /// Whether a command's line has begun and is not complete.
+    pub fn is_within_line(&self) -> bool {
+        self.lines.is_partial()
     }
 
     /// Whether commands may be given now: false while an answer is due and when all is over.
@@ -125,10 +155,12 @@ impl Pop3 {
         matches!(self.state, State::Authorization(_) | State::Transaction)
     }
 
-    /// Takes commands until something is to be done or the bytes are used up; returns how many bytes it took.
+    /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
+    /// it took.
     pub fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Action) {
         let mut taken = 0;
-        while self.wants_input() && taken < bytes.len() {
+        let most = out.len() + GATHER;
+        while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
             let (used, line) = lines.next(&bytes[taken..]);
             taken += used;

@@ -28,6 +28,7 @@ impl Pop3 {
                 self.capabilities(out);
                 return Action::None;
             }
+            Command::Xclient(_) => return self.bad_command("unknown command", out),
             Command::User(_) | Command::Pass(_) => {
                 return self.bad_command("already logged in", out);
             }

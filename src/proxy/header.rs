@@ -1,4 +1,4 @@
-//! The PROXY protocol's header (HAProxy's `proxy-protocol.txt`, sections 2.1 and 2.2): bytes in, whose connection it is
+//! The PROXY protocol's header (haproxy's `proxy-protocol.txt`, sections 2.1 and 2.2): bytes in, whose connection it is
 //! out. No I/O, no state and no memory: it is given all that has come so far, each time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -199,7 +199,11 @@ fn addresses(family: u8, rest: &[u8]) -> Result<Origin, Malformed> {
             let mut octets = [0; 16];
             octets.copy_from_slice(&block[..16]);
             let port = u16::from_be_bytes([block[32], block[33]]);
-            Ok(client(Ipv6Addr::from(octets).into(), port, over_tls(vectors)?))
+            Ok(client(
+                Ipv6Addr::from(octets).into(),
+                port,
+                over_tls(vectors)?,
+            ))
         }
         // Nobody knows (UNSPEC), or a client of the proxy's own host (UNIX).
         0x00 | 0x01 | 0x10 | 0x20 | 0x30 | 0x31 => Ok(Origin::Proxy),

@@ -1,4 +1,78 @@
 //! Those who speak for others: the PROXY protocol before a connection's first byte, and XCLIENT before its login.
 
+pub(crate) mod caller;
 pub mod header;
 pub mod xclient;
+
+use header::Origin;
+use popward_proto::bounded::Text;
+use popward_proto::monitor_front::{FrontSettings, Plaintext};
+use std::net::{IpAddr, SocketAddr};
+
+/// The proxy that a connection came through, or comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// Whether it has said whose the connection is.
+    pub(crate) introduced: bool,
+    /// Whether it said that its client came over TLS, and is believed.
+    pub(crate) tls: bool,
+    /// Its own name for the session.
+    pub(crate) session: Option<Text<{ xclient::SESSION_MAX }>>,
+}
+
+/// Whose a connection is: its address and, where a proxy had a part in it, the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The client's address; the proxy's, where that has not said whose it is.
+    pub(crate) address: SocketAddr,
+    /// The proxy.
+    pub(crate) proxy: Option<Box<Proxy>>,
+}
+
+impl Peer {
+    /// Who connected, of whom no header is expected.
+    pub(crate) fn direct(address: SocketAddr, settings: &FrontSettings) -> Self {
+        let proxy = Proxy {
+            address: address.ip(),
+            introduced: false,
+            tls: false,
+            session: None,
+        };
+        let speaks = settings.proxies.xclient.contain(address.ip());
+        let proxy = speaks.then(|| Box::new(proxy));
+        Self { address, proxy }
+    }
+
+    /// Whose connection `proxy` says that it is.
+    pub(crate) fn through(proxy: SocketAddr, origin: Origin, settings: &FrontSettings) -> Self {
+        let (address, introduced, over_tls) = match origin {
+            Origin::Proxy => (proxy, false, false),
+            Origin::Client { source, tls } => (source, true, tls),
+        };
+        let proxy = Proxy {
+            address: proxy.ip(),
+            introduced,
+            tls: over_tls && settings.proxies.tls.contain(proxy.ip()),
+            session: None,
+        };
+        let proxy = Some(Box::new(proxy));
+        Self { address, proxy }
+    }
+
+    /// Whether a password may come without TLS. A client behind a proxy is never this host, whatever its address.
+    pub(crate) fn may_send_plainly(&self, settings: &FrontSettings) -> bool {
+        match (&self.proxy, settings.plaintext) {
+            (_, Plaintext::Never) => false,
+            (_, Plaintext::Always) => true,
+            (Some(proxy), Plaintext::Loopback) => settings.proxies.plaintext.contain(proxy.address),
+            (None, Plaintext::Loopback) => self.address.ip().is_loopback(),
+        }
+    }
+
+    /// Whether it may say XCLIENT.
+    pub(crate) fn may_forward(&self, settings: &FrontSettings) -> bool {
+        settings.proxies.xclient.contain(self.address.ip())
+    }
+}

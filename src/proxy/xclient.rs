@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let long = format!("ADDR=192.0.2.7 PORT=1 SESSION={}", "s".repeat(SESSION_MAX + 1));
+        let long = format!(
+            "ADDR=192.0.2.7 PORT=1 SESSION={}",
+            "s".repeat(SESSION_MAX + 1)
+        );
         for line in [
             "",
             "ADDR=192.0.2.7",

@@ -18,12 +18,21 @@ const V4: &[u8] = &[192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x34, 0, 110];
 fn v6() -> Vec<u8> {
     let client: Ipv6Addr = "2001:db8::7".parse().unwrap();
     let server: Ipv6Addr = "2001:db8::1".parse().unwrap();
-    [&client.octets()[..], &server.octets(), &[0x12, 0x34, 0, 110]].concat()
+    [
+        &client.octets()[..],
+        &server.octets(),
+        &[0x12, 0x34, 0, 110],
+    ]
+    .concat()
 }
 
 /// What haproxy 2.6 adds with `send-proxy-v2-ssl-cn`: the version as a vector within the vector.
 fn ssl(flags: u8) -> Vec<u8> {
-    [&[0x20, 0, 15, flags, 0, 0, 0, 1, 0x21, 0, 7][..], b"TLSv1.3"].concat()
+    [
+        &[0x20, 0, 15, flags, 0, 0, 0, 1, 0x21, 0, 7][..],
+        b"TLSv1.3",
+    ]
+    .concat()
 }
 
 /// Whole, with what follows it, it is this; and it is incomplete at every earlier cut.
@@ -52,7 +61,11 @@ fn version_1_is_read_in_every_cut() {
         source,
     );
     complete(b"PROXY UNKNOWN\r\n", Origin::Proxy);
-    let most = format!("PROXY UNKNOWN {} {} 65535 65535\r\n", "f".repeat(39), "f".repeat(39));
+    let most = format!(
+        "PROXY UNKNOWN {} {} 65535 65535\r\n",
+        "f".repeat(39),
+        "f".repeat(39)
+    );
     assert_eq!(most.len(), V1_MAX);
     complete(most.as_bytes(), Origin::Proxy);
 }
@@ -95,18 +108,48 @@ fn p8_what_is_no_header_is_refused_at_once_and_never_waited_for_beyond_its_bound
         (b"\x16\x03\x01", Malformed::NoHeader),
         (b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n", Malformed::Line),
         (b"PROXY UNKNOWN\rX", Malformed::Line),
-        (b"PROXY UDP4 192.0.2.7 192.0.2.1 1 2\r\n", Malformed::Protocol),
+        (
+            b"PROXY UDP4 192.0.2.7 192.0.2.1 1 2\r\n",
+            Malformed::Protocol,
+        ),
         (b"PROXY \r\n", Malformed::Protocol),
-        (b"PROXY  TCP4 192.0.2.7 192.0.2.1 1 2\r\n", Malformed::Protocol),
-        (b"PROXY TCP4 2001:db8::7 192.0.2.1 1 2\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.007 192.0.2.1 1 2\r\n", Malformed::Address),
-        (b"PROXY TCP6 192.0.2.7 2001:db8::1 1 2\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.7 192.0.2.1 01 2\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.7 192.0.2.1 +1 2\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.7 192.0.2.1 1 65536\r\n", Malformed::Address),
+        (
+            b"PROXY  TCP4 192.0.2.7 192.0.2.1 1 2\r\n",
+            Malformed::Protocol,
+        ),
+        (
+            b"PROXY TCP4 2001:db8::7 192.0.2.1 1 2\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP4 192.0.2.007 192.0.2.1 1 2\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP6 192.0.2.7 2001:db8::1 1 2\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 01 2\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 +1 2\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 1 65536\r\n",
+            Malformed::Address,
+        ),
         (b"PROXY TCP4 192.0.2.7 192.0.2.1 1\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n", Malformed::Address),
-        (b"PROXY TCP4 192.0.2.7  192.0.2.1 1 2\r\n", Malformed::Address),
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n",
+            Malformed::Address,
+        ),
+        (
+            b"PROXY TCP4 192.0.2.7  192.0.2.1 1 2\r\n",
+            Malformed::Address,
+        ),
         (&v2(0x11, 0x11, V4), Malformed::Command),
         (&v2(0x22, 0x11, V4), Malformed::Command),
         (&v2(0x21, 0x12, V4), Malformed::Family),
@@ -114,14 +157,24 @@ fn p8_what_is_no_header_is_refused_at_once_and_never_waited_for_beyond_its_bound
         (&v2(0x21, 0x11, &V4[..11]), Malformed::Parts),
         (&v2(0x21, 0x21, V4), Malformed::Parts),
         (&v2(0x21, 0x11, &[V4, &[4, 0]].concat()), Malformed::Parts),
-        (&v2(0x21, 0x11, &[V4, &[4, 0, 9, 1]].concat()), Malformed::Parts),
-        (&v2(0x21, 0x11, &vec![0; V2_MAX])[..FIXED], Malformed::TooLong),
+        (
+            &v2(0x21, 0x11, &[V4, &[4, 0, 9, 1]].concat()),
+            Malformed::Parts,
+        ),
+        (
+            &v2(0x21, 0x11, &vec![0; V2_MAX])[..FIXED],
+            Malformed::TooLong,
+        ),
     ] {
         assert_eq!(parse(bytes), Err(why), "{:?}", bytes.escape_ascii());
     }
     let endless = [b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat();
     for length in 0..endless.len() {
-        let expected = if length < V1_MAX { Ok(None) } else { Err(Malformed::Line) };
+        let expected = if length < V1_MAX {
+            Ok(None)
+        } else {
+            Err(Malformed::Line)
+        };
         assert_eq!(parse(&endless[..length]), expected, "{length}");
     }
 }
