@@ -11,6 +11,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -447,7 +448,26 @@ pub struct Client {
 impl Client {
     /// A connection to 127.0.0.1.
     pub fn new(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// A connection to 127.0.0.1 from `source`, one of this host's own addresses.
+    pub fn from(source: &str, port: u16) -> Self {
+        use nix::sys::socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket,
+        };
+        let address = |ip: &str, port| {
+            SockaddrIn::from(std::net::SocketAddrV4::new(ip.parse().unwrap(), port))
+        };
+        let (kind, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
+        let own = socket(AddressFamily::Inet, kind, flags, None).unwrap();
+        bind(own.as_raw_fd(), &address(source, 0)).unwrap();
+        connect(own.as_raw_fd(), &address("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::from(own))
+    }
+
+    /// What `stream` leads to.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
