@@ -4,7 +4,8 @@
 //!     cargo bench --bench grammar
 
 use divan::counter::ItemsCount;
-use popward_front::pop3::{Action, Policy, Pop3, command};
+use popward_front::pop3::{Action, Identity, Offer, Policy, Pop3, Security, command};
+use popward_proto::monitor_front::Mechanism;
 use popward_proto::session::{FrontToWorker, Totals, WorkerToFront};
 
 fn main() {
@@ -37,10 +38,21 @@ fn session() -> Pop3 {
         bad_commands: 20,
         failed_logins: 3,
     };
-    let mut pop3 = Pop3::new(policy, true, true);
+    let offer = Offer {
+        security: Security::Tls,
+        passwords: true,
+        mechanisms: [Mechanism::User].into_iter().collect(),
+        certificate: false,
+        binding: None,
+    };
+    let identity = Identity {
+        unique: [0; 16],
+        host: "localhost".into(),
+    };
+    let mut pop3 = Pop3::new(policy, offer, identity, false);
     let mut out = Vec::new();
     let (_, action) = pop3.input(b"USER u\r\nPASS p\r\n", &mut out);
-    assert!(matches!(action, Action::Check { .. }));
+    assert!(matches!(action, Action::Login(_)));
     pop3.worker(&WorkerToFront::Opened(Totals::default()), &mut out);
     pop3
 }

@@ -4,8 +4,8 @@
 
 use crate::tls::handshake::Work;
 use mio::net::TcpStream;
-use rustls::ServerConnection;
 use rustls::server::Acceptor;
+use rustls::{ProtocolVersion, ServerConnection};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -94,6 +94,28 @@ impl Client {
             sent: 0,
             taken_by_socket: 0,
         }
+    }
+
+    /// Begins TLS with what comes next. What was read before has been dealt with, or forgotten.
+    pub(crate) fn start_tls(&mut self) {
+        self.layer = Layer::Hello(Box::default());
+    }
+
+    /// Whether TLS is active, or about to be.
+    pub(crate) fn is_secure(&self) -> bool {
+        !matches!(self.layer, Layer::Plain)
+    }
+
+    /// What a login can be bound to: `tls-exporter` (RFC 9266), in TLS 1.3 alone.
+    pub(crate) fn binding(&self) -> Option<[u8; 32]> {
+        let Layer::Tls(tls) = &self.layer else {
+            return None;
+        };
+        if tls.is_handshaking() || tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+            .ok()
     }
 
     /// Octets that the client's host has acknowledged: what the socket took, less what lies in its buffer. That can be

@@ -6,23 +6,21 @@
 
 use crate::client::{Client, Got};
 use crate::limits::{Admission, Party};
-use crate::pop3::{Action, End, Policy, Pop3};
-use crate::proxy::{Peer, Proxy};
+use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3};
+use crate::proxy::Peer;
 use crate::report;
 use crate::slots::Handle;
 use popward_proto::account::SessionId;
-use popward_proto::auth::{AuthRefusal, AuthToFront, Credentials, FrontToAuth};
-use popward_proto::bounded::UserName;
+use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::secret::Secret;
-use popward_proto::session::{FrontToWorker, OpenFailure, Request, WorkerToFront};
+use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
+mod login;
 mod pace;
 mod place;
 mod why;
@@ -74,6 +72,10 @@ pub(crate) enum Outcome {
 enum Waits {
     /// The end of its handshake: it has not been greeted.
     Handshake,
+    /// Its last bytes in the clear to be taken: then TLS begins.
+    Securing,
+    /// The end of the handshake after STLS.
+    Secured,
     /// The client's next command.
     Client,
     /// Auth's or the monitor's.
@@ -92,6 +94,18 @@ pub(crate) struct Session {
     channel: Channel<FrontToWorker, WorkerToFront>,
     /// Whether it may have something to read.
     pub(crate) readable: bool,
+    /// Whether its other end is closed.
+    pub(crate) closed: bool,
+    /// The message that RETR was asked of, until its answer begins.
+    retrieves: Option<MessageNumber>,
+}
+
+impl Session {
+    /// Whether there may be something to read that is of interest. Where nothing was asked that is only the end: the rest may
+    /// be what the worker expects to be asked for next, which can wait in the socket.
+    fn speaks(&self) -> bool {
+        self.readable && (self.closed || self.channel.phase() != ClientPhase::Idle)
+    }
 }
 
 /// A connection that only waits for its last bytes to be taken.
@@ -109,9 +123,7 @@ pub(crate) struct Conn {
     /// Its name to the other processes.
     pub(crate) id: SessionId,
     /// Who it is; as far as is known, where a proxy speaks for it.
-    pub(crate) peer: SocketAddr,
-    /// The proxy that speaks for it.
-    pub(crate) proxy: Option<Box<Proxy>>,
+    pub(crate) peer: Peer,
     /// As what it is counted.
     pub(crate) party: Party,
     /// Its stream.
@@ -125,18 +137,19 @@ pub(crate) struct Conn {
     /// When it is next looked at for its limits.
     pub(crate) armed: Option<Instant>,
     settings: Rc<FrontSettings>,
-    tls: bool,
+    /// Whether STLS can be offered.
+    stls: bool,
     waits: Waits,
     /// The monitor said that the worker has gone; and whether another one has finished its update.
     ended: Option<bool>,
     /// Commands that were read and not yet processed: they may hold a password.
     input: Input,
-    /// Whom auth is asked about.
-    attempt: Option<UserName>,
+    /// Whether auth was told of a login, and has not said how it ended.
+    at_auth: bool,
     ending: Option<Ending>,
     /// When it was accepted, or its proxy had said whose it is.
     pub(crate) accepted: Instant,
-    login: Option<Instant>,
+    logged_in: Option<Instant>,
     commanded: Instant,
     /// Since when a command's line is not complete.
     line: Option<Instant>,
@@ -162,60 +175,66 @@ impl Input {
 enum Step {
     Went,
     Stuck,
+    /// TLS begins: the next step is the handshake's.
+    Handshake,
     Over(Why),
 }
 
 impl Conn {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted. `stls`: whether there is a certificate for STLS.
     pub(crate) fn new(
         (handle, id): (Handle, SessionId),
         (peer, party): (Peer, Party),
         client: Client,
-        tls: bool,
+        stls: bool,
         settings: &Rc<FrontSettings>,
+        identity: Identity,
         now: Instant,
     ) -> Self {
-        let tls = tls || peer.proxy.as_ref().is_some_and(|proxy| proxy.tls);
-        let plaintext = peer.may_send_plainly(settings);
         let policy = Policy {
             bad_commands: settings.limits.bad_commands,
             failed_logins: settings.limits.failed_logins,
         };
-        let mut pop3 = Pop3::new(policy, tls, plaintext);
-        if peer.may_forward(settings) {
-            pop3.expect_forwarded();
-        }
+        let offer = login::offer(&client, &peer, stls, settings);
+        let forwards = peer.may_forward(settings);
         Self {
             handle,
             id,
-            peer: peer.address,
-            proxy: peer.proxy,
+            peer,
             party,
             client,
-            pop3,
+            pop3: Pop3::new(policy, offer, identity, forwards),
             session: None,
             queued: false,
             armed: None,
             settings: Rc::clone(settings),
-            tls,
+            stls,
             waits: Waits::Handshake,
             ended: None,
             input: Input::default(),
-            attempt: None,
+            at_auth: false,
             ending: None,
             accepted: now,
-            login: None,
+            logged_in: None,
             commanded: now,
             line: None,
             slow: None,
         }
     }
 
+    fn offer(&self) -> Offer {
+        login::offer(&self.client, &self.peer, self.stls, &self.settings)
+    }
+
     /// Goes as far as it goes now. The handshake, if any, is complete.
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.waits == Waits::Handshake {
+        if matches!(self.waits, Waits::Handshake | Waits::Secured) {
+            let greeted = self.waits == Waits::Secured;
             self.waits = Waits::Client;
-            self.pop3.greeting(&mut self.client.out);
+            self.pop3.secured(self.offer());
+            if !greeted {
+                self.pop3.greeting(&mut self.client.out);
+            }
         }
         for _ in 0..STEPS {
             match self.step(turn) {
@@ -237,6 +256,7 @@ impl Conn {
                     self.watch_pace(turn.now);
                     return Outcome::Waits;
                 }
+                Step::Handshake => return Outcome::Again,
                 Step::Over(why) => return self.over(why, turn),
             }
         }
@@ -263,7 +283,10 @@ impl Conn {
         if self.client.blocked() {
             return Step::Stuck;
         }
-        if self.session.as_ref().is_some_and(|s| s.readable) {
+        if self.waits == Waits::Securing {
+            return self.secure(turn);
+        }
+        if self.session.as_ref().is_some_and(Session::speaks) {
             self.receive(turn)
         } else if self.pop3.wants_input() {
             self.feed(turn)
@@ -285,7 +308,7 @@ impl Conn {
         if !self.input.left().is_empty() {
             let mut input = std::mem::take(&mut self.input);
             input.used += self.process(input.left(), turn);
-            if self.ending.is_none() && !input.left().is_empty() {
+            if self.keeps_input() && !input.left().is_empty() {
                 self.input = input;
             }
             return Step::Went;
@@ -305,7 +328,7 @@ impl Conn {
                 let secret = !self.pop3.is_logged_in();
                 let read = std::mem::take(&mut turn.read);
                 let used = self.process(&read[..length], turn);
-                if self.ending.is_none() && used < length {
+                if self.keeps_input() && used < length {
                     let bytes = Zeroizing::new(read[used..length].to_vec());
                     self.input = Input { bytes, used: 0 };
                 }
@@ -341,69 +364,11 @@ impl Conn {
     fn act(&mut self, action: Action, turn: &mut Turn<'_>) {
         match action {
             Action::None => {}
-            Action::Check { user, secret } => self.check(user, secret, turn),
+            Action::Login(login) => self.login(login, turn),
+            Action::StartTls => self.waits = Waits::Securing,
             Action::Forwarded(forwarded) => self.forwarded(forwarded, turn),
             Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
-        }
-    }
-
-    fn check(&mut self, user: UserName, secret: Secret, turn: &mut Turn<'_>) {
-        self.attempt = Some(user.clone());
-        self.waits = Waits::Auth(turn.now);
-        let check = FrontToAuth::Check {
-            session: self.id,
-            credentials: Credentials::Password { user, secret },
-            client: popward_proto::auth::Client {
-                peer: self.peer.ip(),
-                tls: self.tls,
-            },
-        };
-        let sent = turn.auth.map(|auth| auth.send(&check));
-        if !matches!(sent, Some(Ok(()))) {
-            // Auth is gone, or so busy that its socket is full.
-            self.refused(AuthRefusal::Temporary, turn);
-        }
-    }
-
-    /// Auth refused.
-    pub(crate) fn refused(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
-        if !matches!(self.waits, Waits::Auth(_)) || self.ending.is_some() {
-            return;
-        }
-        let user = self.attempt.take();
-        if why == AuthRefusal::Credentials {
-            report::failed(turn.log, self, user.as_ref());
-        }
-        self.waits = Waits::Client;
-        self.commanded = turn.now;
-        let action = self.pop3.auth_refused(why, &mut self.client.out);
-        self.act(action, turn);
-    }
-
-    /// Auth died. Its grant may still be under way, so this ticket is not used again.
-    /// Returns whether it waited for that auth.
-    pub(crate) fn auth_died(&mut self, turn: &mut Turn<'_>) -> bool {
-        let waits = matches!(self.waits, Waits::Auth(_)) && self.ending.is_none();
-        if waits {
-            self.refused(AuthRefusal::Temporary, turn);
-            self.end(Why::Pop3(End::Temporary));
-        }
-        waits
-    }
-
-    /// Auth granted, and the monitor made no worker: because the user has `too_many`, or something is amiss.
-    pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
-        if matches!(self.waits, Waits::Auth(_)) && self.ending.is_none() {
-            self.waits = Waits::Client;
-            let out = &mut self.client.out;
-            let action = if too_many {
-                self.pop3
-                    .worker(&WorkerToFront::NotOpened(OpenFailure::InUse), out)
-            } else {
-                self.pop3.no_session(out)
-            };
-            self.act(action, turn);
         }
     }
 
@@ -448,6 +413,7 @@ impl Conn {
     /// It is over, whatever was still to come.
     pub(crate) fn over(&mut self, why: Why, turn: &Turn<'_>) -> Outcome {
         self.session = None;
+        self.cancel(turn);
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
         report::end(turn.log, self, why, seconds);
         Outcome::Over
@@ -455,10 +421,10 @@ impl Conn {
 
     /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.
     pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.login.is_some() || self.ending.is_some() {
+        if self.logged_in.is_some() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if self.waits != Waits::Handshake {
+        if !matches!(self.waits, Waits::Handshake | Waits::Secured) {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(Why::Shutdown);

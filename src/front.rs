@@ -116,6 +116,8 @@ pub struct Front {
     drawn: (u64, RandomState),
     pub(crate) hush: Hush,
     pub(crate) settings: Rc<FrontSettings>,
+    /// The host's name in the settings.
+    host: Rc<str>,
     /// Most connections that the limit on open files was set for.
     most: u32,
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -155,6 +157,7 @@ impl Front {
             drawn: (0, RandomState::new()),
             hush: Hush::default(),
             most: given.settings.limits.connections,
+            host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
             tls,
             links,
@@ -294,6 +297,7 @@ impl Front {
                     client.gone |= event.is_error() || event.is_write_closed();
                 } else if let Some(session) = &mut conn.session {
                     session.readable = true;
+                    session.closed |= event.is_read_closed();
                 }
                 self.drive(slot);
             }
@@ -400,6 +404,7 @@ impl Front {
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
         settings.limits.connections = settings.limits.connections.min(self.most);
+        self.host = settings.host.as_str().into();
         self.settings = Rc::new(settings);
     }
 

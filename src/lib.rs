@@ -16,6 +16,7 @@ mod links;
 pub mod pop3;
 pub mod proxy;
 mod report;
+mod sasl;
 pub mod setup;
 mod slots;
 mod syscalls;

@@ -6,7 +6,7 @@ use crate::tls::certificates::{Certificate, server_config};
 use crate::tls::remote_key::Keys;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
-use popward_proto::bounded::Text;
+use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::KeyFacts;
 use popward_sys::channel::{Channel, ChannelError, Packet};
@@ -103,7 +103,7 @@ impl Front {
             (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
-            (M::Session(id), Some(socket)) => self.attach(id, socket),
+            (M::Session { session, user }, Some(socket)) => self.attach(session, user, socket),
             (M::NoSession { session, too_many }, _) => {
                 self.tell(session, |conn, turn| conn.no_session(too_many, turn));
             }
@@ -118,7 +118,7 @@ impl Front {
                 | M::Certificate { .. }
                 | M::Auth
                 | M::Keys
-                | M::Session(_),
+                | M::Session { .. },
                 _,
             ) => {}
         }
@@ -135,13 +135,13 @@ impl Front {
     }
 
     /// Gives a session its worker. A socket for which nobody waits any more is closed, and its worker ends.
-    fn attach(&mut self, id: SessionId, socket: OwnedFd) {
+    fn attach(&mut self, id: SessionId, user: UserName, socket: OwnedFd) {
         let now = self.now;
         let Some(slot) = self.slots.of_session(id) else {
             return;
         };
         let attached = self.slots.at(slot).and_then(|conn| {
-            let channel = conn.attach(socket, now)?;
+            let channel = conn.attach(user, socket, now)?;
             Some(channel.as_fd().as_raw_fd())
         });
         if let Some(descriptor) = attached {
@@ -219,14 +219,13 @@ impl Front {
                 Ok(Packet::Message(AuthToFront::Refused { session, why }, _)) => {
                     self.tell(session, |conn, turn| conn.refused(why, turn));
                 }
-                // No login of this front has a second step yet.
-                Ok(
-                    Packet::Message(
-                        AuthToFront::Challenge { .. } | AuthToFront::Signature { .. },
-                        _,
-                    )
-                    | Packet::Data { .. },
-                ) => {}
+                Ok(Packet::Message(AuthToFront::Challenge { session, first }, _)) => {
+                    self.tell(session, |conn, turn| conn.challenged(first.as_str(), turn));
+                }
+                Ok(Packet::Message(AuthToFront::Signature { session, signature }, _)) => {
+                    self.tell(session, |conn, turn| conn.signed(&signature, turn));
+                }
+                Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
                     self.log

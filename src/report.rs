@@ -11,16 +11,20 @@ use std::net::SocketAddr;
 /// A user logged in: the maildrop is open.
 pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
     let tls = conn.client.tls();
-    let proxy = conn.proxy.as_deref();
+    let proxy = conn.peer.proxy.as_deref();
     // Whether the client came to the proxy over TLS, the proxy said.
-    let said = proxy.filter(|proxy| proxy.tls).map_or("none", |_| "proxy");
-    let tls = tls.as_deref().unwrap_or(said);
+    let said = if conn.peer.came_over_tls() {
+        "proxy"
+    } else {
+        "none"
+    };
+    let (tls, method) = (tls.as_deref().unwrap_or(said), conn.pop3.method());
     let (user, peer, port) = (name(conn), conn.peer.ip(), conn.peer.port());
     let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
         ("user", &user),
         ("peer", &peer),
         ("port", &port),
-        ("method", &"USER/PASS"),
+        ("method", &method),
         ("tls", &tls),
         ("messages", &opened.messages),
         ("octets", &opened.octets),
@@ -77,14 +81,15 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
 }
 
 /// A login failed. The user is as the client gave it; the secret is nowhere near.
-pub(crate) fn failed(log: &Log, conn: &Conn, user: Option<&UserName>) {
+pub(crate) fn failed(log: &Log, conn: &Conn) {
     log.warning(
         Some(conn.id),
         "login failed",
         &[
-            ("user", &user.map_or("", UserName::as_str)),
+            ("user", &name(conn)),
             ("peer", &conn.peer.ip()),
             ("port", &conn.peer.port()),
+            ("method", &conn.pop3.method()),
         ],
     );
 }

@@ -15,7 +15,7 @@ impl Conn {
     /// When it must be looked at, and why it ends if nothing has changed by then.
     pub(crate) fn deadline(&self) -> (Instant, Why) {
         let limits = &self.settings.limits;
-        let Some(login) = self.login else {
+        let Some(login) = self.logged_in else {
             return self.deadline_before_login();
         };
         let stalled = (after(self.client.progress, limits.stall_ms), Why::StallTime);

@@ -3,7 +3,6 @@
 use super::{Conn, Outcome, Turn, Waits, Why};
 use crate::front::FULL;
 use crate::limits::Party;
-use crate::proxy::Peer;
 use crate::proxy::xclient::Forwarded;
 use std::rc::Rc;
 
@@ -15,32 +14,28 @@ impl Conn {
         let admitted = turn
             .admission
             .introduce(self.party, client, limits, turn.now);
-        self.peer = forwarded.source;
+        self.peer.address = forwarded.source;
         if admitted.is_err() {
             self.client.out.extend_from_slice(FULL);
             return self.end(Why::TooMany);
         }
         self.party = Party::Client(client);
-        if let Some(proxy) = &mut self.proxy {
-            proxy.introduced = true;
+        if let Some(proxy) = &mut self.peer.proxy {
             proxy.session = forwarded.session;
         }
-        let peer = Peer {
-            address: self.peer,
-            proxy: self.proxy.clone(),
-        };
-        let permitted = self.tls || peer.may_send_plainly(&settings);
-        self.pop3.forwarded(permitted, &mut self.client.out);
+        let offer = self.offer();
+        self.pop3.forwarded(offer, &mut self.client.out);
     }
 
     /// Whether its password is being looked at.
     pub(crate) fn is_at_auth(&self) -> bool {
-        matches!(self.waits, Waits::Auth(_) | Waits::Opening(_))
+        self.at_auth || matches!(self.waits, Waits::Opening(_))
     }
 
     /// It has not logged in, and somebody else needs its place: it is told so, if that can be done without waiting.
     pub(crate) fn yields(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.waits != Waits::Handshake && self.ending.is_none() {
+        let greeted = !matches!(self.waits, Waits::Handshake | Waits::Secured);
+        if greeted && self.ending.is_none() {
             self.client.out.extend_from_slice(FULL);
             self.client.flush(turn.now);
             self.client.close_write(turn.now);

@@ -3,6 +3,7 @@
 use super::{Conn, Session, Step, Turn, Waits, Why};
 use crate::pop3::{Action, End};
 use crate::report;
+use popward_proto::bounded::UserName;
 use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::OwnedFd;
@@ -15,6 +16,10 @@ impl Conn {
         self.waits = Waits::Worker(kind, turn.now);
         let sent = self.session.as_mut().map(|session| {
             session.channel.enter(ClientPhase::Asked(kind));
+            session.retrieves = match request {
+                FrontToWorker::Retr(number) => Some(number),
+                _ => None,
+            };
             session.channel.send(&request)
         });
         if !matches!(sent, Some(Ok(()))) {
@@ -25,6 +30,7 @@ impl Conn {
     /// Auth granted, and this is the worker's socket. Returns it for registration if somebody waits for it.
     pub(crate) fn attach(
         &mut self,
+        user: UserName,
         socket: OwnedFd,
         now: Instant,
     ) -> Option<&Channel<FrontToWorker, WorkerToFront>> {
@@ -33,11 +39,14 @@ impl Conn {
         }
         let channel = Channel::new(socket, ClientPhase::Opening);
         channel.set_nonblocking().ok()?;
-        self.attempt = None;
+        self.at_auth = false;
+        self.pop3.granted(user);
         self.waits = Waits::Opening(now);
         let session = Session {
             channel,
             readable: false,
+            closed: false,
+            retrieves: None,
         };
         Some(&self.session.insert(session).channel)
     }
@@ -64,7 +73,22 @@ impl Conn {
             return Step::Stuck;
         };
         match session.channel.receive(turn.packet) {
-            Ok(Packet::Data { bytes, last }) => {
+            Ok(Packet::Data {
+                announced,
+                bytes,
+                last,
+            }) => {
+                if let Some(message) = announced {
+                    if let WorkerToFront::Ahead(number, _) = message {
+                        if session.retrieves != Some(number) {
+                            // The client asked for something else than what was expected of it.
+                            return Step::Went;
+                        }
+                    }
+                    session.retrieves = None;
+                    session.channel.enter(ClientPhase::Streaming);
+                    self.pop3.worker(&message, &mut self.client.out);
+                }
                 let mut tail = Vec::new();
                 self.pop3.data(last, &mut tail);
                 if last {
@@ -94,29 +118,21 @@ impl Conn {
 
     fn heard(&mut self, message: &WorkerToFront, turn: &mut Turn<'_>) {
         use WorkerToFront as W;
-        let streams = matches!(message, W::Listing(_) | W::Body(_));
         if let Some(session) = self.session.as_mut() {
-            session.channel.enter(if streams {
-                ClientPhase::Streaming
-            } else {
-                ClientPhase::Idle
-            });
+            session.retrieves = None;
+            session.channel.enter(ClientPhase::Idle);
         }
-        match message {
-            W::Committed(_) | W::NotCommitted(_) => {
-                // Its last word. It ends now, and the monitor says when.
-                self.session = None;
-                self.waits = Waits::Ended(turn.now);
-            }
-            W::Listing(_) | W::Body(_) => {}
-            _ => {
-                self.waits = Waits::Client;
-                self.commanded = turn.now;
-            }
+        if let W::Committed(_) | W::NotCommitted(_) = message {
+            // Its last word. It ends now, and the monitor says when.
+            self.session = None;
+            self.waits = Waits::Ended(turn.now);
+        } else {
+            self.waits = Waits::Client;
+            self.commanded = turn.now;
         }
         let action = self.pop3.worker(message, &mut self.client.out);
         if let W::Opened(totals) = message {
-            self.login = Some(turn.now);
+            self.logged_in = Some(turn.now);
             report::login(turn.log, self, *totals);
         }
         self.act(action, turn);

@@ -4,6 +4,7 @@ use super::{CONNS, Front};
 use crate::client::Client;
 use crate::conn::Conn;
 use crate::limits::{Party, TooMany};
+use crate::pop3::Identity;
 use crate::proxy::Peer;
 use crate::proxy::caller::{Caller, Heard};
 use crate::proxy::header::Origin;
@@ -164,9 +165,7 @@ impl Front {
         tls: bool,
     ) {
         let client = Client::new(stream, tls, self.now);
-        let conn = Conn::new(name, (peer, party), client, tls, &self.settings, self.now);
-        self.slots.put(Guest::Conn(Box::new(conn)));
-        self.drive(name.0.slot);
+        self.begin(name, (peer, party), client);
     }
 
     /// Hears what a proxy has said so far.
@@ -210,9 +209,30 @@ impl Front {
         // What came behind the header has had its edge.
         client.readable = true;
         client.half_closed = caller.half_closed;
-        let conn = Conn::new(name, (peer, party), client, tls, &settings, self.now);
+        self.begin(name, (peer, party), client);
+    }
+
+    fn begin(&mut self, name: (Handle, SessionId), whose: (Peer, Party), client: Client) {
+        let slot = name.0.slot;
+        let Some(unique) = crate::tls::unique() else {
+            self.slots.take(slot);
+            self.admission.leave(whose.1);
+            return self.refuse(whose.0.address, &"no random numbers");
+        };
+        let host = std::rc::Rc::clone(&self.host);
+        let identity = Identity { unique, host };
+        let stls = self.tls.is_some();
+        let conn = Conn::new(
+            name,
+            whose,
+            client,
+            stls,
+            &self.settings,
+            identity,
+            self.now,
+        );
         self.slots.put(Guest::Conn(Box::new(conn)));
-        self.drive(name.0.slot);
+        self.drive(slot);
     }
 
     /// Ends a proxy's connection that has not said whose it is; nothing where there is none.

@@ -1,20 +1,92 @@
-//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, CAPA, QUIT.
+//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, APOP, AUTH (RFC 5034), STLS (RFC 2595), CAPA, QUIT.
 
 use super::command::Command;
-use super::{Action, End, Pop3, State, error, ok};
+use super::{Action, Login, Pop3, State, error, ok};
 use crate::proxy::xclient;
-use popward_proto::bounded::UserName;
-use popward_proto::secret::Secret;
+use crate::sasl::{self, Exchange, Heard, Named, Then};
+use base64ct::{Base64, Encoding};
+use popward_proto::auth::{AuthRefusal, Credentials};
+use popward_proto::bounded::{Bytes, Text, UserName};
+use popward_proto::monitor_front::{MECHANISMS_MAX, Mechanism};
+use std::fmt::Write;
+use zeroize::Zeroizing;
+
+/// What a connection may use as it is: another set before and after STLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Whether there is TLS, or could be.
+    pub security: Security,
+    /// Whether a password may come as it is: over TLS, or where the configuration permits it without.
+    pub passwords: bool,
+    /// The configured mechanisms.
+    pub mechanisms: Mechanisms,
+    /// Whether the client has shown a certificate, and signed with its key.
+    pub certificate: bool,
+    /// What a client can bind its login to (RFC 9266, `tls-exporter`).
+    pub binding: Option<[u8; 32]>,
+}
+
+/// Whether there is TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// It is active.
+    Tls,
+    /// STLS makes it so.
+    Stls,
+    /// There is no certificate.
+    Never,
+}
+
+/// A set of mechanisms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mechanisms(u16);
+
+impl FromIterator<Mechanism> for Mechanisms {
+    fn from_iter<I: IntoIterator<Item = Mechanism>>(mechanisms: I) -> Self {
+        const { assert!(MECHANISMS_MAX <= 16) };
+        Self(
+            mechanisms
+                .into_iter()
+                .fold(0, |set, one| set | 1 << one as u16),
+        )
+    }
+}
+
+impl Mechanisms {
+    fn has(self, one: Mechanism) -> bool {
+        self.0 & 1 << one as u16 != 0
+    }
+}
+
+impl Offer {
+    /// Whether a mechanism may be used now.
+    pub(crate) fn permits(&self, named: Named) -> bool {
+        use Mechanism as M;
+        let possible = match named.mechanism {
+            // A token is as good as a password to whoever sees it (RFC 7628, section 5).
+            M::User | M::Plain | M::Login | M::Oauthbearer | M::Xoauth2 => self.passwords,
+            M::External => self.certificate,
+            M::Apop | M::CramMd5 => true,
+            M::ScramSha1 | M::ScramSha256 => !named.plus || self.binding.is_some(),
+        };
+        possible && self.mechanisms.has(named.mechanism)
+    }
+
+    fn permits_plainly(&self, mechanism: Mechanism) -> bool {
+        let plus = false;
+        self.permits(Named { mechanism, plus })
+    }
+}
 
 /// What has been said before a login.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Authorization {
-    user: Named,
+    user: Said,
 }
 
 /// Who USER named.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Named {
+enum Said {
     /// Nobody yet.
     #[default]
     Nobody,
@@ -24,40 +96,82 @@ enum Named {
     Possible(UserName),
 }
 
+/// How a login was made, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Method {
+    #[default]
+    UserPass,
+    Apop,
+    Sasl(Named),
+}
+
+impl Method {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::UserPass => "USER/PASS",
+            Self::Apop => "APOP",
+            Self::Sasl(named) => named.name(),
+        }
+    }
+}
+
 impl Pop3 {
     pub(super) fn authorization(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
         match command {
-            Command::User(_) | Command::Pass(_) if !self.password_permitted => {
-                error(out, "a password is taken over TLS only");
+            Command::User(_) | Command::Pass(_) if !self.offer.permits_plainly(Mechanism::User) => {
+                error(out, self.no_password());
             }
             Command::User(name) => {
-                let name = String::from_utf8(name.to_vec()).ok();
-                let user = name
-                    .and_then(|name| UserName::try_from(name).ok())
-                    .map_or(Named::Impossible, Named::Possible);
+                let user = sasl::user_name(name).map_or(Said::Impossible, Said::Possible);
                 self.state = State::Authorization(Authorization { user });
                 ok(out, format_args!("password?"));
             }
             Command::Pass(secret) => return self.pass(secret, out),
+            Command::Apop(name, digest) => return self.apop(name, digest, out),
+            Command::Auth(None) => self.mechanisms(out),
+            Command::Auth(Some((name, response))) => return self.auth(name, response, out),
+            Command::Stls => match self.offer.security {
+                Security::Stls => {
+                    self.state = State::Securing;
+                    ok(out, format_args!("begin TLS"));
+                    return Action::StartTls;
+                }
+                Security::Tls => return self.bad_command("TLS is active", out),
+                Security::Never => return self.bad_command("there is no TLS here", out),
+            },
             Command::Xclient(_) if !self.forwards => {
                 return self.bad_command("unknown command", out);
             }
             Command::Xclient(arguments) => match xclient::parse(arguments) {
-                Some(forwarded) => {
-                    // Whom USER named, it named for somebody else.
-                    self.state = State::Authorization(Authorization::default());
-                    return Action::Forwarded(forwarded);
-                }
+                Some(forwarded) => return Action::Forwarded(forwarded),
                 None => return self.bad_command("bad arguments", out),
             },
             Command::Capa => self.capabilities(out),
             Command::Quit => {
                 ok(out, format_args!("popward signing off"));
-                return self.close(End::QuitBeforeLogin);
+                return self.close(super::End::QuitBeforeLogin);
             }
             _ => return self.bad_command("not before a login", out),
         }
         Action::None
+    }
+
+    fn no_password(&self) -> &'static str {
+        if self.offer.passwords {
+            "USER and PASS are not taken here"
+        } else {
+            "a password is taken over TLS only"
+        }
+    }
+
+    /// The connection is as it will be: greeted next, or secured. What was said before STLS is forgotten (RFC 2595,
+    /// section 4).
+    pub fn secured(&mut self, offer: Offer) {
+        if matches!(self.state, State::Securing | State::Authorization(_)) {
+            self.offer = offer;
+            self.user = None;
+            self.state = State::Authorization(Authorization::default());
+        }
     }
 
     fn pass(&mut self, secret: &[u8], out: &mut Vec<u8>) -> Action {
@@ -65,25 +179,195 @@ impl Pop3 {
             return Action::None;
         };
         let user = match std::mem::take(user) {
-            Named::Nobody => return self.bad_command("USER first", out),
-            Named::Impossible => None,
-            Named::Possible(user) => Some(user),
+            Said::Nobody => return self.bad_command("USER first", out),
+            Said::Impossible => None,
+            Said::Possible(user) => Some(user),
         };
-        let secret = Secret::try_from(secret.to_vec())
-            .ok()
-            .filter(|secret| !secret.expose().is_empty());
-        let valid = user.is_some() && secret.is_some();
-        // What no account can have is asked for all the same, so that it takes as long (P9); `valid` bars the login.
-        let stand_in = || UserName::try_from("_".to_owned()).ok();
-        let (Some(user), Some(secret)) = (
-            user.or_else(stand_in),
-            secret.or_else(|| Secret::try_from(b"_".to_vec()).ok()),
-        ) else {
+        self.method = Method::UserPass;
+        self.heard(sasl::password(user, secret), out)
+    }
+
+    fn apop(&mut self, name: &[u8], digest: [u8; 16], out: &mut Vec<u8>) -> Action {
+        let Some(timestamp) = self.timestamp() else {
+            return self.bad_command("APOP is not taken here", out);
+        };
+        self.method = Method::Apop;
+        self.heard(sasl::apop(name, digest, timestamp), out)
+    }
+
+    /// This connection's timestamp (RFC 1939, section 7, APOP), where there is APOP.
+    pub(super) fn timestamp(&self) -> Option<Text<128>> {
+        let offered = self.offer.permits_plainly(Mechanism::Apop);
+        offered.then(|| self.challenge(0))
+    }
+
+    /// A text in the form of a message id that no other connection, and no other count of this one, is given.
+    fn challenge(&self, count: u32) -> Text<128> {
+        let mut text = String::from("<");
+        for byte in self.identity.unique {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        let _ = write!(text, ".{count}@{}>", self.identity.host);
+        Text::truncated(&text)
+    }
+
+    /// AUTH alone: what there is, as the clients that ask so expect it.
+    fn mechanisms(&self, out: &mut Vec<u8>) {
+        ok(out, format_args!("mechanisms"));
+        for name in Named::offered(&self.offer) {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b".\r\n");
+    }
+
+    fn auth(&mut self, name: &[u8], response: Option<&[u8]>, out: &mut Vec<u8>) -> Action {
+        let Some(named) = Named::find(name).filter(|named| self.offer.permits(*named)) else {
+            return self.bad_command("no such mechanism here", out);
+        };
+        self.method = Method::Sasl(named);
+        self.challenges = self.challenges.saturating_add(1);
+        let challenge = self.challenge(self.challenges);
+        let (first, exchange) = Exchange::begin(named, &self.offer, challenge);
+        match response {
+            None => {
+                continuation(&first, out);
+                self.state = State::Sasl(Box::new(exchange));
+                Action::None
+            }
+            Some(_) if !exchange.is_client_first() => {
+                self.bad_command("this mechanism begins with the server", out)
+            }
+            // An initial response that is there and empty (RFC 5034, section 4).
+            Some(b"=") => self.exchange(exchange, b"", out),
+            Some(response) => self.encoded(exchange, response, out),
+        }
+    }
+
+    /// A line that is a client's message.
+    pub(super) fn sasl_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Action {
+        let fresh = State::Authorization(Authorization::default());
+        let State::Sasl(exchange) = std::mem::replace(&mut self.state, fresh) else {
+            return Action::None;
+        };
+        if line == b"*" {
+            let known = exchange.is_known_to_auth();
+            return self.give_up(known, "cancelled", out);
+        }
+        self.encoded(*exchange, line.trim_ascii(), out)
+    }
+
+    fn encoded(&mut self, exchange: Exchange, line: &[u8], out: &mut Vec<u8>) -> Action {
+        let decoded = std::str::from_utf8(line).ok().map(Base64::decode_vec);
+        if let Some(Ok(message)) = decoded {
+            return self.exchange(exchange, &Zeroizing::new(message), out);
+        }
+        let known = exchange.is_known_to_auth();
+        self.give_up(known, "not base64", out)
+    }
+
+    fn exchange(&mut self, exchange: Exchange, message: &[u8], out: &mut Vec<u8>) -> Action {
+        let known = exchange.is_known_to_auth();
+        match exchange.hear(message) {
+            // It was right in form, and is no message of this exchange: another channel, another nonce.
+            Heard::Malformed => self.give_up(known, "not what the mechanism says", out),
+            heard => self.heard(heard, out),
+        }
+    }
+
+    /// The exchange is over and nothing was found out. Auth is told if it knows of it.
+    pub(super) fn give_up(&mut self, known: bool, why: &str, out: &mut Vec<u8>) -> Action {
+        self.state = State::Authorization(Authorization::default());
+        match self.bad_command(why, out) {
+            Action::None if known => Action::Login(Login::Cancel),
+            action => action,
+        }
+    }
+
+    /// Does what a message came to.
+    fn heard(&mut self, heard: Heard, out: &mut Vec<u8>) -> Action {
+        match heard {
+            Heard::Challenge(message, exchange) => {
+                continuation(&message, out);
+                self.state = State::Sasl(Box::new(exchange));
+                Action::None
+            }
+            Heard::Login { login, valid, then } => {
+                if let Login::Check(credentials) = &login {
+                    self.user = named_by(credentials);
+                }
+                self.state = State::Checking(Box::new(super::Checking { valid, then }));
+                Action::Login(login)
+            }
+            Heard::Refused => self.refused(AuthRefusal::Credentials, out),
+            Heard::Malformed => self.bad_command("bad arguments", out),
+        }
+    }
+
+    /// Auth refused.
+    pub fn auth_refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
+        let State::Checking(checking) = &self.state else {
+            return Action::None;
+        };
+        if let (AuthRefusal::Credentials, Then::TokenGrant(named)) = (why, &checking.then) {
+            continuation(sasl::refusal(*named), out);
+            self.state = State::Sasl(Box::new(Exchange::TokenRefused));
+            return Action::None;
+        }
+        self.refused(why, out)
+    }
+
+    fn refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
+        self.state = State::Authorization(Authorization::default());
+        self.user = None;
+        match why {
+            AuthRefusal::Credentials => error(out, "[AUTH] user name or password wrong"),
+            AuthRefusal::Temporary => error(out, "[SYS/TEMP] cannot log in now"),
+        }
+        self.failed += 1;
+        if self.failed >= self.policy.failed_logins {
+            return self.close(super::End::FailedLogins);
+        }
+        Action::None
+    }
+
+    /// Auth's challenge (SCRAM's `server-first-message`).
+    pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
+        let State::Checking(checking) = &self.state else {
+            return Action::None;
+        };
+        let Then::ScramChallenge(started) = &checking.then else {
+            return Action::None;
+        };
+        if let Some(challenged) = started.clone().challenged(first) {
+            continuation(first.as_bytes(), out);
+            self.state = State::Sasl(Box::new(Exchange::ScramProof(challenged)));
+            return Action::None;
+        }
+        // Auth keeps it until it is told, and no two logins of a session are under way.
+        match self.refused(AuthRefusal::Temporary, out) {
+            Action::None => Action::Login(Login::Cancel),
+            action => action,
+        }
+    }
+
+    /// Auth's signature: the client's proof was right (SCRAM's `server-final-message`). RFC 5034, section 4: it goes as a
+    /// challenge, and the client answers with nothing.
+    pub fn auth_signature(&mut self, signature: &Bytes<32>, out: &mut Vec<u8>) -> Action {
+        let State::Checking(checking) = &self.state else {
+            return Action::None;
+        };
+        if checking.then != Then::ScramSignature {
+            return Action::None;
+        }
+        if !checking.valid {
             return self.no_session(out);
-        };
-        self.user = Some(user.clone());
-        self.state = State::Checking { valid };
-        Action::Check { user, secret }
+        }
+        let last = format!("v={}", Base64::encode_string(signature.as_slice()));
+        continuation(last.as_bytes(), out);
+        self.state = State::Sasl(Box::new(Exchange::ScramEnd));
+        Action::None
     }
 
     /// CAPA (RFC 2449, section 5), in either state.
@@ -91,9 +375,41 @@ impl Pop3 {
         out.extend_from_slice(b"+OK capabilities\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
         if self.is_logged_in() {
             out.extend_from_slice(b"IMPLEMENTATION popward\r\n");
-        } else if self.password_permitted {
-            out.extend_from_slice(b"USER\r\n");
+        } else {
+            if self.offer.security == Security::Stls {
+                out.extend_from_slice(b"STLS\r\n");
+            }
+            if self.offer.permits_plainly(Mechanism::User) {
+                out.extend_from_slice(b"USER\r\n");
+            }
+            let mut names = Named::offered(&self.offer).peekable();
+            if names.peek().is_some() {
+                out.extend_from_slice(b"SASL");
+                for name in names {
+                    out.push(b' ');
+                    out.extend_from_slice(name.as_bytes());
+                }
+                out.extend_from_slice(b"\r\n");
+            }
         }
         out.extend_from_slice(b".\r\n");
+    }
+}
+
+/// Writes a server's message: `+ ` and base64.
+fn continuation(message: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"+ ");
+    out.extend_from_slice(Base64::encode_string(message).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The name in credentials, for the log.
+fn named_by(credentials: &Credentials) -> Option<UserName> {
+    match credentials {
+        Credentials::Password { user, .. }
+        | Credentials::Apop { user, .. }
+        | Credentials::CramMd5 { user, .. }
+        | Credentials::Scram { user, .. } => Some(user.clone()),
+        Credentials::Token { user, .. } | Credentials::Certificate { user, .. } => user.clone(),
     }
 }

@@ -10,6 +10,12 @@ pub enum Command<'a> {
     User(&'a [u8]),
     /// RFC 1939, section 7: the rest of the line, verbatim.
     Pass(&'a [u8]),
+    /// RFC 1939, section 7.
+    Apop(&'a [u8], [u8; 16]),
+    /// RFC 5034: the mechanism, and the initial response. Without either, which mechanisms there are.
+    Auth(Option<(&'a [u8], Option<&'a [u8]>)>),
+    /// RFC 2595.
+    Stls,
     /// RFC 2449.
     Capa,
     /// RFC 1939, section 5.
@@ -75,6 +81,9 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
             let lines = number(rest[at..].trim_ascii()).ok_or(Malformed::Arguments)?;
             Ok(Command::Top(one(&rest[..at])?, lines))
         }
+        b"APOP" => apop(rest),
+        b"AUTH" => auth(rest),
+        b"STLS" => alone(rest, Command::Stls),
         b"CAPA" => alone(rest, Command::Capa),
         b"STAT" => alone(rest, Command::Stat),
         b"NOOP" => alone(rest, Command::Noop),
@@ -92,6 +101,30 @@ fn alone<'a>(rest: &[u8], command: Command<'a>) -> Result<Command<'a>, Malformed
     } else {
         Err(Malformed::Arguments)
     }
+}
+
+/// A name, which may have spaces in it, and a digest.
+fn apop(rest: &[u8]) -> Result<Command<'_>, Malformed> {
+    let rest = rest.trim_ascii();
+    let space = memchr::memrchr(b' ', rest).ok_or(Malformed::Arguments)?;
+    let digest = crate::sasl::digest(&rest[space + 1..]).ok_or(Malformed::Arguments)?;
+    match rest[..space].trim_ascii() {
+        [] => Err(Malformed::Arguments),
+        name => Ok(Command::Apop(name, digest)),
+    }
+}
+
+/// A mechanism's name, and what may stand behind it.
+fn auth(rest: &[u8]) -> Result<Command<'_>, Malformed> {
+    let rest = rest.trim_ascii();
+    let mut words = rest
+        .split(|byte| *byte == b' ')
+        .filter(|word| !word.is_empty());
+    let (name, response) = (words.next(), words.next());
+    if words.next().is_some() {
+        return Err(Malformed::Arguments);
+    }
+    Ok(Command::Auth(name.map(|name| (name, response))))
 }
 
 fn optional(rest: &[u8]) -> Result<Option<MessageNumber>, Malformed> {

@@ -2,8 +2,12 @@
 
 use zeroize::Zeroize;
 
-/// Longest line with its end: RFC 2449 gives a command 255 octets, and a password may be longer.
+/// Longest command line with its end: RFC 2449 gives a command 255 octets, and a password may be longer.
 pub(super) const MAX: usize = 1024;
+
+/// Longest line of AUTH and of the messages after it, in octets: RFC 5034 lets them be as long as the mechanism needs, and
+/// of all mechanisms bearer tokens need most ([`popward_proto::auth::TOKEN_MAX`], in base64).
+pub(super) const SASL_MAX: usize = 12 * 1024;
 
 /// A line was longer. It is passed over up to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +22,20 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The next line, without its end, and how many bytes were taken. `None`: it is not complete.
+    /// The next line, without its end, and how many bytes were taken. `None`: it is not complete. `sasl`: it is no command
+    /// but a message of AUTH.
     pub(super) fn next<'a>(
         &'a mut self,
         bytes: &'a [u8],
+        sasl: bool,
     ) -> (usize, Option<Result<&'a [u8], TooLong>>) {
+        let max = if sasl || self.is_auth(bytes) {
+            SASL_MAX
+        } else {
+            MAX
+        };
         let Some(end) = memchr::memchr(b'\n', bytes) else {
-            if self.skipping || self.partial.len() + bytes.len() > MAX {
+            if self.skipping || self.partial.len() + bytes.len() > max {
                 self.partial.zeroize();
                 self.skipping = true;
             } else {
@@ -33,7 +44,7 @@ impl Lines {
             return (bytes.len(), None);
         };
         let taken = end + 1;
-        if self.skipping || self.partial.len() + taken > MAX {
+        if self.skipping || self.partial.len() + taken > max {
             self.skipping = false;
             self.partial.zeroize();
             return (taken, Some(Err(TooLong)));
@@ -48,10 +59,25 @@ impl Lines {
         (taken, Some(Ok(line.strip_suffix(b"\r").unwrap_or(line))))
     }
 
-    /// Adds to the partial line. Its room is made at once: growing would leave copies behind that nobody wipes.
+    /// Whether what has come of this line begins with AUTH.
+    fn is_auth(&self, bytes: &[u8]) -> bool {
+        let mut start = self.partial.iter().chain(bytes);
+        b"AUTH ".iter().all(|expected| {
+            start
+                .next()
+                .is_some_and(|byte| byte.eq_ignore_ascii_case(expected))
+        })
+    }
+
+    /// Adds to the partial line. Room is made without leaving a copy behind that nobody wipes.
     fn keep(&mut self, bytes: &[u8]) {
-        if self.partial.capacity() == 0 {
-            self.partial = Vec::with_capacity(MAX);
+        let needed = self.partial.len() + bytes.len();
+        if self.partial.capacity() < needed {
+            let room = if needed <= MAX { MAX } else { SASL_MAX };
+            let mut larger = Vec::with_capacity(room);
+            larger.extend_from_slice(&self.partial);
+            self.partial.zeroize();
+            self.partial = larger;
         }
         self.partial.extend_from_slice(bytes);
     }

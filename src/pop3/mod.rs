@@ -1,5 +1,5 @@
 //! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206): bytes and events in, replies and what is
-//! to be done out. STLS, AUTH, APOP, UTF8 and LANG will have their place in `authorization`.
+//! to be done out.
 
 mod authorization;
 pub mod command;
@@ -7,24 +7,23 @@ mod line;
 mod transaction;
 
 use crate::proxy::xclient::Forwarded;
+use crate::sasl::{Exchange, Then};
+pub use authorization::{Mechanisms, Offer, Security};
 use line::Lines;
-use popward_proto::auth::AuthRefusal;
+use popward_proto::auth::{Credentials, ScramProof};
 use popward_proto::bounded::UserName;
-use popward_proto::secret::Secret;
 use popward_proto::session::{FrontToWorker, OpenFailure, Refusal, Totals, Update, WorkerToFront};
+use std::rc::Rc;
 
 /// What the caller has to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
     None,
-    /// Ask auth.
-    Check {
-        /// The name.
-        user: UserName,
-        /// The password.
-        secret: Secret,
-    },
+    /// Tell auth.
+    Login(Login),
+    /// Begin TLS once what was written has gone; forget what else has come. Then [`Pop3::secured`].
+    StartTls,
     /// A proxy has said whose this connection is: see whether there is room for that client, and say
     /// [`Pop3::forwarded`].
     Forwarded(Forwarded),
@@ -32,6 +31,30 @@ pub enum Action {
     Ask(FrontToWorker),
     /// Close, once what was written has gone.
     Close(End),
+}
+
+/// What auth is told of a login.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Check these.
+    Check(Credentials),
+    /// Check the client's certificate, which its connection has, for this name or its own.
+    Certificate(Option<UserName>),
+    /// The client's proof.
+    Prove(ScramProof),
+    /// The client took the server's signature.
+    Proceed,
+    /// The client gave up, or broke the rules. Nothing is answered.
+    Cancel,
+}
+
+/// What distinguishes this connection's challenges from all others'.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Random, and new with each connection.
+    pub unique: [u8; 16],
+    /// This host's name.
+    pub host: Rc<str>,
 }
 
 /// Replies to pipelined commands that are written at once, in bytes: more wait until these have been taken.
@@ -70,10 +93,12 @@ pub struct Policy {
 enum State {
     /// RFC 1939, section 4.
     Authorization(authorization::Authorization),
+    /// Of AUTH, the client's next message is waited for.
+    Sasl(Box<Exchange>),
     /// Auth was asked; then the worker opens.
-    Checking {
-        valid: bool,
-    },
+    Checking(Box<Checking>),
+    /// STLS: TLS begins.
+    Securing,
     /// RFC 1939, section 5.
     Transaction,
     /// The worker was asked.
@@ -87,14 +112,25 @@ enum State {
     Closing,
 }
 
+/// A login that auth has to do with.
+#[derive(Debug, PartialEq, Eq)]
+struct Checking {
+    /// Whether anybody could be who was named.
+    valid: bool,
+    then: Then,
+}
+
 /// One connection's protocol state.
 #[derive(Debug)]
 pub struct Pop3 {
     policy: Policy,
-    /// Whether USER and PASS are permitted on this connection as it is.
-    password_permitted: bool,
+    offer: Offer,
+    identity: Identity,
     /// Whether XCLIENT is offered: the peer is a proxy that is trusted, and has not said it yet.
     forwards: bool,
+    /// How many challenges were made.
+    challenges: u32,
+    method: authorization::Method,
     lines: Lines,
     state: State,
     user: Option<UserName>,
@@ -107,12 +143,15 @@ pub struct Pop3 {
 }
 
 impl Pop3 {
-    /// A new connection. `plaintext_permitted` says whether a password may come without TLS.
-    pub fn new(policy: Policy, tls: bool, plaintext_permitted: bool) -> Self {
+    /// A new connection. `forwards`: it comes from a proxy whose word on its client is taken (XCLIENT).
+    pub fn new(policy: Policy, offer: Offer, identity: Identity, forwards: bool) -> Self {
         Self {
             policy,
-            password_permitted: tls || plaintext_permitted,
-            forwards: false,
+            offer,
+            identity,
+            forwards,
+            challenges: 0,
+            method: authorization::Method::default(),
             lines: Lines::default(),
             state: State::Authorization(authorization::Authorization::default()),
             user: None,
@@ -125,24 +164,22 @@ impl Pop3 {
         }
     }
 
-    /// The peer is a proxy whose word on its client is taken: offers it XCLIENT, in the greeting.
-    pub fn expect_forwarded(&mut self) {
-        self.forwards = true;
-    }
-
-    /// There is room for the client that a proxy named. `password_permitted`: as for [`Pop3::new`],
-    /// over TLS or not.
-    pub fn forwarded(&mut self, password_permitted: bool, out: &mut Vec<u8>) {
+    /// There is room for the client that a proxy named, and this is what that client may use.
+    pub fn forwarded(&mut self, offer: Offer, out: &mut Vec<u8>) {
         self.forwards = false;
-        self.password_permitted = password_permitted;
+        // Whom USER named, it named for somebody else.
+        self.secured(offer);
         ok(out, format_args!("client noted"));
     }
 
     /// Writes the greeting (RFC 1939, section 4).
     pub fn greeting(&self, out: &mut Vec<u8>) {
         // The form that Dovecot's proxies look for.
-        let offer = if self.forwards { "[XCLIENT] " } else { "" };
-        ok(out, format_args!("{offer}popward ready"));
+        let xclient = if self.forwards { "[XCLIENT] " } else { "" };
+        match self.timestamp() {
+            Some(timestamp) => ok(out, format_args!("{xclient}popward ready {timestamp}")),
+            None => ok(out, format_args!("{xclient}popward ready")),
+        }
     }
 
     /// Whether a command's line has begun and is not complete.
@@ -152,7 +189,10 @@ impl Pop3 {
 
     /// Whether commands may be given now: false while an answer is due and when all is over.
     pub fn wants_input(&self) -> bool {
-        matches!(self.state, State::Authorization(_) | State::Transaction)
+        matches!(
+            self.state,
+            State::Authorization(_) | State::Sasl(_) | State::Transaction
+        )
     }
 
     /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
@@ -162,11 +202,13 @@ impl Pop3 {
         let most = out.len() + GATHER;
         while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
-            let (used, line) = lines.next(&bytes[taken..]);
+            let sasl = matches!(self.state, State::Sasl(_));
+            let (used, line) = lines.next(&bytes[taken..], sasl);
             taken += used;
             let action = match line {
                 None => Action::None,
-                Some(Err(line::TooLong)) => self.bad_command("line too long", out),
+                Some(Ok(line)) if sasl => self.sasl_line(line, out),
+                Some(Err(line::TooLong)) => self.too_long(out),
                 Some(Ok(line)) => match command::parse(line) {
                     Ok(command) => self.command(command, out),
                     Err(command::Malformed::Unknown) => self.bad_command("unknown command", out),
@@ -200,27 +242,20 @@ impl Pop3 {
         Action::None
     }
 
+    /// A line longer than any may be. If it was a message of AUTH, that is over.
+    fn too_long(&mut self, out: &mut Vec<u8>) -> Action {
+        match &self.state {
+            State::Sasl(exchange) => {
+                let known = exchange.is_known_to_auth();
+                self.give_up(known, "line too long", out)
+            }
+            _ => self.bad_command("line too long", out),
+        }
+    }
+
     fn close(&mut self, end: End) -> Action {
         self.state = State::Closing;
         Action::Close(end)
-    }
-
-    /// Auth refused.
-    pub fn auth_refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
-        if !matches!(self.state, State::Checking { .. }) {
-            return Action::None;
-        }
-        self.state = State::Authorization(authorization::Authorization::default());
-        self.user = None;
-        match why {
-            AuthRefusal::Credentials => error(out, "[AUTH] user name or password wrong"),
-            AuthRefusal::Temporary => error(out, "[SYS/TEMP] cannot log in now"),
-        }
-        self.failed += 1;
-        if self.failed >= self.policy.failed_logins {
-            return self.close(End::FailedLogins);
-        }
-        Action::None
     }
 
     /// There will be no worker.
@@ -229,7 +264,12 @@ impl Pop3 {
         self.close(End::Temporary)
     }
 
-    /// The worker said something. For `Listing` and `Body` data packets follow.
+    /// Auth granted: whose maildrop it is, whatever the client called itself.
+    pub fn granted(&mut self, user: UserName) {
+        self.user = Some(user);
+    }
+
+    /// The worker said something. With `Listing`, `Body` and `Ahead` data come.
     pub fn worker(&mut self, message: &WorkerToFront, out: &mut Vec<u8>) -> Action {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
@@ -254,7 +294,7 @@ impl Pop3 {
                 ok(out, format_args!("{} messages", t.messages));
                 State::Streaming { retrieved: None }
             }
-            WorkerToFront::Body(octets) => {
+            WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
                 ok(out, format_args!("{octets} octets"));
                 State::Streaming {
                     retrieved: self.retrieving.then_some(*octets),
@@ -299,7 +339,9 @@ impl Pop3 {
 
     fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
         // A login that must not be is none, whatever was granted.
-        if self.state != (State::Checking { valid: true }) {
+        let granted = matches!(&self.state, State::Checking(checking)
+            if checking.valid && matches!(checking.then, Then::Grant | Then::TokenGrant(_)));
+        if !granted {
             return self.no_session(out);
         }
         self.opened = Some(totals);
@@ -353,6 +395,11 @@ impl Pop3 {
         self.opened.is_some()
     }
 
+    /// How the client logged in, or tried to last.
+    pub fn method(&self) -> &'static str {
+        self.method.name()
+    }
+
     /// The name that was given.
     pub fn user(&self) -> Option<&UserName> {
         self.user.as_ref()
@@ -389,4 +436,4 @@ fn error(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

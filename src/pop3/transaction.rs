@@ -29,7 +29,11 @@ impl Pop3 {
                 return Action::None;
             }
             Command::Xclient(_) => return self.bad_command("unknown command", out),
-            Command::User(_) | Command::Pass(_) => {
+            Command::User(_)
+            | Command::Pass(_)
+            | Command::Apop(..)
+            | Command::Auth(_)
+            | Command::Stls => {
                 return self.bad_command("already logged in", out);
             }
         };

@@ -14,8 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Proxy {
     /// Its address.
     pub(crate) address: IpAddr,
-    /// Whether it has said whose the connection is.
-    pub(crate) introduced: bool,
     /// Whether it said that its client came over TLS, and is believed.
     pub(crate) tls: bool,
     /// Its own name for the session.
@@ -36,7 +34,6 @@ impl Peer {
     pub(crate) fn direct(address: SocketAddr, settings: &FrontSettings) -> Self {
         let proxy = Proxy {
             address: address.ip(),
-            introduced: false,
             tls: false,
             session: None,
         };
@@ -47,18 +44,32 @@ impl Peer {
 
     /// Whose connection `proxy` says that it is.
     pub(crate) fn through(proxy: SocketAddr, origin: Origin, settings: &FrontSettings) -> Self {
-        let (address, introduced, over_tls) = match origin {
-            Origin::Proxy => (proxy, false, false),
-            Origin::Client { source, tls } => (source, true, tls),
+        let (address, over_tls) = match origin {
+            Origin::Proxy => (proxy, false),
+            Origin::Client { source, tls } => (source, tls),
         };
         let proxy = Proxy {
             address: proxy.ip(),
-            introduced,
             tls: over_tls && settings.proxies.tls.contain(proxy.ip()),
             session: None,
         };
         let proxy = Some(Box::new(proxy));
         Self { address, proxy }
+    }
+
+    /// Its address.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Whether a proxy that is believed says that it came there over TLS.
+    pub(crate) fn came_over_tls(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.tls)
     }
 
     /// Whether a password may come without TLS. A client behind a proxy is never this host, whatever its address.

@@ -176,16 +176,18 @@ impl Auth {
         let came = Instant::now();
         let (id, front) = &mut self.fronts[place];
         let id = *id;
-        let Packet::Message(
-            FrontToAuth::Check {
-                session,
-                credentials: Credentials::Password { user, secret },
-                client: Client { peer, .. },
-            },
-            _,
-        ) = front.receive(buffer)?
-        else {
-            return Err(ChannelError::Closed);
+        let (session, credentials, peer) = match front.receive(buffer)? {
+            Packet::Message(
+                FrontToAuth::Check {
+                    session,
+                    credentials,
+                    client: Client { peer, .. },
+                },
+                _,
+            ) => (session, credentials, peer),
+            // What is being checked is checked to its end.
+            Packet::Message(FrontToAuth::Cancel(_), _) => return Ok(()),
+            _ => return Err(ChannelError::Closed),
         };
         let Some(settings) = &self.settings else {
             return Err(ChannelError::Closed);
@@ -196,6 +198,10 @@ impl Auth {
                 .warning(Some(session), "a check that must not be", &[]);
             return Err(ChannelError::Closed);
         }
+        let Credentials::Password { user, secret } = credentials else {
+            self.refuse(session, AuthRefusal::Temporary);
+            return Ok(());
+        };
         let begun = if self.checks.len() >= CHECKS_MAX {
             Err("too many checks at once".to_owned())
         } else {

@@ -2,7 +2,7 @@
 //! pseudo message, and whether clients are shown it.
 
 /// How much of a line is looked at. Every field below is known, and every value that we read ends, within it.
-pub(crate) const LOOK: usize = 96;
+pub const LOOK: usize = 96;
 
 /// The fields that readers add, change or take away: Dovecot, c-client, mutt, mailutils, Qpopper. Whatever one of them does
 /// to a message, its digest stays.

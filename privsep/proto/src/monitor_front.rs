@@ -1,7 +1,7 @@
 //! monitor ↔ front: settings, listening sockets, certificates, the sockets of sessions.
 
 use crate::account::{FrontId, SessionId};
-use crate::bounded::Text;
+use crate::bounded::{List, Text, UserName};
 use crate::monitor_auth::SetupPhase;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
@@ -17,10 +17,42 @@ pub struct FrontSettings {
     pub front: FrontId,
     /// From whom USER and PASS are taken without TLS.
     pub plaintext: Plaintext,
+    /// By which ways a login can be made.
+    pub mechanisms: List<Mechanism, MECHANISMS_MAX>,
+    /// This host's name, in challenges.
+    pub host: Text<64>,
     /// How much of everything.
     pub limits: Limits,
     /// Who speaks for others.
     pub proxies: Proxies,
+}
+
+/// How many ways there are to log in.
+pub const MECHANISMS_MAX: usize = 10;
+
+/// A way to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mechanism {
+    /// USER and PASS (RFC 1939, section 7).
+    User,
+    /// APOP (RFC 1939, section 7).
+    Apop,
+    /// AUTH PLAIN (RFC 4616).
+    Plain,
+    /// AUTH LOGIN (draft-murchison-sasl-login).
+    Login,
+    /// AUTH CRAM-MD5 (RFC 2195).
+    CramMd5,
+    /// AUTH SCRAM-SHA-1 and SCRAM-SHA-1-PLUS (RFC 5802).
+    ScramSha1,
+    /// AUTH SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 7677).
+    ScramSha256,
+    /// AUTH EXTERNAL (RFC 4422, appendix A): by the client's certificate.
+    External,
+    /// AUTH OAUTHBEARER (RFC 7628).
+    Oauthbearer,
+    /// AUTH XOAUTH2: the same before it had an RFC.
+    Xoauth2,
 }
 
 /// How much of everything a front takes. Times in milliseconds.
@@ -95,7 +127,12 @@ pub enum MonitorToFront {
     /// Everything was given: confine, say `Ready`, and accept.
     Serve,
     /// A session's worker: one descriptor, its socket.
-    Session(SessionId),
+    Session {
+        /// The session.
+        session: SessionId,
+        /// The account's name, as the source of accounts spells it, for the log.
+        user: UserName,
+    },
     /// Auth granted, and no worker was made.
     NoSession {
         /// The session.
@@ -142,7 +179,7 @@ impl Message for MonitorToFront {
             Self::Auth => any("Auth", &[Starting, Serving]).with_descriptors(1),
             Self::Keys => any("Keys", &[Starting, Serving]).with_descriptors(1),
             Self::Serve => once("Serve", &[Starting]),
-            Self::Session(_) => any("Session", &[Serving]).with_descriptors(1),
+            Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
             Self::NoSession { .. } => any("NoSession", &[Serving]),
             Self::Ended { .. } => any("Ended", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),

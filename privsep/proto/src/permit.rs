@@ -12,6 +12,10 @@ pub trait Message: Serialize + DeserializeOwned {
     type Phase: Copy + PartialEq + std::fmt::Debug + 'static;
     /// The phase in which data packets may come, if there is one.
     const DATA_PHASE: Option<Self::Phase> = None;
+    /// Whether this kind announces a stream, and so comes with the stream's first data, as no other kind does.
+    fn announces(&self) -> bool {
+        false
+    }
     /// This kind's row of the permit table.
     fn permit(&self) -> Permit<Self::Phase>;
 }
@@ -129,10 +133,15 @@ impl<M: Message> Gate<M> {
         }
     }
 
-    /// Checks a message that came with `descriptors` descriptors against its row.
-    pub fn admit(&mut self, message: &M, descriptors: usize) -> Result<(), Refused> {
+    /// Checks a message that came with `descriptors` descriptors, and with a stream's first data or without, against its row.
+    pub fn admit(
+        &mut self,
+        message: &M,
+        descriptors: usize,
+        with_data: bool,
+    ) -> Result<(), Refused> {
         let permit = message.permit();
-        if !permit.phases.contains(&self.phase) {
+        if !permit.phases.contains(&self.phase) || message.announces() != with_data {
             return Err(Refused::OutOfPhase(permit.kind));
         }
         if descriptors != permit.descriptors {

@@ -1,7 +1,11 @@
 //! front ↔ worker: one maildrop, one session. The worker alone knows what is in it and what is deleted.
 //!
-//! Listings and message bodies follow their announcement as data packets ([`crate::codec::TAG_DATA`],
-//! [`crate::codec::TAG_LAST`]): CRLF-ended and dot-stuffed, without the final `.` line, which is the front's.
+//! Listings and message bodies come as data, the first with their announcement ([`crate::codec::TAG_FIRST`]), the others in
+//! packets of their own: CRLF-ended and dot-stuffed, without the final `.` line, which is the front's.
+//!
+//! A worker may send the beginning of a message ahead, one packet, where it expects `Retr` of it to be the next request. If it
+//! is, the packet is the beginning of its answer; if anything else is, the packet is thrown away. Both see which it is: there is
+//! one request at a time, and one packet ahead at most between two.
 
 use crate::bounded::Text;
 use crate::permit::{Message, Permit, any, once};
@@ -56,14 +60,16 @@ pub enum WorkerToFront {
     NotOpened(OpenFailure),
     /// To `Stat`, `Rset`: what is in the maildrop, without what is marked as deleted.
     Totals(Totals),
-    /// To `List` of all, `Uidl` of all: data packets follow, of this many lines.
+    /// To `List` of all, `Uidl` of all: announces data of this many lines.
     Listing(Totals),
     /// To `List` of one message: its size.
     Size(MessageNumber, Octets),
     /// To `Uidl` of one message.
     Unique(MessageNumber, UniqueId),
-    /// To `Retr`, `Top`: data packets follow. The size is the whole message's.
+    /// To `Retr`, `Top`: announces data. The size is the whole message's.
     Body(Octets),
+    /// Announces what `Body` will to `Retr` of this message, should that be the next request.
+    Ahead(MessageNumber, Octets),
     /// To `Dele`.
     Deleted(MessageNumber),
     /// To `Last`: the highest number that was retrieved, 0 for none.
@@ -211,6 +217,9 @@ impl Message for WorkerToFront {
     const LIMIT: usize = 128;
     type Phase = ClientPhase;
     const DATA_PHASE: Option<ClientPhase> = Some(ClientPhase::Streaming);
+    fn announces(&self) -> bool {
+        matches!(self, Self::Listing(_) | Self::Body(_) | Self::Ahead(..))
+    }
     fn permit(&self) -> Permit<ClientPhase> {
         use ClientPhase::{Asked, Idle, Opening, Streaming};
         /// Every request about one message.
@@ -232,6 +241,18 @@ impl Message for WorkerToFront {
             Asked(Request::Delete),
             Asked(Request::Last),
         ];
+        /// Whatever is asked: the packet may have been on its way.
+        const AHEAD: &[ClientPhase] = &[
+            Idle,
+            Asked(Request::Totals),
+            Asked(Request::Listing),
+            Asked(Request::Size),
+            Asked(Request::Unique),
+            Asked(Request::Body),
+            Asked(Request::Delete),
+            Asked(Request::Last),
+            Asked(Request::Quit),
+        ];
         match self {
             Self::Opened(_) => once("Opened", &[Opening]),
             Self::NotOpened(_) => once("NotOpened", &[Opening]),
@@ -240,6 +261,7 @@ impl Message for WorkerToFront {
             Self::Size(..) => any("Size", &[Asked(Request::Size)]),
             Self::Unique(..) => any("Unique", &[Asked(Request::Unique)]),
             Self::Body(_) => any("Body", &[Asked(Request::Body)]),
+            Self::Ahead(..) => any("Ahead", AHEAD),
             Self::Deleted(_) => any("Deleted", &[Asked(Request::Delete)]),
             Self::Last(_) => any("Last", &[Asked(Request::Last)]),
             Self::Refused(_) => any("Refused", ONE),

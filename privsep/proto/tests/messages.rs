@@ -15,7 +15,7 @@ use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{
-    FrontSettings, FrontToMonitor, Limits, MonitorToFront, Plaintext,
+    FrontSettings, FrontToMonitor, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront, Plaintext,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
@@ -259,6 +259,8 @@ fn settings() -> FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
         plaintext: Plaintext::Always,
+        mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
+        host: Text::truncated(&"h".repeat(64)),
         limits: Limits {
             connections: u32::MAX,
             unauthenticated: u32::MAX,
@@ -363,7 +365,8 @@ fn p9_a_secret_is_not_shown() {
 
 fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
     let descriptors = message.permit().descriptors;
-    Gate::new(phase).admit(message, descriptors) != Err(Refused::OutOfPhase(message.permit().kind))
+    Gate::new(phase).admit(message, descriptors, message.announces())
+        != Err(Refused::OutOfPhase(message.permit().kind))
 }
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
@@ -450,7 +453,15 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
     let table = [
         (listener(), Starting, Serving, 1),
         (MonitorToFront::Serve, Starting, Serving, 0),
-        (MonitorToFront::Session(session()), Serving, Starting, 1),
+        (
+            MonitorToFront::Session {
+                session: session(),
+                user: user("u"),
+            },
+            Serving,
+            Starting,
+            1,
+        ),
         (no_session(), Serving, Starting, 0),
         (
             MonitorToFront::Ended {
@@ -469,7 +480,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             "{message:?}"
         );
         assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
-        let wrong = Gate::new(good).admit(&message, descriptors + 1);
+        let wrong = Gate::new(good).admit(&message, descriptors + 1, false);
         assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
     }
     for phase in [Starting, Serving] {

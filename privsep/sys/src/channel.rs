@@ -59,6 +59,8 @@ pub enum Packet<'b, R> {
     Message(R, Vec<OwnedFd>),
     /// A piece of a stream.
     Data {
+        /// The message that announces the stream, with its first piece.
+        announced: Option<R>,
         /// The bytes, as they go to the client.
         bytes: &'b [u8],
         /// Whether the stream ends with it.
@@ -160,14 +162,24 @@ impl<S: Message, R: Message> Channel<S, R> {
         self.send_packet(&[IoSlice::new(&packet[..length])], control)
     }
 
-    /// Sends a piece of a stream: at most [`codec::DATA_LIMIT`] bytes.
-    pub fn send_data(&self, bytes: &[u8], last: bool) -> Result<(), ChannelError> {
-        let tag = [if last {
-            codec::TAG_LAST
-        } else {
-            codec::TAG_DATA
-        }];
-        self.send_packet(&[IoSlice::new(&tag), IoSlice::new(bytes)], &[])
+    /// Sends a piece of a stream: at most [`codec::DATA_LIMIT`] bytes. The first comes with the message that announces it.
+    pub fn send_data(
+        &self,
+        announced: Option<&S>,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<(), ChannelError> {
+        let mut packet = [0; 2 + codec::ANNOUNCEMENT_LIMIT];
+        let mut used = 1;
+        if let Some(message) = announced {
+            // The message's own tag makes room for its length.
+            let length = codec::encode(message, &mut packet[1..]).map_err(ChannelError::Codec)?;
+            packet[1] =
+                u8::try_from(length - 1).map_err(|_| ChannelError::Codec(CodecError::Oversized))?;
+            used += length;
+        }
+        packet[0] = codec::data_tag(announced.is_some(), last);
+        self.send_packet(&[IoSlice::new(&packet[..used]), IoSlice::new(bytes)], &[])
     }
 
     fn send_packet(
@@ -205,7 +217,7 @@ impl<S: Message, R: Message> Channel<S, R> {
                 payload.zeroize();
                 let message = message.map_err(ChannelError::Codec)?;
                 self.gate
-                    .admit(&message, descriptors.len())
+                    .admit(&message, descriptors.len(), false)
                     .map_err(ChannelError::Refused)?;
                 Ok(Packet::Message(message, descriptors))
             }
@@ -215,8 +227,22 @@ impl<S: Message, R: Message> Channel<S, R> {
                     return Err(ChannelError::Refused(Refused::Descriptors("data")));
                 }
                 Ok(Packet::Data {
+                    announced: None,
                     bytes: payload,
                     last: *tag == codec::TAG_LAST,
+                })
+            }
+            codec::TAG_FIRST | codec::TAG_WHOLE => {
+                let (message, bytes) =
+                    codec::split_announcement(payload).map_err(ChannelError::Codec)?;
+                let message = codec::decode::<R>(message).map_err(ChannelError::Codec)?;
+                self.gate
+                    .admit(&message, descriptors.len(), true)
+                    .map_err(ChannelError::Refused)?;
+                Ok(Packet::Data {
+                    announced: Some(message),
+                    bytes,
+                    last: *tag == codec::TAG_WHOLE,
                 })
             }
             tag => Err(ChannelError::UnknownTag(tag)),

@@ -91,6 +91,9 @@ pub struct Found {
     pub maildrop: Maildrop,
     /// As which spool it was seen.
     pub seen: Seen,
+    /// The first message that was read from the spool. What the index says of those before it is to be held against the spool
+    /// before it is used.
+    pub read_from: usize,
     /// How it came to be known.
     pub how: How,
     /// Why a name could not be pinned.
@@ -105,11 +108,6 @@ pub fn open(
 ) -> Result<Found, ScanError<io::Error>> {
     let seen = Seen::now(spool).map_err(ScanError::Source)?;
     let identity = seen.identity;
-    // What an index alone says of a message is held against the spool before it is used.
-    let not_read = Seen {
-        identity,
-        settled: false,
-    };
     // Whatever is wrong with an index, a scan does without.
     let (known, old) = match state.map(|state| load(state, identity.length)) {
         Some(Ok(Some((known, rules, old)))) if rules == naming.rules => (Some(known), old),
@@ -117,8 +115,9 @@ pub fn open(
     };
     if known == Some(identity) {
         return Ok(Found {
+            read_from: old.messages.len(),
             maildrop: old,
-            seen: not_read,
+            seen,
             how: How::Unchanged,
             unpinned: None,
         });
@@ -131,6 +130,7 @@ pub fn open(
     } else {
         (Vec::new(), How::Scanned)
     };
+    let read_from = begin.len().saturating_sub(1);
     let mut buffer = buffer_for(identity.length);
     let mut maildrop = scan_on(
         &mut Reading(spool),
@@ -143,6 +143,7 @@ pub fn open(
     Ok(Found {
         maildrop,
         seen,
+        read_from,
         how,
         unpinned,
     })
@@ -187,7 +188,7 @@ fn still_holds(
 }
 
 /// Whether `message` is still where it was found, with its header.
-pub fn is_there(
+fn is_there(
     spool: &mut LockedSpool,
     message: &Message,
     length: u64,

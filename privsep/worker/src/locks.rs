@@ -106,9 +106,15 @@ pub fn try_lock(
     let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::ENOENT) => {
-            // Nobody will lock what is not there: but a delivery agent waits for a lock that a crash left.
-            if job.task != Task::Serve {
-                break_stale(job, directory, &dotlock_name(&job.spool_name));
+            // Who holds its dotlock may be about to put it back (mailutils takes it away to write it anew): to a client that
+            // sees no messages all are new the next time. But a delivery agent waits for a lock that a crash left.
+            let lock = dotlock_name(&job.spool_name);
+            if job.locks.dotlock {
+                break_stale(job, directory, &lock);
+            }
+            let found = fstatat(directory, lock.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+            if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
+                return Err(LockError::Busy("the dotlock, and there is no spool"));
             }
             return Ok(None);
         }

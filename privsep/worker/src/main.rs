@@ -9,6 +9,7 @@ mod index;
 mod journal;
 mod locks;
 mod naming;
+mod outgoing;
 mod read;
 mod serve;
 mod state;
@@ -168,7 +169,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             return Ok(None);
         }
         let naming = Naming::new(job, None).map_err(Failure::Naming)?;
-        let none = Session::new(None, None, Maildrop::default(), None, naming);
+        let none = Session::new(None, None, Maildrop::default(), None, 0, naming);
         return Ok(Some(Opened(none, false)));
     };
     if let Some(state) = &state {
@@ -197,6 +198,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
     let index::Found {
         maildrop,
         seen,
+        read_from,
         how,
         ..
     } = found;
@@ -212,7 +214,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    let session = Session::new(Some(spool), state, maildrop, Some(seen), naming);
+    let session = Session::new(Some(spool), state, maildrop, Some(seen), read_from, naming);
     Ok(Some(Opened(session, how != How::Unchanged)))
 }
 

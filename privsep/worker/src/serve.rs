@@ -1,14 +1,16 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
+mod retrieve;
+
 use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
 use crate::naming::Naming;
+use crate::outgoing::{Outgoing, prove};
+use crate::read::Reading;
 use crate::state::State;
 use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use popward_mbox::convert::Converter;
-use popward_mbox::header::Shown;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::scan::ScanError;
@@ -145,21 +147,14 @@ impl Ends {
         self.send(spool, |front| front.send(answer))
     }
 
-    fn request(
-        &mut self,
-        mut spool: Option<&mut LockedSpool>,
-        buffer: &mut PacketBuffer,
-    ) -> Result<FrontToWorker, Stop> {
-        loop {
-            match self.front.receive(buffer) {
-                Ok(Packet::Message(request, _)) => return Ok(request),
-                Ok(Packet::Data { .. }) => return Err(Stop::Rules(ChannelError::UnknownTag(1))),
-                Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLIN, None)?;
-                }
-                Err(ChannelError::Closed) => return Err(Stop::FrontGone),
-                Err(error) => return Err(Stop::Rules(error)),
-            }
+    /// A request, if one is waiting.
+    fn pending(&mut self, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
+        match self.front.receive(buffer) {
+            Ok(Packet::Message(request, _)) => Ok(Some(request)),
+            Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
+            Err(ChannelError::WouldBlock) => Ok(None),
+            Err(ChannelError::Closed) => Err(Stop::FrontGone),
+            Err(error) => Err(Stop::Rules(error)),
         }
     }
 }
@@ -174,19 +169,30 @@ pub struct Session {
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
     deleted: Vec<bool>,
+    /// Which were found where they are, in the spool itself, while it was as `seen`: not those of which an index says so.
+    proved: Vec<bool>,
     /// So many messages have names: those behind them came while the locks were given up.
     named: usize,
     last: u32,
-    buffer: Vec<u8>,
+    /// What the last request retrieved, if it was RETR.
+    retrieved: Option<MessageNumber>,
+    /// What the client will ask for next, as far as one can tell.
+    expected: Option<MessageNumber>,
+    /// What was sent ahead, whether all of it was, and its number.
+    ahead: Option<(Outgoing, bool, MessageNumber)>,
+    /// Room for a piece of the spool, and for a packet.
+    piece: Vec<u8>,
+    packet: Vec<u8>,
 }
 
 impl Session {
-    /// A session over what was read. `spool` is `None` where there is no spool.
+    /// A session over what was read, the messages from `read_from` on in the spool itself. `spool` is `None` where there is none.
     pub fn new(
         spool: Option<LockedSpool>,
         state: Option<State>,
         maildrop: Maildrop,
         seen: Option<Seen>,
+        read_from: usize,
         naming: Naming,
     ) -> Self {
         let all = 0..maildrop.messages.len();
@@ -201,9 +207,14 @@ impl Session {
             naming,
             visible,
             deleted,
+            proved: (0..named).map(|index| index >= read_from).collect(),
             named,
             last: 0,
-            buffer: Vec::new(),
+            retrieved: None,
+            expected: None,
+            ahead: None,
+            piece: Vec::new(),
+            packet: Vec::new(),
         }
     }
 
@@ -270,7 +281,7 @@ impl Session {
         let mut packets = PacketBuffer::for_messages();
         loop {
             self.wait_idle(job, ends)?;
-            let request = ends.request(self.spool.as_mut(), &mut packets)?;
+            let request = self.request(ends, &mut packets)?;
             let about = match request {
                 FrontToWorker::List(Some(n))
                 | FrontToWorker::Uidl(Some(n))
@@ -292,16 +303,17 @@ impl Session {
                     WorkerToFront::Unique(n, Text::truncated(&name))
                 }
                 (FrontToWorker::Retr(n), Some((_, Ok(index)))) => {
-                    self.last = self.last.max(n.0.get());
-                    self.body(ends, index, Converter::whole())?;
+                    self.retrieve(ends, n, index)?;
                     continue;
                 }
                 (FrontToWorker::Top(_, lines), Some((_, Ok(index)))) => {
-                    self.body(ends, index, Converter::top(lines))?;
+                    self.top(ends, index, lines)?;
                     continue;
                 }
                 (FrontToWorker::Dele(n), Some((_, Ok(index)))) => {
                     self.deleted[index] = true;
+                    // What is looked at now need not be at QUIT. Should it not be there, that is what QUIT says.
+                    let _ = self.prove(index);
                     WorkerToFront::Deleted(n)
                 }
                 (FrontToWorker::List(_), _) => {
@@ -328,6 +340,31 @@ impl Session {
             };
             ends.answer(self.spool.as_mut(), &answer)?;
         }
+    }
+
+    /// The next request.
+    fn request(
+        &mut self,
+        ends: &mut Ends,
+        packets: &mut PacketBuffer,
+    ) -> Result<FrontToWorker, Stop> {
+        let request = loop {
+            if let Some(request) = ends.pending(packets)? {
+                break request;
+            }
+            self.look_ahead(ends)?;
+            ends.wait(self.spool.as_mut(), PollFlags::POLLIN, None)?;
+        };
+        self.expected = None;
+        // The front goes by the same rule: what went ahead of any other request is thrown away.
+        self.ahead = self
+            .ahead
+            .take()
+            .filter(|ahead| request == FrontToWorker::Retr(ahead.2));
+        if !matches!(request, FrontToWorker::Retr(_)) {
+            self.retrieved = None;
+        }
+        Ok(request)
     }
 
     /// Waits for a request: where that is configured and the client is silent for so long, without the locks.
@@ -395,6 +432,7 @@ impl Session {
         let came = now.messages.into_iter().skip(old.len());
         self.maildrop.messages.extend(came);
         self.deleted.resize(self.maildrop.messages.len(), false);
+        self.proved = vec![true; self.maildrop.messages.len()];
         self.maildrop.length = now.length;
         self.seen = Some(seen);
         Ok(true)
@@ -402,8 +440,7 @@ impl Session {
 
     /// `line` writes of a message what follows its number.
     fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
-        let totals = self.totals();
-        ends.answer(self.spool.as_mut(), &WorkerToFront::Listing(totals))?;
+        let mut announced = Some(WorkerToFront::Listing(self.totals()));
         let mut packet = Vec::with_capacity(4096);
         for place in 0..self.visible.len() {
             let index = self.visible[place];
@@ -411,7 +448,10 @@ impl Session {
                 continue;
             }
             if packet.len() + LINE_MAX > DATA_LIMIT {
-                ends.send(self.spool.as_mut(), |front| front.send_data(&packet, false))?;
+                let announced = announced.take();
+                ends.send(self.spool.as_mut(), |front| {
+                    front.send_data(announced.as_ref(), &packet, false)
+                })?;
                 packet.clear();
             }
             // Writing to a vector cannot fail.
@@ -419,76 +459,24 @@ impl Session {
             line(&self.maildrop.messages[index], &mut packet);
             packet.extend_from_slice(b"\r\n");
         }
-        ends.send(self.spool.as_mut(), |front| front.send_data(&packet, true))
+        ends.send(self.spool.as_mut(), |front| {
+            front.send_data(announced.as_ref(), &packet, true)
+        })
     }
 
-    /// The message must still be where it was: whoever changed the spool did not ask for our locks.
-    fn still_there(
-        spool: &mut LockedSpool,
-        seen: Option<Seen>,
-        message: &Message,
-        length: u64,
-    ) -> Result<(), Stop> {
-        if seen.is_some_and(|seen| seen.holds(spool)) {
+    /// Makes sure that a message is where it was found: by a look at it, unless there was one while the spool was what it
+    /// is proved still to be.
+    fn prove(&mut self, index: usize) -> Result<(), Broken> {
+        let Some(spool) = &mut self.spool else {
+            return Err(Broken::System);
+        };
+        if self.proved[index] && self.seen.is_some_and(|seen| seen.holds(spool)) {
             return Ok(());
         }
-        match index::is_there(spool, message, length) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(ScanError::Truncated { .. }) => Err(Stop::Broken(Broken::SpoolChanged)),
-            Err(_) => Err(Stop::Broken(Broken::System)),
-        }
-    }
-
-    fn body(&mut self, ends: &Ends, index: usize, mut converter: Converter) -> Result<(), Stop> {
-        let message = self.maildrop.messages[index].clone();
-        let Some(spool) = &mut self.spool else {
-            return Err(Stop::Broken(Broken::System));
-        };
-        Self::still_there(spool, self.seen, &message, self.maildrop.length)?;
-        ends.answer(Some(&mut *spool), &WorkerToFront::Body(message.octets))?;
-        let size = usize::try_from(message.end - message.header).unwrap_or(usize::MAX);
-        self.buffer.resize(size.clamp(1, DATA_LIMIT), 0);
-        let mut packet = Vec::with_capacity(DATA_LIMIT);
-        let mut offset = message.header;
-        let mut header = (!self.naming.hide.is_none()).then(|| Shown::new(self.naming.hide));
-        let mut shown = Vec::new();
-        while offset < message.end && !converter.is_done() {
-            // Of a header, only what is shown of it is converted.
-            let filtered = header.as_mut().filter(|_| offset < message.body);
-            let end = if filtered.is_some() {
-                message.body
-            } else {
-                message.end
-            };
-            let most = usize::try_from(end - offset)
-                .unwrap_or(usize::MAX)
-                .min(self.buffer.len());
-            let count = spool
-                .read_at(offset, &mut self.buffer[..most])
-                .map_err(|_| Stop::Broken(Broken::System))?;
-            if count < most {
-                return Err(Stop::Broken(Broken::SpoolChanged));
-            }
-            offset += most as u64;
-            let mut rest = &self.buffer[..most];
-            if let Some(header) = filtered {
-                shown.clear();
-                header.pass(rest, &mut shown);
-                if offset == message.body {
-                    header.finish(&mut shown);
-                }
-                rest = &shown;
-            }
-            while !rest.is_empty() && !converter.is_done() {
-                rest = converter.convert(rest, &mut packet, DATA_LIMIT - 2);
-                if packet.len() > DATA_LIMIT / 2 {
-                    ends.send(Some(&mut *spool), |front| front.send_data(&packet, false))?;
-                    packet.clear();
-                }
-            }
-        }
-        converter.finish(&mut packet);
-        ends.send(Some(&mut *spool), |front| front.send_data(&packet, true))
+        let message = &self.maildrop.messages[index];
+        prove(&mut Reading(spool), message, self.maildrop.length)?;
+        self.proved[index] = true;
+        Ok(())
     }
 
     fn update(&mut self, ends: &Ends) -> Result<(Update, Option<Journal>), UpdateError> {
@@ -501,20 +489,22 @@ impl Session {
             return Ok((done, None));
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
-        let length = self.maildrop.length;
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
-        for (message, deleted) in self.maildrop.messages.iter().zip(&self.deleted) {
-            if !deleted && begins(message.from_line).is_err() {
+        for index in 0..self.deleted.len() {
+            let start = self.maildrop.messages[index].from_line;
+            if !self.deleted[index] && begins(start).is_err() {
                 continue;
             }
-            Self::still_there(spool, self.seen, message, length).map_err(|stop| match stop {
-                Stop::Broken(Broken::SpoolChanged) => {
-                    UpdateError::Changed("a message is not where it was")
-                }
+            self.prove(index).map_err(|broken| match broken {
+                Broken::SpoolChanged => UpdateError::Changed("a message is not where it was"),
                 _ => UpdateError::System(std::io::Error::other("the spool cannot be read")),
             })?;
         }
+        let Some(spool) = &mut self.spool else {
+            return Ok((done, None));
+        };
+        let length = self.maildrop.length;
         if let Some(state) = &self.state {
             let deleted = &self.deleted[..self.named];
             self.naming.prepare(state, &self.maildrop, deleted);

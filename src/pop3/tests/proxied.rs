@@ -4,11 +4,7 @@ use super::*;
 
 /// What a proxy's `script` comes to, greeting and all; without TLS, so that a password depends on who it is from.
 fn proxied(trusted: bool, script: &str) -> String {
-    let mut pop3 = Pop3::new(POLICY, false, false);
-    if trusted {
-        pop3.expect_forwarded();
-    }
-    let mut session = Session::with(pop3);
+    let mut session = Session::with(Pop3::new(POLICY, offer(false), identity(), trusted));
     session.say(script.as_bytes());
     session.text().replace("\r\n", "|")
 }
@@ -43,16 +39,14 @@ fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
     // Whom USER named before, it named for somebody else.
     let heard = proxied(true, &format!("{named}USER u\r\n"));
     assert!(heard.ends_with("+OK password?|"));
-    let mut pop3 = Pop3::new(POLICY, false, true);
-    pop3.expect_forwarded();
-    let mut session = Session::with(pop3);
+    let mut session = Session::with(Pop3::new(POLICY, offer(true), identity(), true));
     session.say(format!("USER u\r\n{named}PASS p\r\n").as_bytes());
     assert!(session.text().ends_with("-ERR USER first\r\n"));
 }
 
 #[test]
 fn p8_replies_to_pipelined_commands_do_not_grow_with_the_commands() {
-    let mut pop3 = Pop3::new(POLICY, true, false);
+    let mut pop3 = Pop3::new(POLICY, offer(true), identity(), false);
     let commands = b"CAPA\n".repeat(2000);
     let (mut taken, mut turns) = (0, 0);
     while taken < commands.len() {

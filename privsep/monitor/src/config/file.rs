@@ -86,6 +86,7 @@ pub(super) struct Auth {
     pub(super) last_uid: Option<u32>,
     pub(super) failure_delay_ms: Option<Spanned<u32>>,
     pub(super) plaintext: Option<Placed>,
+    pub(super) mechanisms: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

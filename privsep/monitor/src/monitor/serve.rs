@@ -41,7 +41,7 @@ impl Monitor {
             Task::Serve,
         );
         match started {
-            Ok(started) => self.hand_over(front, started),
+            Ok(started) => self.hand_over(front, started, account),
             Err(error) => {
                 self.no_worker(session, account, &error);
                 self.tell_front(front, &no(false));
@@ -49,7 +49,7 @@ impl Monitor {
         }
     }
 
-    fn hand_over(&mut self, front: ChildId, mut started: sessions::Started) {
+    fn hand_over(&mut self, front: ChildId, mut started: sessions::Started, account: &Account) {
         let id = started.session.id;
         let front_end = started.session.front_end.take();
         let watched = self.watch_worker(started);
@@ -66,7 +66,10 @@ impl Monitor {
         };
         let sent = children::send(
             &to.channel,
-            &MonitorToFront::Session(id),
+            &MonitorToFront::Session {
+                session: id,
+                user: account.name.clone(),
+            },
             &[front_end.as_fd()],
         );
         if let Err(error) = sent {

@@ -47,3 +47,17 @@ fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
     let found = fit(&file, &desk.job(false));
     assert!(matches!(found, Err(LockError::Busy("the spool's path"))));
 }
+
+/// mailutils, with its dotlock, takes the spool away before the new one is there.
+#[test]
+fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildrop() {
+    let desk = Desk::new(b"");
+    std::fs::remove_file(desk.spool()).unwrap();
+    let lock = desk.directory.path().join("alice.lock");
+    std::fs::write(&lock, "1:elsewhere").unwrap();
+    let (error, files) = told(&desk);
+    assert!(matches!(error, Some(LockError::Busy(_))) && files.is_empty());
+    assert!(lock.exists());
+    std::fs::remove_file(&lock).unwrap();
+    assert!(told(&desk).0.is_none());
+}

@@ -1,14 +1,16 @@
 //! What fronts are told: `[limits]`, from whom a password is taken without TLS, and who speaks for others.
 
-use super::{Checked, problem};
+use super::{Checked, placed, problem};
 use crate::config::file;
 use popward_proto::account::FrontId;
-use popward_proto::monitor_front::{FrontSettings, Limits, Plaintext};
+use popward_proto::bounded::{List, Text};
+use popward_proto::monitor_front::{FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext};
 use popward_proto::proxies::Proxies;
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
+    host: Text<64>,
     grace: Option<u16>,
     proxies: Proxies,
 ) -> Checked<FrontSettings> {
@@ -54,6 +56,8 @@ pub(super) fn front(
         version: popward_proto::VERSION,
         front: FrontId(0),
         plaintext,
+        mechanisms: mechanisms(auth)?,
+        host,
         limits: Limits {
             connections: connections.1,
             unauthenticated,
@@ -76,4 +80,38 @@ pub(super) fn front(
         },
         proxies,
     })
+}
+
+/// The names of the ways to log in, as the configuration spells them.
+const MECHANISMS: [(&str, Mechanism); MECHANISMS_MAX] = [
+    ("user", Mechanism::User),
+    ("apop", Mechanism::Apop),
+    ("plain", Mechanism::Plain),
+    ("login", Mechanism::Login),
+    ("cram-md5", Mechanism::CramMd5),
+    ("scram-sha-1", Mechanism::ScramSha1),
+    ("scram-sha-256", Mechanism::ScramSha256),
+    ("external", Mechanism::External),
+    ("oauthbearer", Mechanism::Oauthbearer),
+    ("xoauth2", Mechanism::Xoauth2),
+];
+
+fn mechanisms(auth: &file::Auth) -> Checked<List<Mechanism, MECHANISMS_MAX>> {
+    let default = || ["user", "plain", "login"].map(str::to_owned).to_vec();
+    let (offset, names) = placed(auth.mechanisms.clone(), default);
+    let known = |name: &String| {
+        let same = MECHANISMS
+            .iter()
+            .find(|(known, _)| *known == name.to_lowercase());
+        same.map(|(_, mechanism)| *mechanism)
+    };
+    let mechanisms: Option<Vec<Mechanism>> = names.iter().map(known).collect();
+    let list = mechanisms.and_then(|mechanisms| List::try_from(mechanisms).ok());
+    match list {
+        Some(list) if !list.as_slice().is_empty() => Ok(list),
+        _ => {
+            let names = MECHANISMS.map(|(name, _)| format!("{name:?}")).join(", ");
+            problem(offset, format!("auth.mechanisms: expected some of {names}"))
+        }
+    }
 }

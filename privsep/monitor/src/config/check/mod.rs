@@ -55,8 +55,9 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let spool = spool::spool(file.spool, file.lock)?;
     let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
     let proxies = proxy::proxies(&file.proxy)?;
+    let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let front = front::front(&file.limits, &file.auth, grace, proxies)?;
+    let front = front::front(&file.limits, &file.auth, host.clone(), grace, proxies)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -65,8 +66,8 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         path: path.to_owned(),
         libexec: libexec(file.server.libexec, root)?,
         state: absolute("server.state", file.server.state, "/var/lib/popward")?,
-        host: host(file.server.host)?,
-        grace: Duration::from_secs(file.server.shutdown_grace.unwrap_or(30).into()),
+        host,
+        grace: Duration::from_secs(grace.unwrap_or(30).into()),
         fronts: fronts.1,
         accounts,
         certificates: certificates(&file.certificate)?,

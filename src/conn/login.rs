@@ -1,0 +1,162 @@
+//! A connection before its login: what it is offered, STLS, and what goes to auth and comes from there.
+
+use super::{Conn, Step, Turn, Waits, Why};
+use crate::client::Client;
+use crate::pop3::{End, Login, Offer, Security};
+use crate::proxy::Peer;
+use crate::report;
+use popward_proto::auth::{AuthRefusal, Credentials, FrontToAuth};
+use popward_proto::bounded::Bytes;
+use popward_proto::monitor_front::FrontSettings;
+use popward_proto::session::{OpenFailure, WorkerToFront};
+
+/// What a connection may use as it is now.
+pub(super) fn offer(client: &Client, peer: &Peer, stls: bool, settings: &FrontSettings) -> Offer {
+    let tls = client.is_secure() || peer.came_over_tls();
+    Offer {
+        security: match (tls, stls) {
+            (true, _) => Security::Tls,
+            (false, true) => Security::Stls,
+            (false, false) => Security::Never,
+        },
+        passwords: tls || peer.may_send_plainly(settings),
+        mechanisms: settings.mechanisms.as_slice().iter().copied().collect(),
+        certificate: false,
+        binding: client.binding(),
+    }
+}
+
+impl Conn {
+    /// Whether commands that are here are still to be taken: not once it ends, and not what came in the clear behind STLS,
+    /// which anybody on the way could have put there (RFC 2595, section 4).
+    pub(super) fn keeps_input(&self) -> bool {
+        self.ending.is_none() && self.waits != Waits::Securing
+    }
+
+    /// Begins TLS, once the reply to STLS has gone.
+    pub(super) fn secure(&mut self, turn: &Turn<'_>) -> Step {
+        self.client.flush(turn.now);
+        if self.client.gone {
+            return Step::Over(Why::Reset);
+        }
+        if self.client.pending() {
+            return Step::Stuck;
+        }
+        self.waits = Waits::Secured;
+        self.client.start_tls();
+        Step::Handshake
+    }
+
+    /// Tells auth.
+    pub(super) fn login(&mut self, login: Login, turn: &mut Turn<'_>) {
+        let session = self.id;
+        let message = match login {
+            Login::Check(credentials) => self.check(credentials),
+            // No client is asked for a certificate, so none is offered to log in with it.
+            Login::Certificate(_) => return self.refuse(AuthRefusal::Temporary, turn),
+            Login::Prove(proof) => FrontToAuth::Prove { session, proof },
+            Login::Proceed => FrontToAuth::Proceed(session),
+            Login::Cancel => return self.cancel(turn),
+        };
+        self.waits = Waits::Auth(turn.now);
+        self.at_auth = true;
+        let sent = turn.auth.map(|auth| auth.send(&message));
+        if !matches!(sent, Some(Ok(()))) {
+            // Auth is gone, or so busy that its socket is full.
+            self.cancel(turn);
+            self.refuse(AuthRefusal::Temporary, turn);
+        }
+    }
+
+    fn check(&self, credentials: Credentials) -> FrontToAuth {
+        FrontToAuth::Check {
+            session: self.id,
+            credentials,
+            client: popward_proto::auth::Client {
+                peer: self.peer.ip(),
+                tls: self.client.is_secure() || self.peer.came_over_tls(),
+            },
+        }
+    }
+
+    /// Tells auth that nobody waits any more, if it does not know.
+    pub(super) fn cancel(&mut self, turn: &Turn<'_>) {
+        if std::mem::take(&mut self.at_auth) {
+            if let Some(auth) = turn.auth {
+                // If it does not take it, its own time limit ends the login.
+                let _ = auth.send(&FrontToAuth::Cancel(self.id));
+            }
+        }
+    }
+
+    fn waits_for_auth(&self) -> bool {
+        matches!(self.waits, Waits::Auth(_)) && self.ending.is_none()
+    }
+
+    /// Auth refused.
+    pub(crate) fn refused(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
+        if self.waits_for_auth() {
+            self.at_auth = false;
+            self.refuse(why, turn);
+        }
+    }
+
+    fn refuse(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
+        if why == AuthRefusal::Credentials {
+            report::failed(turn.log, self);
+        }
+        self.waits = Waits::Client;
+        self.commanded = turn.now;
+        let action = self.pop3.auth_refused(why, &mut self.client.out);
+        self.act(action, turn);
+    }
+
+    /// Auth's challenge for the client.
+    pub(crate) fn challenged(&mut self, first: &str, turn: &mut Turn<'_>) {
+        if self.waits_for_auth() {
+            self.waits = Waits::Client;
+            let action = self.pop3.auth_challenge(first, &mut self.client.out);
+            self.act(action, turn);
+        }
+    }
+
+    /// Auth's signature for the client.
+    pub(crate) fn signed(&mut self, signature: &Bytes<32>, turn: &mut Turn<'_>) {
+        if self.waits_for_auth() {
+            self.waits = Waits::Client;
+            let action = self.pop3.auth_signature(signature, &mut self.client.out);
+            self.act(action, turn);
+        }
+    }
+
+    /// Auth died. Its grant may still be under way, so this ticket is not used again.
+    /// Returns whether it waited for that auth.
+    pub(crate) fn auth_died(&mut self, turn: &mut Turn<'_>) -> bool {
+        let waits = std::mem::take(&mut self.at_auth) && self.ending.is_none();
+        if waits {
+            if self.waits_for_auth() {
+                self.refuse(AuthRefusal::Temporary, turn);
+            } else {
+                self.pop3.no_session(&mut self.client.out);
+            }
+            self.end(Why::Pop3(End::Temporary));
+        }
+        waits
+    }
+
+    /// Auth granted, and the monitor made no worker: because the user has `too_many`, or something is amiss.
+    pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
+        if self.waits_for_auth() {
+            self.at_auth = false;
+            self.waits = Waits::Client;
+            let out = &mut self.client.out;
+            let action = if too_many {
+                let in_use = WorkerToFront::NotOpened(OpenFailure::InUse);
+                self.pop3.worker(&in_use, out)
+            } else {
+                self.pop3.no_session(out)
+            };
+            self.act(action, turn);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! SCRAM's messages (RFC 5802, section 7; SHA-256 by RFC 7677; channel binding by RFC 9266).
+
+use super::{Heard, Named, Then, stand_in, user_name};
+use crate::pop3::{Login, Offer};
+use base64ct::{Base64, Encoding};
+use popward_proto::auth::{Credentials, ScramHash, ScramProof};
+use popward_proto::bounded::Text;
+use popward_proto::monitor_front::Mechanism;
+
+/// What a client's first message must say about its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kind {
+    hash: ScramHash,
+    binding: Binding,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Binding {
+    /// `-PLUS`: bound to this, `tls-exporter`.
+    Bound([u8; 32]),
+    /// Not bound. Whether it could have been: a client that says that the server cannot was lied to.
+    Free { possible: bool },
+}
+
+/// An exchange whose first message has gone to auth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// Whether anybody could have such a name.
+    valid: bool,
+    /// What `c=` has to be in the client's last message.
+    channel: String,
+    /// The client's own nonce: the server's begins with it.
+    nonce: Text<256>,
+}
+
+/// An exchange whose challenge has gone to the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Challenged {
+    valid: bool,
+    channel: String,
+    nonce: String,
+}
+
+impl Kind {
+    /// The kind of exchange that a name begins.
+    pub(super) fn new(named: Named, offer: &Offer) -> Self {
+        Self {
+            hash: if named.mechanism == Mechanism::ScramSha1 {
+                ScramHash::Sha1
+            } else {
+                ScramHash::Sha256
+            },
+            binding: match offer.binding {
+                Some(bytes) if named.plus => Binding::Bound(bytes),
+                binding => Binding::Free {
+                    possible: binding.is_some(),
+                },
+            },
+        }
+    }
+
+    /// `gs2-header client-first-message-bare`.
+    pub(super) fn first(&self, message: &[u8]) -> Heard {
+        match self.parse(message) {
+            Some(heard) => heard,
+            None => Heard::Malformed,
+        }
+    }
+
+    fn parse(&self, message: &[u8]) -> Option<Heard> {
+        let text = std::str::from_utf8(message).ok()?;
+        let mut parts = text.splitn(3, ',');
+        let (flag, identity, bare) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut channel = format!("{flag},{identity},").into_bytes();
+        match &self.binding {
+            Binding::Bound(bytes) if flag == "p=tls-exporter" => channel.extend_from_slice(bytes),
+            Binding::Free { .. } if flag == "n" => {}
+            Binding::Free { possible: false } if flag == "y" => {}
+            _ => return None,
+        }
+        // A mandatory extension, `m=`, is not known and so ends it: the name has to come first.
+        let mut attributes = bare.split(',');
+        let name = attributes.next()?.strip_prefix("n=")?;
+        let nonce = attributes.next()?.strip_prefix("r=")?;
+        if nonce.is_empty() || !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let nonce = Text::try_from(nonce.to_owned()).ok()?;
+        let own = identity.is_empty() || identity.strip_prefix("a=") == Some(name);
+        let (user, valid) = stand_in(user_name(unescape(name)?.as_bytes()).filter(|_| own));
+        Some(Heard::Login {
+            login: Login::Check(Credentials::Scram {
+                hash: self.hash,
+                user: user?,
+                first_bare: Text::try_from(bare.to_owned()).ok()?,
+                nonce: nonce.clone(),
+            }),
+            valid,
+            then: Then::ScramChallenge(Started {
+                valid,
+                channel: Base64::encode_string(&channel),
+                nonce,
+            }),
+        })
+    }
+}
+
+/// `=2C` is a comma and `=3D` an equals sign; no other `=` may be in a name.
+pub(super) fn unescape(name: &str) -> Option<String> {
+    let mut parts = name.split('=');
+    let mut plain = parts.next()?.to_owned();
+    for part in parts {
+        let rest = match part.get(..2)? {
+            "2C" => {
+                plain.push(',');
+                &part[2..]
+            }
+            "3D" => {
+                plain.push('=');
+                &part[2..]
+            }
+            _ => return None,
+        };
+        plain.push_str(rest);
+    }
+    Some(plain)
+}
+
+impl Started {
+    /// Auth's `server-first-message` goes to the client. `None`: it is not what such a message is.
+    pub(crate) fn challenged(self, first: &str) -> Option<Challenged> {
+        let nonce = first.split(',').next()?.strip_prefix("r=")?;
+        nonce.starts_with(self.nonce.as_str()).then(|| Challenged {
+            valid: self.valid,
+            channel: self.channel,
+            nonce: nonce.to_owned(),
+        })
+    }
+}
+
+impl Challenged {
+    /// `client-final-message`.
+    pub(super) fn proof(&self, message: &[u8]) -> Heard {
+        match self.parse(message) {
+            Some(heard) => heard,
+            None => Heard::Malformed,
+        }
+    }
+
+    fn parse(&self, message: &[u8]) -> Option<Heard> {
+        let text = std::str::from_utf8(message).ok()?;
+        let (without_proof, proof) = text.rsplit_once(",p=")?;
+        let mut attributes = without_proof.split(',');
+        let channel = attributes.next()?.strip_prefix("c=")?;
+        let nonce = attributes.next()?.strip_prefix("r=")?;
+        if channel != self.channel || nonce != self.nonce {
+            return None;
+        }
+        let proof = Base64::decode_vec(proof).ok()?;
+        Some(Heard::Login {
+            login: Login::Prove(ScramProof {
+                without_proof: Text::try_from(without_proof.to_owned()).ok()?,
+                proof: proof.try_into().ok()?,
+            }),
+            valid: self.valid,
+            then: Then::ScramSignature,
+        })
+    }
+}

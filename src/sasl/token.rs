@@ -1,0 +1,62 @@
+//! Bearer tokens: OAUTHBEARER (RFC 7628, section 3.1) and Google's XOAUTH2.
+
+use super::{Heard, Named, Then, stand_in, user_name};
+use crate::pop3::Login;
+use popward_proto::auth::Credentials;
+use popward_proto::monitor_front::Mechanism;
+use popward_proto::secret::Secret;
+
+/// What separates the parts of either message.
+const SEPARATOR: u8 = 1;
+
+/// What the client is told before its refusal: JSON, as either mechanism has it.
+pub(crate) fn refusal(named: Named) -> &'static [u8] {
+    match named.mechanism {
+        Mechanism::Xoauth2 => br#"{"status":"401","schemes":"bearer"}"#,
+        _ => br#"{"status":"invalid_token"}"#,
+    }
+}
+
+/// `n,a=NAME, ^A key=value ^A ... ^A ^A` or `user=NAME ^A auth=Bearer TOKEN ^A ^A`.
+pub(super) fn token(named: Named, message: &[u8]) -> Heard {
+    parse(named, message).unwrap_or(Heard::Malformed)
+}
+
+fn parse(named: Named, message: &[u8]) -> Option<Heard> {
+    let mut parts = message.split(|byte| *byte == SEPARATOR);
+    let head = parts.next()?;
+    let name = if named.mechanism == Mechanism::Xoauth2 {
+        Some(head.strip_prefix(b"user=")?.to_vec())
+    } else {
+        // No channel binding is defined for it: `n` or `y`, then the authorization identity or nothing.
+        let identity = [&b"n,"[..], b"y,"]
+            .iter()
+            .find_map(|flag| head.strip_prefix(*flag))?
+            .strip_suffix(b",")?;
+        match identity {
+            [] => None,
+            named => {
+                let name = std::str::from_utf8(named.strip_prefix(b"a=")?).ok()?;
+                Some(super::scram::unescape(name)?.into_bytes())
+            }
+        }
+    };
+    let bearer = parts.find_map(|part| part.strip_prefix(b"auth="))?;
+    let scheme = bearer.get(..7)?;
+    let token = scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| bearer[7..].trim_ascii())?;
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return None;
+    }
+    let (user, valid) = match name {
+        None => (None, true),
+        Some(name) => stand_in(user_name(&name)),
+    };
+    let token = Secret::try_from(token.to_vec()).ok()?;
+    Some(Heard::Login {
+        login: Login::Check(Credentials::Token { user, token }),
+        valid,
+        then: Then::TokenGrant(named),
+    })
+}
