@@ -201,7 +201,7 @@ pub(crate) struct Hush {
     said: HashMap<Network, Instant>,
     /// When `said` was last rid of what is older than [`HUSH`].
     swept: Option<Instant>,
-    general: HashMap<TooMany, (Option<Instant>, u32)>,
+    general: HashMap<(&'static str, TooMany), (Option<Instant>, u32)>,
 }
 
 impl Hush {
@@ -224,10 +224,15 @@ impl Hush {
         true
     }
 
-    /// Whether a line may be written now about what concerns everybody, whoever met it: then, how often it was met since
+    /// Whether this line may be written now about what concerns everybody, whoever met it: then, how often it was met since
     /// the line before.
-    pub(crate) fn may_say_of_all(&mut self, what: TooMany, now: Instant) -> Option<u32> {
-        let (said, unsaid) = self.general.entry(what).or_default();
+    pub(crate) fn may_say_of_all(
+        &mut self,
+        line: &'static str,
+        why: TooMany,
+        now: Instant,
+    ) -> Option<u32> {
+        let (said, unsaid) = self.general.entry((line, why)).or_default();
         *unsaid = unsaid.saturating_add(1);
         if said.is_some_and(|said| now.saturating_duration_since(said) < HUSH) {
             return None;

@@ -96,29 +96,27 @@ pub(crate) fn failed(log: &Log, conn: &Conn) {
 
 /// Somebody was not admitted. The caller sees to it that this is rare.
 pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) {
-    log.warning(
-        None,
-        "connection refused",
-        &[("peer", &peer.ip()), ("why", why)],
-    );
+    log.warning(None, REFUSED, &[("peer", &peer.ip()), ("why", why)]);
 }
+
+/// The line about those who are turned away.
+pub(crate) const REFUSED: &str = "connection refused";
+
+/// The line about those who have to go.
+pub(crate) const YIELDED: &str = "a connection was ended to make room";
 
 /// Somebody was turned away because of a limit, the last of `times` since the line before.
 pub(crate) fn turned_away(log: &Log, peer: SocketAddr, why: TooMany, times: u32) {
     log.warning(
         None,
-        "connection refused",
+        REFUSED,
         &[("peer", &peer.ip()), ("why", &why), ("times", &times)],
     );
 }
 
 /// Somebody who had not logged in had to yield to a newcomer, the last of `times` since the line before.
 pub(crate) fn yielded(log: &Log, why: TooMany, times: u32) {
-    log.warning(
-        None,
-        "a connection was ended to make room",
-        &[("why", &why), ("times", &times)],
-    );
+    log.warning(None, YIELDED, &[("why", &why), ("times", &times)]);
 }
 
 /// A handshake failed. The caller sees to it that this is rare.

@@ -244,3 +244,6 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
     confine::prove(&identity, &groups, &[]).map_err(SetupError::NotConfined)?;
     landlock::restrict(&[]).map_err(SetupError::Landlock)
 }
+
+#[cfg(test)]
+mod tests;

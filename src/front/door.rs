@@ -126,7 +126,7 @@ impl Front {
             return Ok(());
         };
         if self.make_room() {
-            if let Some(times) = self.hush.may_say_of_all(full, self.now) {
+            if let Some(times) = self.hush.may_say_of_all(report::YIELDED, full, self.now) {
                 report::yielded(&self.log, full, times);
             }
             return Ok(());
@@ -283,7 +283,7 @@ impl Front {
                 self.hush.may_say(peer.ip(), self.now).then_some(1)
             }
             TooMany::InAll | TooMany::Unauthenticated | TooMany::OfProxies => {
-                self.hush.may_say_of_all(why, self.now)
+                self.hush.may_say_of_all(report::REFUSED, why, self.now)
             }
         };
         if let Some(times) = said {
