@@ -279,15 +279,21 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
 #[test]
 fn p2_a_peer_that_has_vanished_holds_no_lock() {
     let users = [user("alice", 64401, &spool(3))];
-    let Some(mut neighbour) = network::Neighbour::new() else {
-        return host::skipped("no network namespaces: a peer that vanishes");
+    let Some(network) = network::Network::new() else {
+        return;
     };
+    let (server, client) = (network.machine(1), network.machine(2));
     let everywhere = ("address = \"127.0.0.1:", "address = \"0.0.0.0:");
     let plaintext = (
         "[spool]",
         "plaintext = \"always\"\n[limits]\nstall = 2\n[spool]",
     );
-    let host = Host::with(&users, "", &[everywhere, plaintext]);
+    let host = Host::by(
+        |path| server.command(path),
+        &users,
+        "",
+        &[everywhere, plaintext],
+    );
     let script = "import poplib, sys\n\
         pop = poplib.POP3(sys.argv[1], int(sys.argv[2]))\n\
         pop.user('alice'), pop.pass_('alice')\n\
@@ -295,8 +301,8 @@ fn p2_a_peer_that_has_vanished_holds_no_lock() {
         sys.stdin.readline()\n\
         pop.sock.sendall(b'UIDL\\r\\n')\n\
         sys.stdin.readline()\n";
-    let mut python = neighbour.command("python3");
-    python.args(["-c", script, &neighbour.ours, &host.plain.to_string()]);
+    let mut python = client.command("python3");
+    python.args(["-c", script, &server.address, &host.plain.to_string()]);
     let mut child = python
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -309,7 +315,7 @@ fn p2_a_peer_that_has_vanished_holds_no_lock() {
     assert_eq!(line, "in\n");
     let locked = || host.at("mail/alice.lock").exists();
     assert!(locked());
-    neighbour.vanish();
+    server.loses(&client);
     // Its command still arrives, and nobody acknowledges the reply.
     child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     // Long before the idle limit, by the kernel's hand.

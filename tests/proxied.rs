@@ -194,7 +194,8 @@ fn health_checks_leave_no_line_and_count_as_nobody() {
     for _ in 0..8 {
         // Only whether somebody listens; with a header; and up to the greeting.
         drop(Client::from(PROXY, host.plain));
-        for header in [LOCAL, b"PROXY UNKNOWN\r\n"] {
+        let itself = b"PROXY TCP4 127.0.0.2 127.0.0.1 9 110\r\n";
+        for header in [LOCAL, b"PROXY UNKNOWN\r\n", itself] {
             let mut check = proxied(&host, header);
             assert_eq!(check.line(), "+OK popward ready");
             let _ = check.ask("QUIT");

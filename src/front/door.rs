@@ -192,6 +192,7 @@ impl Front {
 
     /// A proxy has said whose its connection is.
     fn introduced(&mut self, caller: Caller, origin: Origin) {
+        let origin = origin.said_by(caller.peer.ip());
         let settings = std::rc::Rc::clone(&self.settings);
         let peer = Peer::through(caller.peer, origin, &settings);
         let mut party = Party::Proxy;

@@ -19,7 +19,7 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// What stands before the addresses of version 2.
 const FIXED: usize = 16;
 
-/// Whose connection it is.
+/// Whose connection it is, as the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The proxy's own, as its checks are (LOCAL), or one of which it does not know whose (UNKNOWN, UNSPEC, UNIX).
@@ -31,6 +31,18 @@ pub enum Origin {
         /// Whether it came to the proxy over TLS, as the proxy says (`PP2_CLIENT_SSL`, section 2.2.6).
         tls: bool,
     },
+}
+
+impl Origin {
+    /// The same, as said by the proxy of this address: one that names itself speaks for itself. The checks of haproxy 2.6
+    /// with `send-proxy` do (section 2.1 asks for it).
+    #[must_use]
+    pub fn said_by(self, proxy: IpAddr) -> Self {
+        match self {
+            Self::Client { source, .. } if source.ip() == proxy => Self::Proxy,
+            origin => origin,
+        }
+    }
 }
 
 /// A complete header.

@@ -187,6 +187,16 @@ impl Host {
 
     /// Starts one; `more` is added to the configuration, and in `changes` a line is put in another's place.
     pub fn with(users: &[User], more: &str, changes: &[(&str, &str)]) -> Self {
+        Self::by(Command::new, users, more, changes)
+    }
+
+    /// The same, where the server is started by `start` of its path.
+    pub fn by(
+        start: impl Fn(PathBuf) -> Command,
+        users: &[User],
+        more: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("popward-test")
             .tempdir()
@@ -249,7 +259,7 @@ impl Host {
             config = config.replace(line, other);
         }
         std::fs::write(at("popward.toml"), config).unwrap();
-        let (server, log) = run(directory.path());
+        let (server, log) = run(start(directory.path().join(SERVER)), directory.path());
         let host = Self {
             directory,
             plain,
@@ -353,7 +363,7 @@ impl Host {
                 processes.filter_map(|entry| std::fs::read_link(entry.path().join("exe")).ok());
             !executables.any(|path| path.starts_with(&own))
         });
-        (self.server, self.log) = run(self.directory.path());
+        (self.server, self.log) = run(Command::new(self.at(SERVER)), self.directory.path());
         self.logged("ready version=");
     }
 
@@ -364,8 +374,11 @@ impl Host {
     }
 }
 
-fn run(directory: &Path) -> (Child, Arc<Lines>) {
-    let mut server = Command::new(directory.join("libexec/popward"))
+/// The monitor's executable in a host's directory.
+const SERVER: &str = "libexec/popward";
+
+fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
+    let mut server = command
         .arg("--config")
         .arg(directory.join("popward.toml"))
         .stdin(Stdio::null())

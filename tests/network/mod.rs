@@ -1,4 +1,4 @@
-//! Hosts beside this one: network namespaces, each with a link to this one, that go away with the test.
+//! A network of machines beside this one: network namespaces on one bridge, that go away with the test.
 
 #![allow(
     dead_code,
@@ -9,7 +9,7 @@
 )]
 
 use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What `ip` is told, and whether it did it.
 fn ip(arguments: &str) -> bool {
@@ -17,80 +17,79 @@ fn ip(arguments: &str) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// A host with one link to this one.
-pub struct Neighbour {
+/// The network; a namespace with the bridge.
+pub struct Network {
     name: String,
-    link: String,
-    /// Its address.
-    pub address: String,
-    /// This host's address on the link.
-    pub ours: String,
-    dead: bool,
 }
 
-/// Neighbours of this process so far: each has a network of its own.
-static COUNT: AtomicU8 = AtomicU8::new(0);
+/// A machine on it.
+pub struct Machine {
+    name: String,
+    /// Its address.
+    pub address: String,
+}
 
-impl Neighbour {
-    /// Makes one; `None` where this host does not permit it.
+/// Networks of this process so far.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Network {
+    /// Makes one; `None`, said aloud, where this host does not permit it.
     pub fn new() -> Option<Self> {
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
-        let pid = std::process::id();
-        // 198.18.0.0/15 is for benchmarks: nobody lives there.
-        let network = format!(
-            "198.{}.{}",
-            18 + pid % 2,
-            (pid / 2 + u32::from(number) * 7) % 256
+        let name = format!("popward-{}-{number}", std::process::id());
+        let network = Self { name };
+        let name = &network.name;
+        let made = ip(&format!("netns add {name}"))
+            && ip(&format!("-n {name} link add bridge type bridge"))
+            && ip(&format!("-n {name} link set bridge up"));
+        if !made {
+            super::host::skipped("no network namespaces here");
+        }
+        made.then_some(network)
+    }
+
+    /// Adds the machine 198.18.0.`number`: that network is for benchmarks, nobody lives there.
+    pub fn machine(&self, number: u8) -> Machine {
+        let (hub, name) = (&self.name, format!("{}-{number}", self.name));
+        let address = format!("198.18.0.{number}");
+        assert!(
+            ip(&format!("netns add {name}"))
+                && ip(&format!(
+                    "-n {hub} link add port{number} type veth peer name eth0 netns {name}"
+                ))
+                && ip(&format!("-n {hub} link set port{number} master bridge up"))
+                && ip(&format!("-n {name} address add {address}/24 dev eth0"))
+                && ip(&format!("-n {name} link set eth0 up"))
+                && ip(&format!("-n {name} link set lo up")),
+            "{name}"
         );
-        let name = format!("popward-{pid}-{number}");
-        let link = format!("pw{pid}n{number}");
-        let (ours, address) = (format!("{network}.1"), format!("{network}.2"));
-        let neighbour = Self {
-            name,
-            link,
-            address,
-            ours,
-            dead: false,
-        };
-        neighbour.make().then_some(neighbour)
+        Machine { name, address }
     }
+}
 
-    fn make(&self) -> bool {
-        let Self { name, link, .. } = self;
-        ip(&format!("netns add {name}"))
-            && ip(&format!(
-                "link add {link} type veth peer name eth0 netns {name}"
-            ))
-            && ip(&format!("address add {}/24 dev {link}", self.ours))
-            && ip(&format!("link set {link} up"))
-            && ip(&format!(
-                "-n {name} address add {}/24 dev eth0",
-                self.address
-            ))
-            && ip(&format!("-n {name} link set eth0 up"))
-            && ip(&format!("-n {name} link set lo up"))
-    }
-
+impl Machine {
     /// A command that runs there.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
+        command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
-    /// From now on nothing that this host sends arrives there.
-    pub fn vanish(&mut self) {
-        self.dead = ip(&format!("route add blackhole {}/32", self.address));
-        assert!(self.dead, "ip route");
+    /// From now on nothing that it sends to `other` arrives there.
+    pub fn loses(&self, other: &Machine) {
+        let route = format!("-n {} route add blackhole {}/32", self.name, other.address);
+        assert!(ip(&route), "{route}");
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for Network {
     fn drop(&mut self) {
-        if self.dead {
-            ip(&format!("route del blackhole {}/32", self.address));
-        }
-        ip(&format!("link del {}", self.link));
+        ip(&format!("netns del {}", self.name));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
         ip(&format!("netns del {}", self.name));
     }
 }

@@ -83,6 +83,15 @@ fn version_2_is_read_in_every_cut() {
 }
 
 #[test]
+fn a_proxy_that_names_itself_speaks_for_itself() {
+    let (proxy, client) = (from("192.0.2.1:9", false), from("192.0.2.7:9", true));
+    let address = "192.0.2.1".parse().unwrap();
+    assert_eq!(proxy.said_by(address), Origin::Proxy);
+    assert_eq!(client.said_by(address), client);
+    assert_eq!(Origin::Proxy.said_by(address), Origin::Proxy);
+}
+
+#[test]
 fn what_a_proxy_adds_is_passed_over_but_for_tls() {
     let with = |vectors: &[u8]| v2(0x21, 0x11, &[V4, vectors].concat());
     let noop = [4, 0, 2, 0, 0];
