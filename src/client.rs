@@ -2,13 +2,15 @@
 //!
 //! Sockets are edge-triggered: `readable` and `writable` remember the last edge until a call would have blocked.
 
-use crate::tls::handshake::Work;
+use crate::tls::client_certificate::{ClientCertificate, Witness};
+use crate::tls::handshake::{Place, Work};
 use mio::net::TcpStream;
+use rustls::ServerConnection;
 use rustls::server::Acceptor;
-use rustls::{ProtocolVersion, ServerConnection};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What lies between the socket and POP3.
@@ -16,8 +18,8 @@ enum Layer {
     Plain,
     /// TLS, its `ClientHello` not complete.
     Hello(Box<Acceptor>),
-    /// TLS, the handshake at work on a thread.
-    Away,
+    /// TLS, the handshake at work on a thread, or in line for one.
+    Away(Option<Place>),
     /// TLS, between two steps of the handshake or after it.
     Tls(Box<ServerConnection>),
 }
@@ -54,6 +56,9 @@ pub(crate) struct Client {
     /// The socket.
     pub(crate) stream: TcpStream,
     layer: Layer,
+    /// Who sees the client's certificate, until the handshake is complete.
+    witness: Option<Arc<Witness>>,
+    certificate: Option<Box<ClientCertificate>>,
     /// Replies that are ready to be sent: POP3's bytes, before TLS.
     pub(crate) out: Vec<u8>,
     /// How much at the start of `out` the socket has taken.
@@ -84,6 +89,8 @@ impl Client {
             } else {
                 Layer::Plain
             },
+            witness: None,
+            certificate: None,
             out: Vec::new(),
             taken: 0,
             readable: false,
@@ -104,18 +111,6 @@ impl Client {
     /// Whether TLS is active, or about to be.
     pub(crate) fn is_secure(&self) -> bool {
         !matches!(self.layer, Layer::Plain)
-    }
-
-    /// What a login can be bound to: `tls-exporter` (RFC 9266), in TLS 1.3 alone.
-    pub(crate) fn binding(&self) -> Option<[u8; 32]> {
-        let Layer::Tls(tls) = &self.layer else {
-            return None;
-        };
-        if tls.is_handshaking() || tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-            return None;
-        }
-        tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
-            .ok()
     }
 
     /// Octets that the client's host has acknowledged: what the socket took, less what lies in its buffer. That can be
@@ -149,6 +144,20 @@ impl Client {
         Some(format!("{version:?}/{:?}", suite.suite()))
     }
 
+    /// What the client showed of itself for EXTERNAL: only in a full TLS 1.3 handshake.
+    pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_deref()
+    }
+
+    /// What both ends of this very connection know and nobody else: the channel binding `tls-exporter` (RFC 9266).
+    /// Not in TLS 1.2, where it is unique only by an extension of which the library does not say whether it was used.
+    pub(crate) fn exporter(&self) -> Option<[u8; 32]> {
+        match &self.layer {
+            Layer::Tls(tls) => crate::tls::exporter(tls),
+            _ => None,
+        }
+    }
+
     /// Reads some of what the client sent.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
         if self.gone {
@@ -156,7 +165,7 @@ impl Client {
         }
         match &mut self.layer {
             Layer::Plain => self.read_socket(buffer),
-            Layer::Hello(_) | Layer::Away => Got::Nothing,
+            Layer::Hello(_) | Layer::Away(_) => Got::Nothing,
             Layer::Tls(_) => self.read_tls(buffer),
         }
     }
@@ -228,7 +237,7 @@ impl Client {
         }
         match &mut self.layer {
             Layer::Plain => self.send_plain(parts, now),
-            Layer::Hello(_) | Layer::Away => {
+            Layer::Hello(_) | Layer::Away(_) => {
                 self.out.extend_from_slice(parts[0]);
                 self.out.extend_from_slice(parts[1]);
             }
@@ -346,9 +355,11 @@ impl Client {
     pub(crate) fn handshake(&mut self, now: Instant) -> Handshake {
         match &mut self.layer {
             Layer::Plain => Handshake::Complete,
-            Layer::Away => Handshake::Waits,
-            Layer::Hello(_) => self.read_hello(),
             Layer::Tls(tls) if !tls.is_handshaking() => Handshake::Complete,
+            // A client can say hello and reset before it is looked at: no event will tell of it again.
+            _ if self.gone => Handshake::Failed(None),
+            Layer::Away(_) => Handshake::Waits,
+            Layer::Hello(_) => self.read_hello(),
             Layer::Tls(_) => {
                 self.pump(now);
                 self.read_step()
@@ -366,7 +377,7 @@ impl Client {
                 Ok(_) => match acceptor.accept() {
                     Ok(None) => {}
                     Ok(Some(accepted)) => {
-                        self.layer = Layer::Away;
+                        self.layer = Layer::Away(None);
                         return Handshake::Work(Work::Accept(Box::new(accepted)));
                     }
                     Err((error, mut alert)) => {
@@ -395,7 +406,7 @@ impl Client {
             match tls.read_tls(&mut self.stream) {
                 Ok(0) => return Handshake::Failed(None),
                 Ok(_) => {
-                    if let Layer::Tls(tls) = std::mem::replace(&mut self.layer, Layer::Away) {
+                    if let Layer::Tls(tls) = std::mem::replace(&mut self.layer, Layer::Away(None)) {
                         return Handshake::Work(Work::Process(tls));
                     }
                 }
@@ -409,9 +420,34 @@ impl Client {
         Handshake::Waits
     }
 
-    /// Takes the TLS connection back from the thread that had it.
-    pub(crate) fn resume(&mut self, mut tls: Box<ServerConnection>, now: Instant) {
+    /// Remembers where the step that [`Client::handshake`] gave waits for a thread.
+    pub(crate) fn wait_in_line(&mut self, place: Place) {
+        if let Layer::Away(at) = &mut self.layer {
+            *at = Some(place);
+        }
+    }
+
+    /// Where a step of its handshake waits, or waited before a thread took it.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self.layer {
+            Layer::Away(place) => place,
+            _ => None,
+        }
+    }
+
+    /// Takes the TLS connection back from the thread that had it. `witness` comes with the first step.
+    pub(crate) fn resume(
+        &mut self,
+        mut tls: Box<ServerConnection>,
+        witness: Option<Arc<Witness>>,
+        now: Instant,
+    ) {
         tls.set_buffer_limit(None);
+        self.witness = witness.or(self.witness.take());
+        if !tls.is_handshaking() {
+            let shown = self.witness.take().and_then(|witness| witness.take());
+            self.certificate = shown.map(Box::new);
+        }
         self.layer = Layer::Tls(tls);
         self.pump(now);
     }

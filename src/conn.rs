@@ -10,10 +10,11 @@ use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3};
 use crate::proxy::Peer;
 use crate::report;
 use crate::slots::Handle;
+use mio::Registry;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
+use popward_proto::session::Request;
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ mod why;
 mod worker;
 
 pub(crate) use why::Why;
+pub(crate) use worker::Session;
 
 /// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
 pub(crate) const READ: usize = 4096;
@@ -46,6 +48,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     /// The way to auth.
     pub(crate) auth: Option<&'a Channel<FrontToAuth, AuthToFront>>,
+    /// Where sockets are watched.
+    pub(crate) registry: &'a Registry,
     /// Room for a packet, shared by all connections.
     pub(crate) packet: &'a mut PacketBuffer,
     /// Room for commands, shared likewise.
@@ -86,26 +90,6 @@ enum Waits {
     Worker(Request, Instant),
     /// The monitor's, that the worker and its locks have gone.
     Ended(Instant),
-}
-
-/// The way to the session's worker.
-#[derive(Debug)]
-pub(crate) struct Session {
-    channel: Channel<FrontToWorker, WorkerToFront>,
-    /// Whether it may have something to read.
-    pub(crate) readable: bool,
-    /// Whether its other end is closed.
-    pub(crate) closed: bool,
-    /// The message that RETR was asked of, until its answer begins.
-    retrieves: Option<MessageNumber>,
-}
-
-impl Session {
-    /// Whether there may be something to read that is of interest. Where nothing was asked that is only the end: the rest may
-    /// be what the worker expects to be asked for next, which can wait in the socket.
-    fn speaks(&self) -> bool {
-        self.readable && (self.closed || self.channel.phase() != ClientPhase::Idle)
-    }
 }
 
 /// A connection that only waits for its last bytes to be taken.

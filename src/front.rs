@@ -11,9 +11,10 @@ use crate::limits::{Admission, Hush};
 use crate::links::{Link, Links, MonitorEnd};
 use crate::report;
 use crate::slots::{Guest, Handle, Slots};
-use crate::tls::certificates::{Certificate, server_config};
 use crate::tls::handshake::{Job, Threads};
 use crate::tls::remote_key::Keys;
+use crate::tls::rules::Rules;
+use crate::tls::tickets::Tickets;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
@@ -22,7 +23,6 @@ use popward_proto::monitor_front::{FrontSettings, FrontToMonitor};
 use popward_proto::proxies::Headers;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::log::Log;
-use rustls::ServerConfig;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::io::ErrorKind;
@@ -47,8 +47,10 @@ pub struct Given {
     pub settings: FrontSettings,
     /// Listening sockets.
     pub listeners: Vec<Listening>,
-    /// The certificates, in their order; none where there is no TLS.
-    pub certificates: Vec<Certificate>,
+    /// By which rules TLS is spoken; none where there is no certificate.
+    pub tls: Option<Rules>,
+    /// The tickets of these rules.
+    pub tickets: Arc<Tickets>,
     /// The channel to the monitor, in its serving phase.
     pub monitor: MonitorEnd,
     /// The socket to auth.
@@ -76,15 +78,12 @@ pub struct Listening {
 pub enum FrontError {
     /// A system call failed on which everything hangs.
     System(&'static str, std::io::Error),
-    /// The certificates cannot be used.
-    Tls(crate::tls::certificates::Unusable),
 }
 
 impl std::fmt::Display for FrontError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::System(what, error) => write!(out, "{what}: {error}"),
-            Self::Tls(error) => error.fmt(out),
         }
     }
 }
@@ -120,7 +119,7 @@ pub struct Front {
     host: Rc<str>,
     /// Most connections that the limit on open files was set for.
     most: u32,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Rules>>,
     pub(crate) links: Links,
     threads: Threads,
     /// Connections that could go on at once.
@@ -133,6 +132,11 @@ pub struct Front {
     pub(crate) drain: Option<Instant>,
 }
 
+/// The token of the socket to a connection's worker.
+pub(crate) fn session_token(slot: usize) -> Token {
+    Token(CONNS + 2 * slot + 1)
+}
+
 impl Front {
     /// Makes the front of what it was given, and starts its threads. It accepts nobody before [`Front::run`].
     pub fn new(given: Given) -> Result<Self, FrontError> {
@@ -143,13 +147,10 @@ impl Front {
             let listener = Self::listen(&poll, listeners.len(), given);
             listeners.push(attempt("listening socket", listener)?);
         }
-        let tls = match given.certificates {
-            none if none.is_empty() => None,
-            some => Some(server_config(some).map_err(FrontError::Tls)?),
-        };
-        let links = Links::new(given.monitor, given.keys);
+        let threads = Threads::start(given.threads.max(1), &waker, &given.tickets);
+        let links = Links::new(given.monitor, given.keys, given.tickets);
         let mut front = Self {
-            threads: attempt("threads", Threads::start(given.threads.max(1), &waker))?,
+            threads: attempt("threads", threads)?,
             listeners,
             slots: Slots::new(given.settings.front),
             deadlines: Deadlines::default(),
@@ -159,7 +160,7 @@ impl Front {
             most: given.settings.limits.connections,
             host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
-            tls,
+            tls: given.tls.map(Arc::new),
             links,
             again: VecDeque::new(),
             packet: PacketBuffer::for_data(),
@@ -210,7 +211,7 @@ impl Front {
         descriptor: std::os::fd::RawFd,
         slot: usize,
     ) -> std::io::Result<()> {
-        self.register(descriptor, Token(CONNS + 2 * slot + 1))
+        self.register(descriptor, session_token(slot))
     }
 
     /// Tells the monitor that this process is confined and accepts from now on.
@@ -316,12 +317,13 @@ impl Front {
             Handshake::Waits if conn.client.gone => self.with(slot, Conn::handshake_failed),
             Handshake::Waits => self.arm(slot),
             Handshake::Work(work) => {
-                if let Some(config) = self.tls.clone() {
-                    self.threads.give(Job {
+                if let Some(rules) = self.tls.clone() {
+                    let job = Job {
                         handle,
                         work,
-                        config,
-                    });
+                        rules,
+                    };
+                    conn.client.wait_in_line(self.threads.give(job));
                 }
                 self.arm(slot);
             }
@@ -348,6 +350,7 @@ impl Front {
         let mut turn = Turn {
             now: self.now,
             auth: self.links.auth.as_ref().map(|Link { channel }| channel),
+            registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
             admission: &mut self.admission,
@@ -363,6 +366,9 @@ impl Front {
             }
             Outcome::Over => {
                 if let Some(Guest::Conn(conn)) = self.slots.take(slot) {
+                    if let Some(place) = conn.client.place() {
+                        self.threads.cancel(place);
+                    }
                     self.admission.leave(conn.party);
                 }
             }
@@ -417,7 +423,7 @@ impl Front {
             };
             match done.result {
                 Ok(tls) => {
-                    conn.client.resume(tls, now);
+                    conn.client.resume(tls, done.witness, now);
                     self.drive(done.handle.slot);
                 }
                 Err(failure) => {

@@ -2,8 +2,9 @@
 
 use crate::conn::{Conn, Outcome, Turn};
 use crate::front::Front;
-use crate::tls::certificates::{Certificate, server_config};
 use crate::tls::remote_key::Keys;
+use crate::tls::rules::Coming;
+use crate::tls::tickets::Tickets;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
 use popward_proto::bounded::{Text, UserName};
@@ -46,22 +47,21 @@ pub(crate) struct Links {
     pub(crate) auth: Option<Link>,
     /// To keys.
     pub(crate) keys: Arc<Keys>,
+    tickets: Arc<Tickets>,
     /// The set of certificates that is coming, as far as it has come.
-    certificates: Vec<(KeyFacts, OwnedFd)>,
+    coming: Coming,
     drained: bool,
 }
 
-/// Most certificates of a set.
-pub(crate) const CERTIFICATES_MAX: usize = 16;
-
 impl Links {
     /// Channels to the monitor and keys; that to auth comes by [`Front::use_auth`].
-    pub(crate) fn new(monitor: MonitorEnd, keys: Arc<Keys>) -> Self {
+    pub(crate) fn new(monitor: MonitorEnd, keys: Arc<Keys>, tickets: Arc<Tickets>) -> Self {
         Self {
             monitor,
             auth: None,
             keys,
-            certificates: Vec::new(),
+            tickets,
+            coming: Coming::default(),
             drained: false,
         }
     }
@@ -100,6 +100,7 @@ impl Front {
         use MonitorToFront as M;
         match (message, descriptor) {
             (M::Settings(settings), _) => self.use_settings(settings),
+            (M::ClientAuthorities, Some(file)) => self.links.coming.authorities(file),
             (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
@@ -115,6 +116,7 @@ impl Front {
             (
                 M::Listener { .. }
                 | M::Serve
+                | M::ClientAuthorities
                 | M::Certificate { .. }
                 | M::Auth
                 | M::Keys
@@ -155,20 +157,15 @@ impl Front {
     }
 
     fn certificate(&mut self, key: KeyFacts, file: OwnedFd, last: bool) {
-        if self.links.certificates.len() < CERTIFICATES_MAX {
-            self.links.certificates.push((key, file));
-        }
+        self.links.coming.certificate(key, file);
         if !last {
             return;
         }
-        let keys = Arc::clone(&self.links.keys);
-        let config = std::mem::take(&mut self.links.certificates)
-            .into_iter()
-            .map(|(facts, file)| Certificate::load(file, &facts, &keys))
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(server_config);
-        match config {
-            Ok(config) => self.tls = Some(config),
+        let (settings, links) = (self.settings.tls, &mut self.links);
+        links.tickets.set_lifetime(settings.ticket_ms);
+        let coming = std::mem::take(&mut links.coming);
+        match coming.rules(settings, &links.keys, &links.tickets) {
+            Ok(rules) => self.tls = Some(Arc::new(rules)),
             Err(error) => {
                 let why = Text::truncated(&error.to_string());
                 let said = self

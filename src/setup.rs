@@ -1,16 +1,16 @@
 //! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
 
 use crate::front::{Front, FrontError, Given, LISTENERS_MAX, Listening};
-use crate::links::{CERTIFICATES_MAX, MonitorEnd};
+use crate::links::MonitorEnd;
 use crate::syscalls;
-use crate::tls::certificates::{Certificate, Unusable};
 use crate::tls::remote_key::Keys;
+use crate::tls::rules::{Coming, Rules};
+use crate::tls::tickets::Tickets;
 use nix::sys::socket::{setsockopt, sockopt};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront};
-use popward_proto::monitor_keys::KeyFacts;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::landlock::LandlockError;
@@ -101,7 +101,9 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     // Both before the root is empty: they read what the kernel shows of itself.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     confine_files(&mut settings, log)?;
-    let certificates = collected.load(&monitor, log);
+    let tickets = Tickets::new(Arc::clone(&collected.keys), settings.tls.ticket_ms);
+    let tickets = Arc::new(tickets);
+    let tls = collected.rules(&settings, &tickets, &monitor, log);
     monitor
         .set_nonblocking()
         .map_err(|errno| SetupError::System("monitor's channel", errno))?;
@@ -109,7 +111,8 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     let mut front = Front::new(Given {
         settings,
         listeners: collected.listeners,
-        certificates,
+        tls,
+        tickets,
         monitor: MonitorEnd::new(monitor),
         auth: collected.auth,
         keys: collected.keys,
@@ -134,7 +137,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
 struct Collected {
     settings: Option<FrontSettings>,
     listeners: Vec<Listening>,
-    certificates: Vec<(KeyFacts, OwnedFd)>,
+    coming: Coming,
     auth: Option<OwnedFd>,
     keys: Arc<Keys>,
 }
@@ -162,11 +165,8 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
                     headers,
                 });
             }
-            (M::Certificate { key, .. }, Some(file))
-                if collected.certificates.len() < CERTIFICATES_MAX =>
-            {
-                collected.certificates.push((key, file));
-            }
+            (M::ClientAuthorities, Some(file)) => collected.coming.authorities(file),
+            (M::Certificate { key, .. }, Some(file)) => collected.coming.certificate(key, file),
             (M::Auth, Some(socket)) => collected.auth = Some(socket),
             (M::Keys, Some(socket)) => collected.keys.replace(socket),
             (M::Serve, _) => return Ok(collected),
@@ -177,24 +177,28 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
 }
 
 impl Collected {
-    /// Loads the certificates. If one cannot be used, none is: TLS clients are turned away until a set comes that
-    /// can be, and the others are served.
-    fn load(
+    /// The rules with the certificates that came. If one cannot be used, none is: TLS clients are turned away until a
+    /// set comes that can be, and the others are served.
+    fn rules(
         &mut self,
+        settings: &FrontSettings,
+        tickets: &Arc<Tickets>,
         monitor: &Channel<FrontToMonitor, MonitorToFront>,
         log: &Log,
-    ) -> Vec<Certificate> {
-        let loaded: Result<Vec<_>, Unusable> = std::mem::take(&mut self.certificates)
-            .into_iter()
-            .map(|(facts, file)| Certificate::load(file, &facts, &self.keys))
-            .collect();
-        loaded.unwrap_or_else(|error| {
-            let why = Text::truncated(&error.to_string());
-            if monitor.send(&FrontToMonitor::Unusable(why)).is_err() {
-                log.error(None, "certificate", &[("error", &error)]);
-            }
-            Vec::new()
-        })
+    ) -> Option<Rules> {
+        let coming = std::mem::take(&mut self.coming);
+        if coming.is_empty() {
+            return None;
+        }
+        coming
+            .rules(settings.tls, &self.keys, tickets)
+            .inspect_err(|error| {
+                let why = Text::truncated(&error.to_string());
+                if monitor.send(&FrontToMonitor::Unusable(why)).is_err() {
+                    log.error(None, "certificate", &[("error", error)]);
+                }
+            })
+            .ok()
     }
 }
 

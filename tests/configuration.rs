@@ -45,7 +45,7 @@ fn a_bad_configuration_names_file_line_and_what_was_expected() {
         (
             "[auth]\nsource = \"rot13\"\n",
             2,
-            "expected \"passwd-file\" or \"pam\"",
+            "expected \"passwd-file\", \"pam\" or \"checkpassword\"",
         ),
         ("[log]\nlevel = \"loud\"\n", 2, "expected"),
     ];

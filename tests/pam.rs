@@ -68,7 +68,7 @@ fn host(
     let changes = [(
         "[auth]\n",
         format!(
-            "[auth]\nsource = \"pam\"\npam_service = \"{name}\"\npam_limit = {limit}\npam_at_once = 2\n"
+            "[auth]\nsource = \"pam\"\npam_service = \"{name}\"\nconversation_limit = {limit}\nconversations = 2\n"
         ),
     )];
     let changes: Vec<_> = changes

@@ -1,11 +1,14 @@
-//! TLS with keys that another process holds: each kind of key, both versions, and what is no handshake.
+//! TLS with keys that another process holds: each kind of key, both versions, what is no handshake, names, tickets,
+//! client certificates, and strangers who begin handshakes and go away.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
 
 use host::{Client, Host, assert_ok, spool, user};
-use std::io::Write;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 /// What `openssl s_client` with `options` hears of a session, and what it says of the connection.
@@ -90,4 +93,326 @@ fn what_is_no_handshake_ends_its_connection_and_no_other() {
     still.send(b"\x16\x03\x01\x02\x00");
     assert!(session(&host, &[]).contains("+OK popward signing off"));
     assert_ok(&bob.ask("QUIT"));
+}
+
+/// What a connection that says nothing is told, of the server's certificate and of everything else.
+fn connection(host: &Host, options: &[&str]) -> String {
+    let connect = format!("127.0.0.1:{}", host.tls);
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &connect])
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Makes `STEM.pem` and `STEM.key`, a certificate for these names with STEM as its subject.
+fn named(host: &Host, stem: &str, names: &str, kind: &[&str]) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-days", "2", "-subj"])
+        .arg(format!("/CN={stem}"))
+        .args(["-addext", &format!("subjectAltName={names}"), "-newkey"])
+        .args(kind)
+        .arg("-keyout")
+        .arg(host.at(&format!("{stem}.key")))
+        .arg("-out")
+        .arg(host.at(&format!("{stem}.pem")))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// Adds to the configuration and has it read again.
+fn reload(host: &Host, more: &str) {
+    let path = host.at("popward.toml");
+    let config = std::fs::read_to_string(&path).unwrap() + more;
+    std::fs::write(&path, config).unwrap();
+    let before = host.log().matches("configuration reloaded").count();
+    host.signal(Signal::SIGHUP);
+    host.logged_times("configuration reloaded", before + 1);
+}
+
+fn pair(host: &Host, stem: &str) -> String {
+    let (chain, key) = (
+        host.at(&format!("{stem}.pem")),
+        host.at(&format!("{stem}.key")),
+    );
+    format!("[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n")
+}
+
+#[test]
+fn a_certificate_is_chosen_by_name_and_by_what_the_client_can_verify() {
+    let host = Host::start(&[]);
+    let rsa = &["rsa:2048"];
+    named(
+        &host,
+        "both-ecdsa",
+        "DNS:mail.example.org,DNS:pop.example.org",
+        host::P256,
+    );
+    named(
+        &host,
+        "both-rsa",
+        "DNS:mail.example.org,DNS:pop.example.org",
+        rsa,
+    );
+    named(&host, "any", "DNS:*.example.net", host::P256);
+    let all = ["both-ecdsa", "both-rsa", "any"].map(|stem| pair(&host, stem));
+    reload(&host, &all.concat());
+    host::until("the new certificates", || {
+        connection(&host, &["-servername", "pop.example.org"]).contains("CN = both-ecdsa")
+    });
+    let only_rsa = "rsa_pss_rsae_sha256:rsa_pkcs1_sha256";
+    for (name, sigalgs, subject) in [
+        ("mail.example.org", "", "both-ecdsa"),
+        ("MAIL.example.org", "", "both-ecdsa"),
+        ("mail.example.org", only_rsa, "both-rsa"),
+        ("a.example.net", "", "any"),
+        ("b.example.net", "", "any"),
+        // A wildcard is one label; and what nobody has is the first one's.
+        ("a.b.example.net", "", "localhost"),
+        ("example.net", "", "localhost"),
+        ("unknown.example.com", "", "localhost"),
+        ("localhost", "", "localhost"),
+        // By what it can verify, of the others.
+        ("a.example.net", only_rsa, "both-rsa"),
+    ] {
+        for version in ["-tls1_3", "-tls1_2"] {
+            let mut options = vec!["-servername", name, version];
+            if !sigalgs.is_empty() {
+                options.extend(["-sigalgs", sigalgs]);
+            }
+            let heard = connection(&host, &options);
+            let wanted = format!("subject=CN = {subject}\n");
+            assert!(
+                heard.contains(&wanted),
+                "{name} {version} {sigalgs}: {heard}"
+            );
+        }
+    }
+    let heard = connection(&host, &["-noservername"]);
+    assert!(heard.contains("subject=CN = localhost\n"), "{heard}");
+    // A whole set was waited for: no certificate met another's key in between.
+    assert!(!host.log().contains("cannot use"), "{}", host.log());
+}
+
+#[test]
+fn a_reload_changes_certificates_and_versions_and_leaves_open_connections_alone() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let mut old = Command::new("openssl")
+        .args(["s_client", "-quiet", "-tls1_2", "-connect"])
+        .arg(format!("127.0.0.1:{}", host.tls))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut hears = BufReader::new(old.stdout.take().unwrap());
+    let mut line = String::new();
+    hears.read_line(&mut line).unwrap();
+    assert_ok(&line);
+    named(&host, "other", "DNS:localhost", host::P256);
+    let path = host.at("popward.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replace("/cert.pem", "/other.pem");
+    std::fs::write(&path, config.replace("/key.pem", "/other.key")).unwrap();
+    reload(&host, "[tls]\nminimum = \"1.3\"\n");
+    host::until("the new certificate", || {
+        connection(&host, &[]).contains("subject=CN = other\n")
+    });
+    let refused = connection(&host, &["-tls1_2"]);
+    assert!(refused.contains("protocol version"), "{refused}");
+    let script = b"USER alice\r\nPASS alice\r\nQUIT\r\n";
+    old.stdin.take().unwrap().write_all(script).unwrap();
+    let mut rest = String::new();
+    hears.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("+OK popward signing off"), "{rest}");
+    old.wait().unwrap();
+}
+
+#[test]
+fn pop3_is_agreed_on_by_alpn_and_nothing_else_is() {
+    let host = Host::start(&[]);
+    let heard = connection(&host, &["-alpn", "imap,pop3"]);
+    assert!(heard.contains("ALPN protocol: pop3"), "{heard}");
+    let heard = connection(&host, &["-alpn", "h2,http/1.1"]);
+    assert!(heard.contains("no application protocol"), "{heard}");
+}
+
+#[test]
+fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
+    let grace = "shutdown_grace = 5\n";
+    let two = format!("{grace}fronts = 2\n");
+    let host = Host::with(&[user("alice", 64401, &spool(1))], "", &[(grace, &two)]);
+    let stop = |pid: &i32| kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
+    let go_on = |pid: &i32| kill(Pid::from_raw(*pid), Signal::SIGCONT).unwrap();
+    let end = |pid: &i32| kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+    let fronts = host.children("popward-front");
+    assert_eq!(fronts.len(), 2);
+    let files = ["1.3", "1.2"].map(|version| host.at(&format!("session-{version}")));
+    let versions = ["-tls1_3", "-tls1_2"];
+    // Whoever is stopped accepts nobody: so it is the other one.
+    stop(&fronts[0]);
+    for (file, version) in files.iter().zip(versions) {
+        let heard = session(&host, &[version, "-sess_out", file.to_str().unwrap()]);
+        assert!(heard.contains("New, TLSv1."), "{heard}");
+        assert!(heard.contains("+OK popward signing off"), "{heard}");
+    }
+    go_on(&fronts[0]);
+    stop(&fronts[1]);
+    let resumed = |file: &std::path::Path, version| {
+        let heard = session(&host, &[version, "-sess_in", file.to_str().unwrap()]);
+        assert!(heard.contains("+OK popward signing off"), "{heard}");
+        assert!(
+            heard.contains("Reused, TLSv1.") || heard.contains("New, TLSv1."),
+            "{heard}"
+        );
+        heard.contains("Reused, TLSv1.")
+    };
+    for (file, version) in files.iter().zip(versions) {
+        assert!(resumed(file, version), "{version} at the other front");
+    }
+    // Neither of those that gave them is there any more.
+    end(&fronts[0]);
+    end(&fronts[1]);
+    host::until("two other fronts", || {
+        let now = host.children("popward-front");
+        now.len() == 2 && now.iter().all(|pid| !fronts.contains(pid))
+    });
+    for (file, version) in files.iter().zip(versions) {
+        assert!(resumed(file, version), "{version} at a new front");
+    }
+    // Another keys process has other keys, and then every front has.
+    let keys = host.children("popward-keys");
+    end(&keys[0]);
+    host::until("other keys", || {
+        let now = host.children("popward-keys");
+        now.len() == 1 && now != keys
+    });
+    for (file, version) in files.iter().zip(versions) {
+        host::until("the old ticket is refused", || !resumed(file, version));
+    }
+}
+
+#[test]
+fn a_ticket_is_refused_after_two_rotations_or_where_there_are_none() {
+    let more = "[tls]\nticket_rotation = 1\n";
+    let host = Host::with(&[user("alice", 64401, &spool(1))], more, &[]);
+    let file = host.at("session");
+    let file = file.to_str().unwrap();
+    for version in ["-tls1_3", "-tls1_2"] {
+        let first = session(&host, &[version, "-sess_out", file]);
+        assert!(first.contains("ticket"), "{first}");
+        host::until("the ticket is refused", || {
+            session(&host, &[version, "-sess_in", file]).contains("New, TLSv1.")
+        });
+    }
+    let path = host.at("popward.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("rotation = 1", "rotation = 0")).unwrap();
+    reload(&host, "");
+    host::until("no tickets", || {
+        let heard = session(&host, &["-tls1_3"]);
+        assert!(heard.contains("+OK popward signing off"), "{heard}");
+        !heard.contains("TLS session ticket:")
+    });
+}
+
+#[test]
+fn clients_are_asked_for_certificates_where_an_authority_is_configured_and_need_none() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let asked = "Acceptable client certificate CA names\nCN = alices";
+    assert!(!connection(&host, &[]).contains(asked));
+    named(&host, "alices", "email:alice@example.org", host::P256);
+    let ca = host.at("alices.pem");
+    reload(&host, &format!("[tls]\nclient_ca = {ca:?}\n"));
+    host::until("clients are asked", || {
+        connection(&host, &[]).contains(asked)
+    });
+    let key = host.at("alices.key");
+    let with = ["-cert", ca.to_str().unwrap(), "-key", key.to_str().unwrap()];
+    for (options, ticket) in [(&[][..], true), (&with, false)] {
+        let heard = session(&host, options);
+        assert!(heard.contains("+OK popward signing off"), "{heard}");
+        assert_eq!(heard.contains("TLS session ticket:"), ticket, "{heard}");
+    }
+    let heard = session(&host, &["-tls1_2"]);
+    assert!(
+        heard.contains("No client certificate CA names sent"),
+        "{heard}"
+    );
+    assert!(heard.contains("+OK popward signing off"), "{heard}");
+}
+
+/// A `ClientHello` of this library, whole.
+fn hello() -> Vec<u8> {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Has the end of this connection be a reset.
+fn reset(stream: &std::net::TcpStream) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let at_once = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(stream, sockopt::Linger, &at_once).unwrap();
+}
+
+#[test]
+fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting() {
+    // As if each came from an address of its own.
+    let many = "[limits]\nconnections = 100\nconnections_per_address = 100\n[spool]";
+    let alice = user("alice", 64401, &spool(1));
+    let host = Host::with(&[alice], "", &[("[spool]", many)]);
+    assert!(session(&host, &[]).contains("+OK popward signing off"));
+    let (front, keys) = (
+        host.children("popward-front")[0],
+        host.children("popward-keys")[0],
+    );
+    let hello = hello();
+    // Nothing is signed meanwhile, so the threads are busy for ten seconds, and the line only grows.
+    kill(Pid::from_raw(keys), Signal::SIGSTOP).unwrap();
+    let before = resident(front);
+    let greeted = || Client::new(host.plain).line().starts_with("+OK");
+    for _ in 0..40 {
+        let mut strangers = Vec::new();
+        // Until nobody else is let in. Who comes after that comes after all hellos were read.
+        while greeted() {
+            let stranger = Client::new(host.tls);
+            stranger.stream().write_all(&hello).unwrap();
+            strangers.push(stranger);
+        }
+        assert!(!greeted() && strangers.len() > 50);
+        strangers
+            .iter()
+            .for_each(|stranger| reset(stranger.stream()));
+        drop(strangers);
+        host::until("there is room again", greeted);
+    }
+    let after = resident(front);
+    kill(Pid::from_raw(keys), Signal::SIGCONT).unwrap();
+    assert!(after < before + 3000, "{before} KiB, then {after} KiB");
+    assert!(session(&host, &[]).contains("+OK popward signing off"));
 }

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
-use popward_proto::auth_pam::{AuthToPam, PamToAuth};
+use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeysToFront};
 use popward_proto::log::Record;
@@ -33,8 +33,8 @@ fuzz_target!(|data: &[u8]| {
     match which % 17 {
         0 => check::<FrontToAuth>(payload),
         1 => check::<AuthToFront>(payload),
-        2 => check::<AuthToPam>(payload),
-        3 => check::<PamToAuth>(payload),
+        2 => check::<AuthToConversation>(payload),
+        3 => check::<ConversationToAuth>(payload),
         4 => check::<FrontToKeys>(payload),
         5 => check::<KeysToFront>(payload),
         6 => check::<FrontToMonitor>(payload),

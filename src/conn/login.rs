@@ -21,8 +21,8 @@ pub(super) fn offer(client: &Client, peer: &Peer, stls: bool, settings: &FrontSe
         },
         passwords: tls || peer.may_send_plainly(settings),
         mechanisms: settings.mechanisms.as_slice().iter().copied().collect(),
-        certificate: false,
-        binding: client.binding(),
+        certificate: client.certificate().is_some(),
+        binding: client.exporter(),
     }
 }
 
@@ -52,8 +52,20 @@ impl Conn {
         let session = self.id;
         let message = match login {
             Login::Check(credentials) => self.check(credentials),
-            // No client is asked for a certificate, so none is offered to log in with it.
-            Login::Certificate(_) => return self.refuse(AuthRefusal::Temporary, turn),
+            Login::Certificate(user) => match self.client.certificate() {
+                Some(shown) => {
+                    let shown = shown.clone();
+                    self.check(Credentials::Certificate {
+                        user,
+                        chain: shown.chain,
+                        signed: shown.signed,
+                        scheme: shown.scheme,
+                        signature: shown.signature,
+                    })
+                }
+                // EXTERNAL was not offered without one.
+                None => return self.refuse(AuthRefusal::Credentials, turn),
+            },
             Login::Prove(proof) => FrontToAuth::Prove { session, proof },
             Login::Proceed => FrontToAuth::Proceed(session),
             Login::Cancel => return self.cancel(turn),

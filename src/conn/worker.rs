@@ -1,27 +1,91 @@
 //! A connection and its worker: what is asked of it, what it answers, and its end.
 
-use super::{Conn, Session, Step, Turn, Waits, Why};
+use super::{Conn, Step, Turn, Waits, Why};
+use crate::front::session_token;
 use crate::pop3::{Action, End};
 use crate::report;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
 use popward_proto::bounded::UserName;
-use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
+use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
+
+/// The way to the session's worker.
+///
+/// While the client retrieves one message after the other, the beginning of the next one is in the socket before it is asked
+/// for, and nobody needs to be told. So the socket is not watched then (that its worker has gone, the monitor says as well),
+/// and a request waits for one look into it: the client is answered before the worker is woken.
+#[derive(Debug)]
+pub(crate) struct Session {
+    channel: Channel<FrontToWorker, WorkerToFront>,
+    /// Whether it may have something to read.
+    pub(crate) readable: bool,
+    /// Whether its other end is closed.
+    pub(crate) closed: bool,
+    /// Whether the event loop says when there is something to read.
+    watched: bool,
+    /// The message that RETR was asked of, until its answer begins.
+    retrieves: Option<MessageNumber>,
+    /// A request that is sent after a look into the socket.
+    held: Option<FrontToWorker>,
+}
+
+impl Session {
+    /// Whether there may be something to read that is of interest. Where nothing was asked that is only the end: the rest is
+    /// the beginning of what the worker expects to be asked for, which can wait in the socket.
+    pub(super) fn speaks(&self) -> bool {
+        self.readable && (self.closed || self.channel.phase() != ClientPhase::Idle)
+    }
+
+    fn watch(&mut self, registry: &Registry, slot: usize) -> std::io::Result<()> {
+        if self.watched {
+            return Ok(());
+        }
+        self.watched = true;
+        let descriptor = self.channel.as_fd().as_raw_fd();
+        let token = session_token(slot);
+        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)
+    }
+
+    fn unwatch(&mut self, registry: &Registry) {
+        let descriptor = self.channel.as_fd().as_raw_fd();
+        // Should it fail, it stays watched.
+        if self.watched && registry.deregister(&mut SourceFd(&descriptor)).is_ok() {
+            self.watched = false;
+        }
+    }
+
+    /// Sends a request, now or after the next look into the socket.
+    fn ask(&mut self, request: FrontToWorker) -> Result<(), ChannelError> {
+        self.channel.enter(ClientPhase::Asked(request.request()));
+        self.retrieves = match request {
+            FrontToWorker::Retr(number) => Some(number),
+            _ => None,
+        };
+        self.readable |= !self.watched;
+        self.held = Some(request);
+        if self.watched {
+            self.ask_held()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ask_held(&mut self) -> Result<(), ChannelError> {
+        self.held
+            .take()
+            .map_or(Ok(()), |request| self.channel.send(&request))
+    }
+}
 
 impl Conn {
     /// Asks the worker.
     pub(super) fn ask(&mut self, request: FrontToWorker, turn: &mut Turn<'_>) {
         let kind = request.request();
         self.waits = Waits::Worker(kind, turn.now);
-        let sent = self.session.as_mut().map(|session| {
-            session.channel.enter(ClientPhase::Asked(kind));
-            session.retrieves = match request {
-                FrontToWorker::Retr(number) => Some(number),
-                _ => None,
-            };
-            session.channel.send(&request)
-        });
+        let sent = self.session.as_mut().map(|session| session.ask(request));
         if !matches!(sent, Some(Ok(()))) {
             self.worker_gone(turn);
         }
@@ -46,7 +110,9 @@ impl Conn {
             channel,
             readable: false,
             closed: false,
+            watched: true,
             retrieves: None,
+            held: None,
         };
         Some(&self.session.insert(session).channel)
     }
@@ -54,6 +120,9 @@ impl Conn {
     /// The monitor said that the worker has gone, and its locks with it.
     pub(crate) fn session_ended(&mut self, finished: bool, turn: &mut Turn<'_>) {
         self.ended = Some(finished);
+        if let Some(session) = &mut self.session {
+            (session.readable, session.closed) = (true, true);
+        }
         self.answer_end(turn);
     }
 
@@ -67,8 +136,17 @@ impl Conn {
         }
     }
 
-    /// Takes one packet from the worker.
+    /// Takes one packet from the worker, and lets a request go that waited for that.
     pub(super) fn receive(&mut self, turn: &mut Turn<'_>) -> Step {
+        let step = self.take_packet(turn);
+        let sent = self.session.as_mut().map(Session::ask_held);
+        if matches!(sent, Some(Err(_))) {
+            self.worker_gone(turn);
+        }
+        step
+    }
+
+    fn take_packet(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(session) = self.session.as_mut() else {
             return Step::Stuck;
         };
@@ -83,6 +161,9 @@ impl Conn {
                         if session.retrieves != Some(number) {
                             // The client asked for something else than what was expected of it.
                             return Step::Went;
+                        }
+                        if self.input.left().is_empty() {
+                            session.unwatch(turn.registry);
                         }
                     }
                     session.retrieves = None;
@@ -101,7 +182,12 @@ impl Conn {
                 self.client.send([bytes, &tail], turn.now);
             }
             Ok(Packet::Message(message, _)) => self.heard(&message, turn),
-            Err(ChannelError::WouldBlock) => session.readable = false,
+            Err(ChannelError::WouldBlock) => {
+                session.readable = false;
+                if session.watch(turn.registry, self.handle.slot).is_err() {
+                    self.worker_gone(turn);
+                }
+            }
             Err(error) => {
                 if error != ChannelError::Closed {
                     turn.log.warning(

@@ -323,6 +323,7 @@ impl Pop3 {
         self.user = None;
         match why {
             AuthRefusal::Credentials => error(out, "[AUTH] user name or password wrong"),
+            AuthRefusal::TooSoon => error(out, "[LOGIN-DELAY] too soon after the last login"),
             AuthRefusal::Temporary => error(out, "[SYS/TEMP] cannot log in now"),
         }
         self.failed += 1;
@@ -373,24 +374,23 @@ impl Pop3 {
     /// CAPA (RFC 2449, section 5), in either state.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"+OK capabilities\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+        // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
             out.extend_from_slice(b"IMPLEMENTATION popward\r\n");
-        } else {
-            if self.offer.security == Security::Stls {
-                out.extend_from_slice(b"STLS\r\n");
+        } else if self.offer.security == Security::Stls {
+            out.extend_from_slice(b"STLS\r\n");
+        }
+        if self.offer.permits_plainly(Mechanism::User) {
+            out.extend_from_slice(b"USER\r\n");
+        }
+        let mut names = Named::offered(&self.offer).peekable();
+        if names.peek().is_some() {
+            out.extend_from_slice(b"SASL");
+            for name in names {
+                out.push(b' ');
+                out.extend_from_slice(name.as_bytes());
             }
-            if self.offer.permits_plainly(Mechanism::User) {
-                out.extend_from_slice(b"USER\r\n");
-            }
-            let mut names = Named::offered(&self.offer).peekable();
-            if names.peek().is_some() {
-                out.extend_from_slice(b"SASL");
-                for name in names {
-                    out.push(b' ');
-                    out.extend_from_slice(name.as_bytes());
-                }
-                out.extend_from_slice(b"\r\n");
-            }
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b".\r\n");
     }

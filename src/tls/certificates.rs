@@ -1,12 +1,13 @@
-//! Certificate chains: read from a descriptor that the monitor opened, checked against their keys, chosen by what
-//! a client can verify.
+//! Certificate chains: read from a descriptor that the monitor opened, checked against their keys, chosen by the name that
+//! a client asks for and by what it can verify.
 
 use super::remote_key::{Keys, RemoteKey};
 use popward_proto::monitor_keys::KeyFacts;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::SignatureScheme;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,8 @@ pub enum Unusable {
     NoScheme,
     /// The certificate is another key's, or cannot be understood.
     OtherKey(rustls::Error),
+    /// A certificate that is to vouch for clients cannot be understood.
+    NoAuthority(rustls::Error),
     /// TLS takes no such configuration.
     Tls(rustls::Error),
 }
@@ -41,6 +44,7 @@ impl std::fmt::Display for Unusable {
             Self::NoCertificate => out.write_str("certificate file: no PEM certificate in it"),
             Self::NoScheme => out.write_str("key: no signature scheme that TLS knows"),
             Self::OtherKey(error) => write!(out, "certificate and key do not match: {error}"),
+            Self::NoAuthority(error) => write!(out, "client_ca: {error}"),
             Self::Tls(error) => write!(out, "TLS: {error}"),
         }
     }
@@ -72,10 +76,18 @@ impl Certificate {
         let certified = Arc::new(certified);
         Ok(Self { key, certified })
     }
+
+    /// Whether it is for this name, as clients decide it: by its subject alternative names, wildcards among them.
+    fn is_for(&self, name: &ServerName<'_>) -> bool {
+        // Parsed at each handshake, which costs a thousandth of it: the parsed form borrows from the chain.
+        let parsed = self.certified.end_entity_cert();
+        let parsed = parsed.and_then(ParsedCertificate::try_from);
+        parsed.is_ok_and(|own| verify_server_name(&own, name).is_ok())
+    }
 }
 
 /// Reads a file whole, without moving the offset that other processes may share with this descriptor.
-fn read(file: &File) -> Result<Vec<u8>, Unusable> {
+pub(crate) fn read(file: &File) -> Result<Vec<u8>, Unusable> {
     let mut bytes = vec![0; CHAIN_MAX + 1];
     let mut length = 0;
     while length < bytes.len() {
@@ -95,24 +107,27 @@ fn read(file: &File) -> Result<Vec<u8>, Unusable> {
 
 /// The certificates of a configuration, in its order.
 #[derive(Debug)]
-struct Choice(Vec<Certificate>);
+pub(crate) struct Choice(Vec<Certificate>);
 
-impl ResolvesServerCert for Choice {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let offered = hello.signature_schemes();
-        let certificate = self.0.iter().find(|c| c.key.serves(offered))?;
-        Some(Arc::clone(&certificate.certified))
+impl Choice {
+    /// A choice of these, the most preferred first.
+    pub(crate) fn new(certificates: Vec<Certificate>) -> Self {
+        Self(certificates)
+    }
+
+    /// The first that is for `name` and that a client which can verify `offered` can verify; for a name that none is
+    /// for, or none that fits, the first that it can verify.
+    fn choose(&self, name: Option<&str>, offered: &[SignatureScheme]) -> Option<&Certificate> {
+        let name = name.and_then(|name| ServerName::try_from(name).ok());
+        let mut fits = self.0.iter().filter(|one| one.key.serves(offered));
+        let named = |name| fits.clone().find(|one| one.is_for(&name));
+        name.and_then(named).or_else(|| fits.next())
     }
 }
 
-/// The TLS configuration with these certificates.
-pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>, Unusable> {
-    let mut config = ServerConfig::builder_with_provider(super::provider())
-        .with_safe_default_protocol_versions()
-        .map_err(Unusable::Tls)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Choice(certificates)));
-    // One ticket a handshake is what a mail client can use; each is a record more to send.
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+impl ResolvesServerCert for Choice {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let certificate = self.choose(hello.server_name(), hello.signature_schemes())?;
+        Some(Arc::clone(&certificate.certified))
+    }
 }

@@ -1,10 +1,14 @@
-//! TLS: certificates whose keys are elsewhere, and the handshake threads.
+//! TLS: certificates whose keys are elsewhere, the rules of handshakes, and the threads that do them.
 
 pub mod certificates;
+pub mod client_certificate;
 pub(crate) mod handshake;
 pub mod remote_key;
+pub mod rules;
+pub mod tickets;
 
 use rustls::crypto::{CryptoProvider, SecureRandom};
+use rustls::{ProtocolVersion, ServerConnection};
 use std::sync::{Arc, OnceLock};
 
 /// The cryptography: aws-lc-rs, or ring where the feature says so.
@@ -27,4 +31,13 @@ pub(crate) fn unique() -> Option<[u8; 16]> {
     let random = RANDOM.get_or_init(|| provider().secure_random);
     random.fill(&mut bytes).ok()?;
     Some(bytes)
+}
+
+/// The channel binding `tls-exporter` (RFC 9266, section 4.2) of a complete TLS 1.3 connection.
+pub(crate) fn exporter(tls: &ServerConnection) -> Option<[u8; 32]> {
+    if tls.is_handshaking() || tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+        .ok()
 }

@@ -1,17 +1,19 @@
-//! Private keys that another process holds: a signature is a question over the channel to keys.
+//! Private keys that another process holds: a signature is a question over the channel to keys, and so are the keys of
+//! tickets.
 //!
 //! Only handshake threads ask, one at a time, and each waits at most ten seconds: the event loop never does.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use popward_proto::bounded::Bytes;
-use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
+use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKeys};
 use popward_proto::monitor_keys::KeyFacts;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longest wait for a signature, in seconds.
@@ -23,6 +25,7 @@ pub struct Keys {
     asking: Mutex<Option<Asking>>,
     /// A socket that came in the place of the one in use. Apart, so that the loop never waits for a signature.
     next: Mutex<Option<OwnedFd>>,
+    generation: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -34,12 +37,35 @@ struct Asking {
 }
 
 impl Keys {
-    /// Uses `socket` from the next signature on.
+    /// Uses `socket` from the next question on.
     pub fn replace(&self, socket: OwnedFd) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often a socket came: another keys process has other ticket keys.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The keys of tickets, if there are tickets, and keys.
+    pub(crate) fn tickets(&self) -> Option<TicketKeys> {
+        match self.ask(&FrontToKeys::Tickets) {
+            Ok(KeysToFront::Tickets(keys)) => Some(keys),
+            _ => None,
+        }
     }
 
     fn sign(&self, request: &FrontToKeys) -> Result<Vec<u8>, Error> {
+        match self.ask(request)? {
+            KeysToFront::Signature(signature) => Ok(signature.into()),
+            KeysToFront::Refused | KeysToFront::Tickets(_) => {
+                Err(failed("the key process refused"))
+            }
+        }
+    }
+
+    fn ask(&self, request: &FrontToKeys) -> Result<KeysToFront, Error> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self
             .next
@@ -53,8 +79,7 @@ impl Keys {
             .as_mut()
             .ok_or_else(|| failed("the key process is not there"))?;
         match current.ask(request) {
-            Ok(KeysToFront::Signature(signature)) => Ok(signature.into()),
-            Ok(KeysToFront::Refused) => Err(failed("the key process refused")),
+            Ok(answer) => Ok(answer),
             Err(ChannelError::WouldBlock) => Err(failed("the key process did not answer in time")),
             Err(_) => {
                 *asking = None;

@@ -9,6 +9,8 @@
     reason = "each test uses a part; a test may fail"
 )]
 
+pub mod wire;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

@@ -1,29 +1,64 @@
-//! The child's side of a PAM conversation: the same executable, started by auth with the argument `pam`, with one
-//! descriptor and one question. PAM's modules are other people's code: what they break, leak or block ends with it.
+//! The child's side of a conversation: the same executable, started by auth with one argument, one descriptor and one
+//! question. PAM's modules and an operator's programs are other people's code, and a token or a certificate is anybody's
+//! bytes: what they break, leak or block ends with the child.
+//!
+//! `pam` and `program` have no filter, since what they run is not ours to know. `proof` has one, and no file: it parses
+//! what clients send.
 
-use crate::pam::{self, PamError};
+mod certificate;
+mod pam;
+pub(crate) mod program;
+mod syscalls;
+mod token;
+
 use crate::verdict::Verdict;
-use popward_proto::auth_pam::{AuthToPam, PamPhase, PamToAuth};
+use pam::PamError;
+use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
 use popward_proto::bounded::Text;
+use popward_proto::secret::Secret;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
-use popward_sys::inherited;
+use popward_sys::{inherited, landlock, seccomp};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-/// Descriptors that modules may open: LDAP and SSSD hold some.
+/// Descriptors that modules and programs may open: LDAP and SSSD hold some.
 const FILES: u64 = 256;
 
+/// Longest file of keys or authorities, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// What a child is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// PAM's modules run in it.
+    Pam,
+    /// It starts a program of the operator's.
+    Program,
+    /// It looks at what a client has sent.
+    Proof,
+}
+
+type Auth = Channel<ConversationToAuth, AuthToConversation>;
+
 /// The whole life of the child.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main(mode: Mode) -> ExitCode {
     let Ok([auth]) = inherited::take::<1>() else {
         return ExitCode::FAILURE;
     };
-    let channel = Channel::new(auth, PamPhase::Conversation);
-    let answered = match confine() {
-        Ok(()) => answer(channel),
-        Err(error) => channel.send(&PamToAuth::Failed(Text::truncated(&format!(
-            "not confined: {error}"
-        )))),
+    let channel = Channel::new(auth, ConversationPhase::Conversation);
+    let confined = match mode {
+        Mode::Pam | Mode::Program => confine().map_err(|error| error.to_string()),
+        Mode::Proof => confine_more().map_err(|error| error.to_string()),
+    };
+    let answered = match confined {
+        Ok(()) => answer(channel, mode),
+        Err(error) => {
+            let why = Text::truncated(&format!("not confined: {error}"));
+            channel.send(&ConversationToAuth::Failed(why))
+        }
     };
     match answered {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,29 +76,119 @@ fn confine() -> Result<(), NotConfined> {
     confine::prove(&identity, &confine::groups()?, &[])
 }
 
-fn answer(mut channel: Channel<PamToAuth, AuthToPam>) -> Result<(), ChannelError> {
+/// Besides, no file at all, and no system call but those of the table.
+fn confine_more() -> Result<(), Box<dyn std::error::Error>> {
+    confine()?;
+    landlock::restrict(&[])?;
+    // Its first use looks for a device file that the filter would not let it look for.
+    randomness()?;
+    seccomp::install(&[seccomp::RUNTIME, syscalls::PROOF])?;
+    Ok(())
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn randomness() -> Result<(), &'static str> {
+    aws_lc_rs::rand::fill(&mut [0; 32]).map_err(|_| "no randomness")
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn randomness() -> Result<(), &'static str> {
+    use ring::rand::SecureRandom;
+    let random = ring::rand::SystemRandom::new();
+    random.fill(&mut [0; 32]).map_err(|_| "no randomness")
+}
+
+fn answer(mut channel: Auth, mode: Mode) -> Result<(), ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
-    let Packet::Message(
-        AuthToPam::Check {
-            service,
+    let Packet::Message(question, file) = channel.receive(&mut buffer)? else {
+        return Err(ChannelError::Closed);
+    };
+    let verdict = match mode {
+        Mode::Pam => ask_modules(&question),
+        Mode::Program => ask_program(&question),
+        Mode::Proof => look_at(&question, file),
+    };
+    channel.send(&match verdict.ok_or(ChannelError::Closed)? {
+        Verdict::Granted(account) => ConversationToAuth::Granted(account),
+        Verdict::Named(user) => ConversationToAuth::Named(user),
+        Verdict::Refused(why) => ConversationToAuth::Refused(Text::truncated(&why)),
+        Verdict::Failed(why) => ConversationToAuth::Failed(Text::truncated(&why)),
+        Verdict::Challenge(..) | Verdict::Proved(..) => return Err(ChannelError::Closed),
+    })
+}
+
+/// `None` for a question of another mode.
+fn ask_modules(question: &AuthToConversation) -> Option<Verdict> {
+    let AuthToConversation::Pam {
+        service,
+        user,
+        secret,
+        peer,
+    } = question
+    else {
+        return None;
+    };
+    let secret = secret.as_ref().map(Secret::expose);
+    Some(
+        match pam::check(service.as_str(), user.as_str(), secret, *peer) {
+            Ok(name) => Verdict::granted_by_system(&name),
+            Err(PamError::Refused(why)) => Verdict::Refused(why),
+            Err(PamError::Failed(why)) => Verdict::Failed(why),
+        },
+    )
+}
+
+/// `None` for a question of another mode.
+fn ask_program(question: &AuthToConversation) -> Option<Verdict> {
+    match question {
+        AuthToConversation::Checkpassword {
+            program,
             user,
             secret,
             peer,
-        },
-        _,
-    ) = channel.receive(&mut buffer)?
-    else {
-        return Err(ChannelError::Closed);
-    };
-    let verdict = match pam::check(service.as_str(), user.as_str(), secret.expose(), peer) {
-        Ok(name) => Verdict::granted_by_system(&name),
-        Err(PamError::Refused(why)) => Verdict::Refused(why),
-        Err(PamError::Failed(why)) => Verdict::Failed(why),
-    };
-    drop(secret);
-    channel.send(&match verdict {
-        Verdict::Granted(account) => PamToAuth::Granted(account),
-        Verdict::Refused(why) => PamToAuth::Refused(Text::truncated(&why)),
-        Verdict::Failed(why) => PamToAuth::Failed(Text::truncated(&why)),
-    })
+        } => Some(program::checkpassword(
+            program,
+            user,
+            secret.expose(),
+            *peer,
+        )),
+        AuthToConversation::TokenProgram {
+            program,
+            token,
+            peer,
+        } => Some(program::token(program, token.expose(), *peer)),
+        _ => None,
+    }
+}
+
+/// `None` for a question of another mode.
+fn look_at(question: &AuthToConversation, mut file: Vec<OwnedFd>) -> Option<Verdict> {
+    let mut bytes = Vec::new();
+    let read = File::from(file.pop()?)
+        .take(FILE_MAX)
+        .read_to_end(&mut bytes);
+    if let Err(error) = read {
+        return Some(Verdict::Failed(format!("keys or authorities: {error}")));
+    }
+    match question {
+        AuthToConversation::Token { rules, token } => {
+            Some(token::check(&bytes, token.expose(), rules))
+        }
+        AuthToConversation::Certificate {
+            name,
+            chain,
+            signed,
+            scheme,
+            signature,
+        } => {
+            let shown = certificate::Shown {
+                chain: chain.as_slice(),
+                signed: signed.as_slice(),
+                scheme: *scheme,
+                signature: signature.as_slice(),
+            };
+            Some(certificate::check(&bytes, &shown, *name))
+        }
+        _ => None,
+    }
 }

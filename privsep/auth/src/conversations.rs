@@ -1,11 +1,11 @@
-//! Auth's side of its PAM conversations: a child each, so many at once, so long each.
+//! Auth's side of its conversations: a child each, so many at once, so long each.
 
+use crate::login::Ticket;
 use crate::verdict::Verdict;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
-use popward_proto::account::SessionId;
-use popward_proto::auth_pam::{AuthToPam, PamPhase, PamToAuth};
+use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, Spawn, Spawner};
 use std::fs::File;
@@ -15,17 +15,16 @@ use std::time::{Duration, Instant};
 
 /// A child and what it was asked for.
 struct Conversation {
-    session: SessionId,
+    ticket: Ticket,
     until: Instant,
     child: Child,
-    channel: Channel<AuthToPam, PamToAuth>,
+    channel: Channel<AuthToConversation, ConversationToAuth>,
 }
 
 /// All conversations of this process.
 pub(crate) struct Conversations {
     /// What a child is: this executable again.
     executable: &'static Path,
-    arguments: &'static [&'static str],
     spawner: Spawner,
     null: File,
     root: File,
@@ -44,7 +43,6 @@ impl Conversations {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             executable: Path::new("/proc/self/exe"),
-            arguments: &["popward-auth", "pam"],
             spawner: Spawner::default(),
             null: File::options().read(true).write(true).open("/dev/null")?,
             root: File::open("/")?,
@@ -59,11 +57,12 @@ impl Conversations {
         self.held.len() + self.ending.len()
     }
 
-    /// Starts one.
+    /// Starts one. Its question brings the file that it is answered by, if there is one.
     pub(crate) fn start(
         &mut self,
-        session: SessionId,
-        question: &AuthToPam,
+        ticket: Ticket,
+        question: &AuthToConversation,
+        file: Option<&File>,
         limit: Duration,
     ) -> Result<(), String> {
         let (ours, theirs) = socket_pair().map_err(|errno| errno.to_string())?;
@@ -71,25 +70,26 @@ impl Conversations {
             .spawner
             .spawn(&Spawn {
                 executable: self.executable,
-                arguments: self.arguments,
+                arguments: mode(question),
                 null: self.null.as_fd(),
                 descriptors: &[theirs.as_fd()],
                 directory: self.root.as_fd(),
                 become_: None,
             })
-            .map_err(|errno| format!("cannot start a PAM conversation: {errno}"))?;
-        let channel: Channel<_, _> = Channel::new(ours, PamPhase::Conversation);
+            .map_err(|errno| format!("cannot start a conversation: {errno}"))?;
+        let channel: Channel<_, _> = Channel::new(ours, ConversationPhase::Conversation);
+        let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
         // Whoever is heard too early must not make all others wait.
         let sent = channel
             .set_nonblocking()
             .map_err(ChannelError::System)
-            .and_then(|()| channel.send(question));
+            .and_then(|()| channel.send_with(question, &files));
         if let Err(error) = sent {
             self.end(child);
-            return Err(format!("PAM conversation: {error}"));
+            return Err(format!("conversation: {error}"));
         }
         self.held.push(Conversation {
-            session,
+            ticket,
             until: Instant::now() + limit,
             child,
             channel,
@@ -135,7 +135,8 @@ impl Conversations {
     }
 
     /// Takes the answers that have come, and ends those whose time is up.
-    pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(SessionId, Verdict)> {
+    pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(Ticket, Verdict)> {
+        use ConversationToAuth::{Failed, Granted, Named, Refused};
         let now = Instant::now();
         let mut verdicts = Vec::new();
         for place in (0..self.held.len()).rev() {
@@ -143,18 +144,17 @@ impl Conversations {
             let verdict = match held.channel.receive(buffer) {
                 Err(ChannelError::WouldBlock) if held.until > now => continue,
                 Err(ChannelError::WouldBlock) => {
-                    Verdict::Failed("PAM conversation: took too long".to_owned())
+                    Verdict::Failed("conversation: took too long".to_owned())
                 }
-                Ok(Packet::Message(PamToAuth::Granted(account), _)) => Verdict::Granted(account),
-                Ok(Packet::Message(PamToAuth::Refused(why), _)) => {
-                    Verdict::Refused(why.to_string())
-                }
-                Ok(Packet::Message(PamToAuth::Failed(why), _)) => Verdict::Failed(why.to_string()),
-                Ok(Packet::Data { .. }) => Verdict::Failed("PAM conversation: data".to_owned()),
-                Err(error) => Verdict::Failed(format!("PAM conversation: {error}")),
+                Ok(Packet::Message(Granted(account), _)) => Verdict::Granted(account),
+                Ok(Packet::Message(Named(user), _)) => Verdict::Named(user),
+                Ok(Packet::Message(Refused(why), _)) => Verdict::Refused(why.to_string()),
+                Ok(Packet::Message(Failed(why), _)) => Verdict::Failed(why.to_string()),
+                Ok(Packet::Data { .. }) => Verdict::Failed("conversation: data".to_owned()),
+                Err(error) => Verdict::Failed(format!("conversation: {error}")),
             };
             let held = self.held.swap_remove(place);
-            verdicts.push((held.session, verdict));
+            verdicts.push((held.ticket, verdict));
             self.end(held.child);
         }
         self.ending.retain(|child| !is_reaped(child));
@@ -178,6 +178,19 @@ impl Conversations {
     }
 }
 
+/// What kind of child holds it: how it is confined depends on that, before it reads the question.
+fn mode(question: &AuthToConversation) -> &'static [&'static str] {
+    match question {
+        AuthToConversation::Pam { .. } => &["popward-auth", "pam"],
+        AuthToConversation::Checkpassword { .. } | AuthToConversation::TokenProgram { .. } => {
+            &["popward-auth", "program"]
+        }
+        AuthToConversation::Token { .. } | AuthToConversation::Certificate { .. } => {
+            &["popward-auth", "proof"]
+        }
+    }
+}
+
 fn is_reaped(child: &Child) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
     match waitid(Id::PIDFd(child.pidfd.as_fd()), flags) {
@@ -190,27 +203,30 @@ fn is_reaped(child: &Child) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use popward_proto::account::FrontId;
     use popward_proto::bounded::{Text, UserName};
     use popward_proto::secret::Secret;
+    use std::os::unix::fs::PermissionsExt;
 
     /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
     #[test]
     fn a_conversation_that_has_not_answered_is_waited_for_by_nobody() {
         let mut conversations = Conversations::new().unwrap();
-        let session = SessionId::new(FrontId(1), 1);
-        let question = AuthToPam::Check {
+        let ticket = Ticket::of_test(1);
+        let question = AuthToConversation::Pam {
             service: Text::truncated("popward-test"),
             user: UserName::try_from("alice".to_owned()).unwrap(),
-            secret: Secret::try_from(b"secret".to_vec()).unwrap(),
+            secret: Some(Secret::try_from(b"secret".to_vec()).unwrap()),
             peer: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         // A process that says nothing.
-        conversations.executable = Path::new("/bin/sh");
-        conversations.arguments = &["sh", "-c", "exec sleep 60"];
+        let silent = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(silent.path(), "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(silent.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let silent = silent.into_temp_path();
+        conversations.executable = Box::leak(silent.to_path_buf().into_boxed_path());
         let limit = Duration::from_millis(200);
         let until = Instant::now() + limit;
-        conversations.start(session, &question, limit).unwrap();
+        conversations.start(ticket, &question, None, limit).unwrap();
         let mut buffer = PacketBuffer::for_messages();
         assert!(conversations.proceed(&mut buffer).is_empty());
         assert!(Instant::now() < until, "it waited");

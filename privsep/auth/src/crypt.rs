@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The size of libxcrypt's `struct crypt_data`, in bytes: since its version 4.0, and never to change with its ABI.
@@ -45,5 +46,5 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> bool {
 
 /// Compares in a time that does not depend on where two texts differ.
 pub(crate) fn equal(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |sum, (l, r)| sum | (l ^ r)) == 0
+    left.ct_eq(right).into()
 }

@@ -1,11 +1,11 @@
 //! Threads that read the password file and hash: what takes 25 ms for one user must not keep the others waiting.
 
-use crate::passwd_file;
+use crate::check::{self, Exchange, Whom};
+use crate::login::Ticket;
 use crate::verdict::Verdict;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use popward_proto::account::SessionId;
-use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::secret::Secret;
+use popward_proto::auth::{Credentials, ScramProof};
+use popward_proto::bounded::AbsolutePath;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,29 +16,31 @@ const THREADS_MAX: usize = 8;
 /// Checks that may wait for a thread. One beyond is answered as temporary.
 const WAITING_MAX: usize = 1024;
 
-/// A check to be made.
-pub(crate) struct Job {
-    /// The session that asked.
-    pub(crate) session: SessionId,
-    /// The password file.
-    pub(crate) path: AbsolutePath,
-    /// The name, as the client sent it.
-    pub(crate) user: UserName,
-    /// The password.
-    pub(crate) secret: Secret,
+/// What is to be found out.
+pub(crate) enum Work {
+    /// Whether what is shown is this user's.
+    Check(AbsolutePath, Whom, Credentials),
+    /// Whether a proof is right.
+    Prove(Box<Exchange>, ScramProof),
+    /// The account of somebody who has shown to be this user.
+    Account(AbsolutePath, Whom),
+    /// The system's account of such a one.
+    SystemAccount(Whom),
 }
 
 /// The threads.
 pub(crate) struct Hashing {
-    jobs: SyncSender<Job>,
-    verdicts: Receiver<(SessionId, Verdict)>,
+    jobs: SyncSender<(Ticket, Work)>,
+    verdicts: Receiver<(Ticket, Verdict)>,
     wake: Arc<EventFd>,
 }
 
 impl Hashing {
     /// Starts the threads.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+        let (jobs, waiting) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let (done, verdicts) = channel();
         let wake = Arc::new(EventFd::from_flags(
@@ -49,7 +51,7 @@ impl Hashing {
             let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), Arc::clone(&wake));
             std::thread::Builder::new()
                 .name("hashing".to_owned())
-                .spawn(move || work(&waiting, &done, &wake))?;
+                .spawn(move || work(&waiting, &done, &wake, &key))?;
         }
         Ok(Self {
             jobs,
@@ -58,9 +60,9 @@ impl Hashing {
         })
     }
 
-    /// Gives a job to the threads. False if too many wait.
-    pub(crate) fn submit(&self, job: Job) -> bool {
-        self.jobs.try_send(job).is_ok()
+    /// Gives work to the threads. False if too much waits.
+    pub(crate) fn submit(&self, ticket: Ticket, work: Work) -> bool {
+        self.jobs.try_send((ticket, work)).is_ok()
     }
 
     /// Readable when there are verdicts.
@@ -69,24 +71,34 @@ impl Hashing {
     }
 
     /// What has been found.
-    pub(crate) fn verdicts(&self) -> Vec<(SessionId, Verdict)> {
+    pub(crate) fn verdicts(&self) -> Vec<(Ticket, Verdict)> {
         // Nothing to read where it was read before: the verdicts are what counts.
         let _ = self.wake.read();
         self.verdicts.try_iter().collect()
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, done: &Sender<(SessionId, Verdict)>, wake: &EventFd) {
+fn work(
+    waiting: &Mutex<Receiver<(Ticket, Work)>>,
+    done: &Sender<(Ticket, Verdict)>,
+    wake: &EventFd,
+    key: &[u8; 32],
+) {
     loop {
         let next = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok(job) = next else {
+        let Ok((ticket, work)) = next else {
             return;
         };
-        let verdict = passwd_file::check(job.path.as_path(), &job.user, job.secret.expose());
-        if done.send((job.session, verdict)).is_err() {
+        let verdict = match work {
+            Work::Check(path, whom, shown) => check::check(path.as_path(), whom, &shown, key),
+            Work::Prove(exchange, proof) => exchange.prove(&proof),
+            Work::Account(path, whom) => check::account(path.as_path(), &whom),
+            Work::SystemAccount(whom) => Verdict::granted_by_system(whom.user.as_str()),
+        };
+        if done.send((ticket, verdict)).is_err() {
             return;
         }
         // It can only fail where 2^64 - 2 wakes have not been taken.

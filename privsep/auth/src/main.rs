@@ -3,15 +3,20 @@
 //! Runs as its own unprivileged user, or as root where PAM's modules need that, and without capabilities either way. It
 //! reads the password file, or has PAM asked by a child of its own for each login (the argument `pam`).
 
+mod check;
 mod conversation;
 mod conversations;
 mod crypt;
 mod hashing;
-mod pam;
+mod login;
 mod passwd_file;
+mod policy;
 mod service;
+mod stored;
 mod verdict;
 
+use conversation::Mode;
+use conversation::program::REPLY;
 use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::inherited;
@@ -19,13 +24,22 @@ use popward_sys::log::Log;
 use service::Auth;
 use std::process::ExitCode;
 
-/// Descriptors: a channel a front, two a PAM conversation, and a few of its own.
+/// Descriptors: a channel a front, two a conversation, and a few of its own.
 const FILES: u64 = 4096;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|mode| mode == "pam") {
-        return conversation::main();
+    match std::env::args().nth(1).as_deref() {
+        None => serve(),
+        Some("pam") => conversation::main(Mode::Pam),
+        Some("program") => conversation::main(Mode::Program),
+        Some("proof") => conversation::main(Mode::Proof),
+        Some(REPLY) => conversation::program::reply(),
+        Some(_) => ExitCode::FAILURE,
     }
+}
+
+/// The whole life of auth itself.
+fn serve() -> ExitCode {
     let Ok([control, log]) = inherited::take::<2>() else {
         return ExitCode::FAILURE;
     };

@@ -1,79 +1,83 @@
-//! A password file in Dovecot's passwd-file syntax: `user:{SCHEME}hash:uid:gid:gecos:home:...`. Empty uid and gid: a user
-//! of the system, whose ids, groups and home NSS knows.
+//! A password file in Dovecot's passwd-file syntax: `user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields`. Empty uid and
+//! gid: a user of the system, whose ids, groups and home NSS knows.
 
-use crate::crypt;
+mod extra;
+
+use crate::stored::{Stored, scram};
 use crate::verdict::Verdict;
+use extra::Extra;
 use popward_proto::account::Account;
+use popward_proto::auth::ScramHash;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
 use std::path::Path;
+
+/// The name of a line that stands in for whoever is not in the file. No user can be called so.
+const STAND_IN: &[u8] = b".stand-in";
 
 /// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    stored: Stored,
+pub(crate) struct Entry {
+    /// The password.
+    pub(crate) stored: Stored,
     /// User and group id; without them it is a user of the system.
     ids: Option<(u32, u32)>,
     home: Option<AbsolutePath>,
+    extra: Extra,
 }
 
-/// A password as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stored {
-    /// Whatever crypt(3) knows.
-    Crypt(String),
-    Argon2(String),
-    /// For tests.
-    Plain(String),
+/// What the file says about a name, and about names that it does not have.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The name's line.
+    pub(crate) entry: Option<Entry>,
+    /// What a password is held against for somebody who has none: the stand-in's, or the first usable line's.
+    pub(crate) like: Stored,
+    /// How keys are made for SCRAM: the stand-in's, or the first line's that has some.
+    pub(crate) recipe: Option<scram::Recipe>,
+    /// The key of salts that are made up, where the stand-in gives one.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
-/// What stands in for somebody who does not exist where the file has no usable line at all.
-const NOBODY: &str = "$6$popwardpopward$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
-
-/// Whether `secret` is `user`'s, and whose ids it gives.
-///
-/// It takes as long for somebody who does not exist or is locked (P9): the whole file is read, and the password is
-/// hashed as the file's first user's is.
-pub(crate) fn check(path: &Path, user: &UserName, secret: &[u8]) -> Verdict {
-    let (entry, first) = match find(path, user) {
-        Ok(found) => found,
-        Err(why) => return Verdict::Failed(format!("{}: {why}", path.display())),
-    };
-    let known = entry.as_ref().map(|entry| &entry.stored);
-    let usable = known.filter(|stored| stored.is_usable());
-    let nobody = || Stored::Crypt(NOBODY.to_owned());
-    let right = match usable {
-        Some(stored) => stored.verify(secret),
-        None => first.unwrap_or_else(nobody).verify(secret),
-    };
-    match entry {
-        None => Verdict::Refused("no such user".to_owned()),
-        Some(_) if usable.is_none() => Verdict::Refused("locked".to_owned()),
-        Some(_) if !right => Verdict::Refused("wrong password".to_owned()),
-        Some(Entry {
-            ids: Some((uid, gid)),
-            home,
-            ..
-        }) => match List::try_from(Vec::new()) {
-            Ok(groups) => Verdict::Granted(Account {
-                name: user.clone(),
-                uid,
-                gid,
-                groups,
-                home,
-            }),
-            Err(error) => Verdict::Failed(error.to_string()),
-        },
-        Some(Entry { ids: None, .. }) => Verdict::granted_by_system(user.as_str()),
+impl Entry {
+    /// The account of `user`, who has proved to be it, and whether it may log in from `peer`.
+    pub(crate) fn grant(self, user: &UserName, peer: IpAddr) -> Verdict {
+        if let Err(why) = self.extra.admit(peer) {
+            return Verdict::Refused(why.to_owned());
+        }
+        let verdict = match self.ids {
+            None => Verdict::granted_by_system(user.as_str()),
+            Some((uid, gid)) => match List::try_from(Vec::new()) {
+                Ok(groups) => Verdict::Granted(Account {
+                    name: user.clone(),
+                    uid,
+                    gid,
+                    groups,
+                    home: self.home.clone(),
+                    spool: None,
+                }),
+                Err(error) => Verdict::Failed(error.to_string()),
+            },
+        };
+        let Verdict::Granted(mut account) = verdict else {
+            return verdict;
+        };
+        // The file's home counts for a user of the system too.
+        account.home = self.home.or(account.home);
+        match self.extra.spool(&account) {
+            Ok(spool) => Verdict::Granted(Account { spool, ..account }),
+            Err(why) => Verdict::Failed(format!("{user}: {why}")),
+        }
     }
 }
 
-/// The line of `user`, and what the first usable line stores.
-fn find(path: &Path, user: &UserName) -> Result<(Option<Entry>, Option<Stored>), String> {
+/// Reads the whole file, whoever is looked for (P9). `hash` is asked for where it is SCRAM's turn.
+pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Result<Found, String> {
     let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
     let mut line = Vec::new();
-    let (mut found, mut first) = (None, None);
+    let (mut entry, mut first, mut stand_in, mut recipe) = (None, None, None, None);
     for number in 1u64.. {
         line.clear();
         let read = file.read_until(b'\n', &mut line);
@@ -81,39 +85,72 @@ fn find(path: &Path, user: &UserName) -> Result<(Option<Entry>, Option<Stored>),
             break;
         }
         let text = line.trim_ascii_end();
+        if text.starts_with(b"#") {
+            continue;
+        }
         // The whole field: a name with a colon in it is nobody's.
         let name = text.split(|byte| *byte == b':').next();
-        if name == Some(user.as_str().as_bytes()) && found.is_none() {
-            let entry = parse(text).map_err(|expected| format!("line {number}: {expected}"))?;
-            found = Some(entry);
+        if name == Some(user.as_str().as_bytes()) && entry.is_none() {
+            let found = parse(text).map_err(|expected| format!("line {number}: {expected}"))?;
+            entry = Some(found);
         }
-        if first.is_none() && !text.starts_with(b"#") {
-            first = parse(text)
-                .ok()
-                .map(|entry| entry.stored)
-                .filter(Stored::is_usable);
+        let keyed = || {
+            text.get(name.map_or(0, <[u8]>::len)..).is_some_and(|rest| {
+                rest.get(..7)
+                    .is_some_and(|start| start.eq_ignore_ascii_case(b":{SCRAM"))
+            })
+        };
+        if first.is_none()
+            || name == Some(STAND_IN)
+            || (hash.is_some() && recipe.is_none() && keyed())
+        {
+            let stored = password(text).ok().filter(Stored::is_usable);
+            if let (Some(Stored::Scram(own, keys)), None) = (&stored, &recipe) {
+                recipe = (Some(*own) == hash).then(|| keys.recipe.clone());
+            }
+            match stored {
+                Some(stored) if name == Some(STAND_IN) => stand_in = Some(stored),
+                stored => first = first.or(stored),
+            }
         }
     }
-    Ok((found, first))
+    let key = match &stand_in {
+        Some(Stored::Scram(own, keys)) => {
+            recipe = (Some(*own) == hash).then(|| keys.recipe.clone()).or(recipe);
+            Some(keys.key())
+        }
+        _ => None,
+    };
+    Ok(Found {
+        entry,
+        like: stand_in.or(first).unwrap_or_else(Stored::nobody),
+        recipe,
+        key,
+    })
+}
+
+/// The stored password of a line.
+fn password(line: &[u8]) -> Result<Stored, &'static str> {
+    let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
+    Stored::parse(std::str::from_utf8(field).map_err(|_| "expected UTF-8")?)
 }
 
 fn parse(line: &[u8]) -> Result<Entry, &'static str> {
-    let mut fields = line.split(|byte| *byte == b':').skip(1);
-    let mut next =
-        || std::str::from_utf8(fields.next().unwrap_or_default()).map_err(|_| "expected UTF-8");
-    let stored = Stored::parse(next()?)?;
-    let ids = match (next()?, next()?) {
-        ("", "") => None,
+    let stored = password(line)?;
+    // What the eighth field has may have colons in it.
+    let mut fields = line.splitn(8, |byte| *byte == b':').skip(2);
+    let mut next = || fields.next().unwrap_or_default();
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+    let ids = match (next(), next()) {
+        ([], []) => None,
         (uid, gid) => Some((
-            uid.parse()
-                .map_err(|_| "expected a user id in the third field")?,
-            gid.parse()
-                .map_err(|_| "expected a group id in the fourth field")?,
+            number(uid).ok_or("expected a user id in the third field")?,
+            number(gid).ok_or("expected a group id in the fourth field")?,
         )),
     };
     // What a person is called may be in any encoding.
-    fields.next();
-    let home = match fields.next().unwrap_or_default() {
+    next();
+    let home = match next() {
         [] => None,
         home => {
             let home = String::from_utf8(home.to_vec()).ok();
@@ -121,47 +158,13 @@ fn parse(line: &[u8]) -> Result<Entry, &'static str> {
             Some(home.ok_or("expected an absolute home directory")?)
         }
     };
-    Ok(Entry { stored, ids, home })
-}
-
-impl Stored {
-    fn parse(password: &str) -> Result<Self, &'static str> {
-        let (scheme, hash) = password
-            .strip_prefix('{')
-            .and_then(|rest| rest.split_once('}'))
-            .unwrap_or(("CRYPT", password));
-        let hash = hash.to_owned();
-        match scheme.to_ascii_uppercase().as_str() {
-            "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" => Ok(Self::Crypt(hash)),
-            "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(hash)),
-            "PLAIN" => Ok(Self::Plain(hash)),
-            _ => Err(
-                "expected a known scheme: CRYPT, SHA512-CRYPT, SHA256-CRYPT, BLF-CRYPT, ARGON2ID, ARGON2I, PLAIN",
-            ),
-        }
-    }
-
-    /// Whether any password could be right: not for the marks by which accounts are locked.
-    fn is_usable(&self) -> bool {
-        match self {
-            Self::Crypt(hash) => hash.starts_with('$'),
-            Self::Argon2(hash) => hash.starts_with("$argon2"),
-            Self::Plain(password) => !password.is_empty(),
-        }
-    }
-
-    fn verify(&self, secret: &[u8]) -> bool {
-        use argon2::password_hash::{PasswordHash, PasswordVerifier};
-        match self {
-            Self::Crypt(hash) => crypt::verify(secret, hash),
-            Self::Plain(password) => crypt::equal(secret, password.as_bytes()),
-            Self::Argon2(hash) => PasswordHash::new(hash).is_ok_and(|hash| {
-                argon2::Argon2::default()
-                    .verify_password(secret, &hash)
-                    .is_ok()
-            }),
-        }
-    }
+    next();
+    Ok(Entry {
+        stored,
+        ids,
+        home,
+        extra: Extra::parse(next())?,
+    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,20 @@
 //! What a check came to.
 
+use crate::check::Exchange;
 use popward_proto::account::{Account, GROUPS_MAX};
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 
 /// What a check came to. The reasons are for the log; a client hears the same words for all that are refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Verdict {
     /// The credentials are this account's.
     Granted(Account),
+    /// They are this user's, whose account is to be looked for.
+    Named(UserName),
+    /// Not known before the client has proved something: SCRAM's first message, and what its second is held against.
+    Challenge(String, Box<Exchange>),
+    /// The proof is this account's, and the client is owed the server's.
+    Proved(Vec<u8>, Account),
     /// They are nobody's, or of somebody who may not log in.
     Refused(String),
     /// It could not be found out.
@@ -45,5 +52,6 @@ fn system_account(name: &str) -> Result<Option<Account>, String> {
         gid: user.gid.as_raw(),
         groups: List::try_from(groups).map_err(|_| format!("more than {GROUPS_MAX} groups"))?,
         home: home.and_then(|home| AbsolutePath::try_from(home).ok()),
+        spool: None,
     }))
 }

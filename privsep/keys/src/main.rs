@@ -1,4 +1,4 @@
-//! popward-keys: holds the TLS private keys and signs handshakes with them, and nothing else.
+//! popward-keys: holds the TLS private keys and signs handshakes with them, and makes the keys of session tickets.
 //!
 //! Runs as its own unprivileged user in an empty root directory. It reads key files from descriptors that the monitor
 //! opened; it may touch nothing else.
@@ -8,6 +8,7 @@
 mod form;
 mod ring;
 mod syscalls;
+mod tickets;
 
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
@@ -20,6 +21,8 @@ use popward_sys::log::Log;
 use popward_sys::{inherited, landlock, seccomp};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::Instant;
+use tickets::Tickets;
 
 type Monitor = Channel<KeysToMonitor, MonitorToKeys>;
 type Front = Channel<KeysToFront, FrontToKeys>;
@@ -79,26 +82,45 @@ fn confine() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// All that is kept here.
+struct Kept {
+    keys: ring::Ring,
+    tickets: Tickets,
+}
+
+/// How long nothing is due; a millisecond more, so that it is due then.
+fn patience(tickets: &Tickets) -> nix::poll::PollTimeout {
+    let Some(at) = tickets.next() else {
+        return nix::poll::PollTimeout::NONE;
+    };
+    let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
+    left.try_into().unwrap_or(nix::poll::PollTimeout::MAX)
+}
+
 fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::poll::{PollFd, PollFlags, poll};
     let mut buffer = PacketBuffer::for_messages();
-    let mut keys = ring::Ring::default();
+    let mut kept = Kept {
+        keys: ring::Ring::default(),
+        tickets: Tickets::new(|bytes| provider().secure_random.fill(bytes).ok()),
+    };
     let mut fronts: Vec<Front> = Vec::new();
     loop {
+        kept.tickets.rotate(Instant::now());
         let mut ready = vec![PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
         ready.extend(
             fronts
                 .iter()
                 .map(|front| PollFd::new(front.as_fd(), PollFlags::POLLIN)),
         );
-        match poll(&mut ready, PollTimeout::NONE) {
+        match poll(&mut ready, patience(&kept.tickets)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(ChannelError::System(errno)),
         }
         let ready: Vec<bool> = ready.iter().map(|end| end.any() == Some(true)).collect();
         // Backwards: what is removed leaves the places before it as they were.
         for place in (0..fronts.len()).rev().filter(|place| ready[place + 1]) {
-            if let Err(error) = answer(&mut fronts[place], &keys, &mut buffer, log) {
+            if let Err(error) = answer(&mut fronts[place], &mut kept, &mut buffer, log) {
                 if error != ChannelError::Closed {
                     log.warning(None, "a front's channel ended", &[("error", &error)]);
                 }
@@ -106,14 +128,14 @@ fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
             }
         }
         if ready[0] {
-            hear(&mut monitor, &mut keys, &mut fronts, &mut buffer, log)?;
+            hear(&mut monitor, &mut kept, &mut fronts, &mut buffer, log)?;
         }
     }
 }
 
 fn hear(
     monitor: &mut Monitor,
-    keys: &mut ring::Ring,
+    kept: &mut Kept,
     fronts: &mut Vec<Front>,
     buffer: &mut PacketBuffer,
     log: &Log,
@@ -122,17 +144,23 @@ fn hear(
         return Ok(());
     };
     match (message, descriptors.pop()) {
-        (MonitorToKeys::Settings { version }, _) if version == VERSION => {
+        (MonitorToKeys::Settings { version, ticket_ms }, _) if version == VERSION => {
+            kept.tickets.set_period(ticket_ms);
+            if monitor.phase() == SetupPhase::Serving {
+                return Ok(());
+            }
             monitor.enter(SetupPhase::Serving);
             monitor.send(&KeysToMonitor::Ready { version: VERSION })
         }
-        (MonitorToKeys::Key(key), Some(file)) => monitor.send(&match keys.load(key, file.into()) {
-            Ok(facts) => KeysToMonitor::Loaded(facts),
-            Err(why) => KeysToMonitor::Unusable {
-                key,
-                why: Text::truncated(why),
-            },
-        }),
+        (MonitorToKeys::Key(key), Some(file)) => {
+            monitor.send(&match kept.keys.load(key, file.into()) {
+                Ok(facts) => KeysToMonitor::Loaded(facts),
+                Err(why) => KeysToMonitor::Unusable {
+                    key,
+                    why: Text::truncated(why),
+                },
+            })
+        }
         (MonitorToKeys::Front(_), Some(socket)) if fronts.len() < FRONTS_MAX => {
             let front = Channel::new(socket, KeysPhase::Idle);
             if front.set_nonblocking().is_ok() {
@@ -154,23 +182,24 @@ fn hear(
 /// Answers one request. A front that does not take its answer has asked too much at once, and is ended.
 fn answer(
     front: &mut Front,
-    keys: &ring::Ring,
+    kept: &mut Kept,
     buffer: &mut PacketBuffer,
     log: &Log,
 ) -> Result<(), ChannelError> {
-    let Packet::Message(
-        FrontToKeys::Sign {
-            key,
-            scheme,
-            message,
-        },
-        _,
-    ) = front.receive(buffer)?
-    else {
+    let Packet::Message(request, _) = front.receive(buffer)? else {
         return Err(ChannelError::Closed);
     };
+    let FrontToKeys::Sign {
+        key,
+        scheme,
+        message,
+    } = request
+    else {
+        let tickets = kept.tickets.at(Instant::now());
+        return front.send(&tickets.map_or(KeysToFront::Refused, KeysToFront::Tickets));
+    };
     let signature = form::is_handshake(scheme, message.as_slice())
-        .then(|| keys.sign(key, scheme, message.as_slice()))
+        .then(|| kept.keys.sign(key, scheme, message.as_slice()))
         .flatten();
     if let Some(signature) = signature {
         return front.send(&KeysToFront::Signature(signature));

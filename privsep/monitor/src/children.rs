@@ -57,6 +57,7 @@ pub(crate) struct Front {
 
 /// The channel to a child, by its role.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every child is a worker")]
 pub(crate) enum Link {
     Front(Front),
     Auth {

@@ -54,6 +54,7 @@ fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
         gid: status.st_gid,
         groups: List::try_from(Vec::new()).ok()?,
         home: None,
+        spool: None,
     };
     let journal = look(&directory.join(JOURNAL)).is_some();
     let Ok((spool_directory, spool)) = spool::place(&config.spool, &account) else {

@@ -103,7 +103,8 @@ pub(crate) struct Started {
 
 /// Checks an account again: auth is trusted with passwords, not with who may be whom.
 fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
-    let within = (config.auth.first_uid..=config.auth.last_uid).contains(&account.uid);
+    let may = &config.auth.admission;
+    let within = (may.first_uid..=may.last_uid).contains(&account.uid);
     if account.uid == 0 || !within {
         return Err(NoWorker::Account("user id out of the configured range"));
     }

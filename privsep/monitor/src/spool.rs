@@ -1,4 +1,5 @@
-//! Where an account's spool is: the configured pattern with the account's name and home in it.
+//! Where an account's spool is: the configured pattern with the account's name and home in it, or where the account's source
+//! says.
 
 use crate::config::Spool;
 use popward_proto::account::Account;
@@ -9,8 +10,9 @@ pub(crate) fn place(
     spool: &Spool,
     account: &Account,
 ) -> Result<(AbsolutePath, UserName), OutOfBounds> {
-    let mut path = spool.pattern.replace("{user}", account.name.as_str());
-    if path.contains("{home}") {
+    let own = account.spool.clone().map(String::from);
+    let mut path = own.unwrap_or_else(|| spool.pattern.replace("{user}", account.name.as_str()));
+    if account.spool.is_none() && path.contains("{home}") {
         let home = account
             .home
             .as_ref()

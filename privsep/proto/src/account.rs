@@ -48,4 +48,6 @@ pub struct Account {
     pub groups: List<u32, GROUPS_MAX>,
     /// Its home directory, where the source knows one.
     pub home: Option<AbsolutePath>,
+    /// Where its spool is, if not where `spool.path` says. The monitor checks it as it checks that.
+    pub spool: Option<AbsolutePath>,
 }

@@ -164,6 +164,9 @@ pub enum AuthToFront {
 pub enum AuthRefusal {
     /// Unknown user, wrong password, or an account that may not log in.
     Credentials,
+    /// The credentials are right, and this account's last login is not as long ago as it has to be: RFC 2449, section
+    /// 8.1.1, `[LOGIN-DELAY]`.
+    TooSoon,
     /// Nothing is said about the credentials: a source could not be asked. RFC 3206, `[SYS/TEMP]`.
     Temporary,
 }

@@ -14,7 +14,7 @@ pub mod account;
 #[cfg(feature = "server")]
 pub mod auth;
 #[cfg(feature = "server")]
-pub mod auth_pam;
+pub mod auth_conversation;
 pub mod bounded;
 pub mod codec;
 #[cfg(feature = "server")]
@@ -27,6 +27,8 @@ pub mod monitor_front;
 #[cfg(feature = "server")]
 pub mod monitor_keys;
 pub mod monitor_worker;
+#[cfg(feature = "server")]
+pub mod network;
 pub mod permit;
 #[cfg(feature = "server")]
 pub mod proxies;

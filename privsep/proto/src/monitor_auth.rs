@@ -1,7 +1,8 @@
 //! monitor ↔ auth: where accounts come from, which fronts may ask, and who was granted.
 
 use crate::account::{Account, FrontId, SessionId};
-use crate::bounded::{AbsolutePath, Text};
+use crate::bounded::{AbsolutePath, List, Text};
+use crate::network::Network;
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +18,148 @@ pub enum AccountSource {
     Pam {
         /// The PAM service.
         service: Text<32>,
-        /// Longest PAM conversation, in milliseconds; then its process is killed and the check is `Temporary`.
-        limit_ms: u32,
-        /// Most conversations at once; a check beyond is `Temporary`.
-        at_once: u16,
     },
+    /// A program for the password, which says the ids, or NSS does.
+    Checkpassword {
+        /// The program.
+        program: AbsolutePath,
+    },
+}
+
+/// Most domains that are cut off names.
+pub const DOMAINS_MAX: usize = 16;
+
+/// Most groups of which a user must have one.
+pub const ALLOWED_GROUPS_MAX: usize = 32;
+
+/// Most networks that penalties leave alone.
+pub const EXEMPT_MAX: usize = 32;
+
+/// Most scopes that a token must have.
+pub const SCOPES_MAX: usize = 8;
+
+/// Who may log in, of those whose credentials are right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Smallest user id that may log in, never 0.
+    pub first_uid: u32,
+    /// Largest user id that may log in.
+    pub last_uid: u32,
+    /// A file with the names of those who may, one a line. Without it all may.
+    pub allow_file: Option<AbsolutePath>,
+    /// A file with the names of those who may not.
+    pub deny_file: Option<AbsolutePath>,
+    /// Groups of which a user must have one; if there are none here, all may.
+    pub groups: List<u32, ALLOWED_GROUPS_MAX>,
+    /// Seconds from one login of an account to the next (RFC 2449, section 6.5); 0 for none.
+    pub login_delay_s: u32,
+}
+
+/// What is done to a name before it is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRules {
+    /// Upper-case letters (of ASCII) become lower-case ones.
+    pub lower_case: bool,
+    /// Domains that are cut off, in lower case; `*` is every domain.
+    pub trim_domains: List<Text<128>, DOMAINS_MAX>,
+}
+
+/// What guessing costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// A failure is answered this many milliseconds after it came, or whole multiples of it (promise P9).
+    pub failure_delay_ms: u32,
+    /// From so many failures on, a source waits before its next check; 0 for never.
+    pub source_failures: u32,
+    /// Half of a source's failures are forgotten after so many seconds, at least 1.
+    pub source_half_life_s: u32,
+    /// Longest such wait, in milliseconds.
+    pub source_wait_max_ms: u32,
+    /// Sources that never wait.
+    pub exempt: List<Network, EXEMPT_MAX>,
+    /// After so many failures of one name within the window nothing is checked for it until the window's end; 0 for
+    /// never.
+    pub account_failures: u32,
+    /// The window, in seconds.
+    pub account_window_s: u32,
+}
+
+/// How bearer tokens are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenSource {
+    /// As signed JSON (RFC 7519), by the keys of a file.
+    Keys {
+        /// The file, a JSON Web Key Set (RFC 7517).
+        file: AbsolutePath,
+        /// What must be in them.
+        rules: TokenRules,
+    },
+    /// By a program: the token on its standard input, the user on its standard output.
+    Program {
+        /// The program.
+        program: AbsolutePath,
+    },
+}
+
+/// What must be in a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRules {
+    /// `iss` is this.
+    pub issuer: Text<256>,
+    /// `aud` is, or has, this.
+    pub audience: Text<256>,
+    /// The claim with the user's name.
+    pub user_claim: Text<64>,
+    /// `scope` has all of these.
+    pub scopes: List<Text<64>, SCOPES_MAX>,
+}
+
+/// Where in a client's certificate its user's name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateUser {
+    /// The subject's common name.
+    CommonName,
+    /// The first e-mail address among its alternative names.
+    Email,
+    /// The first DNS name among them.
+    Dns,
+}
+
+/// How client certificates are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRules {
+    /// A PEM file of the authorities.
+    pub authorities: AbsolutePath,
+    /// Where the user's name is.
+    pub name: CertificateUser,
+}
+
+/// Bounds of the children that hold conversations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversing {
+    /// Longest conversation, in milliseconds; then its process is killed and the check is `Temporary`.
+    pub limit_ms: u32,
+    /// Most at once; a check beyond is `Temporary`.
+    pub at_once: u16,
+}
+
+/// All that auth is told of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthSettings {
+    /// Where accounts come from.
+    pub source: AccountSource,
+    /// What is done to names.
+    pub names: NameRules,
+    /// Who may log in.
+    pub admission: Admission,
+    /// What guessing costs.
+    pub throttle: Throttle,
+    /// How tokens are checked, where they are taken at all.
+    pub tokens: Option<TokenSource>,
+    /// How client certificates are checked, where they are taken at all.
+    pub certificates: Option<CertificateRules>,
+    /// Bounds of conversations: with PAM, with programs, about tokens and certificates.
+    pub conversing: Conversing,
 }
 
 /// What the monitor tells auth.
@@ -31,15 +169,8 @@ pub enum MonitorToAuth {
     Settings {
         /// [`crate::VERSION`].
         version: u32,
-        /// Where accounts come from.
-        source: AccountSource,
-        /// Smallest user id that may log in, never 0.
-        first_uid: u32,
-        /// Largest user id that may log in.
-        last_uid: u32,
-        /// Most lock-step failures are hidden by this: a failed check is answered no sooner than so many
-        /// milliseconds after it came (promise P9).
-        failure_delay_ms: u32,
+        /// The settings.
+        settings: Box<AuthSettings>,
     },
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
@@ -74,7 +205,7 @@ pub enum SetupPhase {
 }
 
 impl Message for MonitorToAuth {
-    const LIMIT: usize = 2048;
+    const LIMIT: usize = 14 * 1024;
     type Phase = SetupPhase;
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
@@ -86,7 +217,7 @@ impl Message for MonitorToAuth {
 }
 
 impl Message for AuthToMonitor {
-    const LIMIT: usize = 4096;
+    const LIMIT: usize = 5 * 1024;
     type Phase = SetupPhase;
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};

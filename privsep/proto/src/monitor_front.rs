@@ -21,6 +21,8 @@ pub struct FrontSettings {
     pub mechanisms: List<Mechanism, MECHANISMS_MAX>,
     /// This host's name, in challenges.
     pub host: Text<64>,
+    /// By which rules TLS is spoken.
+    pub tls: TlsSettings,
     /// How much of everything.
     pub limits: Limits,
     /// Who speaks for others.
@@ -53,6 +55,15 @@ pub enum Mechanism {
     Oauthbearer,
     /// AUTH XOAUTH2: the same before it had an RFC.
     Xoauth2,
+}
+
+/// By which rules TLS is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSettings {
+    /// Clients that cannot TLS 1.3 are turned away; otherwise those that cannot TLS 1.2.
+    pub only_1_3: bool,
+    /// How long a session ticket is good for at the least, in milliseconds; 0: there are none.
+    pub ticket_ms: u32,
 }
 
 /// How much of everything a front takes. Times in milliseconds.
@@ -113,6 +124,9 @@ pub enum MonitorToFront {
         /// Which connections begin with a PROXY header.
         headers: Headers,
     },
+    /// The authorities of client certificates, PEM: one descriptor. It comes before the set of certificates with which
+    /// it is in use; where none comes, no client is asked for a certificate.
+    ClientAuthorities,
     /// A certificate chain, PEM: one descriptor. The new set is in use when its last one has come.
     Certificate {
         /// What is known of its key.
@@ -173,6 +187,9 @@ impl Message for MonitorToFront {
         match self {
             Self::Settings(_) => any("Settings", &[Starting, Serving]),
             Self::Listener { .. } => any("Listener", &[Starting]).with_descriptors(1),
+            Self::ClientAuthorities => {
+                any("ClientAuthorities", &[Starting, Serving]).with_descriptors(1)
+            }
             Self::Certificate { .. } => {
                 any("Certificate", &[Starting, Serving]).with_descriptors(1)
             }

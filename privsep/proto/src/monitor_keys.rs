@@ -16,10 +16,12 @@ pub const SCHEMES_MAX: usize = 12;
 /// What the monitor tells keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToKeys {
-    /// The first message.
+    /// The first message, and again after a reload.
     Settings {
         /// [`crate::VERSION`].
         version: u32,
+        /// How often ticket keys are made anew, in milliseconds; 0: there are no tickets.
+        ticket_ms: u32,
     },
     /// A key to load, or to load again in the place of the one of that number: one descriptor, its PEM file.
     Key(KeyId),
@@ -63,7 +65,7 @@ impl Message for MonitorToKeys {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Settings { .. } => once("Settings", &[Starting]),
+            Self::Settings { .. } => any("Settings", &[Starting, Serving]),
             Self::Key(_) => any("Key", &[Serving]).with_descriptors(1),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
         }

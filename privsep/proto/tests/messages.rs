@@ -8,14 +8,18 @@ use popward_proto::auth::{
     AuthPhase, AuthRefusal, AuthToFront, CERTIFICATE_MAX, CHAIN_MAX, Client, Credentials,
     FrontToAuth, SCRAM_MAX, ScramHash, ScramProof, TOKEN_MAX,
 };
-use popward_proto::auth_pam::{AuthToPam, PamToAuth};
+use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
-use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront};
+use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
 use popward_proto::log::{Level, LogPhase, Record};
-use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_auth::{
+    AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
+    Conversing, MonitorToAuth, NameRules, SetupPhase, Throttle, TokenRules, TokenSource,
+};
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront, Plaintext,
+    TlsSettings,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
@@ -75,6 +79,13 @@ fn key_facts() -> KeyFacts {
     }
 }
 
+fn ticket_key() -> TicketKey {
+    TicketKey {
+        name: [255; 16],
+        secret: [255; 32],
+    }
+}
+
 fn secret() -> Secret {
     Secret::try_from(vec![255; 512]).unwrap()
 }
@@ -95,32 +106,36 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         message,
     });
     there_and_back(&KeysToFront::Signature(list(vec![7; 1024])));
+    there_and_back(&KeysToFront::Tickets(TicketKeys {
+        current: ticket_key(),
+        previous: Some(ticket_key()),
+        left_ms: u32::MAX,
+    }));
+    there_and_back(&MonitorToKeys::Settings {
+        version: u32::MAX,
+        ticket_ms: u32::MAX,
+    });
     let account = Account {
         name: name.clone(),
         uid: u32::MAX,
         gid: u32::MAX,
         groups: list(vec![u32::MAX; 256]),
         home: Some(long.clone()),
+        spool: Some(long.clone()),
     };
     there_and_back(&AuthToMonitor::Granted {
         session: session(),
         account: account.clone(),
     });
-    there_and_back(&AuthToPam::Check {
-        service: Text::truncated(&"s".repeat(32)),
-        user: name.clone(),
-        secret: secret(),
-        peer: std::net::Ipv6Addr::LOCALHOST.into(),
-    });
-    there_and_back(&PamToAuth::Granted(account));
-    there_and_back(&PamToAuth::Failed(Text::truncated(&"w".repeat(128))));
+    there_and_back(&ConversationToAuth::Granted(account));
+    there_and_back(&ConversationToAuth::Failed(Text::truncated(
+        &"w".repeat(128),
+    )));
     there_and_back(&MonitorToAuth::Settings {
         version: u32::MAX,
-        source: AccountSource::PasswdFile { path: long.clone() },
-        first_uid: u32::MAX,
-        last_uid: u32::MAX,
-        failure_delay_ms: u32::MAX,
+        settings: Box::new(auth_settings(&long)),
     });
+    conversations(&name, &long);
     there_and_back(&KeysToMonitor::Loaded(key_facts()));
     there_and_back(&MonitorToKeys::Key(KeyId(u16::MAX)));
     there_and_back(&MonitorToFront::Certificate {
@@ -172,6 +187,92 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         ]),
     });
     there_and_back(&MonitorToFront::Settings(settings()));
+}
+
+/// The largest settings of auth.
+fn auth_settings(long: &AbsolutePath) -> AuthSettings {
+    let text = |length: usize| "t".repeat(length);
+    AuthSettings {
+        source: AccountSource::PasswdFile { path: long.clone() },
+        names: NameRules {
+            lower_case: true,
+            trim_domains: list(vec![Text::truncated(&text(128)); 16]),
+        },
+        admission: Admission {
+            first_uid: u32::MAX,
+            last_uid: u32::MAX,
+            allow_file: Some(long.clone()),
+            deny_file: Some(long.clone()),
+            groups: list(vec![u32::MAX; 32]),
+            login_delay_s: u32::MAX,
+        },
+        throttle: Throttle {
+            failure_delay_ms: u32::MAX,
+            source_failures: u32::MAX,
+            source_half_life_s: u32::MAX,
+            source_wait_max_ms: u32::MAX,
+            exempt: list(vec!["2001:db8::/128".parse().unwrap(); 32]),
+            account_failures: u32::MAX,
+            account_window_s: u32::MAX,
+        },
+        tokens: Some(TokenSource::Keys {
+            file: long.clone(),
+            rules: token_rules(),
+        }),
+        certificates: Some(CertificateRules {
+            authorities: long.clone(),
+            name: CertificateUser::CommonName,
+        }),
+        conversing: Conversing {
+            limit_ms: u32::MAX,
+            at_once: u16::MAX,
+        },
+    }
+}
+
+fn token_rules() -> TokenRules {
+    let text = |length: usize| "t".repeat(length);
+    TokenRules {
+        issuer: Text::truncated(&text(256)),
+        audience: Text::truncated(&text(256)),
+        user_claim: Text::truncated(&text(64)),
+        scopes: list(vec![Text::truncated(&text(64)); 8]),
+    }
+}
+
+/// What conversations are about.
+fn conversations(name: &UserName, long: &AbsolutePath) {
+    let peer = std::net::Ipv6Addr::LOCALHOST.into();
+    let token = || Secret::try_from(vec![7; TOKEN_MAX]).unwrap();
+    there_and_back(&AuthToConversation::Pam {
+        service: Text::truncated(&"s".repeat(32)),
+        user: name.clone(),
+        secret: Some(secret()),
+        peer,
+    });
+    there_and_back(&AuthToConversation::Checkpassword {
+        program: long.clone(),
+        user: name.clone(),
+        secret: secret(),
+        peer,
+    });
+    there_and_back(&AuthToConversation::TokenProgram {
+        program: long.clone(),
+        token: token(),
+        peer,
+    });
+    there_and_back(&AuthToConversation::Token {
+        rules: token_rules(),
+        token: token(),
+    });
+    there_and_back(&AuthToConversation::Certificate {
+        name: CertificateUser::Email,
+        chain: list(vec![list(vec![7; CERTIFICATE_MAX]); CHAIN_MAX]),
+        signed: list(vec![7; 256]),
+        scheme: u16::MAX,
+        signature: list(vec![7; 1024]),
+    });
+    there_and_back(&ConversationToAuth::Named(name.clone()));
 }
 
 /// Every way to show credentials, and what is answered.
@@ -261,6 +362,10 @@ fn settings() -> FrontSettings {
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
         host: Text::truncated(&"h".repeat(64)),
+        tls: TlsSettings {
+            only_1_3: true,
+            ticket_ms: u32::MAX,
+        },
         limits: Limits {
             connections: u32::MAX,
             unauthenticated: u32::MAX,
@@ -361,6 +466,7 @@ fn p9_a_secret_is_not_shown() {
         ),
         "Secret(..)"
     );
+    assert_eq!(format!("{:?}", ticket_key()), "TicketKey(..)");
 }
 
 fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
@@ -484,13 +590,23 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
         assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
     }
     for phase in [Starting, Serving] {
-        for message in [MonitorToFront::Auth, MonitorToFront::Keys] {
+        for message in [
+            MonitorToFront::Auth,
+            MonitorToFront::Keys,
+            MonitorToFront::ClientAuthorities,
+        ] {
             assert!(admits(phase, &message) && message.permit().descriptors == 1);
         }
     }
     assert!(!admits(Starting, &MonitorToAuth::Front(FrontId(1))));
     assert!(!admits(Starting, &MonitorToKeys::Key(KeyId(1))));
     assert!(!admits(KeysPhase::Idle, &KeysToFront::Refused));
+    let tickets = KeysToFront::Tickets(TicketKeys {
+        current: ticket_key(),
+        previous: None,
+        left_ms: 1,
+    });
+    assert!(!admits(KeysPhase::Idle, &tickets) && admits(KeysPhase::Waiting, &tickets));
     assert!(admits(
         AuthPhase::Serving,
         &AuthToFront::Refused {
@@ -528,8 +644,8 @@ proptest! {
     ) {
         total::<FrontToAuth>(&bytes);
         total::<AuthToFront>(&bytes);
-        total::<AuthToPam>(&bytes);
-        total::<PamToAuth>(&bytes);
+        total::<AuthToConversation>(&bytes);
+        total::<ConversationToAuth>(&bytes);
         total::<FrontToKeys>(&bytes);
         total::<KeysToFront>(&bytes);
         total::<FrontToMonitor>(&bytes);

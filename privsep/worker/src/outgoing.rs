@@ -19,8 +19,9 @@ pub struct Outgoing {
     shown: Option<Shown>,
     /// Where what comes next begins in the spool.
     offset: u64,
-    /// A piece of the spool, and where it begins.
+    /// Room for a piece of the spool, how much of it is filled, and where that begins in the spool.
     piece: Vec<u8>,
+    filled: usize,
     base: u64,
 }
 
@@ -34,6 +35,7 @@ impl Outgoing {
             converter,
             message,
             piece,
+            filled: 0,
         }
     }
 
@@ -51,7 +53,7 @@ impl Outgoing {
         let mut near = Near {
             spool,
             base: self.base,
-            piece: &self.piece,
+            piece: &self.piece[..self.filled],
         };
         prove(&mut near, &self.message, length)
     }
@@ -64,13 +66,13 @@ impl Outgoing {
                 self.converter.finish(packet);
                 return Ok(true);
             }
-            if self.offset >= self.base + self.piece.len() as u64 {
+            if self.offset >= self.base + self.filled as u64 {
                 self.read(spool, self.offset, self.message.end)?;
             }
             let place = |offset: u64| {
                 usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
             };
-            let end = place(self.message.end).min(self.piece.len());
+            let end = place(self.message.end).min(self.filled);
             let bytes = self.piece.get(place(self.offset)..end);
             let bytes = bytes.unwrap_or_default();
             let header = usize::try_from(self.message.body.saturating_sub(self.offset));
@@ -104,12 +106,16 @@ impl Outgoing {
     /// Reads what is at `offset`, up to `end`, as far as there is room.
     fn read(&mut self, spool: &mut LockedSpool, offset: u64, end: u64) -> Result<(), Broken> {
         let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        self.piece.resize(left.min(DATA_LIMIT), 0);
-        self.base = offset;
-        let count = spool.read_at(offset, &mut self.piece);
-        if count.map_err(|_| Broken::System)? < self.piece.len() {
+        let wanted = left.min(DATA_LIMIT);
+        if self.piece.len() < wanted {
+            self.piece.resize(wanted, 0);
+        }
+        (self.base, self.filled) = (offset, 0);
+        let count = spool.read_at(offset, &mut self.piece[..wanted]);
+        if count.map_err(|_| Broken::System)? < wanted {
             return Err(Broken::SpoolChanged);
         }
+        self.filled = wanted;
         Ok(())
     }
 }

@@ -1,7 +1,12 @@
 //! Hashes that other tools made, and lines that are not as they should be.
 
 use super::*;
+use crate::check::{Whom, account, check};
+use popward_proto::auth::Credentials;
+use popward_proto::secret::Secret;
 use std::io::Write;
+
+const KEY: [u8; 32] = [7; 32];
 
 /// What a check of `alice` comes to, in a word, against a file with these lines.
 fn checked(lines: &str, secret: &str) -> String {
@@ -9,13 +14,46 @@ fn checked(lines: &str, secret: &str) -> String {
 }
 
 fn checked_as(name: &str, lines: &str, secret: &str) -> String {
+    checked_from("192.0.2.7", name, lines, secret)
+}
+
+fn checked_from(peer: &str, name: &str, lines: &str, secret: &str) -> String {
+    let file = file(lines);
+    let whom = whom(name, peer);
+    let shown = Credentials::Password {
+        user: whom.user.clone(),
+        secret: Secret::try_from(secret.as_bytes().to_vec()).unwrap(),
+    };
+    told(&check(file.path(), whom, &shown, &KEY))
+}
+
+fn whom(name: &str, peer: &str) -> Whom {
+    Whom {
+        user: UserName::try_from(name.to_owned()).unwrap(),
+        peer: peer.parse().unwrap(),
+    }
+}
+
+fn file(lines: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.as_bytes()).unwrap();
-    let name = UserName::try_from(name.to_owned()).unwrap();
-    match check(file.path(), &name, secret.as_bytes()) {
-        Verdict::Granted(account) => format!("{}:{}", account.uid, account.gid),
-        Verdict::Refused(why) => why,
+    file
+}
+
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Granted(account) => {
+            let spool = account.spool.as_ref().map(|path| format!(" {path}"));
+            format!(
+                "{}:{}{}",
+                account.uid,
+                account.gid,
+                spool.unwrap_or_default()
+            )
+        }
+        Verdict::Refused(why) => why.clone(),
         Verdict::Failed(why) => why[why.find(": ").unwrap() + 2..].to_owned(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -34,6 +72,25 @@ fn hashes_of_other_tools_are_verified() {
         "{BLF-CRYPT}$2y$05$tFFYhl17f6PSjXo0k91q2u2jc9XHINOQreuLKEynlOuryV8j2gdZ.",
         // argon2 somesaltvalue -id -e
         "{ARGON2ID}$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHR2YWx1ZQ$EJ8rBuCBfHlXWBJ/WpLbIMwH0FytuBJaK1nzHYZnpT8",
+        // openssl passwd -1 -salt saltsalt secret
+        "{MD5-CRYPT}$1$saltsalt$9xy1btjgzLYfb7hivXtC//",
+        // doveadm pw -s SCHEME -p secret
+        "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=",
+        "{SCRAM-SHA-1}4096,TDg8OqX4BK3Yng3Ov1bT1A==,8pg8znK6xFLDSEPj41sqc+l8FcQ=,wLiTLH3mGGDBte6kpBAFg0hT7Yo=",
+        "{CRAM-MD5}cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56",
+        "{SSHA}3vFT/byD8W2wAGSC5EKYAQNvMF3WxMmP",
+        "{SSHA256}Rt6o/0H4SJZrjR6GVzzmJEPGrWTRpMVibsR/tcp8HWEQvwZL",
+        "{SSHA512}MeEw8pbQP+1UzGeOq7nZv+BjwhV8SOf/PNlkhUWypjTtHu/PD6benOYW8fYyyd+xbY4AnBDs3Qpi0GtldxU7Oe6wV5M=",
+        "{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=",
+        "{SHA512}vSsar3708Jvp9Szi2NWZZ02Bqp1qRCFpbcTZPdBhnWgs5WtNZKnvCXdhztmeD2cmW192CF5bDufKRpayrW/isg==",
+        "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+        "{SHA1}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+        "{SHA.HEX}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4",
+        "{SHA}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4",
+        "{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69",
+        "{SMD5}VGaPcIcS3e4/dgOz68gKS4eqimA=",
+        "{LDAP-MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==",
+        "{CLEARTEXT}secret",
     ];
     for hash in hashes {
         let lines = alice(hash);
@@ -83,6 +140,10 @@ fn a_line_without_ids_is_a_user_of_the_system() {
 #[test]
 fn a_line_that_is_not_as_expected_says_what_was() {
     let told = |rest: &str| checked(&format!("#\nalice:{rest}\n"), "x");
+    assert!(told("{SCRAM-SHA-256}4096,AAAA,AAAA,AAAA:1:1").contains("expected ITERATIONS"));
+    assert!(told("{SCRAM-SHA-1}0,AAAA:1:1").contains("expected ITERATIONS"));
+    assert!(told("{CRAM-MD5}00:1:1").contains("expected 64 hexadecimal"));
+    assert!(told("{SHA256}5en6G6MezRroT3XKqkdPOmY/BfQ=:1:1").contains("expected a digest"));
     assert_eq!(
         told("x:root:1"),
         "line 2: expected a user id in the third field"
@@ -104,4 +165,90 @@ fn a_name_ends_at_the_first_colon() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn the_stand_in_is_nobody_and_gives_no_account() {
+    let lines = ".stand-in:{PLAIN}x:5:6\nalice:{PLAIN}a:1001:1002\n";
+    assert_eq!(checked_as("bob", lines, "x"), "no such user");
+    assert_eq!(checked_as("alice", lines, "a"), "1001:1002");
+    assert!(UserName::try_from(".stand-in".to_owned()).is_err());
+}
+
+/// The user's line with these extra fields, as an account or a refusal.
+fn extra(fields: &str) -> String {
+    let lines = format!("alice@example.org:{{PLAIN}}a:1001:1002:::/bin/sh:{fields}\n");
+    checked_as("alice@example.org", &lines, "a")
+}
+
+#[test]
+fn allow_nets_and_nologin_refuse_whoever_has_the_right_password() {
+    for (fields, answer) in [
+        ("", "1001:1002"),
+        ("allow_nets=192.0.2.0/24", "1001:1002"),
+        ("userdb_x=y allow_nets=::1,192.0.2.7", "1001:1002"),
+        ("allow_nets=192.0.2.8", "not from an address of allow_nets"),
+        ("allow_nets=local", "not from an address of allow_nets"),
+        ("nologin", "nologin"),
+        ("nologin=yes reason=moved", "nologin"),
+        ("nodelay userdb_quota_rule=*:storage=1G", "1001:1002"),
+    ] {
+        assert_eq!(extra(fields), answer, "{fields}");
+    }
+    let lines = "alice:{PLAIN}a:1:2:::: allow_nets=192.0.2.8\n";
+    assert_eq!(checked_as("alice", lines, "b"), "wrong password", "P9");
+    assert_eq!(checked_from("192.0.2.8", "alice", lines, "a"), "1:2");
+}
+
+#[test]
+fn what_protects_and_cannot_be_read_is_an_error_with_its_line() {
+    for fields in [
+        "allow_nets",
+        "allow_nets=",
+        "allow_nets=192.0.2.0/33",
+        "allow_nets=192.0.2.1,,::1",
+    ] {
+        let answer = extra(fields);
+        assert!(
+            answer.starts_with("line 1: expected addresses or networks"),
+            "{fields}: {answer}"
+        );
+    }
+    assert!(extra("userdb_mail=maildir:~/Maildir").ends_with("with ~/, %u, %n, %d or %h"));
+    assert!(extra("userdb_mail=mbox:/a:INBOX=/b/%{user}").ends_with("with ~/, %u, %n, %d or %h"));
+    assert!(
+        extra("userdb_mail=mbox:~/mail:INBOX=~/x").ends_with("%d or %h"),
+        "no home"
+    );
+}
+
+#[test]
+fn userdb_mail_says_where_the_spool_is() {
+    for (mail, spool) in [
+        (
+            "mbox:~/mail:INBOX=/var/mail/%u",
+            "/var/mail/alice@example.org",
+        ),
+        (
+            "mbox:/srv/%d/%n/mail:INBOX=/srv/%d/%n",
+            "/srv/example.org/alice",
+        ),
+        ("mbox:/srv/%n:INDEX=/x", "/srv/alice/inbox"),
+    ] {
+        assert_eq!(
+            extra(&format!("userdb_mail={mail}")),
+            format!("1001:1002 {spool}")
+        );
+    }
+    let lines = "alice:{PLAIN}a:1:2::/home/alice/::userdb_mail=mbox:~/mail:INBOX=%h/Mbox\n";
+    assert_eq!(checked_as("alice", lines, "a"), "1:2 /home/alice/Mbox");
+}
+
+#[test]
+fn whoever_has_shown_by_other_means_to_be_a_user_needs_a_line_and_no_password() {
+    let file = file("alice:!:1001:1002\nbob:!:7:8::::nologin\n");
+    let told = |name| told(&account(file.path(), &whom(name, "::1")));
+    assert_eq!(told("alice"), "1001:1002");
+    assert_eq!(told("bob"), "nologin");
+    assert_eq!(told("carol"), "no such user");
 }

@@ -16,6 +16,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) certificate: Vec<Certificate>,
     #[serde(default)]
+    pub(super) tls: Tls,
+    #[serde(default)]
     pub(super) auth: Auth,
     #[serde(default)]
     pub(super) spool: Spool,
@@ -76,17 +78,52 @@ pub(super) struct Certificate {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) minimum: Option<Placed>,
+    pub(super) client_ca: Option<Placed>,
+    pub(super) ticket_rotation: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Auth {
     pub(super) source: Option<Placed>,
     pub(super) passwd_file: Option<Placed>,
     pub(super) pam_service: Option<Placed>,
-    pub(super) pam_limit: Option<u16>,
-    pub(super) pam_at_once: Option<u16>,
+    pub(super) checkpassword: Option<Placed>,
+    pub(super) conversation_limit: Option<u16>,
+    pub(super) conversations: Option<u16>,
     pub(super) first_uid: Option<Spanned<u32>>,
     pub(super) last_uid: Option<u32>,
+    pub(super) lower_case: Option<bool>,
+    pub(super) trim_domain: Option<Spanned<Vec<String>>>,
+    pub(super) allow_file: Option<Placed>,
+    pub(super) deny_file: Option<Placed>,
+    pub(super) groups: Option<Spanned<Vec<Id>>>,
+    pub(super) login_delay: Option<Spanned<u32>>,
     pub(super) failure_delay_ms: Option<Spanned<u32>>,
+    pub(super) source_failures: Option<u32>,
+    pub(super) source_half_life: Option<u32>,
+    pub(super) source_wait_max: Option<Spanned<u32>>,
+    pub(super) source_exempt: Option<Spanned<Vec<String>>>,
+    pub(super) account_failures: Option<u32>,
+    pub(super) account_window: Option<u32>,
     pub(super) plaintext: Option<Placed>,
     pub(super) mechanisms: Option<Spanned<Vec<String>>>,
+    pub(super) oauth2: Option<Spanned<OAuth2>>,
+    pub(super) certificate_user: Option<Placed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OAuth2 {
+    pub(super) keys: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) user_claim: Option<String>,
+    #[serde(default)]
+    pub(super) scope: Vec<String>,
+    pub(super) program: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

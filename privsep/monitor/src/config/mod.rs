@@ -4,8 +4,8 @@
 mod check;
 mod file;
 
-use popward_proto::bounded::{List, Text};
-use popward_proto::monitor_auth::AccountSource;
+use popward_proto::bounded::{AbsolutePath, List, Text};
+use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use popward_proto::proxies::Headers;
@@ -34,8 +34,10 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// Certificates with their keys, in order of preference.
     pub(crate) certificates: Vec<Certificate>,
+    /// The authorities of client certificates, a PEM file; `None`: no client is asked for one.
+    pub(crate) client_ca: Option<AbsolutePath>,
     /// What auth is told.
-    pub(crate) auth: Auth,
+    pub(crate) auth: AuthSettings,
     /// Where spools are and how they are locked.
     pub(crate) spool: Spool,
     /// What fronts are told.
@@ -75,19 +77,6 @@ pub(crate) struct Certificate {
     pub(crate) chain: PathBuf,
     /// The private key.
     pub(crate) key: PathBuf,
-}
-
-/// Where accounts come from, and which may log in.
-#[derive(Debug, Clone)]
-pub(crate) struct Auth {
-    /// The source.
-    pub(crate) source: AccountSource,
-    /// Smallest user id.
-    pub(crate) first_uid: u32,
-    /// Largest user id.
-    pub(crate) last_uid: u32,
-    /// How long a failure takes at the least.
-    pub(crate) failure_delay_ms: u32,
 }
 
 /// Where spools are and how they are locked.

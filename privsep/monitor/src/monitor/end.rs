@@ -63,6 +63,11 @@ impl Monitor {
             .find(|(_, p)| p.role == Role::Keys)
             .map(|(id, _)| *id);
         if let Some(keys) = keys {
+            if let Some(Link::Keys { channel, .. }) = self.link(keys) {
+                if let Err(error) = children::send(channel, &self.keys_settings(), &[]) {
+                    return self.banish(keys, &error);
+                }
+            }
             self.send_keys(keys);
         }
         self.log.own(Level::Notice, "configuration reloaded", &[]);

@@ -96,7 +96,7 @@ impl Monitor {
         let Some(Link::Keys { channel, .. }) = self.link(id) else {
             return Ok(());
         };
-        children::send(channel, &MonitorToKeys::Settings { version: VERSION }, &[])?;
+        children::send(channel, &self.keys_settings(), &[])?;
         self.send_keys(id);
         for front in self.fronts() {
             self.introduce(front, Role::Keys)?;
@@ -104,8 +104,16 @@ impl Monitor {
         Ok(())
     }
 
+    pub(super) fn keys_settings(&self) -> MonitorToKeys {
+        MonitorToKeys::Settings {
+            version: VERSION,
+            ticket_ms: self.config.front.tls.ticket_ms,
+        }
+    }
+
     /// Sends every key's file. What cannot be opened is logged: at the start the front then lacks its certificate.
     pub(super) fn send_keys(&mut self, id: ChildId) {
+        self.keys_due = 0;
         for (number, certificate) in (0u16..).zip(self.config.certificates.clone()) {
             let sent = File::open(&certificate.key)
                 .map_err(|error| error.to_string())
@@ -117,15 +125,17 @@ impl Monitor {
                     children::send(channel, &key, &[file.as_fd()])
                         .map_err(|error| error.to_string())
                 });
-            if let Err(error) = sent {
-                let path = certificate.key.display();
-                self.log.own(
-                    Level::Error,
-                    "key not loaded",
-                    &[("file", &path), ("error", &error)],
-                );
-                self.fail(StartError::Child(format!("{path}: {error}")));
-            }
+            let Err(error) = sent else {
+                self.keys_due += 1;
+                continue;
+            };
+            let path = certificate.key.display();
+            self.log.own(
+                Level::Error,
+                "key not loaded",
+                &[("file", &path), ("error", &error)],
+            );
+            self.fail(StartError::Child(format!("{path}: {error}")));
         }
     }
 
@@ -142,13 +152,9 @@ impl Monitor {
     }
 
     pub(super) fn auth_settings(&self) -> MonitorToAuth {
-        let auth = &self.config.auth;
         MonitorToAuth::Settings {
             version: VERSION,
-            source: auth.source.clone(),
-            first_uid: auth.first_uid,
-            last_uid: auth.last_uid,
-            failure_delay_ms: auth.failure_delay_ms,
+            settings: Box::new(self.config.auth.clone()),
         }
     }
 
@@ -203,9 +209,14 @@ impl Monitor {
             }
         }
         let count = set.len();
+        let authorities = if count > 0 { self.authorities() } else { None };
         let Some(Link::Front(front)) = self.link(id) else {
             return Ok(());
         };
+        if let Some(file) = authorities {
+            let message = MonitorToFront::ClientAuthorities;
+            children::send(&front.channel, &message, &[file.as_fd()])?;
+        }
         for (place, (key, file)) in set.into_iter().enumerate() {
             let message = MonitorToFront::Certificate {
                 key,
@@ -214,6 +225,17 @@ impl Monitor {
             children::send(&front.channel, &message, &[file.as_fd()])?;
         }
         Ok(())
+    }
+
+    /// The authorities of client certificates. Without the file no client is asked for one: nobody gets in by that.
+    fn authorities(&mut self) -> Option<File> {
+        let path = self.config.client_ca.as_ref()?;
+        File::open(path.as_path())
+            .inspect_err(|error| {
+                let fields: &[(&str, &dyn std::fmt::Display)] = &[("file", path), ("error", error)];
+                self.log.own(Level::Error, "client_ca not loaded", fields);
+            })
+            .ok()
     }
 
     /// Gives a front and `to` (auth or keys) a channel to each other.

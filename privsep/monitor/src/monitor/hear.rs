@@ -93,14 +93,12 @@ impl Monitor {
             Heard::Granted(session, account) => self.granted(session, &account),
             Heard::Loaded(facts) => {
                 self.keys.insert(facts.key.0, facts);
-                if self.stage == Stage::Serving {
-                    for front in self.fronts() {
-                        if let Err(error) = self.send_certificates(front) {
-                            self.banish(front, &error);
-                        }
-                    }
-                }
+                self.key_answered();
                 self.advance();
+            }
+            Heard::NotLoaded(why) => {
+                self.unusable(id, &why);
+                self.key_answered();
             }
             Heard::OfWorker(message) => {
                 let Some(Process {
@@ -119,6 +117,19 @@ impl Monitor {
                 }
             }
             Heard::Nonsense => self.banish(id, &"data where there is none"),
+        }
+    }
+
+    /// Keys has answered for one more key. With the last one, fronts get the certificates, if they serve already.
+    fn key_answered(&mut self) {
+        self.keys_due = self.keys_due.saturating_sub(1);
+        if self.keys_due > 0 || self.stage != Stage::Serving {
+            return;
+        }
+        for front in self.fronts() {
+            if let Err(error) = self.send_certificates(front) {
+                self.banish(front, &error);
+            }
         }
     }
 
@@ -165,6 +176,7 @@ enum Heard {
     Drained,
     Granted(SessionId, Account),
     Loaded(KeyFacts),
+    NotLoaded(String),
     OfWorker(WorkerToMonitor),
     Nonsense,
 }
@@ -194,7 +206,7 @@ impl Heard {
         match packet {
             Packet::Message(KeysToMonitor::Ready { version }, _) => Self::Ready(version),
             Packet::Message(KeysToMonitor::Loaded(facts), _) => Self::Loaded(facts),
-            Packet::Message(KeysToMonitor::Unusable { why, .. }, _) => Self::Unusable(why.into()),
+            Packet::Message(KeysToMonitor::Unusable { why, .. }, _) => Self::NotLoaded(why.into()),
             Packet::Data { .. } => Self::Nonsense,
         }
     }

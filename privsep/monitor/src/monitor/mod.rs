@@ -61,6 +61,8 @@ pub(crate) struct Monitor {
     next_front: u32,
     /// What is known of each loaded key.
     keys: BTreeMap<u16, KeyFacts>,
+    /// How many key files keys has not answered for yet: fronts get certificates when all their keys are new.
+    keys_due: usize,
     back_off: BTreeMap<&'static str, BackOff>,
     /// What is to be started again, and when.
     due: Vec<(Instant, Role)>,
@@ -93,6 +95,7 @@ impl Monitor {
             next_child: 1,
             next_front: 1,
             keys: BTreeMap::new(),
+            keys_due: 0,
             back_off: BTreeMap::new(),
             due: Vec::new(),
             to_tend,

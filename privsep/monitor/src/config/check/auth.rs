@@ -1,62 +1,244 @@
-//! `[auth]`: where accounts come from, and which may log in.
+//! `[auth]`: where accounts come from, which may log in, and what guessing costs.
 
-use super::{Checked, problem};
-use crate::config::{Auth, file};
-use popward_proto::bounded::{AbsolutePath, Text};
-use popward_proto::monitor_auth::AccountSource;
+use super::{Checked, placed, problem};
+use crate::config::file;
+use popward_proto::bounded::{AbsolutePath, List, Text};
+use popward_proto::monitor_auth::{
+    AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, Conversing,
+    NameRules, Throttle, TokenRules, TokenSource,
+};
+use toml::Spanned;
 
-pub(super) fn auth(file: &file::Auth) -> Checked<Auth> {
-    let text = |value: &Option<file::Placed>, default: &str| {
-        value.as_ref().map_or((0, default.to_owned()), |v| {
-            (v.span().start, v.get_ref().clone())
-        })
-    };
-    let (offset, source) = text(&file.source, "passwd-file");
-    let source = match source.as_str() {
+/// `authorities` are those of client certificates, if clients are asked for one.
+pub(super) fn auth(file: &file::Auth, authorities: Option<&AbsolutePath>) -> Checked<AuthSettings> {
+    Ok(AuthSettings {
+        source: source(file)?,
+        names: names(file)?,
+        admission: admission(file)?,
+        throttle: throttle(file)?,
+        tokens: file.oauth2.as_ref().map(tokens).transpose()?,
+        certificates: certificates(file, authorities)?,
+        conversing: Conversing {
+            limit_ms: u32::from(file.conversation_limit.unwrap_or(30).max(1)) * 1000,
+            at_once: file.conversations.unwrap_or(16).clamp(1, 1024),
+        },
+    })
+}
+
+/// Where a certificate has its user's name.
+const CERTIFICATE_USERS: [(&str, CertificateUser); 3] = [
+    ("email", CertificateUser::Email),
+    ("cn", CertificateUser::CommonName),
+    ("dns", CertificateUser::Dns),
+];
+
+fn certificates(
+    file: &file::Auth,
+    authorities: Option<&AbsolutePath>,
+) -> Checked<Option<CertificateRules>> {
+    let (offset, written) = text(file.certificate_user.as_ref(), "email");
+    let known = CERTIFICATE_USERS
+        .iter()
+        .find(|(known, _)| *known == written);
+    match (known, authorities) {
+        (None, _) => problem(
+            offset,
+            r#"auth.certificate_user: expected "email", "cn" or "dns""#,
+        ),
+        (Some(_), None) => Ok(None),
+        (Some((_, name)), Some(authorities)) => Ok(Some(CertificateRules {
+            authorities: authorities.clone(),
+            name: *name,
+        })),
+    }
+}
+
+fn text(value: Option<&file::Placed>, default: &str) -> (usize, String) {
+    placed(value.cloned(), || default.to_owned())
+}
+
+/// A path that must be a file's, as whoever uses it finds out: auth cannot read what the monitor can.
+fn file_at(key: &str, (offset, path): (usize, String)) -> Checked<AbsolutePath> {
+    match AbsolutePath::try_from(path) {
+        Ok(path) if path.as_path().is_file() => Ok(path),
+        _ => problem(
+            offset,
+            format!("{key}: expected the absolute path of a file"),
+        ),
+    }
+}
+
+fn optional(key: &str, value: Option<&file::Placed>) -> Checked<Option<AbsolutePath>> {
+    value
+        .map(|value| file_at(key, text(Some(value), "")))
+        .transpose()
+}
+
+fn source(file: &file::Auth) -> Checked<AccountSource> {
+    let (offset, source) = text(file.source.as_ref(), "passwd-file");
+    match source.as_str() {
         "passwd-file" => {
-            let (offset, path) = text(&file.passwd_file, "/etc/popward/users");
-            match AbsolutePath::try_from(path) {
-                Ok(path) if path.as_path().is_file() => AccountSource::PasswdFile { path },
-                _ => {
-                    return problem(
-                        offset,
-                        "auth.passwd_file: expected the absolute path of a file",
-                    );
-                }
-            }
+            let path = text(file.passwd_file.as_ref(), "/etc/popward/users");
+            let path = file_at("auth.passwd_file", path)?;
+            Ok(AccountSource::PasswdFile { path })
         }
         "pam" => {
-            let (offset, service) = text(&file.pam_service, "popward");
-            let Ok(service) = Text::try_from(service) else {
-                return problem(offset, "auth.pam_service: expected at most 32 characters");
-            };
-            AccountSource::Pam {
-                service,
-                limit_ms: u32::from(file.pam_limit.unwrap_or(30).max(1)) * 1000,
-                at_once: file.pam_at_once.unwrap_or(16).clamp(1, 1024),
+            let (offset, service) = text(file.pam_service.as_ref(), "popward");
+            match Text::try_from(service) {
+                Ok(service) => Ok(AccountSource::Pam { service }),
+                Err(_) => problem(offset, "auth.pam_service: expected at most 32 characters"),
             }
         }
-        _ => return problem(offset, r#"auth.source: expected "passwd-file" or "pam""#),
-    };
-    let first = file
-        .first_uid
-        .as_ref()
-        .map_or((0, 1000), |v| (v.span().start, *v.get_ref()));
+        "checkpassword" => {
+            let (_, written) = text(file.checkpassword.as_ref(), "");
+            let place = file
+                .checkpassword
+                .as_ref()
+                .map_or(offset, |value| value.span().start);
+            let program = file_at("auth.checkpassword", (place, written))?;
+            Ok(AccountSource::Checkpassword { program })
+        }
+        _ => problem(
+            offset,
+            r#"auth.source: expected "passwd-file", "pam" or "checkpassword""#,
+        ),
+    }
+}
+
+fn names(file: &file::Auth) -> Checked<NameRules> {
+    let (offset, domains) = placed(file.trim_domain.clone(), Vec::new);
+    let domains = domains
+        .into_iter()
+        .map(|domain| Text::try_from(domain.to_ascii_lowercase()));
+    let domains: Option<Vec<_>> = domains.map(Result::ok).collect();
+    match domains.and_then(|domains| List::try_from(domains).ok()) {
+        Some(trim_domains) => Ok(NameRules {
+            lower_case: file.lower_case.unwrap_or(false),
+            trim_domains,
+        }),
+        None => problem(
+            offset,
+            "auth.trim_domain: expected at most 16 domains, of at most 128 characters",
+        ),
+    }
+}
+
+fn admission(file: &file::Auth) -> Checked<Admission> {
+    let (offset, first_uid) = placed(file.first_uid.clone(), || 1000);
     let last_uid = file.last_uid.unwrap_or(65533);
-    if first.1 == 0 || first.1 > last_uid {
-        return problem(first.0, "auth.first_uid: expected 1 to auth.last_uid");
+    if first_uid == 0 || first_uid > last_uid {
+        return problem(offset, "auth.first_uid: expected 1 to auth.last_uid");
     }
-    let delay = file
-        .failure_delay_ms
-        .as_ref()
-        .map_or((0, 2000), |v| (v.span().start, *v.get_ref()));
-    if delay.1 > 30_000 {
-        return problem(delay.0, "auth.failure_delay_ms: expected at most 30000");
+    let (offset, login_delay_s) = placed(file.login_delay.clone(), || 0);
+    if login_delay_s > 86_400 {
+        return problem(offset, "auth.login_delay: expected at most 86400");
     }
-    Ok(Auth {
-        source,
-        first_uid: first.1,
+    Ok(Admission {
+        first_uid,
         last_uid,
-        failure_delay_ms: delay.1,
+        allow_file: optional("auth.allow_file", file.allow_file.as_ref())?,
+        deny_file: optional("auth.deny_file", file.deny_file.as_ref())?,
+        groups: groups(file.groups.as_ref())?,
+        login_delay_s,
     })
+}
+
+fn groups<const MAX: usize>(file: Option<&Spanned<Vec<file::Id>>>) -> Checked<List<u32, MAX>> {
+    let offset = file.map_or(0, |ids| ids.span().start);
+    let ids = file.iter().flat_map(|ids| ids.get_ref());
+    let gid = |id: &file::Id| match id {
+        file::Id::Number(number) => Some(*number),
+        file::Id::Name(name) => {
+            let group = nix::unistd::Group::from_name(name).ok().flatten()?;
+            Some(group.gid.as_raw())
+        }
+    };
+    let gids: Option<Vec<u32>> = ids.map(gid).collect();
+    match gids.and_then(|gids| List::try_from(gids).ok()) {
+        Some(gids) => Ok(gids),
+        None => problem(
+            offset,
+            format!("auth.groups: expected groups of this system, at most {MAX}"),
+        ),
+    }
+}
+
+fn throttle(file: &file::Auth) -> Checked<Throttle> {
+    let (offset, failure_delay_ms) = placed(file.failure_delay_ms.clone(), || 2000);
+    if failure_delay_ms > 30_000 {
+        return problem(offset, "auth.failure_delay_ms: expected at most 30000");
+    }
+    let (offset, wait) = placed(file.source_wait_max.clone(), || 16);
+    if wait > 45 {
+        let expected = "auth.source_wait_max: expected at most 45: who waits longer is timed out";
+        return problem(offset, expected);
+    }
+    let (offset, exempt) = placed(file.source_exempt.clone(), || {
+        ["127.0.0.0/8", "::1"].map(str::to_owned).to_vec()
+    });
+    let exempt: Option<Vec<_>> = exempt.iter().map(|network| network.parse().ok()).collect();
+    let Some(exempt) = exempt.and_then(|exempt| List::try_from(exempt).ok()) else {
+        let expected =
+            "auth.source_exempt: expected at most 32 addresses or networks, such as 192.0.2.0/24";
+        return problem(offset, expected);
+    };
+    Ok(Throttle {
+        failure_delay_ms,
+        source_failures: file.source_failures.unwrap_or(10),
+        source_half_life_s: file.source_half_life.unwrap_or(600).max(1),
+        source_wait_max_ms: wait * 1000,
+        exempt,
+        account_failures: file.account_failures.unwrap_or(100),
+        account_window_s: file.account_window.unwrap_or(600),
+    })
+}
+
+fn tokens(file: &Spanned<file::OAuth2>) -> Checked<TokenSource> {
+    let (offset, file) = (file.span().start, file.get_ref());
+    let path = |key: &str, path: &String| file_at(key, (offset, path.clone()));
+    if let Some(program) = &file.program {
+        if file.keys.is_some()
+            || file.issuer.is_some()
+            || file.audience.is_some()
+            || !file.scope.is_empty()
+        {
+            return problem(
+                offset,
+                "auth.oauth2: expected either program, or keys with what tokens must have",
+            );
+        }
+        let program = path("auth.oauth2.program", program)?;
+        return Ok(TokenSource::Program { program });
+    }
+    let (Some(keys), Some(issuer), Some(audience)) = (&file.keys, &file.issuer, &file.audience)
+    else {
+        return problem(
+            offset,
+            "auth.oauth2: expected program, or keys, issuer and audience",
+        );
+    };
+    let claim = file.user_claim.as_deref().unwrap_or("email");
+    let scopes = file.scope.iter().map(|scope| Text::try_from(scope.clone()));
+    let scopes: Option<Vec<_>> = scopes.map(Result::ok).collect();
+    let rules = (
+        Text::try_from(issuer.clone()),
+        Text::try_from(audience.clone()),
+        Text::try_from(claim.to_owned()),
+        scopes.and_then(|scopes| List::try_from(scopes).ok()),
+    );
+    match rules {
+        (Ok(issuer), Ok(audience), Ok(user_claim), Some(scopes)) => Ok(TokenSource::Keys {
+            file: path("auth.oauth2.keys", keys)?,
+            rules: TokenRules {
+                issuer,
+                audience,
+                user_claim,
+                scopes,
+            },
+        }),
+        _ => problem(
+            offset,
+            "auth.oauth2: expected issuer and audience of at most 256 characters, user_claim and up to 8 scopes of at most 64",
+        ),
+    }
 }

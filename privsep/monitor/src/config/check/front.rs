@@ -4,13 +4,16 @@ use super::{Checked, placed, problem};
 use crate::config::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
-use popward_proto::monitor_front::{FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext};
+use popward_proto::monitor_front::{
+    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, TlsSettings,
+};
 use popward_proto::proxies::Proxies;
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
     host: Text<64>,
+    tls: TlsSettings,
     grace: Option<u16>,
     proxies: Proxies,
 ) -> Checked<FrontSettings> {
@@ -58,6 +61,7 @@ pub(super) fn front(
         plaintext,
         mechanisms: mechanisms(auth)?,
         host,
+        tls,
         limits: Limits {
             connections: connections.1,
             unauthenticated,

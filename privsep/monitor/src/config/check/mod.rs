@@ -5,8 +5,9 @@ mod front;
 mod log;
 mod proxy;
 mod spool;
+mod tls;
 
-use super::{Accounts, Certificate, Config, Listen, file};
+use super::{Accounts, Config, Listen, file};
 use popward_proto::bounded::{AbsolutePath, Text};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -51,13 +52,14 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
-    let auth_settings = auth::auth(&file.auth)?;
     let spool = spool::spool(file.spool, file.lock)?;
     let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
     let proxies = proxy::proxies(&file.proxy)?;
+    let (tls, client_ca) = tls::tls(file.tls)?;
+    let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let front = front::front(&file.limits, &file.auth, host.clone(), grace, proxies)?;
+    let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, proxies)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -70,7 +72,8 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         grace: Duration::from_secs(grace.unwrap_or(30).into()),
         fronts: fronts.1,
         accounts,
-        certificates: certificates(&file.certificate)?,
+        certificates: tls::certificates(&file.certificate)?,
+        client_ca,
         listen,
         auth: auth_settings,
         spool,
@@ -195,39 +198,4 @@ fn listen(file: &file::Listen) -> Checked<Listen> {
             "listen.address: expected ADDRESS:PORT, such as 0.0.0.0:110 or [::]:110",
         ),
     }
-}
-
-fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
-    if let Some(beyond) = files.get(16) {
-        return problem(
-            beyond.chain.span().start,
-            "certificate: expected at most 16",
-        );
-    }
-    let readable = |key: &str, value: &file::Placed| {
-        let path = PathBuf::from(value.get_ref());
-        match std::fs::File::open(&path) {
-            Ok(_) if path.is_absolute() => Ok(path),
-            Ok(_) => problem(
-                value.span().start,
-                format!("{key}: expected an absolute path"),
-            ),
-            Err(error) => {
-                let shown = path.display();
-                problem(
-                    value.span().start,
-                    format!("{key}: expected a readable file: {shown}: {error}"),
-                )
-            }
-        }
-    };
-    files
-        .iter()
-        .map(|file| {
-            Ok(Certificate {
-                chain: readable("certificate.chain", &file.chain)?,
-                key: readable("certificate.key", &file.key)?,
-            })
-        })
-        .collect()
 }

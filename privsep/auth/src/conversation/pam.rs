@@ -156,12 +156,13 @@ impl Drop for Pam {
     }
 }
 
-/// Authenticates `user` and checks the account (an expired password is refused: POP3 cannot ask for a new one).
+/// Authenticates `user`, unless there is no secret because it has shown by other means who it is, and checks the account
+/// (an expired password is refused: POP3 cannot ask for a new one).
 /// Returns the user's name as the modules leave it.
 pub(crate) fn check(
     service: &str,
     user: &str,
-    secret: &[u8],
+    secret: Option<&[u8]>,
     peer: IpAddr,
 ) -> Result<String, PamError> {
     let text = |text: &str| CString::new(text).map_err(|_| PamError::Failed("a NUL".to_owned()));
@@ -170,9 +171,9 @@ pub(crate) fn check(
     let mut answers = Answers {
         user: text(user)?,
         // No reallocation may leave an unwiped copy behind.
-        secret: Zeroizing::new(Vec::with_capacity(secret.len() + 1)),
+        secret: Zeroizing::new(Vec::with_capacity(secret.map_or(0, <[u8]>::len) + 1)),
     };
-    answers.secret.extend_from_slice(secret);
+    answers.secret.extend_from_slice(secret.unwrap_or_default());
     answers.secret.push(0);
     let conversation = Conversation {
         call: converse,
@@ -196,9 +197,11 @@ pub(crate) fn check(
     pam.set(ITEM_TTY, c"popward".as_ptr().cast())?;
     let no_delay: extern "C" fn(c_int, c_uint, *mut c_void) = no_delay;
     pam.set(ITEM_FAIL_DELAY, no_delay as *const c_void)?;
-    // SAFETY: the handle is live.
-    let status = unsafe { pam_authenticate(pam.handle, SILENT | DISALLOW_NULL_AUTHTOK) };
-    pam.step("authentication", status)?;
+    if secret.is_some() {
+        // SAFETY: the handle is live.
+        let status = unsafe { pam_authenticate(pam.handle, SILENT | DISALLOW_NULL_AUTHTOK) };
+        pam.step("authentication", status)?;
+    }
     // SAFETY: the handle is live.
     let status = unsafe { pam_acct_mgmt(pam.handle, SILENT | DISALLOW_NULL_AUTHTOK) };
     pam.step("account", status)?;

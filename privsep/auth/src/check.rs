@@ -1,0 +1,192 @@
+//! Whether what a client shows is what the password file has, mechanism by mechanism. It runs on a hashing thread.
+//!
+//! A check takes as long for somebody who does not exist or is locked (P9): the whole file is read, and what is shown is
+//! held against something of the kind that the file's users have.
+
+use crate::passwd_file::{Entry, Found, find};
+use crate::stored::{Stored, scram};
+use crate::verdict::Verdict;
+use popward_proto::auth::{Credentials, SCRAM_MAX, ScramHash, ScramProof};
+use popward_proto::bounded::{Text, UserName};
+use std::net::IpAddr;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Who asks, for whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Whom {
+    /// The name, as it is looked for.
+    pub(crate) user: UserName,
+    /// From where.
+    pub(crate) peer: IpAddr,
+}
+
+/// A SCRAM exchange that waits for the client's proof.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    hash: ScramHash,
+    whom: Whom,
+    /// `client-first-message-bare`, a comma, and `server-first-message`.
+    messages: String,
+    recipe: scram::Recipe,
+    secret: Secret,
+    /// Whose proof it is, if it is right; `None` where no proof is.
+    entry: Option<Entry>,
+}
+
+/// What a proof is held against. Of a password the keys are made only then: it takes a while, which would tell apart in
+/// the first step who has one.
+#[derive(Debug)]
+enum Secret {
+    Keys(scram::Keys),
+    Password(Zeroizing<String>),
+}
+
+/// What a check comes to where passwords are in the file at `path`. `key` is that of made-up salts, where the file has none.
+pub(crate) fn check(path: &Path, whom: Whom, shown: &Credentials, key: &[u8; 32]) -> Verdict {
+    let hash = match shown {
+        Credentials::Scram { hash, .. } => Some(*hash),
+        _ => None,
+    };
+    let found = match find(path, &whom.user, hash) {
+        Ok(found) => found,
+        Err(why) => return Verdict::Failed(format!("{}: {why}", path.display())),
+    };
+    match shown {
+        Credentials::Scram {
+            hash,
+            first_bare,
+            nonce,
+            ..
+        } => challenge(found, whom, *hash, (first_bare, nonce), key),
+        _ => shown_at_once(found, &whom, shown),
+    }
+}
+
+/// The account of a user who has shown by other means who it is.
+pub(crate) fn account(path: &Path, whom: &Whom) -> Verdict {
+    match find(path, &whom.user, None) {
+        Err(why) => Verdict::Failed(format!("{}: {why}", path.display())),
+        Ok(Found { entry: None, .. }) => Verdict::Refused("no such user".to_owned()),
+        Ok(Found {
+            entry: Some(entry), ..
+        }) => entry.grant(&whom.user, whom.peer),
+    }
+}
+
+/// Mechanisms of one step.
+fn shown_at_once(found: Found, whom: &Whom, shown: &Credentials) -> Verdict {
+    let usable = found
+        .entry
+        .as_ref()
+        .map(|entry| &entry.stored)
+        .filter(|stored| stored.is_usable());
+    let right = verify(usable.unwrap_or(&found.like), shown);
+    let usable = usable.is_some();
+    match (found.entry, right) {
+        (None, _) => Verdict::Refused("no such user".to_owned()),
+        (Some(_), _) if !usable => Verdict::Refused("locked".to_owned()),
+        (Some(_), None) => Verdict::Refused("no secret for this mechanism".to_owned()),
+        (Some(_), Some(false)) => Verdict::Refused("wrong password".to_owned()),
+        (Some(entry), Some(true)) => entry.grant(&whom.user, whom.peer),
+    }
+}
+
+fn verify(stored: &Stored, shown: &Credentials) -> Option<bool> {
+    match shown {
+        Credentials::Password { secret, .. } => Some(stored.verify(secret.expose())),
+        Credentials::Apop {
+            timestamp, digest, ..
+        } => stored.verify_apop(timestamp.as_str(), digest),
+        Credentials::CramMd5 {
+            challenge, digest, ..
+        } => stored.verify_cram(challenge.as_str(), digest),
+        Credentials::Scram { .. } | Credentials::Token { .. } | Credentials::Certificate { .. } => {
+            None
+        }
+    }
+}
+
+/// SCRAM's first step: a salt for everybody, made up where there is none.
+fn challenge(
+    found: Found,
+    whom: Whom,
+    hash: ScramHash,
+    (first_bare, nonce): (&Text<SCRAM_MAX>, &Text<256>),
+    key: &[u8; 32],
+) -> Verdict {
+    let like = found.recipe.unwrap_or(scram::Recipe {
+        iterations: scram::ITERATIONS,
+        salt: vec![0; scram::SALT],
+    });
+    let key = found.key.as_ref().unwrap_or(key);
+    let made_up = scram::Recipe {
+        iterations: like.iterations,
+        salt: scram::made_up(key, hash, whom.user.as_str(), like.salt.len()),
+    };
+    // For the time alone: whose keys are kept as such proves faster than whose password is.
+    let nobody = match found.like {
+        Stored::Plain(password) => Secret::Password(password),
+        _ => Secret::Keys(scram::Keys::nobody(hash, made_up.clone())),
+    };
+    let (recipe, secret, entry) = match found.entry {
+        Some(entry) => match &entry.stored {
+            Stored::Scram(own, keys) if *own == hash => {
+                (keys.recipe.clone(), Secret::Keys(keys.clone()), Some(entry))
+            }
+            Stored::Plain(password) if !password.is_empty() => {
+                (made_up, Secret::Password(password.clone()), Some(entry))
+            }
+            _ => (made_up, nobody, None),
+        },
+        None => (made_up, nobody, None),
+    };
+    let Ok(server_nonce) = scram::nonce() else {
+        return Verdict::Failed("no randomness".to_owned());
+    };
+    let first = scram::first(nonce.as_str(), &server_nonce, &recipe);
+    Verdict::Challenge(
+        first.clone(),
+        Box::new(Exchange {
+            hash,
+            whom,
+            messages: format!("{},{first}", first_bare.as_str()),
+            recipe,
+            secret,
+            entry,
+        }),
+    )
+}
+
+impl Exchange {
+    /// SCRAM's second step.
+    pub(crate) fn prove(self, proof: &ScramProof) -> Verdict {
+        let keys = match self.secret {
+            Secret::Keys(keys) => keys,
+            Secret::Password(password) => scram::Keys::derive(
+                self.hash,
+                &scram::prepared(password.as_bytes()),
+                self.recipe,
+            ),
+        };
+        let message = [
+            self.messages.as_bytes(),
+            b",",
+            proof.without_proof.as_str().as_bytes(),
+        ];
+        let signature = keys.prove(self.hash, &message, proof.proof.as_slice());
+        match (self.entry, signature) {
+            (None, _) => {
+                Verdict::Refused("no such user, or no secret for this mechanism".to_owned())
+            }
+            (Some(_), None) => Verdict::Refused("wrong password".to_owned()),
+            (Some(entry), Some(signature)) => match entry.grant(&self.whom.user, self.whom.peer) {
+                Verdict::Granted(account) => Verdict::Proved(signature, account),
+                other => other,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! SCRAM with a file: what each step says of who has keys, who has a password, who has another secret, and nobody.
+
+use super::*;
+use popward_proto::bounded::Bytes;
+use std::io::Write;
+
+const KEY: [u8; 32] = [9; 32];
+
+/// Of `doveadm pw -s SCRAM-SHA-256 -p secret`.
+const KEYS: &str = "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=";
+
+fn file(lines: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(lines.as_bytes()).unwrap();
+    file
+}
+
+fn begin(path: &Path, name: &str, hash: ScramHash, key: &[u8; 32]) -> (String, Box<Exchange>) {
+    let user = UserName::try_from(name.to_owned()).unwrap();
+    let shown = Credentials::Scram {
+        hash,
+        user: user.clone(),
+        first_bare: Text::truncated(&format!("n={name},r=abc")),
+        nonce: Text::truncated("abc"),
+    };
+    let peer = std::net::Ipv4Addr::LOCALHOST.into();
+    match check(path, Whom { user, peer }, &shown, key) {
+        Verdict::Challenge(first, exchange) => (first, exchange),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a client that knows `password` proves, and the server's signature that it expects.
+fn client(name: &str, first: &str, hash: ScramHash, password: &str) -> (ScramProof, Vec<u8>) {
+    use base64ct::{Base64, Encoding};
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::digest::Digest;
+    let field = |letter: &str| {
+        first
+            .split(',')
+            .find_map(|field| field.strip_prefix(letter))
+            .unwrap()
+    };
+    assert!(field("r=").starts_with("abc") && field("r=").len() > 20);
+    let (salt, rounds) = (
+        Base64::decode_vec(field("s=")).unwrap(),
+        field("i=").parse().unwrap(),
+    );
+    let without_proof = format!("c=biws,r={}", field("r="));
+    let message = format!("n={name},r=abc,{first},{without_proof}");
+    macro_rules! with {
+        ($hash:ty, $length:literal) => {{
+            let mac = |key: &[u8], text: &[u8]| {
+                let mac = Hmac::<$hash>::new_from_slice(key).unwrap();
+                mac.chain_update(text).finalize().into_bytes().to_vec()
+            };
+            let mut salted = [0; $length];
+            pbkdf2::pbkdf2_hmac::<$hash>(password.as_bytes(), &salt, rounds, &mut salted);
+            let key = mac(&salted, b"Client Key");
+            let signature = mac(&<$hash>::digest(&key), message.as_bytes());
+            let proof: Vec<u8> = key
+                .iter()
+                .zip(&signature)
+                .map(|(key, signature)| key ^ signature)
+                .collect();
+            let server = mac(&mac(&salted, b"Server Key"), message.as_bytes());
+            (proof, server)
+        }};
+    }
+    let (proof, server) = match hash {
+        ScramHash::Sha1 => with!(sha1::Sha1, 20),
+        ScramHash::Sha256 => with!(sha2::Sha256, 32),
+    };
+    let proof = ScramProof {
+        without_proof: Text::truncated(&without_proof),
+        proof: Bytes::try_from(proof).unwrap(),
+    };
+    (proof, server)
+}
+
+fn log_in(path: &Path, name: &str, hash: ScramHash, password: &str) -> Result<u32, String> {
+    let (first, exchange) = begin(path, name, hash, &KEY);
+    let (proof, server) = client(name, &first, hash, password);
+    match exchange.prove(&proof) {
+        Verdict::Proved(signature, account) => {
+            assert_eq!(signature, server);
+            Ok(account.uid)
+        }
+        Verdict::Refused(why) => Err(why),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lines() -> String {
+    format!(
+        "bob:$6$a$b:7:7\nalice:{KEYS}:1:1\ncarol:{{PLAIN}}secret:2:2\ndave:{{PLAIN}}:3:3\neve:{KEYS}:4:4::::nologin\n"
+    )
+}
+
+#[test]
+fn scram_lets_in_whose_keys_or_password_are_kept_and_nobody_else() {
+    let file = file(&lines());
+    let (one, other) = (ScramHash::Sha256, ScramHash::Sha1);
+    assert_eq!(log_in(file.path(), "alice", one, "secret"), Ok(1));
+    assert_eq!(log_in(file.path(), "carol", one, "secret"), Ok(2));
+    assert_eq!(log_in(file.path(), "carol", other, "secret"), Ok(2));
+    for (name, hash, password, why) in [
+        ("alice", one, "secreT", "wrong password"),
+        ("carol", one, "secreT", "wrong password"),
+        ("alice", other, "secret", "no such user, or no secret"),
+        ("bob", one, "secret", "no such user, or no secret"),
+        ("dave", one, "", "no such user, or no secret"),
+        ("nobody", one, "secret", "no such user, or no secret"),
+        ("eve", one, "secret", "nologin"),
+    ] {
+        let told = log_in(file.path(), name, hash, password).unwrap_err();
+        assert!(told.starts_with(why), "{name}: {told}");
+    }
+}
+
+/// A server's first message without its nonce.
+fn recipe(path: &Path, name: &str, key: &[u8; 32]) -> String {
+    let (first, _) = begin(path, name, ScramHash::Sha256, key);
+    first.split_once(',').unwrap().1.to_owned()
+}
+
+#[test]
+fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
+    let own = file(&lines());
+    let path = own.path();
+    assert_eq!(
+        recipe(path, "alice", &KEY),
+        "s=RYbLseT/8RCCOcCClX/ptg==,i=4096"
+    );
+    let made_up: Vec<String> = ["bob", "carol", "dave", "nobody"]
+        .map(|name| recipe(path, name, &KEY))
+        .to_vec();
+    for (place, one) in made_up.iter().enumerate() {
+        assert_eq!(one.len(), recipe(path, "alice", &KEY).len());
+        assert!(one.ends_with(",i=4096"));
+        assert!(!made_up[place + 1..].contains(one), "each name has its own");
+    }
+    assert_eq!(recipe(path, "nobody", &KEY), made_up[3], "and keeps it");
+    assert_ne!(recipe(path, "nobody", &[8; 32]), made_up[3]);
+    // Of the kind that the file's users have.
+    let others = file(
+        "a:{SCRAM-SHA-256}9999,AAAAAAAA,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=:1:1\n",
+    );
+    let one = recipe(others.path(), "nobody", &KEY);
+    assert!(
+        one.ends_with(",i=9999") && one.len() == "s=AAAAAAAA,i=9999".len(),
+        "{one}"
+    );
+}
+
+#[test]
+fn p9_with_a_stand_in_made_up_salts_outlast_auth() {
+    let own = file(&format!("{}.stand-in:{KEYS}\n", lines()));
+    let one = recipe(own.path(), "nobody", &[1; 32]);
+    assert_eq!(recipe(own.path(), "nobody", &[2; 32]), one);
+    assert_ne!(one, recipe(own.path(), "nobodx", &[1; 32]));
+    assert_ne!(one, recipe(own.path(), "alice", &[1; 32]));
+    assert!(log_in(own.path(), "nobody", ScramHash::Sha256, "secret").is_err());
+}

@@ -1,0 +1,292 @@
+//! An operator's programs: one that knows passwords (qmail's checkpassword interface), and one that knows tokens.
+
+use crate::verdict::Verdict;
+use popward_proto::account::Account;
+use popward_proto::bounded::{AbsolutePath, List, UserName};
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// The argument by which a checkpassword program starts this executable.
+pub(crate) const REPLY: &str = "checkpassword-reply";
+
+/// Longest answer of a program, in bytes.
+const ANSWER_MAX: u64 = 4096;
+
+/// Puts the pipes where checkpassword has them: the question at 3, and the answer (as with Dovecot) at 4.
+const SHELL: &str = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
+
+/// Asks `program` whether `secret` is `user`'s.
+pub(super) fn checkpassword(
+    program: &AbsolutePath,
+    user: &UserName,
+    secret: &[u8],
+    peer: IpAddr,
+) -> Verdict {
+    let own = match std::env::current_exe() {
+        Ok(own) => own,
+        Err(error) => return Verdict::Failed(format!("own executable: {error}")),
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut question = Zeroizing::new(Vec::with_capacity(1024));
+    for part in [
+        user.as_str().as_bytes(),
+        secret,
+        now.as_secs().to_string().as_bytes(),
+    ] {
+        question.extend_from_slice(part);
+        question.push(0);
+    }
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", SHELL, "sh"])
+        .arg(program.as_path())
+        .arg(own)
+        .arg(REPLY);
+    match ask(shell, &question, peer) {
+        Err(why) => Verdict::Failed(format!("{program}: {why}")),
+        Ok((answer, status)) => match (status.code(), Reply::parse(&answer)) {
+            (Some(0), Some(reply)) => reply.verdict(),
+            (Some(0), None) => {
+                Verdict::Failed(format!("{program}: it did not start what it was given"))
+            }
+            (Some(1), _) => Verdict::Refused(format!("{program}: exit status 1")),
+            _ => Verdict::Failed(format!("{program}: {status}")),
+        },
+    }
+}
+
+/// Asks `program` whose `token` is.
+pub(super) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> Verdict {
+    match ask(Command::new(program.as_path()), token, peer) {
+        Err(why) => Verdict::Failed(format!("{program}: {why}")),
+        Ok((answer, status)) => match status.code() {
+            Some(0) => {
+                let name = String::from_utf8(answer).ok();
+                let name =
+                    name.and_then(|name| UserName::try_from(name.trim_end().to_owned()).ok());
+                name.map_or_else(
+                    || Verdict::Failed(format!("{program}: expected one user's name")),
+                    Verdict::Named,
+                )
+            }
+            Some(1) => Verdict::Refused(format!("{program}: exit status 1")),
+            _ => Verdict::Failed(format!("{program}: {status}")),
+        },
+    }
+}
+
+/// Runs a program with `question` on its standard input, and waits for what it writes and for its end.
+fn ask(
+    mut command: Command,
+    question: &[u8],
+    peer: IpAddr,
+) -> std::io::Result<(Vec<u8>, ExitStatus)> {
+    let mut child = command
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("PROTO", "TCP")
+        .env("SERVICE", "pop3")
+        .env("TCPREMOTEIP", peer.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A pipe holds all of it. A program that does not want it may still answer.
+        let _ = input.write_all(question);
+    }
+    let mut answer = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(ANSWER_MAX).read_to_end(&mut answer)?;
+    }
+    Ok((answer, child.wait()?))
+}
+
+/// What the program has put into the environment: name, home, user and group id, each ended by NUL.
+#[derive(Debug, PartialEq, Eq)]
+struct Reply {
+    user: String,
+    home: String,
+    ids: Option<(u32, u32)>,
+}
+
+impl Reply {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\0')?;
+        let fields: Vec<&str> = text.split('\0').collect();
+        let &[user, home, uid, gid] = fields.as_slice() else {
+            return None;
+        };
+        let ids = match (uid, gid) {
+            ("", "") => None,
+            (uid, gid) => Some((uid.parse().ok()?, gid.parse().ok()?)),
+        };
+        Some(Self {
+            user: user.to_owned(),
+            home: home.to_owned(),
+            ids,
+        })
+    }
+
+    /// The account: by the ids that the program names, or the system's of that name.
+    fn verdict(self) -> Verdict {
+        let Ok(name) = UserName::try_from(self.user) else {
+            return Verdict::Failed("USER: no account name".to_owned());
+        };
+        let home = AbsolutePath::try_from(self.home).ok();
+        let verdict = match (self.ids, List::try_from(Vec::new())) {
+            (Some((uid, gid)), Ok(groups)) => Verdict::Granted(Account {
+                name,
+                uid,
+                gid,
+                groups,
+                home: None,
+                spool: None,
+            }),
+            _ => Verdict::granted_by_system(name.as_str()),
+        };
+        match verdict {
+            Verdict::Granted(account) => Verdict::Granted(Account {
+                home: home.or(account.home),
+                ..account
+            }),
+            other => other,
+        }
+    }
+}
+
+/// This executable, as a checkpassword program starts it once the password is right: it writes what it finds in its
+/// environment to descriptor 4.
+pub(crate) fn reply() -> ExitCode {
+    let mut bytes = Vec::new();
+    for name in ["USER", "HOME", "userdb_uid", "userdb_gid"] {
+        let value = std::env::var_os(name).unwrap_or_default().into_vec();
+        bytes.extend_from_slice(&value);
+        bytes.push(0);
+    }
+    let answer = OpenOptions::new().write(true).open("/proc/self/fd/4");
+    match answer.and_then(|mut answer| answer.write_all(&bytes)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // What checkpassword's users take for "not now".
+        Err(_) => ExitCode::from(111),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A program that goes with the value.
+    fn script(text: &str) -> (tempfile::TempPath, AbsolutePath) {
+        let file = tempfile::Builder::new()
+            .permissions(PermissionsExt::from_mode(0o700))
+            .tempfile()
+            .unwrap();
+        std::fs::write(file.path(), format!("#!/bin/sh\n{text}\n")).unwrap();
+        let path = file.into_temp_path();
+        let absolute = AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
+        (path, absolute)
+    }
+
+    fn peer() -> IpAddr {
+        "192.0.2.7".parse().unwrap()
+    }
+
+    fn told(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Granted(account) => {
+                let home = account.home.map(String::from).unwrap_or_default();
+                format!("{} {}:{} {home}", account.name, account.uid, account.gid)
+            }
+            Verdict::Named(name) => format!("named {name}"),
+            Verdict::Refused(why) => format!("refused {}", why.rsplit(": ").next().unwrap()),
+            Verdict::Failed(why) => format!("failed {}", why.split_once(": ").unwrap().1),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The test's own executable is started as the answer; what it would write is written by the script instead.
+    fn checked(text: &str) -> String {
+        let (_file, program) = script(text);
+        let user = UserName::try_from("alice".to_owned()).unwrap();
+        told(checkpassword(&program, &user, b"pass word", peer()))
+    }
+
+    #[test]
+    fn a_checkpassword_program_is_asked_as_it_expects_and_believed() {
+        let asked = "asked=$(tr '\\0' '\\n' <&3 | head -n 2 | tr '\\n' '/')\n\
+                     [ \"$asked $TCPREMOTEIP $2\" = \"alice/pass word/ 192.0.2.7 checkpassword-reply\" ] || exit 1\n";
+        assert_eq!(
+            checked(&format!("{asked}printf 'al\\0/home/al\\0007\\0008\\0' >&4")),
+            "al 7:8 /home/al"
+        );
+        assert_eq!(
+            checked(&format!(
+                "{asked}printf 'nobody-of-that-name\\0\\0\\0\\0' >&4"
+            )),
+            "refused no such user of this system"
+        );
+    }
+
+    #[test]
+    fn a_program_that_does_not_answer_as_it_should_is_no_grant() {
+        for (text, answer) in [
+            ("exit 1", "refused exit status 1"),
+            (
+                "printf 'al\\0/\\0007\\0008\\0' >&4; exit 1",
+                "refused exit status 1",
+            ),
+            ("exit 111", "failed exit status: 111"),
+            ("exit 0", "failed it did not start what it was given"),
+            (
+                "printf 'al\\0/\\0007\\0' >&4",
+                "failed it did not start what it was given",
+            ),
+            (
+                "printf 'al\\0/\\000x\\0008\\0' >&4",
+                "failed it did not start what it was given",
+            ),
+            (
+                "printf 'a/l\\0/\\0007\\0008\\0' >&4",
+                "failed no account name",
+            ),
+            ("kill -9 $$", "failed signal: 9 (SIGKILL)"),
+        ] {
+            assert_eq!(checked(text), answer, "{text}");
+        }
+        let none = AbsolutePath::try_from("/nonexistent/program".to_owned()).unwrap();
+        let user = UserName::try_from("alice".to_owned()).unwrap();
+        assert!(
+            told(checkpassword(&none, &user, b"x", peer())).starts_with("failed exit status: 127")
+        );
+    }
+
+    #[test]
+    fn a_token_program_reads_the_token_and_names_the_user() {
+        let asked = "[ \"$(cat) $TCPREMOTEIP\" = \"tok.en 192.0.2.7\" ] || exit 1\n";
+        for (text, answer) in [
+            ("echo alice@example.org", "named alice@example.org"),
+            ("exit 1", "refused exit status 1"),
+            ("exit 2", "failed exit status: 2"),
+            ("echo", "failed expected one user's name"),
+            ("echo alice bob", "failed expected one user's name"),
+            ("printf 'alice\\nbob\\n'", "failed expected one user's name"),
+        ] {
+            let (_file, program) = script(&format!("{asked}{text}"));
+            assert_eq!(told(token(&program, b"tok.en", peer())), answer, "{text}");
+        }
+        let (_file, program) = script(&format!("{asked}echo alice"));
+        assert_eq!(
+            told(token(&program, b"other", peer())),
+            "refused exit status 1"
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Who may log in, how often, and what guessing costs. Pure: times and names are passed in.
+
+pub(crate) mod admission;
+pub(crate) mod attempts;
+pub(crate) mod interval;
+pub(crate) mod names;
+pub(crate) mod penalties;
+mod recent;

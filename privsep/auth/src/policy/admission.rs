@@ -1,0 +1,174 @@
+//! Which accounts may log in at all.
+
+use popward_proto::account::Account;
+use popward_proto::bounded::{AbsolutePath, UserName};
+use popward_proto::monitor_auth::Admission;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+
+/// Longest list, in bytes.
+const LIST_MAX: u64 = 16 * 1024 * 1024;
+
+/// The configuration's rules, with the names of its files.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    told: Admission,
+    allow: Option<HashSet<UserName>>,
+    deny: HashSet<UserName>,
+}
+
+impl Rules {
+    /// Reads the files. An error is in words for the operator.
+    pub(crate) fn load(rules: Admission) -> Result<Self, String> {
+        let allow = rules.allow_file.as_ref();
+        let allow = allow
+            .map(|path| read("auth.allow_file", path))
+            .transpose()?;
+        let deny = rules.deny_file.as_ref();
+        let deny = deny.map(|path| read("auth.deny_file", path)).transpose()?;
+        let deny = deny.unwrap_or_default();
+        Ok(Self {
+            told: rules,
+            allow,
+            deny,
+        })
+    }
+
+    /// Whether the account may log in, and why not.
+    pub(crate) fn admit(&self, account: &Account) -> Result<(), String> {
+        let uids = self.told.first_uid.max(1)..=self.told.last_uid;
+        let groups = self.told.groups.as_slice();
+        let has = |gid: &u32| *gid == account.gid || account.groups.as_slice().contains(gid);
+        if !uids.contains(&account.uid) || account.gid == 0 {
+            Err(format!("user id {} or group id out of range", account.uid))
+        } else if self
+            .allow
+            .as_ref()
+            .is_some_and(|allow| !allow.contains(&account.name))
+        {
+            Err("not in auth.allow_file".to_owned())
+        } else if self.deny.contains(&account.name) {
+            Err("in auth.deny_file".to_owned())
+        } else if !groups.is_empty() && !groups.iter().any(has) {
+            Err("in none of auth.groups".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Seconds from one login of an account to the next.
+    pub(crate) fn login_delay_s(&self) -> u32 {
+        self.told.login_delay_s
+    }
+}
+
+/// The names of a file that only root, or who runs popward, can have written.
+fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{key}: {path}: {error}");
+    let file = File::open(path.as_path()).map_err(|error| told(&error))?;
+    let status = file.metadata().map_err(|error| told(&error))?;
+    let own = nix::unistd::geteuid().as_raw();
+    if !status.is_file() || status.mode() & 0o022 != 0 || ![0, own].contains(&status.uid()) {
+        return Err(told(&"expected a file of root's that others cannot write"));
+    }
+    let mut text = String::new();
+    let read = file.take(LIST_MAX + 1).read_to_string(&mut text);
+    if read.map_err(|error| told(&error))? as u64 > LIST_MAX {
+        return Err(told(&"expected at most 16 MiB"));
+    }
+    names(&text).map_err(|line| told(&format!("line {line}: expected a name")))
+}
+
+/// One name a line; lines that are empty or begin with `#` say nothing.
+fn names(text: &str) -> Result<HashSet<UserName>, usize> {
+    let lines = text.lines().map(str::trim).enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| UserName::try_from(line.to_owned()).map_err(|_| number + 1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use popward_proto::bounded::List;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, Option<AbsolutePath>) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let path = AbsolutePath::try_from(path).unwrap();
+        (file, Some(path))
+    }
+
+    fn rules(
+        allow_file: Option<AbsolutePath>,
+        deny_file: Option<AbsolutePath>,
+        groups: Vec<u32>,
+    ) -> Admission {
+        Admission {
+            first_uid: 1000,
+            last_uid: 2000,
+            allow_file,
+            deny_file,
+            groups: List::try_from(groups).unwrap(),
+            login_delay_s: 0,
+        }
+    }
+
+    fn account(name: &str, uid: u32, gid: u32) -> Account {
+        Account {
+            name: UserName::try_from(name.to_owned()).unwrap(),
+            uid,
+            gid,
+            groups: List::try_from(vec![8]).unwrap(),
+            home: None,
+            spool: None,
+        }
+    }
+
+    #[test]
+    fn lists_groups_and_ids_say_who_may() {
+        let (_a, allow) = file("# ours\nalice\n\n bob \n");
+        let (_d, deny) = file("bob\n");
+        let all = Rules::load(rules(None, None, Vec::new())).unwrap();
+        let lists = Rules::load(rules(allow, deny, Vec::new())).unwrap();
+        let groups = Rules::load(rules(None, None, vec![7, 8])).unwrap();
+        let other = Rules::load(rules(None, None, vec![7, 1000])).unwrap();
+        for (rules, name, uid, gid, may) in [
+            (&all, "carol", 1000, 1000, true),
+            (&all, "carol", 999, 1000, false),
+            (&all, "carol", 2001, 1000, false),
+            (&all, "carol", 1000, 0, false),
+            (&lists, "alice", 1000, 1000, true),
+            (&lists, "bob", 1000, 1000, false),
+            (&lists, "carol", 1000, 1000, false),
+            (&groups, "carol", 1000, 1000, true),
+            (&other, "carol", 1000, 1000, true),
+            (&other, "carol", 1000, 1001, false),
+        ] {
+            assert_eq!(
+                rules.admit(&account(name, uid, gid)).is_ok(),
+                may,
+                "{name} {uid} {gid}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_that_others_can_write_or_that_cannot_be_read_is_no_list() {
+        let (held, path) = file("alice\n");
+        std::fs::set_permissions(held.path(), PermissionsExt::from_mode(0o622)).unwrap();
+        let error = Rules::load(rules(None, path, Vec::new())).unwrap_err();
+        assert!(error.contains("others cannot write"), "{error}");
+        let (held, path) = file("alice\n../x\n");
+        let error = Rules::load(rules(path.clone(), None, Vec::new())).unwrap_err();
+        assert!(error.ends_with("line 2: expected a name"), "{error}");
+        drop(held);
+        assert!(Rules::load(rules(path, None, Vec::new())).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! A map that remembers the most recent of its keys, and never more than so many.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Instant;
+
+/// Values by key, each with the time when it was last put. What is oldest makes room.
+#[derive(Debug)]
+pub(super) struct Recent<K, V> {
+    most: usize,
+    held: HashMap<K, (Instant, V)>,
+}
+
+impl<K: Hash + Eq, V> Recent<K, V> {
+    /// For `most` keys, at least 4.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most: most.max(4),
+            held: HashMap::new(),
+        }
+    }
+
+    /// What was put last under `key`, and when.
+    pub(super) fn get(&self, key: &K) -> Option<&(Instant, V)> {
+        self.held.get(key)
+    }
+
+    /// Puts `value`.
+    pub(super) fn put(&mut self, key: K, value: V, now: Instant) {
+        if self.held.len() >= self.most && !self.held.contains_key(&key) {
+            self.make_room();
+        }
+        self.held.insert(key, (now, value));
+    }
+
+    /// Forgets `key`.
+    pub(super) fn remove(&mut self, key: &K) {
+        self.held.remove(key);
+    }
+
+    /// Forgets the oldest quarter at once, so that room is not looked for at each new key.
+    fn make_room(&mut self) {
+        let mut times: Vec<Instant> = self.held.values().map(|(at, _)| *at).collect();
+        let quarter = times.len() / 4;
+        let (_, youngest, _) = times.select_nth_unstable(quarter);
+        let youngest = *youngest;
+        let before = self.held.len();
+        self.held.retain(|_, (at, _)| *at > youngest);
+        debug_assert!(self.held.len() < before, "the youngest that goes has gone");
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn p8_it_never_holds_more_and_forgets_the_oldest() {
+        let start = Instant::now();
+        let mut recent = Recent::new(100);
+        for number in 0..10_000u32 {
+            recent.put(number, number, start + Duration::from_millis(number.into()));
+            assert!(recent.len() <= 100);
+            assert_eq!(recent.get(&number).map(|(_, value)| *value), Some(number));
+        }
+        assert!((9_950..10_000).all(|number| recent.get(&number).is_some()));
+        assert!(recent.get(&0).is_none());
+    }
+
+    #[test]
+    fn p8_it_never_holds_more_where_all_came_at_once() {
+        let now = Instant::now();
+        let mut recent = Recent::new(100);
+        (0..1000u32).for_each(|number| recent.put(number, (), now));
+        assert!(recent.len() <= 100);
+        assert!(recent.get(&999).is_some());
+    }
+}

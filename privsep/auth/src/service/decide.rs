@@ -1,0 +1,385 @@
+//! What becomes of a login: how its credentials are checked, and what follows from what was found.
+
+use super::Auth;
+use crate::check::Whom;
+use crate::hashing::Work;
+use crate::login::Ticket;
+use crate::policy::{attempts::Counted, names};
+use crate::verdict::Verdict;
+use popward_proto::account::Account;
+use popward_proto::auth::{AuthRefusal, AuthToFront, Client, Credentials};
+use popward_proto::auth_conversation::AuthToConversation;
+use popward_proto::bounded::{Bytes, Text, UserName};
+use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, TokenSource};
+use popward_sys::channel::ChannelError;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+/// Why nothing is being found out about a login.
+enum NotAsked {
+    /// The configuration has nothing by which these credentials could be checked.
+    NotOffered,
+    /// Not now.
+    Failed(String),
+}
+
+impl From<String> for NotAsked {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+/// The name in what a client shows.
+fn name(credentials: &Credentials) -> Option<&UserName> {
+    match credentials {
+        Credentials::Password { user, .. }
+        | Credentials::Apop { user, .. }
+        | Credentials::CramMd5 { user, .. }
+        | Credentials::Scram { user, .. } => Some(user),
+        Credentials::Token { user, .. } | Credentials::Certificate { user, .. } => user.as_ref(),
+    }
+}
+
+impl Auth {
+    /// A login has begun: its source may have to wait.
+    pub(super) fn begun(
+        &mut self,
+        ticket: Ticket,
+        credentials: Credentials,
+        now: Instant,
+    ) -> Result<(), ChannelError> {
+        let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(ticket)) else {
+            return Err(ChannelError::Closed);
+        };
+        let (rules, throttle) = (&settings.told.names, &settings.told.throttle);
+        login.user = name(&credentials).map(|user| names::normal(user.clone(), rules));
+        let wait = self.memory.penalties.wait(login.client.peer, throttle, now);
+        if wait.is_zero() {
+            return self.check(ticket, credentials);
+        }
+        login.hold(now + wait, credentials);
+        Ok(())
+    }
+
+    /// Has the credentials of a login checked.
+    pub(super) fn check(
+        &mut self,
+        ticket: Ticket,
+        credentials: Credentials,
+    ) -> Result<(), ChannelError> {
+        let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(ticket)) else {
+            return Ok(());
+        };
+        let (user, client) = (login.user.clone(), login.client);
+        let throttle = &settings.told.throttle;
+        let closed = |user| {
+            self.memory
+                .attempts
+                .is_closed(user, throttle, Instant::now())
+        };
+        if user.as_ref().is_some_and(closed) {
+            self.failed(ticket);
+            return Ok(());
+        }
+        match self.ask(ticket, user, client, credentials) {
+            Ok(()) => Ok(()),
+            Err(NotAsked::NotOffered) => {
+                let why = "no secret is kept for this mechanism".to_owned();
+                self.conclude(ticket, Verdict::Refused(why))
+            }
+            Err(NotAsked::Failed(why)) => {
+                self.cannot(ticket, &why);
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        ticket: Ticket,
+        user: Option<UserName>,
+        Client { peer, .. }: Client,
+        credentials: Credentials,
+    ) -> Result<(), NotAsked> {
+        let Some(settings) = &self.settings else {
+            return Err(NotAsked::NotOffered);
+        };
+        let told = &settings.told;
+        let (question, file) = match (credentials, user) {
+            (Credentials::Token { token, .. }, _) => match told.tokens.clone() {
+                None => return Err(NotAsked::NotOffered),
+                Some(TokenSource::Program { program }) => (
+                    AuthToConversation::TokenProgram {
+                        program,
+                        token,
+                        peer,
+                    },
+                    None,
+                ),
+                Some(TokenSource::Keys { file, rules }) => {
+                    (AuthToConversation::Token { rules, token }, Some(file))
+                }
+            },
+            (
+                Credentials::Certificate {
+                    chain,
+                    signed,
+                    scheme,
+                    signature,
+                    ..
+                },
+                _,
+            ) => {
+                let rules = told.certificates.clone().ok_or(NotAsked::NotOffered)?;
+                let question = AuthToConversation::Certificate {
+                    name: rules.name,
+                    chain,
+                    signed,
+                    scheme,
+                    signature,
+                };
+                (question, Some(rules.authorities))
+            }
+            (_, None) => return Err(NotAsked::NotOffered),
+            (shown, Some(user)) => match (told.source.clone(), shown) {
+                (AccountSource::PasswdFile { path }, shown) => {
+                    let work = Work::Check(path, Whom { user, peer }, shown);
+                    return Ok(self.submit(ticket, work)?);
+                }
+                (AccountSource::Pam { service }, Credentials::Password { secret, .. }) => {
+                    let secret = Some(secret);
+                    (
+                        AuthToConversation::Pam {
+                            service,
+                            user,
+                            secret,
+                            peer,
+                        },
+                        None,
+                    )
+                }
+                (
+                    AccountSource::Checkpassword { program },
+                    Credentials::Password { secret, .. },
+                ) => (
+                    AuthToConversation::Checkpassword {
+                        program,
+                        user,
+                        secret,
+                        peer,
+                    },
+                    None,
+                ),
+                _ => return Err(NotAsked::NotOffered),
+            },
+        };
+        let open = |path: popward_proto::bounded::AbsolutePath| {
+            File::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
+        };
+        let file = file.map(open).transpose()?;
+        Ok(self.converse(ticket, &question, file.as_ref())?)
+    }
+
+    fn submit(&self, ticket: Ticket, work: Work) -> Result<(), String> {
+        let taken = self.hashing.submit(ticket, work);
+        taken.then_some(()).ok_or("too many wait".to_owned())
+    }
+
+    fn converse(
+        &mut self,
+        ticket: Ticket,
+        question: &AuthToConversation,
+        file: Option<&File>,
+    ) -> Result<(), String> {
+        let Some(bounds) = self
+            .settings
+            .as_ref()
+            .map(|settings| settings.told.conversing)
+        else {
+            return Err("no settings".to_owned());
+        };
+        if self.conversations.count() >= usize::from(bounds.at_once) {
+            return Err("auth.conversations is reached".to_owned());
+        }
+        let limit = Duration::from_millis(bounds.limit_ms.into());
+        self.conversations.start(ticket, question, file, limit)
+    }
+
+    /// Something was found out about a login.
+    pub(super) fn conclude(
+        &mut self,
+        ticket: Ticket,
+        verdict: Verdict,
+    ) -> Result<(), ChannelError> {
+        // Nobody may wait for it any more.
+        let Some(login) = self.logins.get(ticket) else {
+            return Ok(());
+        };
+        let session = ticket.session;
+        match verdict {
+            Verdict::Granted(account) => {
+                if !self.admit(ticket, &account) {
+                    return Ok(());
+                }
+                self.logins.end(ticket);
+                let granted = AuthToMonitor::Granted { session, account };
+                self.monitor.send(&granted)
+            }
+            Verdict::Named(user) => {
+                self.named(ticket, user);
+                Ok(())
+            }
+            Verdict::Challenge(first, exchange) => {
+                login.await_proof(exchange, Instant::now());
+                let first = Text::truncated(&first);
+                self.answer(session, &AuthToFront::Challenge { session, first });
+                Ok(())
+            }
+            Verdict::Proved(signature, account) => {
+                if !self.admit(ticket, &account) {
+                    return Ok(());
+                }
+                if let (Some(login), Ok(signature)) =
+                    (self.logins.get(ticket), Bytes::try_from(signature))
+                {
+                    login.await_proceed(account, Instant::now());
+                    self.answer(session, &AuthToFront::Signature { session, signature });
+                }
+                Ok(())
+            }
+            Verdict::Failed(why) => {
+                self.cannot(ticket, &why);
+                Ok(())
+            }
+            Verdict::Refused(why) => {
+                self.refused(ticket, &why);
+                Ok(())
+            }
+        }
+    }
+
+    /// A token or a certificate is this user's: now for the account.
+    fn named(&mut self, ticket: Ticket, user: UserName) {
+        let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(ticket)) else {
+            return;
+        };
+        let user = names::normal(user, &settings.told.names);
+        let asked = login.user.replace(user.clone());
+        if asked.is_some_and(|asked| asked != user) {
+            return self.refused(ticket, "what is shown is another user's");
+        }
+        // A child that names again whom it was to look for would go on for ever.
+        if std::mem::replace(&mut login.named, true) {
+            return self.cannot(ticket, "named twice");
+        }
+        let peer = login.client.peer;
+        let begun = match settings.told.source.clone() {
+            AccountSource::PasswdFile { path } => {
+                self.submit(ticket, Work::Account(path, Whom { user, peer }))
+            }
+            AccountSource::Checkpassword { .. } => {
+                self.submit(ticket, Work::SystemAccount(Whom { user, peer }))
+            }
+            AccountSource::Pam { service } => {
+                let question = AuthToConversation::Pam {
+                    service,
+                    user,
+                    secret: None,
+                    peer,
+                };
+                self.converse(ticket, &question, None)
+            }
+        };
+        if let Err(why) = begun {
+            self.cannot(ticket, &why);
+        }
+    }
+
+    /// Whether an account whose credentials are right may log in now. If not, the login has failed or ended.
+    fn admit(&mut self, ticket: Ticket, account: &Account) -> bool {
+        let Some(settings) = &self.settings else {
+            return false;
+        };
+        if let Err(why) = settings.admission.admit(account) {
+            self.refused(ticket, &why);
+            return false;
+        }
+        let delay = Duration::from_secs(settings.admission.login_delay_s().into());
+        let memory = &mut self.memory;
+        if let Some(user) = self
+            .logins
+            .get(ticket)
+            .and_then(|login| login.user.as_ref())
+        {
+            memory.attempts.succeeded(user);
+        }
+        if memory
+            .intervals
+            .log_in(&account.name, delay, Instant::now())
+        {
+            return true;
+        }
+        self.log.notice(
+            Some(ticket.session),
+            "refused",
+            &[("user", &account.name), ("why", &"auth.login_delay")],
+        );
+        self.logins.end(ticket);
+        self.refuse(ticket.session, AuthRefusal::TooSoon);
+        false
+    }
+
+    /// Nothing can be found out about a login.
+    pub(super) fn cannot(&mut self, ticket: Ticket, why: &str) {
+        let user = self.shown(ticket);
+        self.log.error(
+            Some(ticket.session),
+            "cannot check",
+            &[("user", &user), ("why", &why)],
+        );
+        self.logins.end(ticket);
+        self.refuse(ticket.session, AuthRefusal::Temporary);
+    }
+
+    /// The credentials are wrong, or the account may not log in.
+    fn refused(&mut self, ticket: Ticket, why: &str) {
+        let user = self.shown(ticket);
+        if let Some(login) = self.logins.get(ticket) {
+            self.log.notice(
+                Some(ticket.session),
+                "refused",
+                &[("user", &user), ("peer", &login.client.peer), ("why", &why)],
+            );
+        }
+        self.failed(ticket);
+    }
+
+    /// Counts a failure, and notes when it is told.
+    fn failed(&mut self, ticket: Ticket) {
+        let now = Instant::now();
+        let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(ticket)) else {
+            return;
+        };
+        let throttle = &settings.told.throttle;
+        let delay = Duration::from_millis(throttle.failure_delay_ms.into());
+        login.fail(delay, now);
+        self.memory
+            .penalties
+            .failed(login.client.peer, throttle, now);
+        let Some(user) = &login.user else { return };
+        if self.memory.attempts.failed(user, throttle, now) == Counted::Closes {
+            self.log.warning(
+                Some(ticket.session),
+                "too many failures: nothing is checked for this user for a while",
+                &[("user", user), ("peer", &login.client.peer)],
+            );
+        }
+    }
+
+    /// The name for a log line.
+    fn shown(&mut self, ticket: Ticket) -> String {
+        let login = self.logins.get(ticket);
+        let user = login.and_then(|login| login.user.as_ref());
+        user.map_or_else(|| "-".to_owned(), UserName::to_string)
+    }
+}

@@ -1,0 +1,116 @@
+//! Passwords as password files store them, and what can be proved by each. No file, no clock.
+
+mod cram;
+mod digest;
+pub(crate) mod scram;
+
+pub(crate) use cram::Contexts;
+pub(crate) use digest::Digest;
+
+use crate::crypt;
+use popward_proto::auth::ScramHash;
+use zeroize::Zeroizing;
+
+/// A password as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// Whatever crypt(3) knows.
+    Crypt(String),
+    Argon2(String),
+    /// The password itself, of which everything else can be computed.
+    Plain(Zeroizing<String>),
+    Digest(Digest),
+    CramMd5(Contexts),
+    Scram(ScramHash, scram::Keys),
+}
+
+/// What stands in for somebody who does not exist where the file has no usable line at all.
+const NOBODY: &str = "$6$popwardpopward$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
+impl Stored {
+    /// A hash that no password has.
+    pub(crate) fn nobody() -> Self {
+        Self::Crypt(NOBODY.to_owned())
+    }
+
+    /// `{SCHEME}value` as Dovecot has it, or a hash of crypt(3)'s alone.
+    pub(crate) fn parse(password: &str) -> Result<Self, &'static str> {
+        let (scheme, value) = password
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'))
+            .unwrap_or(("CRYPT", password));
+        let scheme = scheme.to_ascii_uppercase();
+        match scheme.as_str() {
+            "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" | "MD5-CRYPT" | "MD5" => {
+                Ok(Self::Crypt(value.to_owned()))
+            }
+            "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(value.to_owned())),
+            "PLAIN" | "CLEARTEXT" | "CLEAR" => Ok(Self::Plain(Zeroizing::new(value.to_owned()))),
+            "CRAM-MD5" | "HMAC-MD5" => Contexts::parse(value).map(Self::CramMd5),
+            "SCRAM-SHA-1" => {
+                let keys = scram::Keys::parse(ScramHash::Sha1, value)?;
+                Ok(Self::Scram(ScramHash::Sha1, keys))
+            }
+            "SCRAM-SHA-256" => {
+                let keys = scram::Keys::parse(ScramHash::Sha256, value)?;
+                Ok(Self::Scram(ScramHash::Sha256, keys))
+            }
+            _ => match Digest::parse(&scheme, value) {
+                Some(digest) => digest.map(Self::Digest),
+                None => Err(
+                    "expected a known scheme: CRYPT, SHA512-CRYPT, SHA256-CRYPT, BLF-CRYPT, MD5-CRYPT, ARGON2ID, \
+                     ARGON2I, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, SSHA512, SSHA256, SSHA, SHA512, SHA256, SHA, \
+                     SMD5, PLAIN-MD5, LDAP-MD5, PLAIN",
+                ),
+            },
+        }
+    }
+
+    /// Whether any password could be right: not for the marks by which accounts are locked.
+    pub(crate) fn is_usable(&self) -> bool {
+        match self {
+            Self::Crypt(hash) => hash.starts_with('$'),
+            Self::Argon2(hash) => hash.starts_with("$argon2"),
+            Self::Plain(password) => !password.is_empty(),
+            Self::Digest(_) | Self::CramMd5(_) | Self::Scram(..) => true,
+        }
+    }
+
+    /// Whether `secret` is this password.
+    pub(crate) fn verify(&self, secret: &[u8]) -> bool {
+        use argon2::password_hash::{PasswordHash, PasswordVerifier};
+        match self {
+            Self::Crypt(hash) => crypt::verify(secret, hash),
+            Self::Plain(password) => crypt::equal(secret, password.as_bytes()),
+            Self::Argon2(hash) => PasswordHash::new(hash).is_ok_and(|hash| {
+                argon2::Argon2::default()
+                    .verify_password(secret, &hash)
+                    .is_ok()
+            }),
+            Self::Digest(digest) => digest.verify(secret),
+            Self::CramMd5(contexts) => Contexts::of(secret) == *contexts,
+            Self::Scram(hash, keys) => keys.verify(*hash, secret),
+        }
+    }
+
+    /// Whether `digest` is APOP's of this password (RFC 1939, section 7). `None` where that cannot be computed.
+    pub(crate) fn verify_apop(&self, timestamp: &str, digest: &[u8; 16]) -> Option<bool> {
+        match self {
+            Self::Plain(password) => Some(cram::apop(timestamp, password.as_bytes(), digest)),
+            _ => None,
+        }
+    }
+
+    /// Whether `digest` is CRAM-MD5's of this password (RFC 2195). `None` where that cannot be computed.
+    pub(crate) fn verify_cram(&self, challenge: &str, digest: &[u8; 16]) -> Option<bool> {
+        let contexts = match self {
+            Self::Plain(password) => &Contexts::of(password.as_bytes()),
+            Self::CramMd5(contexts) => contexts,
+            _ => return None,
+        };
+        Some(contexts.verify(challenge.as_bytes(), digest))
+    }
+}
+
+#[cfg(test)]
+mod tests;

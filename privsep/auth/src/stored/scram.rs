@@ -1,0 +1,225 @@
+//! SCRAM's keys and what is computed of them (RFC 5802, section 3; RFC 7677).
+
+use super::digest::base64;
+use crate::crypt::equal;
+use base64ct::{Base64, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
+use popward_proto::auth::ScramHash;
+use sha1::Sha1;
+use sha2::Sha256;
+use sha2::digest::Digest;
+use std::borrow::Cow;
+use zeroize::Zeroizing;
+
+/// Iterations of a secret that is made here or made up: RFC 7677's least, and Dovecot's default.
+pub(crate) const ITERATIONS: u32 = 4096;
+
+/// Bytes of a salt that is made here or made up.
+pub(crate) const SALT: usize = 16;
+
+/// Iterations that are taken from a file: more would be hours for who shows a password.
+const ITERATIONS_PERMITTED: std::ops::RangeInclusive<u32> = 1..=10_000_000;
+
+/// How a password was made into keys, as much as a client learns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    /// PBKDF2's rounds.
+    pub(crate) iterations: u32,
+    /// Its salt.
+    pub(crate) salt: Vec<u8>,
+}
+
+/// What is stored of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// How they were made.
+    pub(crate) recipe: Recipe,
+    stored: Zeroizing<Vec<u8>>,
+    server: Zeroizing<Vec<u8>>,
+}
+
+impl Keys {
+    /// Reads Dovecot's `iterations,salt,StoredKey,ServerKey`, the last three in base64.
+    pub(crate) fn parse(hash: ScramHash, text: &str) -> Result<Self, &'static str> {
+        let expected = "expected ITERATIONS,SALT,STOREDKEY,SERVERKEY after {SCRAM-...}, with keys of the hash's length";
+        let fields: Vec<&str> = text.split(',').collect();
+        let &[iterations, salt, stored, server] = fields.as_slice() else {
+            return Err(expected);
+        };
+        let iterations = iterations.parse().ok();
+        let iterations = iterations.filter(|count| ITERATIONS_PERMITTED.contains(count));
+        let key = |text: &str| {
+            base64(text)
+                .filter(|key| key.len() == length(hash))
+                .map(Zeroizing::new)
+        };
+        let salt = base64(salt).filter(|salt| (1..=64).contains(&salt.len()));
+        match (iterations, salt, key(stored), key(server)) {
+            (Some(iterations), Some(salt), Some(stored), Some(server)) => Ok(Self {
+                recipe: Recipe { iterations, salt },
+                stored,
+                server,
+            }),
+            _ => Err(expected),
+        }
+    }
+
+    /// Those of a password.
+    pub(crate) fn derive(hash: ScramHash, password: &[u8], recipe: Recipe) -> Self {
+        let salted = salted(hash, password, &recipe);
+        let client = mac(hash, &salted, &[b"Client Key"]);
+        Self {
+            recipe,
+            stored: digest(hash, &client),
+            server: mac(hash, &salted, &[b"Server Key"]),
+        }
+    }
+
+    /// Keys that no password is known to have, of the right length.
+    pub(crate) fn nobody(hash: ScramHash, recipe: Recipe) -> Self {
+        let none = Zeroizing::new(vec![0; length(hash)]);
+        Self {
+            recipe,
+            stored: none.clone(),
+            server: none,
+        }
+    }
+
+    /// Whether they are `secret`'s: as `SASLprep` makes it, or as it is, since not every tool that makes secrets knows that.
+    pub(crate) fn verify(&self, hash: ScramHash, secret: &[u8]) -> bool {
+        let is = |secret: &[u8]| {
+            let own = Self::derive(hash, secret, self.recipe.clone());
+            equal(&own.stored, &self.stored)
+        };
+        let prepared = prepared(secret);
+        is(&prepared) || (*prepared != *secret && is(secret))
+    }
+
+    /// `ServerSignature`, if `proof` is the client's over `message` (`AuthMessage`).
+    pub(crate) fn prove(
+        &self,
+        hash: ScramHash,
+        message: &[&[u8]],
+        proof: &[u8],
+    ) -> Option<Vec<u8>> {
+        let signature = mac(hash, &self.stored, message);
+        // Of another length it is no proof: the zip would end early, and the digest be of too little.
+        let client: Zeroizing<Vec<u8>> = Zeroizing::new(
+            proof
+                .iter()
+                .zip(signature.iter())
+                .map(|(p, s)| p ^ s)
+                .collect(),
+        );
+        let right = proof.len() == length(hash) && equal(&digest(hash, &client), &self.stored);
+        let own = mac(hash, &self.server, message);
+        right.then(|| own.to_vec())
+    }
+
+    #[cfg(test)]
+    /// As Dovecot stores them.
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+        let encode = |bytes: &[u8]| Base64::encode_string(bytes);
+        Zeroizing::new(format!(
+            "{},{},{},{}",
+            self.recipe.iterations,
+            encode(&self.recipe.salt),
+            encode(&self.stored),
+            encode(&self.server)
+        ))
+    }
+
+    /// What nobody can know who has not the file: a key for salts that are made up.
+    pub(crate) fn key(&self) -> [u8; 32] {
+        Sha256::new_with_prefix(self.stored.as_slice())
+            .chain_update(self.server.as_slice())
+            .finalize()
+            .into()
+    }
+}
+
+/// The salt of a name that has no keys: always the same one under one key.
+pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize) -> Vec<u8> {
+    let label: &[u8] = match hash {
+        ScramHash::Sha1 => b"SCRAM-SHA-1 ",
+        ScramHash::Sha256 => b"SCRAM-SHA-256 ",
+    };
+    let mut salt = Vec::new();
+    for block in 0u8..=3 {
+        salt.extend_from_slice(&mac(
+            ScramHash::Sha256,
+            key,
+            &[&[block], label, name.as_bytes()],
+        ));
+    }
+    salt.truncate(length);
+    salt
+}
+
+/// A password in the one form of `SASLprep` (RFC 4013). As it is, where `SASLprep` has no form for it.
+pub(crate) fn prepared(secret: &[u8]) -> Zeroizing<Vec<u8>> {
+    let form = std::str::from_utf8(secret)
+        .ok()
+        .and_then(|text| stringprep::saslprep(text).ok())
+        .filter(|form| !form.is_empty());
+    Zeroizing::new(match form {
+        Some(Cow::Owned(form)) => form.into_bytes(),
+        _ => secret.to_vec(),
+    })
+}
+
+/// `Hi`, which is PBKDF2.
+fn salted(hash: ScramHash, password: &[u8], recipe: &Recipe) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(vec![0; length(hash)]);
+    let (salt, rounds) = (&recipe.salt, recipe.iterations);
+    match hash {
+        ScramHash::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, rounds, &mut out),
+        ScramHash::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, rounds, &mut out),
+    }
+    out
+}
+
+/// Of the hash, in bytes.
+fn length(hash: ScramHash) -> usize {
+    match hash {
+        ScramHash::Sha1 => 20,
+        ScramHash::Sha256 => 32,
+    }
+}
+
+fn digest(hash: ScramHash, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(match hash {
+        ScramHash::Sha1 => Sha1::digest(bytes).to_vec(),
+        ScramHash::Sha256 => Sha256::digest(bytes).to_vec(),
+    })
+}
+
+fn mac(hash: ScramHash, key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    fn with<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+        let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+        for part in parts {
+            mac.update(part);
+        }
+        Zeroizing::new(mac.finalize().into_bytes().to_vec())
+    }
+    match hash {
+        ScramHash::Sha1 => with::<Hmac<Sha1>>(key, parts),
+        ScramHash::Sha256 => with::<Hmac<Sha256>>(key, parts),
+    }
+}
+
+/// A nonce of the server's, in printable characters.
+pub(crate) fn nonce() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 18];
+    getrandom::fill(&mut bytes)?;
+    Ok(Base64::encode_string(&bytes))
+}
+
+/// `server-first-message`.
+pub(crate) fn first(client_nonce: &str, server_nonce: &str, recipe: &Recipe) -> String {
+    let salt = Base64::encode_string(&recipe.salt);
+    format!(
+        "r={client_nonce}{server_nonce},s={salt},i={}",
+        recipe.iterations
+    )
+}

@@ -1,0 +1,69 @@
+//! `[tls]` and `[[certificate]]`.
+
+use super::{Checked, placed, problem};
+use crate::config::{Certificate, file};
+use popward_proto::bounded::AbsolutePath;
+use popward_proto::monitor_front::TlsSettings;
+use std::fs::File;
+
+/// Most seconds between two ticket keys: a day, so that none is good for longer than two.
+const ROTATION_MAX: u32 = 86_400;
+
+/// What is the same for all certificates, and the authorities of clients'.
+pub(super) fn tls(file: file::Tls) -> Checked<(TlsSettings, Option<AbsolutePath>)> {
+    let (offset, minimum) = placed(file.minimum, || "1.2".to_owned());
+    let only_1_3 = match minimum.as_str() {
+        "1.2" => false,
+        "1.3" => true,
+        _ => return problem(offset, r#"tls.minimum: expected "1.2" or "1.3""#),
+    };
+    let (offset, rotation) = placed(file.ticket_rotation, || 3600);
+    if rotation > ROTATION_MAX {
+        return problem(offset, "tls.ticket_rotation: expected 0 to 86400");
+    }
+    let client_ca = match file.client_ca {
+        Some(path) => Some(readable("tls.client_ca", &path)?),
+        None => None,
+    };
+    let settings = TlsSettings {
+        only_1_3,
+        ticket_ms: rotation * 1000,
+    };
+    Ok((settings, client_ca))
+}
+
+pub(super) fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
+    if let Some(beyond) = files.get(16) {
+        return problem(
+            beyond.chain.span().start,
+            "certificate: expected at most 16",
+        );
+    }
+    let path = |key, value| readable(key, value).map(|path| path.as_path().to_owned());
+    files
+        .iter()
+        .map(|file| {
+            Ok(Certificate {
+                chain: path("certificate.chain", &file.chain)?,
+                key: path("certificate.key", &file.key)?,
+            })
+        })
+        .collect()
+}
+
+fn readable(key: &str, value: &file::Placed) -> Checked<AbsolutePath> {
+    let offset = value.span().start;
+    let Ok(path) = AbsolutePath::try_from(value.get_ref().clone()) else {
+        return problem(
+            offset,
+            format!("{key}: expected an absolute path without `..`"),
+        );
+    };
+    match File::open(path.as_path()) {
+        Ok(_) => Ok(path),
+        Err(error) => problem(
+            offset,
+            format!("{key}: expected a readable file: {path}: {error}"),
+        ),
+    }
+}

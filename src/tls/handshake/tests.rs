@@ -1,0 +1,34 @@
+//! The line: who is next, and what is left of who has gone.
+
+use super::*;
+
+fn all(line: &mut Line<u32>) -> Vec<u32> {
+    std::iter::from_fn(|| line.take()).collect()
+}
+
+#[test]
+fn new_handshakes_and_begun_ones_take_turns_and_each_kind_keeps_its_order() {
+    let mut line = Line::new();
+    for number in 0..5 {
+        line.add(true, number);
+    }
+    for number in 10..12 {
+        line.add(false, number);
+    }
+    assert_eq!(all(&mut line), [0, 10, 1, 11, 2, 3, 4]);
+}
+
+#[test]
+fn p8_who_has_gone_leaves_nothing_in_line() {
+    let mut line = Line::new();
+    // Connect, say hello, reset, again and again; one in a thousand stays.
+    for round in 0..100_000 {
+        let place = line.add(true, round);
+        if round % 1000 != 0 {
+            assert_eq!(line.remove(place), Some(round));
+            assert_eq!(line.remove(place), None);
+        }
+    }
+    assert_eq!(line.new.len() + line.begun.len(), 100);
+    assert_eq!(all(&mut line).len(), 100);
+}

@@ -1,0 +1,200 @@
+//! What the RFCs say, as scripts that can be read (`tests/conformance/*.pop3`): each on a connection in the clear, over TLS
+//! and over TLS after STLS; line by line, in one write and octet by octet. What is heard must be what the script says,
+//! and the same each time; the spool must be what it says afterwards.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    reason = "a test may fail"
+)]
+
+mod host;
+#[path = "conformance/run.rs"]
+mod run;
+#[path = "conformance/script.rs"]
+mod script;
+#[path = "conformance/secrets.rs"]
+mod secrets;
+
+use host::wire::Security;
+use host::{Host, User, user};
+use run::Cut;
+use rustls::ClientConfig;
+use script::{Over, Script};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the scripts are.
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
+
+/// The messages of `maildrop.mbox`, with what lies between them.
+fn maildrop() -> Vec<String> {
+    let text = std::fs::read_to_string(folder().join("maildrop.mbox")).unwrap();
+    let mut messages = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("From ") && !messages.last().unwrap().is_empty() {
+            messages.push(String::new());
+        }
+        messages.last_mut().unwrap().push_str(line);
+    }
+    messages
+}
+
+/// A host for scripts of this configuration: alice has the maildrop, bob none, carol something that is no mbox, and dan's
+/// password is ` pass  word ` with its spaces.
+fn host(configuration: &[(String, String)]) -> Host {
+    let users = [
+        user("alice", 64401, maildrop().concat().as_bytes()),
+        User {
+            spool: None,
+            ..user("bob", 64402, b"")
+        },
+        user("carol", 64403, b"this is no mbox\n"),
+        user("dan", 64404, b""),
+    ];
+    let mut more = String::new();
+    let mut changes = vec![("failure_delay_ms = 200", "failure_delay_ms = 1".to_owned())];
+    for (section, line) in configuration {
+        match section.as_str() {
+            "[auth]" => changes.push(("[auth]\n", format!("[auth]\n{line}\n"))),
+            "[spool]" if line.starts_with("lock_timeout") => {
+                changes.push(("lock_timeout = 2", line.clone()));
+            }
+            "[spool]" => changes.push(("[spool]\n", format!("[spool]\n{line}\n"))),
+            _ => more += &format!("{section}\n{line}\n"),
+        }
+    }
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|(line, other)| (*line, other.as_str()))
+        .collect();
+    let host = Host::with(&users, &more, &changes);
+    let accounts = std::fs::read_to_string(host.at("users")).unwrap();
+    let accounts = accounts.replace("dan:{PLAIN}dan:", "dan:{PLAIN} pass  word :");
+    std::fs::write(host.at("users"), accounts).unwrap();
+    host
+}
+
+/// Runs the scripts of a file, and says what failed.
+fn chapter(name: &str) {
+    let text = std::fs::read_to_string(folder().join(name)).unwrap();
+    let mut by_configuration: BTreeMap<_, Vec<Script>> = BTreeMap::new();
+    let mut count = 0;
+    for script in script::parse(name, &text) {
+        by_configuration
+            .entry(script.configuration.clone())
+            .or_default()
+            .push(script);
+        count += 1;
+    }
+    assert!(count > 0);
+    let mut wrong = Vec::new();
+    let messages = maildrop();
+    for (configuration, scripts) in by_configuration {
+        let host = host(&configuration);
+        let config = host::wire::config(&host);
+        for script in scripts {
+            if let Err(why) = every_way(&script, &host, &config, &messages) {
+                wrong.push(format!("{}: {}: {why}", script.place, script.title));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} scripts:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// On each kind of connection, in each kind of pieces.
+fn every_way(
+    script: &Script,
+    host: &Host,
+    config: &Arc<ClientConfig>,
+    messages: &[String],
+) -> Result<(), String> {
+    let left: String = script
+        .left
+        .iter()
+        .map(|number| messages[number - 1].as_str())
+        .collect();
+    let varies = script.steps.iter().any(|step| step.only.is_some());
+    let mut across = None;
+    for security in [Security::Clear, Security::Implicit, Security::Stls] {
+        let over = if security == Security::Clear {
+            Over::Clear
+        } else {
+            Over::Tls
+        };
+        if script.only.is_some_and(|only| only != over) {
+            continue;
+        }
+        let mut within = None;
+        for cut in [Cut::Lines, Cut::Once, Cut::Octets] {
+            let way = format!("{security:?}, {cut:?}");
+            std::fs::write(host.spool("alice"), messages.concat()).unwrap();
+            let heard = run::run(script, host, config, security, cut);
+            let mut heard = heard.map_err(|why| format!("{way}: {why}"))?;
+            run::settled(host);
+            if host.bytes("alice") != left.as_bytes() {
+                return Err(format!("{way}: the spool is not what it should be"));
+            }
+            same(&mut within, &way, heard.clone())?;
+            // What is offered depends on the kind of connection.
+            heard.retain(|line| !line.starts_with(run::OFFERED));
+            if !varies {
+                same(&mut across, &way, heard)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the same was heard as before.
+fn same(
+    before: &mut Option<(String, Vec<String>)>,
+    way: &str,
+    heard: Vec<String>,
+) -> Result<(), String> {
+    let (other, first) = before.get_or_insert_with(|| (way.to_owned(), heard.clone()));
+    if *first == heard {
+        return Ok(());
+    }
+    Err(format!("{other} heard {first:?}\n{way} heard {heard:?}"))
+}
+
+/// A test a file.
+macro_rules! chapters {
+    ($($test:ident $file:literal)*) => {
+        $(#[test]
+        fn $test() {
+            chapter($file);
+        })*
+
+        #[test]
+        fn no_script_is_left_out() {
+            let run = [$($file),*];
+            for entry in std::fs::read_dir(folder()).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                assert!(!name.ends_with(".pop3") || run.contains(&name.as_str()), "{name}");
+            }
+        }
+    };
+}
+
+chapters! {
+    rfc1460_last "rfc1460.pop3"
+    rfc1939_the_protocol "rfc1939.pop3"
+    challenges_of_apop_and_cram_md5 "challenges.pop3"
+    rfc2449_capabilities "rfc2449.pop3"
+    rfc2595_stls "rfc2595.pop3"
+    rfc3206_response_codes "rfc3206.pop3"
+    rfc5034_auth "rfc5034.pop3"
+    rfc5802_scram "scram.pop3"
+    what_clients_do "habits.pop3"
+}

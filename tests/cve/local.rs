@@ -1,0 +1,254 @@
+//! Local users, who own their spool, their home and their state directory, and would have others' files.
+
+use super::host::{Host, assert_ok, message, root, skipped, spool, until, user};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+fn two() -> Host {
+    Host::start(&[
+        user("alice", 64401, &spool(2)),
+        user("bob", 64402, &spool(3)),
+    ])
+}
+
+/// What alice hears when she logs in.
+fn refused(host: &Host) -> String {
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    client.ask("PASS alice")
+}
+
+/// A file of root's that nobody else may read.
+fn secret(host: &Host) -> std::path::PathBuf {
+    let path = host.at("secret");
+    fs::write(&path, message(1, "a secret")).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    path
+}
+
+/// Of one's own spool one can make a link to another's, to root's, a directory, a pipe without another end.
+#[test]
+fn a_spool_that_is_no_file_of_its_users_is_refused_and_untouched() {
+    if !root() {
+        return skipped("other users' files");
+    }
+    let host = two();
+    let own = host.spool("alice");
+    let secret = secret(&host);
+    let owned = |path: &Path| {
+        let _ = nix::unistd::chown(path, Some(64401.into()), Some(64401.into()));
+    };
+    let makes: [(&str, &dyn Fn()); 6] = [
+        ("a link to bob's", &|| {
+            symlink(host.spool("bob"), &own).unwrap()
+        }),
+        ("a link to root's", &|| symlink(&secret, &own).unwrap()),
+        ("a second name of bob's", &|| {
+            fs::hard_link(host.spool("bob"), &own).unwrap()
+        }),
+        ("a file of bob's", &|| {
+            fs::write(&own, spool(1)).unwrap();
+            chown(&own, Some(64402), Some(64402)).unwrap();
+        }),
+        ("a directory", &|| {
+            fs::create_dir(&own).unwrap();
+            owned(&own);
+        }),
+        ("a pipe", &|| {
+            nix::unistd::mkfifo(&own, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            owned(&own);
+        }),
+    ];
+    for (what, make) in makes {
+        let _ = fs::remove_file(&own).or_else(|_| fs::remove_dir(&own));
+        make();
+        let answer = refused(&host);
+        assert!(answer.starts_with("-ERR [SYS/"), "{what}: {answer}");
+    }
+    assert_eq!(host.bytes("bob"), spool(3));
+    assert_eq!(fs::read(secret).unwrap(), message(1, "a secret").as_bytes());
+    // One's own second name: somebody may keep the mail that is deleted by it.
+    fs::remove_file(&own).unwrap();
+    fs::write(&own, spool(2)).unwrap();
+    owned(&own);
+    fs::hard_link(&own, host.at("mail/other-name")).unwrap();
+    assert!(refused(&host).starts_with("-ERR [SYS/PERM]"));
+    assert_eq!(fs::read(&own).unwrap(), spool(2));
+}
+
+/// Dovecot with `mail_extra_groups`, and Qpopper: a link in the place of the dotlock or of the temporary file, followed with rights
+/// that its maker has not.
+#[test]
+fn a_dotlock_that_is_a_link_leads_nowhere() {
+    let host = two();
+    let (victim, nothing) = (secret(&host), host.at("nothing"));
+    for target in [&victim, &nothing] {
+        for name in ["alice.lock", ".alice.pop", ".alice.cache"] {
+            symlink(target, host.at("mail").join(name)).unwrap();
+        }
+        let answer = refused(&host);
+        assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+        assert!(!nothing.exists(), "made through the link");
+        assert_eq!(
+            fs::read(&victim).unwrap(),
+            message(1, "a secret").as_bytes()
+        );
+        for name in ["alice.lock", ".alice.pop", ".alice.cache"] {
+            let link = host.at("mail").join(name);
+            assert!(link.is_symlink(), "{name} is as it was");
+            fs::remove_file(link).unwrap();
+        }
+    }
+    assert_ok(&host.login("alice").ask("QUIT"));
+}
+
+/// The state directory, where somebody put something else first.
+#[test]
+fn a_state_directory_that_is_something_else_is_refused() {
+    if !root() {
+        return skipped("other users' files");
+    }
+    let host = two();
+    let state = host.at("state/alice");
+    let elsewhere = host.at("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    chown(&elsewhere, Some(64401), Some(64401)).unwrap();
+    let makes: [(&str, &dyn Fn()); 4] = [
+        ("a link to a directory of hers", &|| {
+            symlink(&elsewhere, &state).unwrap()
+        }),
+        ("a directory of bob's", &|| {
+            fs::create_dir(&state).unwrap();
+            chown(&state, Some(64402), Some(64402)).unwrap();
+        }),
+        ("one that others can write", &|| {
+            fs::create_dir(&state).unwrap();
+            chown(&state, Some(64401), Some(64401)).unwrap();
+            fs::set_permissions(&state, PermissionsExt::from_mode(0o777)).unwrap();
+        }),
+        ("a file", &|| fs::write(&state, b"").unwrap()),
+    ];
+    for (what, make) in makes {
+        make();
+        let answer = refused(&host);
+        assert!(answer.starts_with("-ERR [SYS/"), "{what}: {answer}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{what}");
+        let _ = fs::remove_file(&state).or_else(|_| fs::remove_dir(&state));
+    }
+    assert_eq!(host.bytes("alice"), spool(2));
+    assert_ok(&host.login("alice").ask("QUIT"));
+}
+
+/// Qpopper read users' option files as root: what was named there was opened, written, or overflowed a buffer.
+#[test]
+fn users_files_are_no_configuration() {
+    let host = two();
+    let home = host.at("home");
+    fs::create_dir(&home).unwrap();
+    let traced = host.at("traced");
+    let options = format!(
+        "set tracefile = {}\nset bulldir = {}\nset server-mode\n",
+        traced.display(),
+        "b".repeat(5000)
+    );
+    let accounts = fs::read_to_string(host.at("users")).unwrap();
+    fs::write(
+        host.at("users"),
+        accounts.replace("/nonexistent", home.to_str().unwrap()),
+    )
+    .unwrap();
+    for name in [
+        ".qpopper-options",
+        ".popbull",
+        ".popward",
+        ".popward.toml",
+        ".pop3rc",
+    ] {
+        // Whoever opened it to read would wait for ever.
+        nix::unistd::mkfifo(&home.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    fs::write(host.at("mail/.alice.qpopper-options"), &options).unwrap();
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    assert_ok(&client.ask("QUIT"));
+    assert!(!traced.exists());
+    assert_eq!(
+        fs::read_to_string(host.at("mail/.alice.qpopper-options")).unwrap(),
+        options
+    );
+}
+
+/// Qpopper made files under whatever umask it was started with.
+#[test]
+fn files_are_made_for_their_owner_alone() {
+    let mut host = two();
+    // Started again under a umask that takes nothing away.
+    host.stop();
+    // A umask is inherited: a shell sets it.
+    let server = std::process::Command::new("/bin/sh")
+        .args(["-c", "umask 0; exec \"$0\" --config \"$1\""])
+        .arg(host.at("libexec/popward"))
+        .arg(host.at("popward.toml"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut server = Server(server);
+    until("it listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", host.plain)).is_ok()
+    });
+    let mut client = host.login("alice");
+    let modes = |directory: &Path| -> Vec<(String, u32)> {
+        let entries = fs::read_dir(directory).unwrap().flatten();
+        let mode = |entry: fs::DirEntry| {
+            let status = fs::symlink_metadata(entry.path()).unwrap();
+            (
+                entry.file_name().into_string().unwrap(),
+                status.mode() & 0o7777,
+            )
+        };
+        entries.map(mode).collect()
+    };
+    assert_ok(&client.ask("DELE 1"));
+    let locked = modes(&host.at("mail"));
+    assert!(
+        locked
+            .iter()
+            .any(|(name, mode)| name == "alice.lock" && mode & 0o022 == 0),
+        "{locked:?}"
+    );
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(
+        fs::metadata(host.at("state/alice")).unwrap().mode() & 0o7777,
+        0o700
+    );
+    let made = modes(&host.at("state/alice"));
+    assert!(
+        !made.is_empty() && made.iter().all(|(_, mode)| mode & 0o077 == 0),
+        "{made:?}"
+    );
+    assert_eq!(
+        fs::metadata(host.spool("alice")).unwrap().mode() & 0o7777,
+        0o600
+    );
+    server.end();
+}
+
+/// Ends a server that a test started by itself.
+struct Server(std::process::Child);
+
+impl Server {
+    fn end(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.0.try_wait().ok().flatten().is_none() {
+            self.end();
+        }
+    }
+}

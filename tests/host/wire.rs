@@ -1,0 +1,165 @@
+//! A client's stream, in the clear, over TLS from its beginning, or over TLS after STLS: by rustls, with the keys in the
+//! client's own process, so that a test decides what is one write and what is one TLS record.
+
+use super::{Host, PATIENCE};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    Clear,
+    /// TLS begins with the connection (RFC 8314).
+    Implicit,
+    /// TLS begins with STLS (RFC 2595).
+    Stls,
+}
+
+enum Stream {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A connection that gives its server's lines one by one.
+pub struct Wire {
+    /// `None` only while its security changes.
+    stream: Option<Stream>,
+    config: Arc<ClientConfig>,
+    /// What has come and is no line yet.
+    partial: Vec<u8>,
+    ended: bool,
+}
+
+/// Believes this host's certificate and no other.
+pub fn config(host: &Host) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(host.at("cert.pem")).unwrap();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+impl Wire {
+    /// A connection; with STLS, up to the reply to it. Returns it and its greeting.
+    pub fn connect(host: &Host, config: &Arc<ClientConfig>, security: Security) -> (Self, String) {
+        let port = match security {
+            Security::Implicit => host.tls,
+            Security::Clear | Security::Stls => host.plain,
+        };
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut wire = Self {
+            stream: Some(Stream::Clear(stream)),
+            config: Arc::clone(config),
+            partial: Vec::new(),
+            ended: false,
+        };
+        if security == Security::Implicit {
+            wire.secure();
+        }
+        let greeting = wire.line().unwrap();
+        if security == Security::Stls {
+            wire.send(b"STLS\r\n");
+            let reply = wire.line().unwrap();
+            assert!(reply.starts_with("+OK"), "{reply}");
+            wire.secure();
+        }
+        (wire, greeting)
+    }
+
+    /// Begins TLS; the handshake is made when something is sent or awaited.
+    pub fn secure(&mut self) {
+        assert!(
+            self.partial.is_empty(),
+            "in the clear, behind STLS: {:?}",
+            self.partial
+        );
+        let Some(Stream::Clear(stream)) = self.stream.take() else {
+            panic!("TLS is active");
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
+        let mut stream = stream;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).unwrap();
+        }
+        self.stream = Some(Stream::Tls(Box::new(StreamOwned::new(connection, stream))));
+    }
+
+    /// What a login over this connection can be bound to (RFC 9266, `tls-exporter`). `None` in the clear.
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        let Some(Stream::Tls(stream)) = &self.stream else {
+            return None;
+        };
+        let exported =
+            stream
+                .conn
+                .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        Some(exported.unwrap())
+    }
+
+    /// Sends these bytes in one write, which over TLS is one record. A server that has gone is no error here: what it said
+    /// before is still to be read.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let stream = self.stream.as_mut().unwrap();
+        let _ = match stream {
+            Stream::Clear(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        };
+    }
+
+    /// Ends this side, without a word.
+    pub fn shut(&mut self) {
+        let stream = match self.stream.as_ref().unwrap() {
+            Stream::Clear(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        };
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
+    /// The next line, without its CRLF; `None` at the end of the connection. Bytes that are no text are shown as `\xNN`.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                let line = line.strip_suffix(b"\r\n");
+                return Some(shown(line.expect("lines end CRLF")));
+            }
+            if self.ended {
+                assert!(self.partial.is_empty(), "a line without end");
+                return None;
+            }
+            let mut buffer = [0; 16384];
+            let read = match self.stream.as_mut().unwrap() {
+                Stream::Clear(stream) => stream.read(&mut buffer),
+                Stream::Tls(stream) => stream.read(&mut buffer),
+            };
+            match read {
+                Ok(0) => self.ended = true,
+                Ok(length) => self.partial.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("nothing was said in time")
+                }
+                // A reset, or TLS that ends without a close_notify, is an end.
+                Err(_) => self.ended = true,
+            }
+        }
+    }
+}
+
+/// A line as text.
+fn shown(line: &[u8]) -> String {
+    match std::str::from_utf8(line) {
+        Ok(text) => text.to_owned(),
+        Err(_) => line.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,139 @@
+//! Message after message, and everything that can come between: what the worker sends ahead of a request that it expects
+//! never shows in an answer to another one.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Client, Host, assert_err, assert_ok, message, user};
+use std::fmt::Write as _;
+
+/// Messages of less than a packet, of about one, and of some.
+fn mail() -> Vec<(String, String)> {
+    let lengths = [
+        10, 3000, 64_000, 65_536, 200_000, 70, 1, 131_072, 40_000, 20,
+    ];
+    let mail = (1..).zip(lengths).map(|(number, length)| {
+        let mut body = String::new();
+        while body.len() < length {
+            let _ = writeln!(
+                body,
+                "{}.dot {} {}",
+                ".".repeat(body.len() % 3),
+                number,
+                body.len()
+            );
+        }
+        body.push('.');
+        let message = message(number, &body);
+        let start = message.find('\n').unwrap() + 1;
+        let shown = message[start..message.len() - 1].to_owned();
+        (message, shown)
+    });
+    mail.collect()
+}
+
+/// A session that says `steps` things, most of them RETR of the message after the last one, and what it should hear.
+fn script(mail: &[(String, String)], seed: u64, steps: usize) -> Vec<(String, Option<String>)> {
+    let mut state = seed;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut deleted = vec![false; mail.len()];
+    let (mut last, mut highest) = (0, 0);
+    let mut script = Vec::new();
+    for _ in 0..steps {
+        let number = random(mail.len() + 1) + 1;
+        let next = if last < mail.len() { last + 1 } else { 1 };
+        let (command, number) = match random(16) {
+            0 => ("TOP", number),
+            1 => ("DELE", last.max(1)),
+            2 => ("DELE", next),
+            3 => ("RSET", 0),
+            4 => ("LAST", 0),
+            5 => ("NOOP", 0),
+            6 => ("TOP", next),
+            7 | 8 => ("RETR", number),
+            _ => ("RETR", next),
+        };
+        let gone = number > mail.len() || (number > 0 && deleted[number - 1]);
+        let (line, answer) = match command {
+            "RETR" | "TOP" | "DELE" if gone => (format!("{command} {number}"), None),
+            "RETR" => {
+                last = number;
+                highest = highest.max(number);
+                (format!("RETR {number}"), Some(mail[number - 1].1.clone()))
+            }
+            "TOP" => {
+                let shown = &mail[number - 1].1;
+                let header = shown.find("\n\n").unwrap() + 2;
+                (format!("TOP {number} 0"), Some(shown[..header].to_owned()))
+            }
+            "DELE" => {
+                deleted[number - 1] = true;
+                (format!("DELE {number}"), Some(String::new()))
+            }
+            "RSET" => {
+                deleted.fill(false);
+                highest = 0;
+                ("RSET".to_owned(), Some(String::new()))
+            }
+            "LAST" => ("LAST".to_owned(), Some(format!("+OK {highest}"))),
+            other => (other.to_owned(), Some(String::new())),
+        };
+        let line = if line.starts_with("TOP") && answer.is_none() {
+            format!("{line} 0")
+        } else {
+            line
+        };
+        script.push((line, answer));
+    }
+    script
+}
+
+/// Reads the answer to `line`.
+fn hear(client: &mut Client, line: &str, answer: Option<&String>) {
+    let first = client.line();
+    match answer {
+        None => assert_err(&first),
+        Some(text) if line.starts_with("RETR") || line.starts_with("TOP") => {
+            assert_ok(&first);
+            assert!(client.rest() == *text, "{line}");
+        }
+        Some(text) if line == "LAST" => assert_eq!(first, *text),
+        Some(_) => assert_ok(&first),
+    }
+}
+
+#[test]
+fn what_was_sent_ahead_never_shows_in_another_answer() {
+    let mail = mail();
+    let spool: String = mail.iter().map(|(message, _)| &**message).collect();
+    let host = Host::start(&[user("alice", 64401, spool.as_bytes())]);
+    // The first session reads the spool, the others have its index; until its stamp is old enough, both look at each message.
+    for seed in 0..40 {
+        let script = script(&mail, seed, 60);
+        let mut client = host.login("alice");
+        if seed % 2 == 0 {
+            for (line, answer) in &script {
+                client.send(format!("{line}\r\n").as_bytes());
+                hear(&mut client, line, answer.as_ref());
+            }
+        } else {
+            let lines: String = script
+                .iter()
+                .map(|(line, _)| format!("{line}\r\n"))
+                .collect();
+            client.send(lines.as_bytes());
+            for (line, answer) in &script {
+                hear(&mut client, line, answer.as_ref());
+            }
+        }
+        assert_ok(&client.ask("RSET"));
+        assert_ok(&client.ask("QUIT"));
+    }
+    assert_eq!(host.bytes("alice"), spool.into_bytes());
+}
