@@ -4,6 +4,7 @@
 use super::command::Command;
 use super::language::{self, Phrase};
 use super::{Action, Login, Pop3, State};
+use crate::proxy::xclient;
 use crate::sasl::{self, Exchange, Heard, Named, Then};
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
@@ -139,6 +140,13 @@ impl Pop3 {
                 }
                 Security::Tls => return self.bad_command(Phrase::TlsActive, out),
                 Security::Never => return self.bad_command(Phrase::NoTls, out),
+            },
+            Command::Xclient(_) if !self.forwards => {
+                return self.bad_command(Phrase::UnknownCommand, out);
+            }
+            Command::Xclient(arguments) => match xclient::parse(arguments) {
+                Some(forwarded) => return Action::Forwarded(forwarded),
+                None => return self.bad_command(Phrase::BadArguments, out),
             },
             Command::Capa => self.capabilities(out),
             Command::Lang(range) => self.lang(range, out),
