@@ -173,7 +173,7 @@ impl Conn {
             id,
             peer,
             client,
-            pop3: Pop3::new(policy, offer, identity),
+            pop3: Pop3::new(policy, offer, identity).configured(settings),
             session: None,
             queued: false,
             armed: None,
@@ -188,6 +188,11 @@ impl Conn {
             logged_in: None,
             commanded: now,
         }
+    }
+
+    /// Whether its login and its end are logged in Qpopper's words too.
+    pub(crate) fn logs_as_qpopper(&self) -> bool {
+        self.settings.pop3.qpopper_log
     }
 
     /// Goes as far as it goes now. The handshake, if any, is complete.
