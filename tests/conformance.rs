@@ -247,6 +247,8 @@ chapters! {
     rfc4422_external "external.pop3"
     rfc5034_auth "rfc5034.pop3"
     rfc5802_scram "scram.pop3"
+    rfc6856_utf8_and_languages "rfc6856.pop3"
     rfc7628_tokens "tokens.pop3"
+    what_qpopper_has "qpopper.pop3"
     what_clients_do "habits.pop3"
 }

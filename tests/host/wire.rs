@@ -145,7 +145,7 @@ impl Wire {
             if let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.partial.drain(..=end).collect();
                 let line = line.strip_suffix(b"\r\n");
-                return Some(shown(line.expect("lines end CRLF")));
+                return Some(shown(line.unwrap()));
             }
             if self.ended {
                 assert!(self.partial.is_empty(), "a line without end");
