@@ -107,6 +107,24 @@ fn connection(host: &Host, options: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+#[test]
+fn stls_is_the_same_handshake_and_resumes_what_the_other_port_began() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let file = host.at("session");
+    let file = file.to_str().unwrap();
+    let port = format!("localhost:{}", host.plain);
+    for version in ["-tls1_3", "-tls1_2"] {
+        let heard = session(&host, &[version, "-sess_out", file]);
+        assert!(heard.contains("New, TLSv1."), "{heard}");
+        let stls = ["-connect", &port, "-starttls", "pop3"];
+        let heard = session(&host, &[&stls[..], &[version, "-sess_in", file]].concat());
+        assert!(heard.contains("Reused, TLSv1."), "{heard}");
+        assert!(heard.contains("+OK popward signing off"), "{heard}");
+        let refused = connection(&host, &[&stls[..], &[version, "-alpn", "h2"]].concat());
+        assert!(refused.contains("no application protocol"), "{refused}");
+    }
+}
+
 /// Makes `STEM.pem` and `STEM.key`, a certificate for these names with STEM as its subject.
 fn named(host: &Host, stem: &str, names: &str, kind: &[&str]) {
     let made = Command::new("openssl")
