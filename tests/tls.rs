@@ -55,7 +55,7 @@ fn p1_every_kind_of_key_signs_in_both_versions() {
             // Certificates follow the reload's log line, once keys has loaded the new key.
             host::until("the new certificate", || {
                 heard = session(&host, &[version]);
-                heard.contains("Verify return code: 0") || heard.contains("Verification: OK")
+                heard.contains("Verification: OK") && heard.contains("+OK popward signing off")
             });
             assert!(
                 heard.contains("+OK popward signing off"),
@@ -414,7 +414,8 @@ fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting
     kill(Pid::from_raw(keys), Signal::SIGSTOP).unwrap();
     let before = resident(front);
     let greeted = || Client::new(host.plain).line().starts_with("+OK");
-    for _ in 0..40 {
+    let mut gone = 0;
+    while gone < 3000 {
         let mut strangers = Vec::new();
         // Until nobody else is let in, nor when those who were have gone: by then all hellos were read.
         while greeted() || greeted() {
@@ -422,7 +423,7 @@ fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting
             stranger.stream().write_all(&hello).unwrap();
             strangers.push(stranger);
         }
-        assert!(strangers.len() > 50, "{}", strangers.len());
+        gone += strangers.len();
         strangers
             .iter()
             .for_each(|stranger| reset(stranger.stream()));
