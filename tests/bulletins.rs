@@ -364,7 +364,8 @@ fn p3_a_deletion_that_cannot_be_noted_is_not_answered_as_done() {
     std::fs::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
     std::fs::write(state.join("bulletins"), b"popward bulletins 1\n").unwrap();
     let mut client = host.login("alice");
-    // The login made the reserve; now there is nothing left.
+    // Behind the login, before the first command, the reserve was made; now there is nothing left.
+    assert_ok(&client.ask("STAT"));
     assert!(std::fs::write(state.join("filler"), vec![1; 1 << 20]).is_err());
     assert_ok(&client.ask("DELE 1"));
     assert_ok(&client.ask("DELE 3"));

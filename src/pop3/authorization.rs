@@ -374,7 +374,13 @@ impl Pop3 {
     /// CAPA (RFC 2449, section 5), in either state.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
         self.ok(Phrase::Capabilities, &[], out);
-        out.extend_from_slice(b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n");
+        out.extend_from_slice(
+            b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
+        );
+        let delay = self.own().login_delay_s;
+        if delay > 0 {
+            out.extend_from_slice(format!("LOGIN-DELAY {delay}\r\n").as_bytes());
+        }
         // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
         if self.own().utf8 != Utf8::Off {
             out.extend_from_slice(b"UTF8\r\n");

@@ -178,6 +178,12 @@ phrases! {
         "Anmeldung jetzt nicht möglich"
         "connexion impossible pour le moment"
         "no se puede iniciar la sesión ahora"
+    /// The account logged in a moment ago (RFC 2449, section 8.1.1).
+    TooSoon "[LOGIN-DELAY] "
+        "too soon after the last login"
+        "zu kurz nach der letzten Anmeldung"
+        "trop tôt après la dernière connexion"
+        "demasiado pronto tras el último inicio de sesión"
     /// There is no worker.
     NotOpenedNow "[SYS/TEMP] "
         "cannot open the maildrop now"

@@ -337,6 +337,13 @@ impl Host {
         client
     }
 
+    /// A connection that has been greeted, however.
+    pub fn connect_any(&self) -> Client {
+        let mut client = Client::new(self.plain);
+        assert_ok(&client.line());
+        client
+    }
+
     /// A session of `user`.
     pub fn login(&self, user: &str) -> Client {
         let mut client = self.connect();

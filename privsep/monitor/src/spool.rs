@@ -116,7 +116,7 @@ pub(crate) fn place(
     account: &Account,
 ) -> Result<(AbsolutePath, UserName), OutOfBounds> {
     let path = match &account.spool {
-        Some(path) => String::from(path.clone()),
+        Some(own) => String::from(own.clone()),
         None => spool.pattern.fill(account)?,
     };
     let (directory, name) = path.rsplit_once('/').ok_or(OutOfBounds("no path"))?;

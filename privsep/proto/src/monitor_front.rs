@@ -44,6 +44,8 @@ pub struct Pop3Settings {
     pub language: Language,
     /// Whether logins and ends are logged in Qpopper's words too.
     pub qpopper_log: bool,
+    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it.
+    pub login_delay_s: u32,
 }
 
 impl Pop3Settings {
@@ -59,6 +61,7 @@ impl Pop3Settings {
         utf8: Utf8::Pass,
         language: Language::English,
         qpopper_log: false,
+        login_delay_s: 0,
     };
 }
 

@@ -379,6 +379,7 @@ fn settings() -> FrontSettings {
             utf8: Utf8::Refuse,
             language: Language::Spanish,
             qpopper_log: true,
+            login_delay_s: u32::MAX,
         },
     }
 }

@@ -550,9 +550,11 @@ impl Session {
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
+        let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
         for index in 0..self.deleted.len() {
             let start = self.maildrop.messages[index].from_line;
-            if !self.deleted[index] && begins(start).is_err() {
+            let moves = self.deleted[index] || begins(start).is_ok();
+            if !moves || (as_seen && self.proved[index]) {
                 continue;
             }
             self.prove(index).map_err(|broken| match broken {

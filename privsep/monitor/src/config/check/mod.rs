@@ -58,8 +58,12 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
+    let pop3 = pop3::pop3(
+        &file.pop3,
+        file.log.qpopper,
+        auth_settings.admission.login_delay_s,
+    )?;
     let bulletins = bulletins::bulletins(file.bulletins, root)?;
-    let pop3 = pop3::pop3(&file.pop3, file.log.qpopper)?;
     let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, pop3)?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {

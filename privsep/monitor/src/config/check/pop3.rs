@@ -5,7 +5,11 @@ use crate::config::file;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::{Language, Pop3Settings, Utf8};
 
-pub(super) fn pop3(file: &file::Pop3, qpopper_log: bool) -> Checked<Pop3Settings> {
+pub(super) fn pop3(
+    file: &file::Pop3,
+    qpopper_log: bool,
+    login_delay_s: u32,
+) -> Checked<Pop3Settings> {
     let utf8 = match file.utf8.as_ref().map(|v| (v.span().start, &**v.get_ref())) {
         None | Some((_, "pass")) => Utf8::Pass,
         Some((_, "off")) => Utf8::Off,
@@ -34,6 +38,7 @@ pub(super) fn pop3(file: &file::Pop3, qpopper_log: bool) -> Checked<Pop3Settings
         utf8,
         language,
         qpopper_log,
+        login_delay_s,
     })
 }
 
