@@ -256,6 +256,8 @@ fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
     let Some(host) = host("login_delay = 3600", lines) else {
         return;
     };
+    let mut client = host.connect_any();
+    assert!(client.multi("CAPA").contains("\nLOGIN-DELAY 3600\n"));
     assert_ok(&pass(&host, "alice", "a"));
     assert!(pass(&host, "alice", "a").starts_with("-ERR [LOGIN-DELAY]"));
     assert_eq!(pass(&host, "alice", "b"), WRONG);
@@ -442,6 +444,63 @@ fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
                 .success()
         );
     }
+}
+
+#[test]
+fn popward_secret_makes_what_logs_in() {
+    let Some(host) = host("", "") else { return };
+    let popward = host.at("libexec").join("popward");
+    let ran = |arguments: &str, input: &str| {
+        use std::io::Write;
+        let mut child = Command::new(&popward)
+            .args(arguments.split(' '))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (scheme, how) in [
+        ("SCRAM-SHA-256", "scram-sha-256"),
+        ("SCRAM-SHA-1", "scram-sha-1"),
+        ("CRAM-MD5", "cram-md5"),
+        ("ARGON2ID", "plain"),
+    ] {
+        let stored = ran(&format!("secret --scheme {scheme}"), "pencil\n");
+        let line = format!("alice:{}:64421:64421::/nonexistent\n", stored.trim_end());
+        fs::write(host.at("users"), line + &ran("secret --stand-in", "")).unwrap();
+        let Some(output) = mpop(&host, how, "alice", "pencil") else {
+            return;
+        };
+        assert!(output.status.success(), "{scheme}: {}", told(&output));
+        assert!(
+            !mpop(&host, how, "alice", "pencils")
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+    // What is stored there is each byte of "pencil" turned over.
+    let dump = "#:len=6\nYWxpY2UA\n#:len=7\nj5qRnJaTAA==\n";
+    fs::write(
+        host.at("users"),
+        ran("import-popauth", dump).replace("::", ":64421:64421"),
+    )
+    .unwrap();
+    assert!(
+        mpop(&host, "apop", "alice", "pencil")
+            .unwrap()
+            .status
+            .success()
+    );
 }
 
 /// How long a login takes that fails, in milliseconds.
