@@ -21,6 +21,11 @@ const ALL: &str = r#"mechanisms = ["user", "apop", "plain", "login", "cram-md5",
 
 /// A host where these lines are in `[auth]`, and these are the users' lines in the password file.
 fn host(auth: &str, lines: &str) -> Option<Host> {
+    host_with("", auth, lines)
+}
+
+/// The same, with another section's lines.
+fn host_with(section: &str, auth: &str, lines: &str) -> Option<Host> {
     if !root() {
         skipped("users of several ids: it takes root");
         return None;
@@ -29,7 +34,7 @@ fn host(auth: &str, lines: &str) -> Option<Host> {
         user("alice", 64421, &spool(2)),
         user("bob", 64422, &spool(1)),
     ];
-    let changes = format!("[auth]\n{ALL}\nplaintext = \"always\"\n{auth}\n");
+    let changes = format!("{section}[auth]\n{ALL}\nplaintext = \"always\"\n{auth}\n");
     let host = Host::with(&users, "", &[("[auth]\n", &changes)]);
     fs::write(host.at("users"), lines).unwrap();
     Some(host)
@@ -43,6 +48,10 @@ fn write(path: &Path, text: &str, mode: u32, owner: u32) {
 
 /// Logs in as mpop does, and nothing else; `None` where there is no mpop.
 fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
+    mpop_with(host, &[], how, user, password)
+}
+
+fn mpop_with(host: &Host, more: &[&str], how: &str, user: &str, password: &str) -> Option<Output> {
     let options = [
         "--auth-only",
         "--host=localhost",
@@ -52,6 +61,7 @@ fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
     ];
     let ran = Command::new("mpop")
         .args(options)
+        .args(more)
         .arg(format!("--port={}", host.tls))
         .arg(format!(
             "--tls-trust-file={}",
@@ -443,6 +453,68 @@ fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
                 .status
                 .success()
         );
+    }
+}
+
+#[test]
+fn p1_a_certificate_is_looked_at_by_a_child_without_files() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = directory.path();
+    let extensions = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\nsubjectAltName=email:Alice@example.org\n";
+    fs::write(path.join("extensions"), extensions).unwrap();
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
+    for authority in ["ca", "other"] {
+        openssl(
+            path,
+            &format!(
+                "req -x509 -nodes -days 2 -subj /CN={authority} {key} -keyout {authority}.key -out {authority}.pem"
+            ),
+        );
+    }
+    openssl(
+        path,
+        &format!("req -new -nodes -subj /CN=x {key} -keyout client.key -out client.csr"),
+    );
+    openssl(
+        path,
+        "x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out client.pem",
+    );
+    let tls = |authority: &str| {
+        format!(
+            "[tls]\nclient_ca = \"{}\"\n",
+            path.join(authority).display()
+        )
+    };
+    let auth = "lower_case = true\ntrim_domain = [\"example.org\"]";
+    let lines = "alice:!:64421:64421::/nonexistent\nbob:!:64422:64422::\n";
+    // In the server's eyes the certificate of another authority is none, or nobody's.
+    for (authority, user, logs_in) in [
+        ("ca.pem", "alice", true),
+        ("ca.pem", "bob", false),
+        ("other.pem", "alice", false),
+    ] {
+        let Some(host) = host_with(&tls(authority), auth, lines) else {
+            return;
+        };
+        let certificate = [
+            format!("--tls-cert-file={}", path.join("client.pem").display()),
+            format!("--tls-key-file={}", path.join("client.key").display()),
+        ];
+        let options: Vec<&str> = certificate.iter().map(String::as_str).collect();
+        let Some(output) = mpop_with(&host, &options, "external", user, "-") else {
+            return;
+        };
+        assert_eq!(
+            output.status.success(),
+            logs_in,
+            "{authority} {user}: {}",
+            told(&output)
+        );
+        assert!(!host.log().contains("signal"), "no filter killed anybody");
+        if logs_in {
+            assert!(host.logged("login session=").contains("method=EXTERNAL"));
+        }
     }
 }
 
