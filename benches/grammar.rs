@@ -50,7 +50,7 @@ fn session() -> Pop3 {
         unique: [0; 16],
         host: "localhost".into(),
     };
-    let mut pop3 = Pop3::new(policy, offer, identity);
+    let mut pop3 = Pop3::new(policy, offer, identity, false);
     let mut out = Vec::new();
     let (_, action) = pop3.input(b"USER u\r\nPASS p\r\n", &mut out);
     assert!(matches!(action, Action::Login(_)));

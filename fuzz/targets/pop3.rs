@@ -66,6 +66,10 @@ impl Session<'_> {
             action = match action {
                 Action::None => return true,
                 Action::Close(_) => return false,
+                Action::Forwarded(_) => {
+                    self.pop3.forwarded(offer(self.bits, false), &mut self.out);
+                    Action::None
+                }
                 Action::StartTls => {
                     assert!(!self.pop3.wants_input());
                     self.pop3.secured(offer(self.bits, true));
@@ -126,7 +130,9 @@ impl Session<'_> {
                 deleted: Totals::default(),
                 left: Totals::default(),
             }),
-            F::List(None) | F::Uidl(None) => W::Listing(Totals::default()),
+            F::List(None) | F::Uidl(None) | F::Euidl(None, _) | F::Xlst(..) => {
+                W::Listing(Totals::default())
+            }
             F::Retr(_) | F::Top(..) if broken < 8 => W::Body(0),
             F::Retr(_) | F::Top(..) => W::Refused(Refusal::AlreadyDeleted),
             _ => W::Totals(Totals::default()),
@@ -158,7 +164,7 @@ fn heard(bytes: &[u8], size: usize, bits: u8, tape: &[u8]) -> Vec<u8> {
         host: "localhost".into(),
     };
     let mut session = Session {
-        pop3: Pop3::new(policy, offer(bits, false), identity),
+        pop3: Pop3::new(policy, offer(bits, false), identity, bits & 128 != 0),
         out: Vec::new(),
         bits,
         tape,

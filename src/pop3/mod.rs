@@ -1,17 +1,23 @@
-//! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206): bytes and events in, replies and what is
-//! to be done out.
+//! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206, UTF8 and LANG of RFC 6856): bytes and events in,
+//! replies and what is to be done out.
 
 mod authorization;
 pub mod command;
+mod language;
 mod line;
 mod transaction;
 
+use crate::proxy::xclient::Forwarded;
 use crate::sasl::{Exchange, Then};
 pub use authorization::{Mechanisms, Offer, Security};
+use language::Phrase;
 use line::Lines;
 use popward_proto::auth::{Credentials, ScramProof};
-use popward_proto::bounded::UserName;
-use popward_proto::session::{FrontToWorker, OpenFailure, Refusal, Totals, Update, WorkerToFront};
+use popward_proto::bounded::{Text, UserName};
+use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings, Utf8};
+use popward_proto::session::{
+    FrontToWorker, Headers, OpenFailure, Refusal, Totals, Update, WorkerToFront,
+};
 use std::rc::Rc;
 
 /// What the caller has to do now.
@@ -23,6 +29,9 @@ pub enum Action {
     Login(Login),
     /// Begin TLS once what was written has gone; forget what else has come. Then [`Pop3::secured`].
     StartTls,
+    /// A proxy has said whose this connection is: see whether there is room for that client, and say
+    /// [`Pop3::forwarded`].
+    Forwarded(Forwarded),
     /// Ask the worker.
     Ask(FrontToWorker),
     /// Close, once what was written has gone.
@@ -52,6 +61,9 @@ pub struct Identity {
     /// This host's name.
     pub host: Rc<str>,
 }
+
+/// Replies to pipelined commands that are written at once, in bytes: more wait until these have been taken.
+const GATHER: usize = 8192;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +133,8 @@ pub struct Pop3 {
     policy: Policy,
     offer: Offer,
     identity: Identity,
+    /// Whether XCLIENT is offered: the peer is a proxy that is trusted, and has not said it yet.
+    forwards: bool,
     /// How many challenges were made.
     challenges: u32,
     method: authorization::Method,
@@ -133,15 +147,20 @@ pub struct Pop3 {
     retrieving: bool,
     bad: u32,
     failed: u32,
+    settings: Option<Rc<FrontSettings>>,
+    language: Language,
+    /// Whether the client said UTF8.
+    utf8: bool,
 }
 
 impl Pop3 {
-    /// A new connection.
-    pub fn new(policy: Policy, offer: Offer, identity: Identity) -> Self {
+    /// A new connection. `forwards`: it comes from a proxy whose word on its client is taken (XCLIENT).
+    pub fn new(policy: Policy, offer: Offer, identity: Identity, forwards: bool) -> Self {
         Self {
             policy,
             offer,
             identity,
+            forwards,
             challenges: 0,
             method: authorization::Method::default(),
             lines: Lines::default(),
@@ -153,15 +172,58 @@ impl Pop3 {
             retrieving: false,
             bad: 0,
             failed: 0,
+            settings: None,
+            language: Language::English,
+            utf8: false,
         }
+    }
+
+    /// The same, with what is configured to be said and offered.
+    #[must_use]
+    pub fn configured(self, settings: &Rc<FrontSettings>) -> Self {
+        Self {
+            settings: Some(Rc::clone(settings)),
+            ..self
+        }
+    }
+
+    fn own(&self) -> &Pop3Settings {
+        let settings = self.settings.as_ref();
+        settings.map_or(&Pop3Settings::DEFAULT, |settings| &settings.pop3)
+    }
+
+    /// Which headers this client may be sent.
+    fn headers(&self) -> Headers {
+        if self.own().utf8 == Utf8::Refuse && !self.utf8 {
+            Headers::Ascii
+        } else {
+            Headers::Raw
+        }
+    }
+
+    /// There is room for the client that a proxy named, and this is what that client may use.
+    pub fn forwarded(&mut self, offer: Offer, out: &mut Vec<u8>) {
+        self.forwards = false;
+        // Whom USER named, it named for somebody else.
+        self.secured(offer);
+        ok(out, format_args!("client noted"));
     }
 
     /// Writes the greeting (RFC 1939, section 4).
     pub fn greeting(&self, out: &mut Vec<u8>) {
+        let greeting = self.own().greeting.as_ref();
+        let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
+        // The form that Dovecot's proxies look for.
+        let xclient = if self.forwards { "[XCLIENT] " } else { "" };
         match self.timestamp() {
-            Some(timestamp) => ok(out, format_args!("popward ready {timestamp}")),
-            None => ok(out, format_args!("popward ready")),
+            Some(timestamp) => ok(out, format_args!("{xclient}{greeting} {timestamp}")),
+            None => ok(out, format_args!("{xclient}{greeting}")),
         }
+    }
+
+    /// Whether a command's line has begun and is not complete.
+    pub fn is_within_line(&self) -> bool {
+        self.lines.is_partial()
     }
 
     /// Whether commands may be given now: false while an answer is due and when all is over.
@@ -172,10 +234,12 @@ impl Pop3 {
         )
     }
 
-    /// Takes commands until something is to be done or the bytes are used up; returns how many bytes it took.
+    /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
+    /// it took.
     pub fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Action) {
         let mut taken = 0;
-        while self.wants_input() && taken < bytes.len() {
+        let most = out.len() + GATHER;
+        while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
             let sasl = matches!(self.state, State::Sasl(_));
             let (used, line) = lines.next(&bytes[taken..], sasl);
@@ -186,8 +250,12 @@ impl Pop3 {
                 Some(Err(line::TooLong)) => self.too_long(out),
                 Some(Ok(line)) => match command::parse(line) {
                     Ok(command) => self.command(command, out),
-                    Err(command::Malformed::Unknown) => self.bad_command("unknown command", out),
-                    Err(command::Malformed::Arguments) => self.bad_command("bad arguments", out),
+                    Err(command::Malformed::Unknown) => {
+                        self.bad_command(Phrase::UnknownCommand, out)
+                    }
+                    Err(command::Malformed::Arguments) => {
+                        self.bad_command(Phrase::BadArguments, out)
+                    }
                 },
             };
             lines.done();
@@ -207,13 +275,13 @@ impl Pop3 {
         }
     }
 
-    fn bad_command(&mut self, why: &str, out: &mut Vec<u8>) -> Action {
+    fn bad_command(&mut self, why: Phrase, out: &mut Vec<u8>) -> Action {
         self.bad += 1;
         if self.bad >= self.policy.bad_commands {
-            error(out, "too many bad commands");
+            self.error(Phrase::TooManyBadCommands, out);
             return self.close(End::BadCommands);
         }
-        error(out, why);
+        self.error(why, out);
         Action::None
     }
 
@@ -222,9 +290,9 @@ impl Pop3 {
         match &self.state {
             State::Sasl(exchange) => {
                 let known = exchange.is_known_to_auth();
-                self.give_up(known, "line too long", out)
+                self.give_up(known, Phrase::LineTooLong, out)
             }
-            _ => self.bad_command("line too long", out),
+            _ => self.bad_command(Phrase::LineTooLong, out),
         }
     }
 
@@ -235,7 +303,7 @@ impl Pop3 {
 
     /// There will be no worker.
     pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
-        error(out, "[SYS/TEMP] cannot open the maildrop now");
+        self.error(Phrase::NotOpenedNow, out);
         self.close(End::Temporary)
     }
 
@@ -249,16 +317,12 @@ impl Pop3 {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
             WorkerToFront::NotOpened(why) => {
-                error(
-                    out,
-                    match why {
-                        OpenFailure::InUse => {
-                            "[IN-USE] the maildrop is locked by another session or program"
-                        }
-                        OpenFailure::Temporary => "[SYS/TEMP] the maildrop cannot be opened now",
-                        OpenFailure::Permanent => "[SYS/PERM] the maildrop cannot be opened",
-                    },
-                );
+                let phrase = match why {
+                    OpenFailure::InUse => Phrase::InUse,
+                    OpenFailure::Temporary => Phrase::CannotBeOpenedNow,
+                    OpenFailure::Permanent => Phrase::CannotBeOpened,
+                };
+                self.error(phrase, out);
                 return self.close(End::NotOpened);
             }
             WorkerToFront::Totals(t) => {
@@ -266,11 +330,11 @@ impl Pop3 {
                 State::Transaction
             }
             WorkerToFront::Listing(t) => {
-                ok(out, format_args!("{} messages", t.messages));
+                self.ok(Phrase::Messages, &[t.messages.into()], out);
                 State::Streaming { retrieved: None }
             }
             WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
-                ok(out, format_args!("{octets} octets"));
+                self.ok(Phrase::Octets, &[*octets], out);
                 State::Streaming {
                     retrieved: self.retrieving.then_some(*octets),
                 }
@@ -283,8 +347,12 @@ impl Pop3 {
                 ok(out, format_args!("{number} {id}"));
                 State::Transaction
             }
+            WorkerToFront::Extended(number, id, octets, from) => {
+                ok(out, format_args!("{number} {id} {octets} {from}"));
+                State::Transaction
+            }
             WorkerToFront::Deleted(number) => {
-                ok(out, format_args!("message {number} deleted"));
+                self.ok(Phrase::Deleted, &[number.0.get().into()], out);
                 State::Transaction
             }
             WorkerToFront::Last(number) => {
@@ -292,19 +360,23 @@ impl Pop3 {
                 State::Transaction
             }
             WorkerToFront::Refused(why) => {
-                error(
-                    out,
-                    match why {
-                        Refusal::NoSuchMessage => "no such message",
-                        Refusal::AlreadyDeleted => "message is deleted",
-                    },
-                );
+                let phrase = match why {
+                    Refusal::NoSuchMessage => Phrase::NoSuchMessage,
+                    Refusal::AlreadyDeleted => Phrase::IsDeleted,
+                    Refusal::NotAscii => Phrase::NeedsUtf8,
+                    Refusal::Withdrawn => Phrase::Withdrawn,
+                };
+                self.error(phrase, out);
                 State::Transaction
             }
             WorkerToFront::Broken(_) => return self.worker_gone(out),
             WorkerToFront::Committed(update) => {
                 self.update = Some(*update);
                 State::Update(Some(true))
+            }
+            WorkerToFront::PartlyCommitted(update) => {
+                self.update = Some(*update);
+                State::Update(Some(false))
             }
             WorkerToFront::NotCommitted(_) => State::Update(Some(false)),
         };
@@ -321,10 +393,8 @@ impl Pop3 {
         }
         self.opened = Some(totals);
         self.state = State::Transaction;
-        ok(
-            out,
-            format_args!("{} messages, {} octets", totals.messages, totals.octets),
-        );
+        let numbers = [totals.messages.into(), totals.octets];
+        self.ok(Phrase::Opened, &numbers, out);
         Action::None
     }
 
@@ -344,9 +414,10 @@ impl Pop3 {
     pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
         match self.state {
             State::Update(said) if finished || said == Some(true) => {
-                ok(out, format_args!("popward signing off"));
+                self.sign_off(out);
             }
-            State::Update(_) => error(out, "[SYS/TEMP] deleted messages not removed"),
+            State::Update(_) if self.update.is_some() => self.error(Phrase::SomeNotRemoved, out),
+            State::Update(_) => self.error(Phrase::NotRemoved, out),
             State::Closing => return Action::None,
             _ => return self.worker_gone(out),
         }
@@ -360,9 +431,39 @@ impl Pop3 {
             State::Update(_) | State::Closing => return Action::None,
             // Within a reply nothing can be said.
             State::Streaming { .. } => {}
-            _ => error(out, "[SYS/TEMP] the session was broken off"),
+            _ => self.error(Phrase::BrokenOff, out),
         }
         self.close(End::Broken)
+    }
+
+    /// Writes `+OK` and a phrase, with these numbers in it. No reply line is longer than 512 octets: all texts are short.
+    fn ok(&self, phrase: Phrase, numbers: &[u64], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"+OK ");
+        let mut texts = phrase.text(self.language).split("{}");
+        out.extend_from_slice(texts.next().unwrap_or_default().as_bytes());
+        for (number, text) in numbers.iter().zip(texts) {
+            out.extend_from_slice(number.to_string().as_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes `-ERR` and a phrase with its response code.
+    fn error(&self, phrase: Phrase, out: &mut Vec<u8>) {
+        let text = phrase.text(self.language);
+        for part in ["-ERR ", phrase.code(), text, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Answers QUIT. Says who is there only where CAPA does too.
+    fn sign_off(&self, out: &mut Vec<u8>) {
+        let text = Phrase::SigningOff.text(self.language);
+        let named = self.own().implementation.is_none();
+        let name = if named { "popward " } else { "" };
+        for part in ["+OK ", name, text, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// Whether PASS was answered with `+OK`.
@@ -396,18 +497,11 @@ impl Pop3 {
     }
 }
 
-/// Writes `+OK text`. No reply line is longer than 512 octets: all texts are short.
+/// Writes `+OK` and what a program reads.
 fn ok(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     // Writing to a vector cannot fail.
     let _ = write!(out, "+OK {text}\r\n");
-}
-
-/// Writes `-ERR text`.
-fn error(out: &mut Vec<u8>, text: &str) {
-    for part in ["-ERR ", text, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
 }
 
 #[cfg(test)]

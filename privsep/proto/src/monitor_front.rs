@@ -5,6 +5,7 @@ use crate::bounded::{List, Text, UserName};
 use crate::monitor_auth::SetupPhase;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
+use crate::proxies::{Headers, Proxies};
 use serde::{Deserialize, Serialize};
 
 /// What a front may do, and how much.
@@ -26,6 +27,86 @@ pub struct FrontSettings {
     pub tls: TlsSettings,
     /// How much of everything.
     pub limits: Limits,
+    /// What is said, and what is offered.
+    pub pop3: Pop3Settings,
+    /// Who speaks for others.
+    pub proxies: Proxies,
+}
+
+/// What a front says and offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pop3Settings {
+    /// What stands behind `+OK` in the greeting, in ASCII. `None`: [`Pop3Settings::GREETING`].
+    pub greeting: Option<Text<128>>,
+    /// What CAPA says of the implementation after a login (RFC 2449, section 6.9), in ASCII; empty: nothing. `None`:
+    /// [`Pop3Settings::IMPLEMENTATION`].
+    pub implementation: Option<Text<64>>,
+    /// Whether there is LAST (RFC 1460).
+    pub last: bool,
+    /// How clients of the one and the other age get headers that are not ASCII.
+    pub utf8: Utf8,
+    /// What `LANG *` chooses (RFC 6856, section 3.2).
+    pub language: Language,
+    /// Whether logins and ends are logged in Qpopper's words too.
+    pub qpopper_log: bool,
+    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it.
+    pub login_delay_s: u32,
+}
+
+impl Pop3Settings {
+    /// The greeting where none is configured.
+    pub const GREETING: &str = "popward ready";
+    /// The implementation where none is configured.
+    pub const IMPLEMENTATION: &str = "popward";
+    /// What is said and offered where nothing is configured.
+    pub const DEFAULT: Self = Self {
+        greeting: None,
+        implementation: None,
+        last: false,
+        utf8: Utf8::Pass,
+        language: Language::English,
+        qpopper_log: false,
+        login_delay_s: 0,
+    };
+}
+
+/// What becomes of headers that are not ASCII (RFC 6856, section 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Utf8 {
+    /// There is no UTF8 command. Messages are sent as they are.
+    Off,
+    /// There is one. Messages are sent as they are, whether or not it was given.
+    Pass,
+    /// There is one, and without it such messages are refused.
+    Refuse,
+}
+
+/// A language that replies can be in (RFC 6856, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    /// English. All of its texts are ASCII.
+    English,
+    /// German.
+    German,
+    /// French.
+    French,
+    /// Spanish.
+    Spanish,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Spanish];
+
+    /// Its tag (RFC 5646).
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+            Self::French => "fr",
+            Self::Spanish => "es",
+        }
+    }
 }
 
 /// How many ways there are to log in.
@@ -70,14 +151,24 @@ pub struct TlsSettings {
 pub struct Limits {
     /// Most connections at once.
     pub connections: u32,
+    /// Most connections at once that have not logged in.
+    pub unauthenticated: u32,
     /// Most connections at once from one address (IPv6: from one /64).
     pub connections_per_address: u32,
+    /// Most connections at once from one prefix: an IPv4 /24, an IPv6 /48.
+    pub connections_per_prefix: u32,
+    /// Most new connections in a minute from one address, evened out; 0: any number.
+    pub connections_per_minute: u32,
     /// From accept to a login, the TLS handshake included.
     pub login_ms: u32,
     /// Without a command (RFC 1939, section 3: at least 10 minutes).
     pub idle_ms: u32,
-    /// For a reply of which the client takes no octet.
+    /// For the rest of a command's line, once its first octet has come.
+    pub line_ms: u32,
+    /// For a reply of which the client takes no octet; and the time over which `rate` is measured.
     pub stall_ms: u32,
+    /// Octets a second that a client takes at the least of a reply that it keeps waiting.
+    pub rate: u32,
     /// For a whole session, from login.
     pub session_ms: u32,
     /// For auth's answer and the worker's opening, the lock's wait included.
@@ -105,11 +196,13 @@ pub enum Plaintext {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {
     /// The first message, and again after a reload, for connections from then on.
-    Settings(FrontSettings),
+    Settings(Box<FrontSettings>),
     /// A listening socket: one descriptor.
     Listener {
         /// Whether TLS begins with the connection (RFC 8314).
         tls: bool,
+        /// Which connections begin with a PROXY header.
+        headers: Headers,
     },
     /// The authorities of client certificates, PEM: one descriptor. It comes before the set of certificates with which
     /// it is in use; where none comes, no client is asked for a certificate.
@@ -134,8 +227,13 @@ pub enum MonitorToFront {
         /// The account's name, as the source of accounts spells it, for the log.
         user: UserName,
     },
-    /// Auth granted, and no worker could be made.
-    NoSession(SessionId),
+    /// Auth granted, and no worker was made.
+    NoSession {
+        /// The session.
+        session: SessionId,
+        /// Its user has as many sessions as a user may have.
+        too_many: bool,
+    },
     /// The session's worker has gone, and its locks with it.
     Ended {
         /// The session.
@@ -179,7 +277,7 @@ impl Message for MonitorToFront {
             Self::Keys => any("Keys", &[Starting, Serving]).with_descriptors(1),
             Self::Serve => once("Serve", &[Starting]),
             Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
-            Self::NoSession(_) => any("NoSession", &[Serving]),
+            Self::NoSession { .. } => any("NoSession", &[Serving]),
             Self::Ended { .. } => any("Ended", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }
