@@ -11,9 +11,11 @@
 
 #[path = "../tests/host/mod.rs"]
 mod host;
+mod measure;
 
 use host::{Client, Host, User, assert_ok, spool, user};
-use std::io::{Read, Write};
+use measure::{median, processor, say};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// Logins that are timed one after another.
@@ -54,37 +56,6 @@ fn main() {
     idle(&host, false);
     idle(&host, true);
     sessions(&host, &names);
-}
-
-fn say(text: &str) {
-    std::io::stdout()
-        .write_all(format!("{text}\n").as_bytes())
-        .unwrap();
-}
-
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e3
-}
-
-/// Processor time so far in milliseconds: the monitor's, its ended workers', the front's, auth's.
-fn processor(host: &Host) -> [f64; 4] {
-    // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), in ticks of 10 ms. Only over many sessions they say
-    // something.
-    let times = |pid: i32| -> [f64; 2] {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-        let sum = |fields: &[&str]| {
-            fields
-                .iter()
-                .map(|field| field.parse::<f64>().unwrap() * 10.0)
-                .sum()
-        };
-        [sum(&fields[11..13]), sum(&fields[13..15])]
-    };
-    let [monitor, workers] = times(host.pid());
-    let one = |name: &str| times(host.children(name)[0])[0];
-    [monitor, workers, one("popward-front"), one("popward-auth")]
 }
 
 fn logins(host: &Host, names: &[&str]) {
@@ -187,7 +158,11 @@ fn idle(host: &Host, tls: bool) {
         let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
         for _ in 0..IDLE {
             if tls {
-                held.push(Box::new(TlsClient::greeted(host)));
+                let mut stream = measure::tls(host);
+                let mut greeting = [0; 19];
+                stream.read_exact(&mut greeting).unwrap();
+                assert_eq!(&greeting, b"+OK popward ready\r\n");
+                held.push(Box::new(stream));
             } else {
                 held.push(Box::new(host.connect()));
             }
@@ -206,35 +181,5 @@ fn idle(host: &Host, tls: bool) {
                 .count();
             open < 50
         });
-    }
-}
-
-/// A connection with TLS that was greeted.
-struct TlsClient {
-    _stream: rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>,
-}
-
-impl TlsClient {
-    fn greeted(host: &Host) -> Self {
-        use rustls::pki_types::pem::PemObject;
-        use rustls::pki_types::{CertificateDer, ServerName};
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(host.at("cert.pem")).unwrap())
-            .unwrap();
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-        let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-        let socket = std::net::TcpStream::connect(("127.0.0.1", host.tls)).unwrap();
-        let mut stream = rustls::StreamOwned::new(connection, socket);
-        let mut greeting = [0; 19];
-        stream.read_exact(&mut greeting).unwrap();
-        assert_eq!(&greeting, b"+OK popward ready\r\n");
-        Self { _stream: stream }
     }
 }

@@ -187,7 +187,7 @@ impl Conn {
             peer,
             party,
             client,
-            pop3: Pop3::new(policy, offer, identity, forwards),
+            pop3: Pop3::new(policy, offer, identity, forwards).configured(settings),
             session: None,
             queued: false,
             armed: None,
@@ -204,6 +204,11 @@ impl Conn {
             line: None,
             slow: None,
         }
+    }
+
+    /// Whether its login and its end are logged in Qpopper's words too.
+    pub(crate) fn logs_as_qpopper(&self) -> bool {
+        self.settings.pop3.qpopper_log
     }
 
     fn offer(&self) -> Offer {

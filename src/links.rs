@@ -99,7 +99,7 @@ impl Front {
     fn monitor_said(&mut self, message: MonitorToFront, descriptor: Option<OwnedFd>) {
         use MonitorToFront as M;
         match (message, descriptor) {
-            (M::Settings(settings), _) => self.use_settings(settings),
+            (M::Settings(settings), _) => self.use_settings(*settings),
             (M::ClientAuthorities, Some(file)) => self.links.coming.authorities(file),
             (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),

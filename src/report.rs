@@ -36,6 +36,12 @@ pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
         }
     }
     log.notice(Some(conn.id), "login", &fields);
+    if conn.logs_as_qpopper() {
+        let (version, user, ip) = (env!("CARGO_PKG_VERSION"), quotable(conn), conn.peer.ip());
+        log.qpopper(&format!(
+            "(v{version}) POP login by user \"{user}\" at ({ip}) {ip}"
+        ));
+    }
 }
 
 /// A connection ended: a notice for a session, progress for anything else.
@@ -78,6 +84,22 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
             ("why", &why),
         ],
     );
+    if conn.logs_as_qpopper() {
+        log.qpopper(&format!(
+            "Stats: {} {} {} {} {} {ip} {ip}",
+            quotable(conn),
+            deleted.messages,
+            deleted.octets,
+            left.messages,
+            left.octets,
+        ));
+    }
+}
+
+/// The name for a line that programs take apart at spaces and quotes. Names of hosts are not looked up: where Qpopper has one,
+/// the address stands twice.
+fn quotable(conn: &Conn) -> String {
+    name(conn).replace('"', "?")
 }
 
 /// A login failed. The user is as the client gave it; the secret is nowhere near.

@@ -155,7 +155,7 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
             (M::Settings(settings), _) if settings.version != VERSION => {
                 return Err(SetupError::Version(settings.version));
             }
-            (M::Settings(settings), _) => collected.settings = Some(settings),
+            (M::Settings(settings), _) => collected.settings = Some(*settings),
             (M::Listener { tls, headers }, Some(socket))
                 if collected.listeners.len() < LISTENERS_MAX =>
             {

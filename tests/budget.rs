@@ -34,7 +34,8 @@ fn all(paths: &[&str]) -> usize {
 }
 
 /// What a worker is built of: the two crates' modules behind the feature `server` are not in it. Not the 3,500 lines that
-/// docs/design.md aims at, since there is an index and other servers' UIDLs. It may shrink, not grow.
+/// docs/design.md aims at, since there is an index and other servers' UIDLs. It may shrink, not grow (but once, by 750, for bulletins
+/// and for what a header's fields are looked at for: EUIDL, XTND XLST, LAST, RFC 6856).
 #[test]
 fn the_worker_is_read_in_an_afternoon() {
     let others = [
@@ -58,7 +59,7 @@ fn the_worker_is_read_in_an_afternoon() {
     ]);
     let worker = whole - all(&others);
     assert!(worker > 1000, "{worker} lines: not counted");
-    assert!(worker <= 6200, "the worker has {worker} lines");
+    assert!(worker <= 6640, "the worker has {worker} lines");
 }
 
 /// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but for `popward spool`, once).

@@ -23,7 +23,9 @@ use run::Cut;
 use rustls::ClientConfig;
 use script::{Over, Script};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 /// Where the scripts are.
@@ -44,9 +46,48 @@ fn maildrop() -> Vec<String> {
     messages
 }
 
+/// What scripts' configurations speak of, in a directory that goes away: `TOKENS`, a program that knows whose tokens are;
+/// `CLIENTS` and `SERVER`, authorities of clients' certificates, of which the client's own is the first.
+fn things() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let known = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==";
+    let script = format!("#!/bin/sh\n[ \"$(cat)\" = {known} ] && echo alice\n");
+    std::fs::write(at("tokens"), script).unwrap();
+    host::certificate(directory.path(), host::P256);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=alice",
+            "-newkey",
+        ])
+        .args(host::P256)
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(at("own.key"))
+        .arg("-out")
+        .arg(at("own.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let others = ["tokens", "own.pem", "cert.pem"].map(at);
+    for path in others
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([directory.path()])
+    {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    directory
+}
+
 /// A host for scripts of this configuration: alice has the maildrop, bob none, carol something that is no mbox, and dan's
 /// password is ` pass  word ` with its spaces.
-fn host(configuration: &[(String, String)]) -> Host {
+fn host(configuration: &[(String, String)], things: &Path) -> Host {
     let users = [
         user("alice", 64401, maildrop().concat().as_bytes()),
         User {
@@ -59,10 +100,18 @@ fn host(configuration: &[(String, String)]) -> Host {
     let mut more = String::new();
     let mut changes = vec![("failure_delay_ms = 200", "failure_delay_ms = 1".to_owned())];
     for (section, line) in configuration {
+        let mut line = line.clone();
+        for (word, file) in [
+            ("TOKENS", "tokens"),
+            ("CLIENTS", "own.pem"),
+            ("SERVER", "cert.pem"),
+        ] {
+            line = line.replace(word, things.join(file).to_str().unwrap());
+        }
         match section.as_str() {
             "[auth]" => changes.push(("[auth]\n", format!("[auth]\n{line}\n"))),
             "[spool]" if line.starts_with("lock_timeout") => {
-                changes.push(("lock_timeout = 2", line.clone()));
+                changes.push(("lock_timeout = 2", line));
             }
             "[spool]" => changes.push(("[spool]\n", format!("[spool]\n{line}\n"))),
             _ => more += &format!("{section}\n{line}\n"),
@@ -94,9 +143,10 @@ fn chapter(name: &str) {
     assert!(count > 0);
     let mut wrong = Vec::new();
     let messages = maildrop();
+    let things = things();
     for (configuration, scripts) in by_configuration {
-        let host = host(&configuration);
-        let config = host::wire::config(&host);
+        let host = host(&configuration, things.path());
+        let config = host::wire::config_with_certificate(&host, things.path());
         for script in scripts {
             if let Err(why) = every_way(&script, &host, &config, &messages) {
                 wrong.push(format!("{}: {}: {why}", script.place, script.title));
@@ -194,7 +244,11 @@ chapters! {
     rfc2449_capabilities "rfc2449.pop3"
     rfc2595_stls "rfc2595.pop3"
     rfc3206_response_codes "rfc3206.pop3"
+    rfc4422_external "external.pop3"
     rfc5034_auth "rfc5034.pop3"
     rfc5802_scram "scram.pop3"
+    rfc6856_utf8_and_languages "rfc6856.pop3"
+    rfc7628_tokens "tokens.pop3"
+    what_qpopper_has "qpopper.pop3"
     what_clients_do "habits.pop3"
 }

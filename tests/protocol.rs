@@ -16,7 +16,7 @@ fn two() -> [host::User; 2] {
 
 #[test]
 fn every_command_answers_as_the_rfcs_say() {
-    let host = Host::start(&two());
+    let host = Host::with(&two(), "[pop3]\nlast = true\n", &[]);
     let mut client = host.connect();
     assert!(client.multi("CAPA").contains("USER\n"));
     for early in ["STAT", "LIST", "RETR 1", "NOOP", "PASS alice", "DELE 1"] {

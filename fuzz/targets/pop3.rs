@@ -130,7 +130,9 @@ impl Session<'_> {
                 deleted: Totals::default(),
                 left: Totals::default(),
             }),
-            F::List(None) | F::Uidl(None) => W::Listing(Totals::default()),
+            F::List(None) | F::Uidl(None) | F::Euidl(None, _) | F::Xlst(..) => {
+                W::Listing(Totals::default())
+            }
             F::Retr(_) | F::Top(..) if broken < 8 => W::Body(0),
             F::Retr(_) | F::Top(..) => W::Refused(Refusal::AlreadyDeleted),
             _ => W::Totals(Totals::default()),

@@ -1,13 +1,15 @@
-//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, APOP, AUTH (RFC 5034), STLS (RFC 2595), CAPA, QUIT.
+//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, APOP, AUTH (RFC 5034), STLS (RFC 2595), UTF8 and
+//! LANG (RFC 6856), CAPA, QUIT.
 
 use super::command::Command;
-use super::{Action, Login, Pop3, State, error, ok};
+use super::language::{self, Phrase};
+use super::{Action, Login, Pop3, State};
 use crate::proxy::xclient;
 use crate::sasl::{self, Exchange, Heard, Named, Then};
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Bytes, Text, UserName};
-use popward_proto::monitor_front::{MECHANISMS_MAX, Mechanism};
+use popward_proto::monitor_front::{Language, MECHANISMS_MAX, Mechanism, Pop3Settings, Utf8};
 use std::fmt::Write;
 use zeroize::Zeroizing;
 
@@ -119,12 +121,12 @@ impl Pop3 {
     pub(super) fn authorization(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
         match command {
             Command::User(_) | Command::Pass(_) if !self.offer.permits_plainly(Mechanism::User) => {
-                error(out, self.no_password());
+                self.error(self.no_password(), out);
             }
             Command::User(name) => {
                 let user = sasl::user_name(name).map_or(Said::Impossible, Said::Possible);
                 self.state = State::Authorization(Authorization { user });
-                ok(out, format_args!("password?"));
+                self.ok(Phrase::Password, &[], out);
             }
             Command::Pass(secret) => return self.pass(secret, out),
             Command::Apop(name, digest) => return self.apop(name, digest, out),
@@ -133,34 +135,40 @@ impl Pop3 {
             Command::Stls => match self.offer.security {
                 Security::Stls => {
                     self.state = State::Securing;
-                    ok(out, format_args!("begin TLS"));
+                    self.ok(Phrase::BeginTls, &[], out);
                     return Action::StartTls;
                 }
-                Security::Tls => return self.bad_command("TLS is active", out),
-                Security::Never => return self.bad_command("there is no TLS here", out),
+                Security::Tls => return self.bad_command(Phrase::TlsActive, out),
+                Security::Never => return self.bad_command(Phrase::NoTls, out),
             },
             Command::Xclient(_) if !self.forwards => {
-                return self.bad_command("unknown command", out);
+                return self.bad_command(Phrase::UnknownCommand, out);
             }
             Command::Xclient(arguments) => match xclient::parse(arguments) {
                 Some(forwarded) => return Action::Forwarded(forwarded),
-                None => return self.bad_command("bad arguments", out),
+                None => return self.bad_command(Phrase::BadArguments, out),
             },
             Command::Capa => self.capabilities(out),
+            Command::Lang(range) => self.lang(range, out),
+            Command::Utf8 if self.own().utf8 != Utf8::Off => {
+                self.utf8 = true;
+                self.ok(Phrase::Utf8, &[], out);
+            }
+            Command::Utf8 => return self.bad_command(Phrase::UnknownCommand, out),
             Command::Quit => {
-                ok(out, format_args!("popward signing off"));
+                self.sign_off(out);
                 return self.close(super::End::QuitBeforeLogin);
             }
-            _ => return self.bad_command("not before a login", out),
+            _ => return self.bad_command(Phrase::NotBeforeLogin, out),
         }
         Action::None
     }
 
-    fn no_password(&self) -> &'static str {
+    fn no_password(&self) -> Phrase {
         if self.offer.passwords {
-            "USER and PASS are not taken here"
+            Phrase::NoUser
         } else {
-            "a password is taken over TLS only"
+            Phrase::TlsOnly
         }
     }
 
@@ -170,6 +178,8 @@ impl Pop3 {
         if matches!(self.state, State::Securing | State::Authorization(_)) {
             self.offer = offer;
             self.user = None;
+            self.language = Language::English;
+            self.utf8 = false;
             self.state = State::Authorization(Authorization::default());
         }
     }
@@ -179,7 +189,7 @@ impl Pop3 {
             return Action::None;
         };
         let user = match std::mem::take(user) {
-            Said::Nobody => return self.bad_command("USER first", out),
+            Said::Nobody => return self.bad_command(Phrase::UserFirst, out),
             Said::Impossible => None,
             Said::Possible(user) => Some(user),
         };
@@ -189,7 +199,7 @@ impl Pop3 {
 
     fn apop(&mut self, name: &[u8], digest: [u8; 16], out: &mut Vec<u8>) -> Action {
         let Some(timestamp) = self.timestamp() else {
-            return self.bad_command("APOP is not taken here", out);
+            return self.bad_command(Phrase::NoApop, out);
         };
         self.method = Method::Apop;
         self.heard(sasl::apop(name, digest, timestamp), out)
@@ -214,7 +224,7 @@ impl Pop3 {
 
     /// AUTH alone: what there is, as the clients that ask so expect it.
     fn mechanisms(&self, out: &mut Vec<u8>) {
-        ok(out, format_args!("mechanisms"));
+        self.ok(Phrase::Mechanisms, &[], out);
         for name in Named::offered(&self.offer) {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\r\n");
@@ -224,7 +234,7 @@ impl Pop3 {
 
     fn auth(&mut self, name: &[u8], response: Option<&[u8]>, out: &mut Vec<u8>) -> Action {
         let Some(named) = Named::find(name).filter(|named| self.offer.permits(*named)) else {
-            return self.bad_command("no such mechanism here", out);
+            return self.bad_command(Phrase::NoSuchMechanism, out);
         };
         self.method = Method::Sasl(named);
         self.challenges = self.challenges.saturating_add(1);
@@ -236,9 +246,7 @@ impl Pop3 {
                 self.state = State::Sasl(Box::new(exchange));
                 Action::None
             }
-            Some(_) if !exchange.is_client_first() => {
-                self.bad_command("this mechanism begins with the server", out)
-            }
+            Some(_) if !exchange.is_client_first() => self.bad_command(Phrase::ServerBegins, out),
             // An initial response that is there and empty (RFC 5034, section 4).
             Some(b"=") => self.exchange(exchange, b"", out),
             Some(response) => self.encoded(exchange, response, out),
@@ -253,7 +261,7 @@ impl Pop3 {
         };
         if line == b"*" {
             let known = exchange.is_known_to_auth();
-            return self.give_up(known, "cancelled", out);
+            return self.give_up(known, Phrase::Cancelled, out);
         }
         self.encoded(*exchange, line.trim_ascii(), out)
     }
@@ -264,20 +272,20 @@ impl Pop3 {
             return self.exchange(exchange, &Zeroizing::new(message), out);
         }
         let known = exchange.is_known_to_auth();
-        self.give_up(known, "not base64", out)
+        self.give_up(known, Phrase::NotBase64, out)
     }
 
     fn exchange(&mut self, exchange: Exchange, message: &[u8], out: &mut Vec<u8>) -> Action {
         let known = exchange.is_known_to_auth();
         match exchange.hear(message) {
             // It was right in form, and is no message of this exchange: another channel, another nonce.
-            Heard::Malformed => self.give_up(known, "not what the mechanism says", out),
+            Heard::Malformed => self.give_up(known, Phrase::NotOfTheMechanism, out),
             heard => self.heard(heard, out),
         }
     }
 
     /// The exchange is over and nothing was found out. Auth is told if it knows of it.
-    pub(super) fn give_up(&mut self, known: bool, why: &str, out: &mut Vec<u8>) -> Action {
+    pub(super) fn give_up(&mut self, known: bool, why: Phrase, out: &mut Vec<u8>) -> Action {
         self.state = State::Authorization(Authorization::default());
         match self.bad_command(why, out) {
             Action::None if known => Action::Login(Login::Cancel),
@@ -301,7 +309,7 @@ impl Pop3 {
                 Action::Login(login)
             }
             Heard::Refused => self.refused(AuthRefusal::Credentials, out),
-            Heard::Malformed => self.bad_command("bad arguments", out),
+            Heard::Malformed => self.bad_command(Phrase::BadArguments, out),
         }
     }
 
@@ -322,9 +330,9 @@ impl Pop3 {
         self.state = State::Authorization(Authorization::default());
         self.user = None;
         match why {
-            AuthRefusal::Credentials => error(out, "[AUTH] user name or password wrong"),
-            AuthRefusal::TooSoon => error(out, "[LOGIN-DELAY] too soon after the last login"),
-            AuthRefusal::Temporary => error(out, "[SYS/TEMP] cannot log in now"),
+            AuthRefusal::Credentials => self.error(Phrase::WrongPassword, out),
+            AuthRefusal::TooSoon => self.error(Phrase::TooSoon, out),
+            AuthRefusal::Temporary => self.error(Phrase::NoLoginNow, out),
         }
         self.failed += 1;
         if self.failed >= self.policy.failed_logins {
@@ -373,10 +381,27 @@ impl Pop3 {
 
     /// CAPA (RFC 2449, section 5), in either state.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"+OK capabilities\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+        self.ok(Phrase::Capabilities, &[], out);
+        out.extend_from_slice(
+            b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
+        );
+        let delay = self.own().login_delay_s;
+        if delay > 0 {
+            out.extend_from_slice(format!("LOGIN-DELAY {delay}\r\n").as_bytes());
+        }
+        // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
+        if self.own().utf8 != Utf8::Off {
+            out.extend_from_slice(b"UTF8\r\n");
+        }
+        let implementation = self.own().implementation.as_ref();
+        let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
         // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
-            out.extend_from_slice(b"IMPLEMENTATION popward\r\n");
+            if !implementation.is_empty() {
+                for part in ["IMPLEMENTATION ", implementation, "\r\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+            }
         } else if self.offer.security == Security::Stls {
             out.extend_from_slice(b"STLS\r\n");
         }
@@ -393,6 +418,31 @@ impl Pop3 {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b".\r\n");
+    }
+
+    /// LANG (RFC 6856, section 3), in either state.
+    pub(super) fn lang(&mut self, range: &[u8], out: &mut Vec<u8>) {
+        if range.is_empty() {
+            self.ok(Phrase::Languages, &[], out);
+            for language in Language::ALL {
+                for part in [language.tag(), " ", language::own_name(language), "\r\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+            }
+            out.extend_from_slice(b".\r\n");
+            return;
+        }
+        let preferred = (range == b"*").then_some(self.own().language);
+        match preferred.or_else(|| language::of_range(range)) {
+            Some(language) => {
+                self.language = language;
+                let chosen = Phrase::LanguageChosen.text(language);
+                for part in ["+OK ", language.tag(), " ", chosen, "\r\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+            }
+            None => self.error(Phrase::NoSuchLanguage, out),
+        }
     }
 }
 

@@ -1,18 +1,23 @@
-//! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206): bytes and events in, replies and what is
-//! to be done out.
+//! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206, UTF8 and LANG of RFC 6856): bytes and events in,
+//! replies and what is to be done out.
 
 mod authorization;
 pub mod command;
+mod language;
 mod line;
 mod transaction;
 
 use crate::proxy::xclient::Forwarded;
 use crate::sasl::{Exchange, Then};
 pub use authorization::{Mechanisms, Offer, Security};
+use language::Phrase;
 use line::Lines;
 use popward_proto::auth::{Credentials, ScramProof};
-use popward_proto::bounded::UserName;
-use popward_proto::session::{FrontToWorker, OpenFailure, Refusal, Totals, Update, WorkerToFront};
+use popward_proto::bounded::{Text, UserName};
+use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings, Utf8};
+use popward_proto::session::{
+    FrontToWorker, Headers, OpenFailure, Refusal, Totals, Update, WorkerToFront,
+};
 use std::rc::Rc;
 
 /// What the caller has to do now.
@@ -140,6 +145,10 @@ pub struct Pop3 {
     retrieving: bool,
     bad: u32,
     failed: u32,
+    settings: Option<Rc<FrontSettings>>,
+    language: Language,
+    /// Whether the client said UTF8.
+    utf8: bool,
 }
 
 impl Pop3 {
@@ -161,6 +170,32 @@ impl Pop3 {
             retrieving: false,
             bad: 0,
             failed: 0,
+            settings: None,
+            language: Language::English,
+            utf8: false,
+        }
+    }
+
+    /// The same, with what is configured to be said and offered.
+    #[must_use]
+    pub fn configured(self, settings: &Rc<FrontSettings>) -> Self {
+        Self {
+            settings: Some(Rc::clone(settings)),
+            ..self
+        }
+    }
+
+    fn own(&self) -> &Pop3Settings {
+        let settings = self.settings.as_ref();
+        settings.map_or(&Pop3Settings::DEFAULT, |settings| &settings.pop3)
+    }
+
+    /// Which headers this client may be sent.
+    fn headers(&self) -> Headers {
+        if self.own().utf8 == Utf8::Refuse && !self.utf8 {
+            Headers::Ascii
+        } else {
+            Headers::Raw
         }
     }
 
@@ -174,11 +209,13 @@ impl Pop3 {
 
     /// Writes the greeting (RFC 1939, section 4).
     pub fn greeting(&self, out: &mut Vec<u8>) {
+        let greeting = self.own().greeting.as_ref();
+        let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
         // The form that Dovecot's proxies look for.
         let xclient = if self.forwards { "[XCLIENT] " } else { "" };
         match self.timestamp() {
-            Some(timestamp) => ok(out, format_args!("{xclient}popward ready {timestamp}")),
-            None => ok(out, format_args!("{xclient}popward ready")),
+            Some(timestamp) => ok(out, format_args!("{xclient}{greeting} {timestamp}")),
+            None => ok(out, format_args!("{xclient}{greeting}")),
         }
     }
 
@@ -211,8 +248,12 @@ impl Pop3 {
                 Some(Err(line::TooLong)) => self.too_long(out),
                 Some(Ok(line)) => match command::parse(line) {
                     Ok(command) => self.command(command, out),
-                    Err(command::Malformed::Unknown) => self.bad_command("unknown command", out),
-                    Err(command::Malformed::Arguments) => self.bad_command("bad arguments", out),
+                    Err(command::Malformed::Unknown) => {
+                        self.bad_command(Phrase::UnknownCommand, out)
+                    }
+                    Err(command::Malformed::Arguments) => {
+                        self.bad_command(Phrase::BadArguments, out)
+                    }
                 },
             };
             lines.done();
@@ -232,13 +273,13 @@ impl Pop3 {
         }
     }
 
-    fn bad_command(&mut self, why: &str, out: &mut Vec<u8>) -> Action {
+    fn bad_command(&mut self, why: Phrase, out: &mut Vec<u8>) -> Action {
         self.bad += 1;
         if self.bad >= self.policy.bad_commands {
-            error(out, "too many bad commands");
+            self.error(Phrase::TooManyBadCommands, out);
             return self.close(End::BadCommands);
         }
-        error(out, why);
+        self.error(why, out);
         Action::None
     }
 
@@ -247,9 +288,9 @@ impl Pop3 {
         match &self.state {
             State::Sasl(exchange) => {
                 let known = exchange.is_known_to_auth();
-                self.give_up(known, "line too long", out)
+                self.give_up(known, Phrase::LineTooLong, out)
             }
-            _ => self.bad_command("line too long", out),
+            _ => self.bad_command(Phrase::LineTooLong, out),
         }
     }
 
@@ -260,7 +301,7 @@ impl Pop3 {
 
     /// There will be no worker.
     pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
-        error(out, "[SYS/TEMP] cannot open the maildrop now");
+        self.error(Phrase::NotOpenedNow, out);
         self.close(End::Temporary)
     }
 
@@ -274,16 +315,12 @@ impl Pop3 {
         let next = match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
             WorkerToFront::NotOpened(why) => {
-                error(
-                    out,
-                    match why {
-                        OpenFailure::InUse => {
-                            "[IN-USE] the maildrop is locked by another session or program"
-                        }
-                        OpenFailure::Temporary => "[SYS/TEMP] the maildrop cannot be opened now",
-                        OpenFailure::Permanent => "[SYS/PERM] the maildrop cannot be opened",
-                    },
-                );
+                let phrase = match why {
+                    OpenFailure::InUse => Phrase::InUse,
+                    OpenFailure::Temporary => Phrase::CannotBeOpenedNow,
+                    OpenFailure::Permanent => Phrase::CannotBeOpened,
+                };
+                self.error(phrase, out);
                 return self.close(End::NotOpened);
             }
             WorkerToFront::Totals(t) => {
@@ -291,11 +328,11 @@ impl Pop3 {
                 State::Transaction
             }
             WorkerToFront::Listing(t) => {
-                ok(out, format_args!("{} messages", t.messages));
+                self.ok(Phrase::Messages, &[t.messages.into()], out);
                 State::Streaming { retrieved: None }
             }
             WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
-                ok(out, format_args!("{octets} octets"));
+                self.ok(Phrase::Octets, &[*octets], out);
                 State::Streaming {
                     retrieved: self.retrieving.then_some(*octets),
                 }
@@ -308,8 +345,12 @@ impl Pop3 {
                 ok(out, format_args!("{number} {id}"));
                 State::Transaction
             }
+            WorkerToFront::Extended(number, id, octets, from) => {
+                ok(out, format_args!("{number} {id} {octets} {from}"));
+                State::Transaction
+            }
             WorkerToFront::Deleted(number) => {
-                ok(out, format_args!("message {number} deleted"));
+                self.ok(Phrase::Deleted, &[number.0.get().into()], out);
                 State::Transaction
             }
             WorkerToFront::Last(number) => {
@@ -317,19 +358,23 @@ impl Pop3 {
                 State::Transaction
             }
             WorkerToFront::Refused(why) => {
-                error(
-                    out,
-                    match why {
-                        Refusal::NoSuchMessage => "no such message",
-                        Refusal::AlreadyDeleted => "message is deleted",
-                    },
-                );
+                let phrase = match why {
+                    Refusal::NoSuchMessage => Phrase::NoSuchMessage,
+                    Refusal::AlreadyDeleted => Phrase::IsDeleted,
+                    Refusal::NotAscii => Phrase::NeedsUtf8,
+                    Refusal::Withdrawn => Phrase::Withdrawn,
+                };
+                self.error(phrase, out);
                 State::Transaction
             }
             WorkerToFront::Broken(_) => return self.worker_gone(out),
             WorkerToFront::Committed(update) => {
                 self.update = Some(*update);
                 State::Update(Some(true))
+            }
+            WorkerToFront::PartlyCommitted(update) => {
+                self.update = Some(*update);
+                State::Update(Some(false))
             }
             WorkerToFront::NotCommitted(_) => State::Update(Some(false)),
         };
@@ -346,10 +391,8 @@ impl Pop3 {
         }
         self.opened = Some(totals);
         self.state = State::Transaction;
-        ok(
-            out,
-            format_args!("{} messages, {} octets", totals.messages, totals.octets),
-        );
+        let numbers = [totals.messages.into(), totals.octets];
+        self.ok(Phrase::Opened, &numbers, out);
         Action::None
     }
 
@@ -369,9 +412,10 @@ impl Pop3 {
     pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
         match self.state {
             State::Update(said) if finished || said == Some(true) => {
-                ok(out, format_args!("popward signing off"));
+                self.sign_off(out);
             }
-            State::Update(_) => error(out, "[SYS/TEMP] deleted messages not removed"),
+            State::Update(_) if self.update.is_some() => self.error(Phrase::SomeNotRemoved, out),
+            State::Update(_) => self.error(Phrase::NotRemoved, out),
             State::Closing => return Action::None,
             _ => return self.worker_gone(out),
         }
@@ -385,9 +429,39 @@ impl Pop3 {
             State::Update(_) | State::Closing => return Action::None,
             // Within a reply nothing can be said.
             State::Streaming { .. } => {}
-            _ => error(out, "[SYS/TEMP] the session was broken off"),
+            _ => self.error(Phrase::BrokenOff, out),
         }
         self.close(End::Broken)
+    }
+
+    /// Writes `+OK` and a phrase, with these numbers in it. No reply line is longer than 512 octets: all texts are short.
+    fn ok(&self, phrase: Phrase, numbers: &[u64], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"+OK ");
+        let mut texts = phrase.text(self.language).split("{}");
+        out.extend_from_slice(texts.next().unwrap_or_default().as_bytes());
+        for (number, text) in numbers.iter().zip(texts) {
+            out.extend_from_slice(number.to_string().as_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes `-ERR` and a phrase with its response code.
+    fn error(&self, phrase: Phrase, out: &mut Vec<u8>) {
+        let text = phrase.text(self.language);
+        for part in ["-ERR ", phrase.code(), text, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Answers QUIT. Says who is there only where CAPA does too.
+    fn sign_off(&self, out: &mut Vec<u8>) {
+        let text = Phrase::SigningOff.text(self.language);
+        let named = self.own().implementation.is_none();
+        let name = if named { "popward " } else { "" };
+        for part in ["+OK ", name, text, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// Whether PASS was answered with `+OK`.
@@ -421,18 +495,11 @@ impl Pop3 {
     }
 }
 
-/// Writes `+OK text`. No reply line is longer than 512 octets: all texts are short.
+/// Writes `+OK` and what a program reads.
 fn ok(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     // Writing to a vector cannot fail.
     let _ = write!(out, "+OK {text}\r\n");
-}
-
-/// Writes `-ERR text`.
-fn error(out: &mut Vec<u8>, text: &str) {
-    for part in ["-ERR ", text, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
 }
 
 #[cfg(test)]

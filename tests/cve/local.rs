@@ -39,7 +39,13 @@ fn a_spool_that_is_no_file_of_its_users_is_refused_and_untouched() {
     let owned = |path: &Path| {
         let _ = nix::unistd::chown(path, Some(64401.into()), Some(64401.into()));
     };
-    let makes: [(&str, &dyn Fn()); 6] = [
+    let another = host.at("another");
+    fs::write(&another, spool(1)).unwrap();
+    owned(&another);
+    let makes: [(&str, &dyn Fn()); 7] = [
+        ("a link to a file of hers", &|| {
+            symlink(&another, &own).unwrap();
+        }),
         ("a link to bob's", &|| {
             symlink(host.spool("bob"), &own).unwrap()
         }),

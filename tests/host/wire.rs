@@ -2,11 +2,13 @@
 //! client's own process, so that a test decides what is one write and what is one TLS record.
 
 use super::{Host, PATIENCE};
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How a connection is protected.
@@ -37,13 +39,24 @@ pub struct Wire {
 
 /// Believes this host's certificate and no other.
 pub fn config(host: &Host) -> Arc<ClientConfig> {
+    let config = believes(host).with_no_client_auth();
+    Arc::new(config)
+}
+
+/// The same, with a certificate of the client's own in `own.pem` of this directory, and its key in `own.key`, for servers that
+/// ask for one.
+pub fn config_with_certificate(host: &Host, directory: &Path) -> Arc<ClientConfig> {
+    let own = CertificateDer::from_pem_file(directory.join("own.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(directory.join("own.key")).unwrap();
+    let config = believes(host).with_client_auth_cert(vec![own], key);
+    Arc::new(config.unwrap())
+}
+
+fn believes(host: &Host) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(host.at("cert.pem")).unwrap();
     roots.add(certificate).unwrap();
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+    ClientConfig::builder().with_root_certificates(roots)
 }
 
 impl Wire {
@@ -132,7 +145,7 @@ impl Wire {
             if let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.partial.drain(..=end).collect();
                 let line = line.strip_suffix(b"\r\n");
-                return Some(shown(line.expect("lines end CRLF")));
+                return Some(shown(line.unwrap()));
             }
             if self.ended {
                 assert!(self.partial.is_empty(), "a line without end");

@@ -205,7 +205,6 @@ mod tests {
     use super::*;
     use popward_proto::bounded::{Text, UserName};
     use popward_proto::secret::Secret;
-    use std::os::unix::fs::PermissionsExt;
 
     /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
     #[test]
@@ -219,10 +218,12 @@ mod tests {
             peer: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         // A process that says nothing.
-        let silent = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(silent.path(), "#!/bin/sh\nexec sleep 60\n").unwrap();
-        std::fs::set_permissions(silent.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        let silent = silent.into_temp_path();
+        let silent = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let text = "#!/bin/sh\nexec sleep 60";
+        let write = format!("echo '{text}' >\"$1\" && chmod 700 \"$1\"");
+        let mut shell = std::process::Command::new("sh");
+        let written = shell.args(["-c", &write, "sh"]).arg(&silent).status();
+        assert!(written.unwrap().success());
         conversations.executable = Box::leak(silent.to_path_buf().into_boxed_path());
         let limit = Duration::from_millis(200);
         let until = Instant::now() + limit;

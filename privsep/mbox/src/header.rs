@@ -31,6 +31,12 @@ impl Hidden {
         place.is_some()
     }
 
+    /// Whether this field is one of them.
+    pub fn has(self, name: &str) -> bool {
+        let mut one = Self::default();
+        one.add(name) && self.0 & one.0 != 0
+    }
+
     /// Whether there are any.
     pub fn is_none(self) -> bool {
         self.0 == 0

@@ -50,12 +50,18 @@ pub fn encode(identity: &Identity, rules: &Rules, maildrop: &Maildrop) -> Vec<u8
     bytes.extend_from_slice(&(maildrop.messages.len() as u64).to_le_bytes());
     bytes.extend_from_slice(rules);
     for m in &maildrop.messages {
-        for number in [m.from_line, m.header, m.body, m.end, m.octets] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend_from_slice(&m.digest);
         let name = m.name.as_ref().map_or(0, |name| name.len() as u64);
-        bytes.extend_from_slice(&(name | u64::from(m.pseudo) << 32).to_le_bytes());
+        let last = name | u64::from(m.pseudo) << 32;
+        // Put together first: that is a quarter of the time.
+        let mut record = [[0; 8]; RECORD / 8];
+        let numbers = [m.from_line, m.header, m.body, m.end, m.octets];
+        for (place, number) in record.iter_mut().zip(numbers) {
+            *place = number.to_le_bytes();
+        }
+        record[7] = last.to_le_bytes();
+        let record = record.as_flattened_mut();
+        record[40..56].copy_from_slice(&m.digest);
+        bytes.extend_from_slice(record);
     }
     let names = maildrop.messages.iter().filter_map(|m| m.name.as_ref());
     names.for_each(|name| bytes.extend_from_slice(name.as_bytes()));
@@ -100,9 +106,10 @@ pub fn decode(bytes: &[u8]) -> Option<(Identity, Rules, Maildrop)> {
     let count = usize::try_from(number(head, 5)?).ok()?;
     let (records, mut names) = records.split_at_checked(count.checked_mul(RECORD)?)?;
     let records = records.chunks_exact(RECORD);
-    let messages: Vec<Message> = records
-        .map(|bytes| record(bytes, &mut names))
-        .collect::<Option<_>>()?;
+    let mut messages = Vec::with_capacity(count);
+    for bytes in records {
+        messages.push(record(bytes, &mut names)?);
+    }
     let maildrop = Maildrop {
         messages,
         length: identity.length,

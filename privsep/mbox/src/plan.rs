@@ -49,6 +49,7 @@ fn is_gone(maildrop: &Maildrop, deleted: &[bool], index: usize) -> bool {
 /// What is left of `maildrop` without the messages that `deleted` marks.
 pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
     let mut left = Maildrop::default();
+    left.messages.reserve_exact(maildrop.messages.len());
     let mut removed = 0;
     for (index, message) in maildrop.messages.iter().enumerate() {
         if is_gone(maildrop, deleted, index) {

@@ -13,7 +13,7 @@ use memchr::{memchr, memmem};
 pub const BUFFER_MIN: usize = 4 * LINE_MAX;
 
 /// How much of a body is looked at at once: small enough to stay in the nearest cache for a second look.
-const BLOCK: usize = 16 * 1024;
+const BLOCK: usize = 4 * 1024;
 
 /// How a From_ line begins, behind the line feed of the line before.
 const FROM: &[u8] = b"\nFrom ";

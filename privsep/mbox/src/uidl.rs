@@ -8,6 +8,7 @@
 //! A message whose name was taken gets one with a suffix. Whatever no later reading of the spool would find out again is
 //! pinned: names with a suffix, and names of messages with equal digests.
 
+use crate::bulletins::PREFIX;
 use crate::message::{Maildrop, Message};
 use crate::pins::Pins;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,9 +19,12 @@ pub const MAX: usize = 70;
 /// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
 const BEFORE_SUFFIX: usize = 59;
 
-/// Whether it can be one: 1 to 70 characters from `!` to `~`.
+/// Whether it can be one of a message: 1 to 70 characters from `!` to `~`, and none that is a bulletin's, whatever its header
+/// says.
 pub fn is_valid(name: &[u8]) -> bool {
-    (1..=MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
+    (1..=MAX).contains(&name.len())
+        && name.iter().all(u8::is_ascii_graphic)
+        && !name.starts_with(PREFIX.as_bytes())
 }
 
 /// A digest in hexadecimal.

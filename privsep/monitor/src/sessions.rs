@@ -174,6 +174,7 @@ pub(crate) fn start(
         locks: config.spool.locks,
         uidl: config.spool.uidl.clone(),
         hide: config.spool.hide.clone(),
+        bulletins: config.bulletins.clone(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);

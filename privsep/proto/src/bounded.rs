@@ -70,6 +70,12 @@ impl<const MAX: usize> std::fmt::Display for Text<MAX> {
 )]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<T, const MAX: usize> List<T, MAX> {
     /// The items.
     pub fn as_slice(&self) -> &[T] {

@@ -36,6 +36,8 @@ pub struct Record {
     pub level: Level,
     /// The session that it is about.
     pub session: Option<SessionId>,
+    /// Whether it is a line as Qpopper writes it, for programs that read such lines: under its name, with nothing but the text.
+    pub qpopper: bool,
     /// What happened.
     pub text: Text<512>,
     /// The particulars, in the order in which they are to be read.

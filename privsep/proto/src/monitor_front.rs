@@ -25,8 +25,86 @@ pub struct FrontSettings {
     pub tls: TlsSettings,
     /// How much of everything.
     pub limits: Limits,
+    /// What is said, and what is offered.
+    pub pop3: Pop3Settings,
     /// Who speaks for others.
     pub proxies: Proxies,
+}
+
+/// What a front says and offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pop3Settings {
+    /// What stands behind `+OK` in the greeting, in ASCII. `None`: [`Pop3Settings::GREETING`].
+    pub greeting: Option<Text<128>>,
+    /// What CAPA says of the implementation after a login (RFC 2449, section 6.9), in ASCII; empty: nothing. `None`:
+    /// [`Pop3Settings::IMPLEMENTATION`].
+    pub implementation: Option<Text<64>>,
+    /// Whether there is LAST (RFC 1460).
+    pub last: bool,
+    /// How clients of the one and the other age get headers that are not ASCII.
+    pub utf8: Utf8,
+    /// What `LANG *` chooses (RFC 6856, section 3.2).
+    pub language: Language,
+    /// Whether logins and ends are logged in Qpopper's words too.
+    pub qpopper_log: bool,
+    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it.
+    pub login_delay_s: u32,
+}
+
+impl Pop3Settings {
+    /// The greeting where none is configured.
+    pub const GREETING: &str = "popward ready";
+    /// The implementation where none is configured.
+    pub const IMPLEMENTATION: &str = "popward";
+    /// What is said and offered where nothing is configured.
+    pub const DEFAULT: Self = Self {
+        greeting: None,
+        implementation: None,
+        last: false,
+        utf8: Utf8::Pass,
+        language: Language::English,
+        qpopper_log: false,
+        login_delay_s: 0,
+    };
+}
+
+/// What becomes of headers that are not ASCII (RFC 6856, section 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Utf8 {
+    /// There is no UTF8 command. Messages are sent as they are.
+    Off,
+    /// There is one. Messages are sent as they are, whether or not it was given.
+    Pass,
+    /// There is one, and without it such messages are refused.
+    Refuse,
+}
+
+/// A language that replies can be in (RFC 6856, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    /// English. All of its texts are ASCII.
+    English,
+    /// German.
+    German,
+    /// French.
+    French,
+    /// Spanish.
+    Spanish,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Spanish];
+
+    /// Its tag (RFC 5646).
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+            Self::French => "fr",
+            Self::Spanish => "es",
+        }
+    }
 }
 
 /// How many ways there are to log in.
@@ -116,7 +194,7 @@ pub enum Plaintext {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {
     /// The first message, and again after a reload, for connections from then on.
-    Settings(FrontSettings),
+    Settings(Box<FrontSettings>),
     /// A listening socket: one descriptor.
     Listener {
         /// Whether TLS begins with the connection (RFC 8314).

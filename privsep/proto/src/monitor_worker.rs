@@ -36,6 +36,19 @@ pub struct Job {
     pub uidl: List<Scheme, SCHEMES_MAX>,
     /// Header fields that clients are not shown, by name.
     pub hide: List<Text<16>, HIDDEN_MAX>,
+    /// Messages for everybody, which are in nobody's spool.
+    pub bulletins: Option<Bulletins>,
+}
+
+/// Messages for everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bulletins {
+    /// The directory of their files, which only an operator can write to.
+    pub directory: AbsolutePath,
+    /// How many of those that are there a user is shown who has not had any: the newest.
+    pub keep: u16,
+    /// And none of these that is older, in days.
+    pub days: Option<u16>,
 }
 
 /// Most fields that can be hidden.
@@ -135,7 +148,7 @@ pub fn dotlock_draft_name(spool: &UserName, pid: u32) -> String {
 }
 
 impl Message for MonitorToWorker {
-    const LIMIT: usize = 4096;
+    const LIMIT: usize = 6144;
     type Phase = JobPhase;
     fn permit(&self) -> Permit<JobPhase> {
         match self {

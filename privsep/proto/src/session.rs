@@ -7,7 +7,7 @@
 //! is, the packet is the beginning of its answer; if anything else is, the packet is thrown away. Both see which it is: there is
 //! one request at a time, and one packet ahead at most between two.
 
-use crate::bounded::Text;
+use crate::bounded::{OutOfBounds, Text};
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -28,8 +28,49 @@ pub type Octets = u64;
 /// What a unique id is (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
 pub type UniqueId = Text<70>;
 
-/// What a front asks of a worker. One request at a time.
+/// The name of a header field (RFC 5322, section 3.6.8): 1 to 64 characters from `!` to `~`, no colon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FieldName(String);
+
+impl FieldName {
+    /// Longest name, in bytes.
+    pub const MAX: usize = 64;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for FieldName {
+    type Error = OutOfBounds;
+    fn try_from(name: String) -> Result<Self, OutOfBounds> {
+        let good = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        if name.is_empty() || name.len() > Self::MAX || !name.bytes().all(good) {
+            return Err(OutOfBounds("no field name"));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl From<FieldName> for String {
+    fn from(name: FieldName) -> Self {
+        name.0
+    }
+}
+
+/// Which bytes of a header a client takes (RFC 6856, section 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Headers {
+    /// As they are.
+    Raw,
+    /// ASCII alone: a message that has others in its header is refused, a field's value is shown without them.
+    Ascii,
+}
+
+/// What a front asks of a worker. One request at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToWorker {
     /// STAT.
     Stat,
@@ -41,6 +82,14 @@ pub enum FrontToWorker {
     Retr(MessageNumber),
     /// TOP: the header, the empty line, and so many lines of the body.
     Top(MessageNumber, u32),
+    /// RETR for a client that takes ASCII headers alone.
+    RetrAscii(MessageNumber),
+    /// TOP for such a client.
+    TopAscii(MessageNumber, u32),
+    /// EUIDL (Qpopper), of one message or of all: UIDL, size and the From field.
+    Euidl(Option<MessageNumber>, Headers),
+    /// XTND XLST (Qpopper): this field of one message's header or of all messages'.
+    Xlst(FieldName, Option<MessageNumber>, Headers),
     /// DELE.
     Dele(MessageNumber),
     /// RSET.
@@ -60,19 +109,21 @@ pub enum WorkerToFront {
     NotOpened(OpenFailure),
     /// To `Stat`, `Rset`: what is in the maildrop, without what is marked as deleted.
     Totals(Totals),
-    /// To `List` of all, `Uidl` of all: announces data of this many lines.
+    /// To `List` of all, `Uidl` of all, `Euidl` of all, `Xlst`: announces data of at most this many lines.
     Listing(Totals),
     /// To `List` of one message: its size.
     Size(MessageNumber, Octets),
     /// To `Uidl` of one message.
     Unique(MessageNumber, UniqueId),
-    /// To `Retr`, `Top`: announces data. The size is the whole message's.
+    /// To `Euidl` of one message: its UIDL, its size, its From field.
+    Extended(MessageNumber, UniqueId, Octets, Text<128>),
+    /// To `Retr`, `Top`, `RetrAscii`, `TopAscii`: announces data. The size is the whole message's.
     Body(Octets),
     /// Announces what `Body` will to `Retr` of this message, should that be the next request.
     Ahead(MessageNumber, Octets),
     /// To `Dele`.
     Deleted(MessageNumber),
-    /// To `Last`: the highest number that was retrieved, 0 for none.
+    /// To `Last`: the highest number that was retrieved, now or (by its Status field) before; 0 for none.
     Last(u32),
     /// There is no such message, or it is marked as deleted.
     Refused(Refusal),
@@ -80,6 +131,8 @@ pub enum WorkerToFront {
     Broken(Broken),
     /// To `Quit`: what was asked for was done.
     Committed(Update),
+    /// To `Quit`: mail was deleted as asked for, but that bulletins are to be shown no more could not be noted.
+    PartlyCommitted(Update),
     /// To `Quit`: something that was asked for was not done, and then nothing was.
     NotCommitted(Broken),
 }
@@ -109,6 +162,10 @@ pub enum Refusal {
     NoSuchMessage,
     /// It is marked as deleted.
     AlreadyDeleted,
+    /// Its header has other bytes than ASCII, and the client takes none: `[UTF8]` (RFC 6856, section 5).
+    NotAscii,
+    /// It is a bulletin that has been changed or taken away since the session began.
+    Withdrawn,
 }
 
 /// Why a maildrop was not opened. The particulars are in the worker's log line.
@@ -162,13 +219,17 @@ pub enum ClientPhase {
 pub enum Request {
     /// `Stat` or `Rset`.
     Totals,
-    /// `List` or `Uidl` of all.
+    /// `List`, `Uidl` or `Euidl` of all.
     Listing,
     /// `List` of one.
     Size,
     /// `Uidl` of one.
     Unique,
-    /// `Retr` or `Top`.
+    /// `Euidl` of one.
+    Extended,
+    /// `Xlst`.
+    Fields,
+    /// `Retr` or `Top`, or one of these for ASCII headers.
     Body,
     /// `Dele`.
     Delete,
@@ -183,10 +244,14 @@ impl FrontToWorker {
     pub fn request(&self) -> Request {
         match self {
             Self::Stat | Self::Rset => Request::Totals,
-            Self::List(None) | Self::Uidl(None) => Request::Listing,
+            Self::List(None) | Self::Uidl(None) | Self::Euidl(None, _) => Request::Listing,
             Self::List(Some(_)) => Request::Size,
             Self::Uidl(Some(_)) => Request::Unique,
-            Self::Retr(_) | Self::Top(..) => Request::Body,
+            Self::Euidl(Some(_), _) => Request::Extended,
+            Self::Xlst(..) => Request::Fields,
+            Self::Retr(_) | Self::Top(..) | Self::RetrAscii(_) | Self::TopAscii(..) => {
+                Request::Body
+            }
             Self::Dele(_) => Request::Delete,
             Self::Last => Request::Last,
             Self::Quit => Request::Quit,
@@ -195,7 +260,7 @@ impl FrontToWorker {
 }
 
 impl Message for FrontToWorker {
-    const LIMIT: usize = 16;
+    const LIMIT: usize = 96;
     type Phase = WorkerPhase;
     fn permit(&self) -> Permit<WorkerPhase> {
         use WorkerPhase::Transaction;
@@ -205,6 +270,10 @@ impl Message for FrontToWorker {
             Self::Uidl(_) => any("Uidl", &[Transaction]),
             Self::Retr(_) => any("Retr", &[Transaction]),
             Self::Top(..) => any("Top", &[Transaction]),
+            Self::RetrAscii(_) => any("RetrAscii", &[Transaction]),
+            Self::TopAscii(..) => any("TopAscii", &[Transaction]),
+            Self::Euidl(..) => any("Euidl", &[Transaction]),
+            Self::Xlst(..) => any("Xlst", &[Transaction]),
             Self::Dele(_) => any("Dele", &[Transaction]),
             Self::Rset => any("Rset", &[Transaction]),
             Self::Last => any("Last", &[Transaction]),
@@ -214,7 +283,7 @@ impl Message for FrontToWorker {
 }
 
 impl Message for WorkerToFront {
-    const LIMIT: usize = 128;
+    const LIMIT: usize = 256;
     type Phase = ClientPhase;
     const DATA_PHASE: Option<ClientPhase> = Some(ClientPhase::Streaming);
     fn announces(&self) -> bool {
@@ -226,6 +295,8 @@ impl Message for WorkerToFront {
         const ONE: &[ClientPhase] = &[
             Asked(Request::Size),
             Asked(Request::Unique),
+            Asked(Request::Extended),
+            Asked(Request::Fields),
             Asked(Request::Body),
             Asked(Request::Delete),
         ];
@@ -237,6 +308,8 @@ impl Message for WorkerToFront {
             Asked(Request::Listing),
             Asked(Request::Size),
             Asked(Request::Unique),
+            Asked(Request::Extended),
+            Asked(Request::Fields),
             Asked(Request::Body),
             Asked(Request::Delete),
             Asked(Request::Last),
@@ -250,6 +323,8 @@ impl Message for WorkerToFront {
             Asked(Request::Unique),
             Asked(Request::Body),
             Asked(Request::Delete),
+            Asked(Request::Extended),
+            Asked(Request::Fields),
             Asked(Request::Last),
             Asked(Request::Quit),
         ];
@@ -257,9 +332,13 @@ impl Message for WorkerToFront {
             Self::Opened(_) => once("Opened", &[Opening]),
             Self::NotOpened(_) => once("NotOpened", &[Opening]),
             Self::Totals(_) => any("Totals", &[Asked(Request::Totals)]),
-            Self::Listing(_) => any("Listing", &[Asked(Request::Listing)]),
+            Self::Listing(_) => any(
+                "Listing",
+                &[Asked(Request::Listing), Asked(Request::Fields)],
+            ),
             Self::Size(..) => any("Size", &[Asked(Request::Size)]),
             Self::Unique(..) => any("Unique", &[Asked(Request::Unique)]),
+            Self::Extended(..) => any("Extended", &[Asked(Request::Extended)]),
             Self::Body(_) => any("Body", &[Asked(Request::Body)]),
             Self::Ahead(..) => any("Ahead", AHEAD),
             Self::Deleted(_) => any("Deleted", &[Asked(Request::Delete)]),
@@ -267,6 +346,7 @@ impl Message for WorkerToFront {
             Self::Refused(_) => any("Refused", ONE),
             Self::Broken(_) => once("Broken", BREAKS),
             Self::Committed(_) => once("Committed", &[Asked(Request::Quit)]),
+            Self::PartlyCommitted(_) => once("PartlyCommitted", &[Asked(Request::Quit)]),
             Self::NotCommitted(_) => once("NotCommitted", &[Asked(Request::Quit)]),
         }
     }

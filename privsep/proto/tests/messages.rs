@@ -18,19 +18,19 @@ use popward_proto::monitor_auth::{
     Conversing, MonitorToAuth, NameRules, SetupPhase, Throttle, TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
-    FrontSettings, FrontToMonitor, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront, Plaintext,
-    TlsSettings,
+    FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
+    Plaintext, Pop3Settings, TlsSettings, Utf8,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
+    Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
 };
 use popward_proto::permit::{Gate, Message, Refused};
 use popward_proto::proxies::{Headers, NETWORKS_MAX, Network, Proxies};
 use popward_proto::secret::Secret;
 use popward_proto::session::{
-    Broken, ClientPhase, FrontToWorker, MessageNumber, OpenFailure, Refusal, Request, Totals,
-    Update, WorkerPhase, WorkerToFront,
+    Broken, ClientPhase, FieldName, FrontToWorker, Headers, MessageNumber, OpenFailure, Refusal,
+    Request, Totals, Update, WorkerPhase, WorkerToFront,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -43,6 +43,10 @@ fn user(name: &str) -> UserName {
 
 fn path(path: &str) -> AbsolutePath {
     AbsolutePath::try_from(path.to_owned()).unwrap()
+}
+
+fn field(name: &str) -> FieldName {
+    FieldName::try_from(name.to_owned()).unwrap()
 }
 
 fn list<T, const N: usize>(items: Vec<T>) -> List<T, N> {
@@ -156,7 +160,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         groups: list(vec![u32::MAX; 256]),
         spool_directory: long.clone(),
         spool_name: name,
-        state_directory: Some(long),
+        state_directory: Some(long.clone()),
         host: text,
         locks: LockSettings {
             dotlock: true,
@@ -167,6 +171,11 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         },
         uidl: list(vec![Scheme::DovecotMd5; 8]),
         hide: list(vec![Text::truncated(&"h".repeat(16)); 9]),
+        bulletins: Some(Bulletins {
+            directory: long,
+            keep: u16::MAX,
+            days: Some(u16::MAX),
+        }),
     }));
     there_and_back(&WorkerToMonitor::Updates);
     there_and_back(&WorkerToMonitor::Finished);
@@ -177,6 +186,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
     there_and_back(&Record {
         level: Level::Debug,
         session: Some(session()),
+        qpopper: true,
         text: Text::truncated(&"t".repeat(512)),
         fields: list(vec![
             (
@@ -186,7 +196,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             20
         ]),
     });
-    there_and_back(&MonitorToFront::Settings(settings()));
+    there_and_back(&MonitorToFront::Settings(Box::new(settings())));
 }
 
 /// The largest settings of auth.
@@ -383,6 +393,15 @@ fn settings() -> FrontSettings {
             failed_logins: u32::MAX,
             drain_ms: u32::MAX,
         },
+        pop3: Pop3Settings {
+            greeting: Some(Text::truncated(&"g".repeat(128))),
+            implementation: Some(Text::truncated(&"i".repeat(64))),
+            last: true,
+            utf8: Utf8::Refuse,
+            language: Language::Spanish,
+            qpopper_log: true,
+            login_delay_s: u32::MAX,
+        },
         proxies: Proxies {
             networks: list(vec![HOST; NETWORKS_MAX]),
             xclient: list(vec![HOST; NETWORKS_MAX]),
@@ -449,6 +468,13 @@ fn values_out_of_bounds_do_not_decode() {
             "{bad:?}"
         );
     }
+    for bad in ["", "a b", "a:", "é", "a\n", &"x".repeat(65)] {
+        let encoded = postcard::to_allocvec(bad).unwrap();
+        assert!(
+            postcard::from_bytes::<FieldName>(&encoded).is_err(),
+            "{bad:?}"
+        );
+    }
     let encoded = postcard::to_allocvec(&vec![1u8; 513]).unwrap();
     assert!(postcard::from_bytes::<Secret>(&encoded).is_err());
     assert!(
@@ -487,6 +513,11 @@ fn a_worker_hears_nothing_but_in_the_transaction_state() {
         FrontToWorker::Uidl(Some(ONE)),
         FrontToWorker::Retr(ONE),
         FrontToWorker::Top(ONE, 1),
+        FrontToWorker::RetrAscii(ONE),
+        FrontToWorker::TopAscii(ONE, 1),
+        FrontToWorker::Euidl(None, Headers::Raw),
+        FrontToWorker::Euidl(Some(ONE), Headers::Ascii),
+        FrontToWorker::Xlst(field("From"), None, Headers::Raw),
         FrontToWorker::Dele(ONE),
         FrontToWorker::Rset,
         FrontToWorker::Last,
@@ -516,31 +547,48 @@ fn a_front_hears_only_the_answer_to_what_it_asked() {
         Asked(Request::Delete),
         Asked(Request::Last),
         Asked(Request::Quit),
+        Asked(Request::Extended),
+        Asked(Request::Fields),
     ];
     // One letter a phase of the list above: x where the answer may come.
     let table = [
-        (WorkerToFront::Opened(totals), "x.........."),
-        (WorkerToFront::NotOpened(OpenFailure::InUse), "x.........."),
-        (WorkerToFront::Totals(totals), "...x......."),
-        (WorkerToFront::Listing(totals), "....x......"),
-        (WorkerToFront::Size(ONE, 1), ".....x....."),
-        (WorkerToFront::Unique(ONE, unique), "......x...."),
-        (WorkerToFront::Body(1), ".......x..."),
-        (WorkerToFront::Deleted(ONE), "........x.."),
-        (WorkerToFront::Last(0), ".........x."),
+        (WorkerToFront::Opened(totals), "x............"),
+        (
+            WorkerToFront::NotOpened(OpenFailure::InUse),
+            "x............",
+        ),
+        (WorkerToFront::Totals(totals), "...x........."),
+        (WorkerToFront::Listing(totals), "....x.......x"),
+        (WorkerToFront::Size(ONE, 1), ".....x......."),
+        (WorkerToFront::Unique(ONE, unique), "......x......"),
+        (
+            WorkerToFront::Extended(ONE, Text::truncated("x"), 1, Text::truncated("x")),
+            "...........x.",
+        ),
+        (WorkerToFront::Body(1), ".......x....."),
+        (WorkerToFront::Ahead(ONE, 1), ".x.xxxxxxxxxx"),
+        (WorkerToFront::Deleted(ONE), "........x...."),
+        (WorkerToFront::Last(0), ".........x..."),
         (
             WorkerToFront::Refused(Refusal::NoSuchMessage),
-            ".....xxxx..",
+            ".....xxxx..xx",
         ),
-        (WorkerToFront::Broken(Broken::LockLost), ".xxxxxxxxx."),
+        (WorkerToFront::Broken(Broken::LockLost), ".xxxxxxxxx.xx"),
         (
             WorkerToFront::Committed(Update {
                 deleted: totals,
                 left: totals,
             }),
-            "..........x",
+            "..........x..",
         ),
-        (WorkerToFront::NotCommitted(Broken::System), "..........x"),
+        (
+            WorkerToFront::PartlyCommitted(Update {
+                deleted: totals,
+                left: totals,
+            }),
+            "..........x..",
+        ),
+        (WorkerToFront::NotCommitted(Broken::System), "..........x.."),
     ];
     for (answer, row) in table {
         for (phase, due) in phases.iter().zip(row.chars()) {
@@ -662,15 +710,19 @@ proptest! {
     }
 
     #[test]
-    fn any_request_and_answer_comes_back(number in 1u32.., lines: u32, octets: u64, kind in 0u8..4) {
+    fn any_request_and_answer_comes_back(number in 1u32.., lines: u32, octets: u64, kind in 0u8..6) {
         let number = MessageNumber(NonZeroU32::new(number).unwrap());
         there_and_back(&match kind {
             0 => FrontToWorker::Retr(number),
             1 => FrontToWorker::Top(number, lines),
             2 => FrontToWorker::List(Some(number)),
+            3 => FrontToWorker::TopAscii(number, lines),
+            4 => FrontToWorker::Xlst(field(&"x".repeat(64)), Some(number), Headers::Ascii),
             _ => FrontToWorker::Uidl(Some(number)),
         });
         there_and_back(&WorkerToFront::Size(number, octets));
+        let (id, from) = (Text::truncated(&"i".repeat(70)), Text::truncated(&"f".repeat(128)));
+        there_and_back(&WorkerToFront::Extended(number, id, octets, from));
         there_and_back(&WorkerToFront::Opened(Totals { messages: lines, octets }));
     }
 }

@@ -43,6 +43,14 @@ impl From<landlock::RulesetError> for LandlockError {
 /// Of that, a kernel enforces what its Landlock knows: files from 5.13 on, truncation from 6.2, TCP from 6.7,
 /// signals and abstract sockets from 6.12. Files are required; the rest is a second wall behind the syscall filter.
 pub fn restrict(directories: &[BorrowedFd<'_>]) -> Result<(), LandlockError> {
+    restrict_to(directories, &[])
+}
+
+/// As [`restrict`], but for those beneath `readable` too, where files may be read and nothing else.
+pub fn restrict_to(
+    directories: &[BorrowedFd<'_>],
+    readable: &[BorrowedFd<'_>],
+) -> Result<(), LandlockError> {
     let required = AccessFs::from_all(ABI::V1);
     let known = ABI::V6;
     let within: BitFlags<AccessFs> = AccessFs::ReadFile
@@ -60,6 +68,10 @@ pub fn restrict(directories: &[BorrowedFd<'_>]) -> Result<(), LandlockError> {
         .scope(Scope::from_all(known))?
         .create()?;
     for directory in directories {
+        ruleset = ruleset.add_rule(PathBeneath::new(*directory, within))?;
+    }
+    for directory in readable {
+        let within = AccessFs::ReadFile | AccessFs::ReadDir;
         ruleset = ruleset.add_rule(PathBeneath::new(*directory, within))?;
     }
     if ruleset.restrict_self()?.ruleset == RulesetStatus::NotEnforced {

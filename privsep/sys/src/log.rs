@@ -45,6 +45,20 @@ impl Log {
         self.write(Level::Notice, session, text, fields);
     }
 
+    /// A line in Qpopper's words, for programs that read its log.
+    pub fn qpopper(&self, text: &str) {
+        let record = Record {
+            level: Level::Notice,
+            session: None,
+            qpopper: true,
+            text: Text::truncated(text),
+            fields: List::default(),
+        };
+        if matches!(self.channel.send(&record), Err(ChannelError::WouldBlock)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Progress.
     pub fn info(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
         self.write(Level::Info, session, text, fields);
@@ -92,6 +106,7 @@ impl Log {
         let record = Record {
             level,
             session,
+            qpopper: false,
             text: Text::truncated(text),
             fields,
         };

@@ -206,7 +206,8 @@ fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maild
     if !is_plausible(&head, index_length, length) {
         return Ok(None);
     }
-    let mut bytes = head.to_vec();
+    let mut bytes = Vec::with_capacity(usize::try_from(index_length).unwrap_or(0));
+    bytes.extend_from_slice(&head);
     file.take(index_length).read_to_end(&mut bytes)?;
     Ok(decode(&bytes))
 }

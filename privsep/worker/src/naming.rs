@@ -16,9 +16,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
 /// The pins' name.
-const PINS: &str = "pins";
+pub const PINS: &str = "pins";
 /// The name of what they will be when an update is done.
-const NEXT: &str = "pins.new";
+pub const NEXT: &str = "pins.new";
 
 /// The largest file of pins, in bytes: those of some half a million messages.
 const PINS_MAX: u64 = 64 << 20;
@@ -130,13 +130,13 @@ impl Naming {
         let _ = match uidl::pins_left(&self.pins, maildrop, deleted) {
             Some(pins) => write(state, &pins),
             // An update that has not been may have left some.
-            None => forget_pins(state),
+            None => state.remove(NEXT),
         };
     }
 
     /// The update is done: its pins hold.
     pub fn put(&mut self, state: &State) -> io::Result<()> {
-        finish_pins(state)?;
+        state.finish()?;
         self.load(Some(state))
     }
 }
@@ -152,17 +152,4 @@ fn write(state: &State, pins: &Pins) -> io::Result<()> {
         let _ = state.remove(NEXT);
     }
     written
-}
-
-/// Puts the pins of an update that is done in the place of those before it, if it had any.
-pub fn finish_pins(state: &State) -> io::Result<()> {
-    match state.rename(NEXT, PINS) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.and_then(|()| state.sync()),
-    }
-}
-
-/// Takes away the pins of an update that has not been.
-pub fn forget_pins(state: &State) -> io::Result<()> {
-    state.remove(NEXT)
 }

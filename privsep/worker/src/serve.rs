@@ -1,7 +1,9 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
+mod extensions;
 mod retrieve;
 
+use crate::bulletins::Bulletins;
 use crate::index::{self, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
@@ -159,6 +161,48 @@ impl Ends {
     }
 }
 
+/// Data on their way, whose first packet goes with what announces them.
+struct Stream {
+    announced: Option<WorkerToFront>,
+    packet: Vec<u8>,
+}
+
+impl Stream {
+    fn of(announced: WorkerToFront) -> Self {
+        Self {
+            announced: Some(announced),
+            packet: Vec::with_capacity(4096),
+        }
+    }
+
+    /// Sends what there is, if so many bytes more would be more than a packet's.
+    fn make_room(
+        &mut self,
+        bytes: usize,
+        ends: &Ends,
+        spool: Option<&mut LockedSpool>,
+    ) -> Result<(), Stop> {
+        if self.packet.len() + bytes <= DATA_LIMIT {
+            return Ok(());
+        }
+        self.send(ends, spool, false)
+    }
+
+    fn send(
+        &mut self,
+        ends: &Ends,
+        spool: Option<&mut LockedSpool>,
+        last: bool,
+    ) -> Result<(), Stop> {
+        let announced = self.announced.take();
+        ends.send(spool, |front| {
+            front.send_data(announced.as_ref(), &self.packet, last)
+        })?;
+        self.packet.clear();
+        Ok(())
+    }
+}
+
 /// A maildrop in the TRANSACTION state.
 pub struct Session {
     spool: Option<LockedSpool>,
@@ -174,6 +218,10 @@ pub struct Session {
     /// So many messages have names: those behind them came while the locks were given up.
     named: usize,
     last: u32,
+    /// What LAST was before this session, once that was asked for.
+    before: Option<u32>,
+    /// What is shown behind the spool's messages.
+    pub bulletins: Bulletins,
     /// What the last request retrieved, if it was RETR.
     retrieved: Option<MessageNumber>,
     /// What the client will ask for next, as far as one can tell.
@@ -183,6 +231,18 @@ pub struct Session {
     /// Room for a piece of the spool, and for a packet.
     piece: Vec<u8>,
     packet: Vec<u8>,
+}
+
+/// What QUIT has done.
+pub struct Done {
+    /// What is answered.
+    pub update: Update,
+    /// Whether the spool was changed.
+    pub changed: bool,
+    /// To be ended once it was answered.
+    pub journal: Option<Journal>,
+    /// Why what is to be kept of bulletins is not; the spool's update is done all the same.
+    pub not_kept: Option<std::io::Error>,
 }
 
 impl Session {
@@ -210,6 +270,8 @@ impl Session {
             proved: (0..named).map(|index| index >= read_from).collect(),
             named,
             last: 0,
+            before: None,
+            bulletins: Bulletins::default(),
             retrieved: None,
             expected: None,
             ahead: None,
@@ -224,13 +286,16 @@ impl Session {
     }
 
     fn sum(&self, wanted: impl Fn(bool) -> bool) -> Totals {
-        let chosen = self
+        let mail = self
             .visible
             .iter()
-            .filter(|index| wanted(self.deleted[**index]));
-        chosen.fold(Totals::default(), |sum, index| Totals {
+            .map(|index| (self.deleted[*index], &self.maildrop.messages[*index]));
+        let bulletins = self.bulletins.list.iter();
+        let all = mail.chain(bulletins.map(|bulletin| (bulletin.deleted, &bulletin.message)));
+        let chosen = all.filter(|(deleted, _)| wanted(*deleted));
+        chosen.fold(Totals::default(), |sum, (_, message)| Totals {
             messages: sum.messages + 1,
-            octets: sum.octets + self.maildrop.messages[*index].octets,
+            octets: sum.octets + message.octets,
         })
     }
 
@@ -272,16 +337,15 @@ impl Session {
         index::keep(state, Seen::soon(spool)?, &self.naming.rules, &left)
     }
 
-    /// Serves until QUIT or a stop. After QUIT, says what was done; a journal is to be ended once that was answered.
-    pub fn serve(
-        &mut self,
-        job: &Job,
-        ends: &mut Ends,
-    ) -> Result<Result<(Update, Option<Journal>), UpdateError>, Stop> {
+    /// Serves until QUIT or a stop. After QUIT, says what was done.
+    pub fn serve(&mut self, job: &Job, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
             self.wait_idle(job, ends)?;
             let request = self.request(ends, &mut packets)?;
+            if self.extended(ends, &request)? {
+                continue;
+            }
             let about = match request {
                 FrontToWorker::List(Some(n))
                 | FrontToWorker::Uidl(Some(n))
@@ -328,10 +392,10 @@ impl Session {
                 }
                 (FrontToWorker::Rset, _) => {
                     self.deleted.fill(false);
+                    self.bulletins.reset();
                     self.last = 0;
                     WorkerToFront::Totals(self.totals())
                 }
-                (FrontToWorker::Last, _) => WorkerToFront::Last(self.last),
                 (FrontToWorker::Quit, _) => {
                     ends.front.enter(WorkerPhase::Update);
                     return Ok(self.update(ends));
@@ -440,28 +504,17 @@ impl Session {
 
     /// `line` writes of a message what follows its number.
     fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
-        let mut announced = Some(WorkerToFront::Listing(self.totals()));
-        let mut packet = Vec::with_capacity(4096);
-        for place in 0..self.visible.len() {
-            let index = self.visible[place];
-            if self.deleted[index] {
-                continue;
+        let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
+        for place in 0..self.count() {
+            stream.make_room(LINE_MAX, ends, self.spool.as_mut())?;
+            if let Some(message) = self.item(place).and_then(|item| self.shown(item)) {
+                // Writing to a vector cannot fail.
+                let _ = write!(stream.packet, "{} ", place + 1);
+                line(message, &mut stream.packet);
+                stream.packet.extend_from_slice(b"\r\n");
             }
-            if packet.len() + LINE_MAX > DATA_LIMIT {
-                let announced = announced.take();
-                ends.send(self.spool.as_mut(), |front| {
-                    front.send_data(announced.as_ref(), &packet, false)
-                })?;
-                packet.clear();
-            }
-            // Writing to a vector cannot fail.
-            let _ = write!(packet, "{} ", place + 1);
-            line(&self.maildrop.messages[index], &mut packet);
-            packet.extend_from_slice(b"\r\n");
         }
-        ends.send(self.spool.as_mut(), |front| {
-            front.send_data(announced.as_ref(), &packet, true)
-        })
+        stream.send(ends, self.spool.as_mut(), true)
     }
 
     /// Makes sure that a message is where it was found: by a look at it, unless there was one while the spool was what it
@@ -479,21 +532,29 @@ impl Session {
         Ok(())
     }
 
-    fn update(&mut self, ends: &Ends) -> Result<(Update, Option<Journal>), UpdateError> {
-        let done = Update {
-            deleted: self.sum(|deleted| deleted),
-            left: self.totals(),
+    fn update(&mut self, ends: &Ends) -> Result<Done, UpdateError> {
+        let mut done = Done {
+            update: Update {
+                deleted: self.sum(|deleted| deleted),
+                left: self.totals(),
+            },
+            changed: false,
+            journal: None,
+            not_kept: None,
         };
         let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
         else {
-            return Ok((done, None));
+            done.not_kept = self.bulletins.put().err();
+            return Ok(done);
         };
         spool.prove().map_err(|Lost| UpdateError::LockLost)?;
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
+        let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
         for index in 0..self.deleted.len() {
             let start = self.maildrop.messages[index].from_line;
-            if !self.deleted[index] && begins(start).is_err() {
+            let moves = self.deleted[index] || begins(start).is_ok();
+            if !moves || (as_seen && self.proved[index]) {
                 continue;
             }
             self.prove(index).map_err(|broken| match broken {
@@ -502,18 +563,21 @@ impl Session {
             })?;
         }
         let Some(spool) = &mut self.spool else {
-            return Ok((done, None));
+            return Ok(done);
         };
         let length = self.maildrop.length;
         if let Some(state) = &self.state {
             let deleted = &self.deleted[..self.named];
             self.naming.prepare(state, &self.maildrop, deleted);
         }
+        self.bulletins.prepare();
         // Without the monitor nobody would finish it at once; the next opening would.
         let begins = || {
             let _ = ends.monitor.send(&WorkerToMonitor::Updates);
         };
-        let journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
-        Ok((done, journal))
+        done.journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
+        done.changed = true;
+        done.not_kept = self.bulletins.put().err();
+        Ok(done)
     }
 }

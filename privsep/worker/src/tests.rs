@@ -104,6 +104,7 @@ impl Desk {
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
+            bulletins: None,
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use crate::journal::Journal;
 use crate::locks::LockedSpool;
-use crate::naming::{finish_pins, forget_pins};
 use crate::state::State;
 use popward_mbox::from_line::{LINE_MAX, mail_begins};
 use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
@@ -149,7 +148,7 @@ fn begin(
 /// Finishes the update of a journal that is found. Returns whether there was one.
 pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
     let Some(mut journal) = Journal::open(state)? else {
-        forget_pins(state)?;
+        state.forget()?;
         return Ok(false);
     };
     // Who died may not have had its name on disk, nor what it wrote last; and the spool is written next.
@@ -184,7 +183,7 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
         work.journal.write_head(&work.head)?;
         work.run(spool)?;
     }
-    finish_pins(state)?;
+    state.finish()?;
     work.journal.end();
     Ok(true)
 }

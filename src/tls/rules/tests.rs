@@ -387,3 +387,40 @@ fn where_tls_1_3_is_the_minimum_tls_1_2_is_turned_away() {
     assert!(handshake(&rules, &client(&TLS13, None).0).is_ok());
     assert!(handshake(&rules, &client(&TLS12, None).0).is_err());
 }
+
+#[test]
+fn our_order_of_suites_counts_but_for_who_has_no_instructions_for_aes() {
+    use CipherSuite as S;
+    let server = Pair::new("mail.example.org", 0);
+    let rules = rules(&server, None, false, ticket_keys(1, None));
+    let (aes_128, aes_256) = (S::TLS13_AES_128_GCM_SHA256, S::TLS13_AES_256_GCM_SHA384);
+    let chacha = S::TLS13_CHACHA20_POLY1305_SHA256;
+    let old = S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    for (version, offered, chosen) in [
+        (&TLS13, vec![aes_256, chacha, aes_128], aes_128),
+        (&TLS13, vec![aes_256, chacha], aes_256),
+        (&TLS13, vec![chacha, aes_128], chacha),
+        (
+            &TLS12,
+            vec![S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, old],
+            old,
+        ),
+    ] {
+        let mut provider = Arc::unwrap_or_clone(crate::tls::provider());
+        let all = std::mem::take(&mut provider.cipher_suites);
+        let find = |wanted: &S| *all.iter().find(|suite| suite.suite() == *wanted).unwrap();
+        provider.cipher_suites = offered.iter().map(find).collect();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting))
+            .with_no_client_auth();
+        let both = handshake(&rules, &config).unwrap();
+        let suite = both.server.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, chosen, "{offered:?}");
+    }
+    let grease = S::from(0x1a1a);
+    assert_eq!(order(&[grease, chacha, aes_128]), Order::Clients);
+    assert_eq!(order(&[grease, aes_256, chacha]), Order::Ours);
+}

@@ -182,16 +182,24 @@ pub(crate) fn reply() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
     /// A program that goes with the value.
     fn script(text: &str) -> (tempfile::TempPath, AbsolutePath) {
-        let file = tempfile::Builder::new()
-            .permissions(PermissionsExt::from_mode(0o700))
-            .tempfile()
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        // Written by another process: what another thread forks off would keep it open, and it could not be started.
+        let mut written = Command::new("install")
+            .args(["-m", "700", "/dev/stdin"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
             .unwrap();
-        std::fs::write(file.path(), format!("#!/bin/sh\n{text}\n")).unwrap();
-        let path = file.into_temp_path();
+        let text = format!("#!/bin/sh\n{text}\n");
+        written
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert!(written.wait().unwrap().success());
         let absolute = AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         (path, absolute)
     }

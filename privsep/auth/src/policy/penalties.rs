@@ -32,7 +32,8 @@ impl Penalties {
             return Duration::ZERO;
         }
         let failures = self.failures(peer, rules, now);
-        let times = (failures / f64::from(rules.source_failures)).floor();
+        // Of failures in a row, each has a bit forgotten when the last one comes: they still are so many.
+        let times = (failures.round() / f64::from(rules.source_failures)).floor();
         if times < 1.0 {
             return Duration::ZERO;
         }
@@ -126,6 +127,17 @@ mod tests {
             penalties.wait(address("192.0.2.1"), &rules, now),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn failures_in_a_row_count_whole() {
+        let (mut penalties, rules, now) = (Penalties::new(), rules(), Instant::now());
+        let peer = address("198.51.100.7");
+        for count in 0..4 {
+            penalties.failed(peer, &rules, now + Duration::from_secs(2 * count));
+        }
+        let wait = penalties.wait(peer, &rules, now + Duration::from_secs(8));
+        assert_eq!(wait.as_secs(), 2);
     }
 
     proptest! {

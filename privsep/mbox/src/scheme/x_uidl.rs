@@ -1,6 +1,7 @@
 //! The X-UIDL header's value, if it can be a UIDL.
 
 use super::{Header, continues, is_field};
+use crate::uidl::is_valid;
 
 const NAME: &[u8] = b"X-UIDL:";
 
@@ -57,6 +58,7 @@ impl Header for XUidl {
     }
 
     fn name(self: Box<Self>) -> Option<Box<str>> {
-        (!self.invalid && !self.value.is_empty()).then(|| self.value.into_boxed_str())
+        let valid = !self.invalid && is_valid(self.value.as_bytes());
+        valid.then(|| self.value.into_boxed_str())
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) lock: Lock,
     #[serde(default)]
+    pub(super) bulletins: Bulletins,
+    #[serde(default)]
+    pub(super) pop3: Pop3,
+    #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) proxy: Proxy,
@@ -145,6 +149,25 @@ pub(super) struct Lock {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Bulletins {
+    pub(super) directory: Option<Placed>,
+    pub(super) keep: Option<u16>,
+    pub(super) days: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pop3 {
+    pub(super) greeting: Option<Placed>,
+    pub(super) implementation: Option<Placed>,
+    #[serde(default)]
+    pub(super) last: bool,
+    pub(super) utf8: Option<Placed>,
+    pub(super) language: Option<Placed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) connections: Option<Spanned<u32>>,
     pub(super) unauthenticated: Option<Spanned<u32>>,
@@ -182,4 +205,6 @@ pub(super) struct Proxy {
 pub(super) struct Log {
     pub(super) to: Option<Placed>,
     pub(super) level: Option<Placed>,
+    #[serde(default)]
+    pub(super) qpopper: bool,
 }

@@ -7,7 +7,7 @@ mod file;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use popward_proto::proxies::Headers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) auth: AuthSettings,
     /// Where spools are and how they are locked.
     pub(crate) spool: Spool,
+    /// Messages for everybody.
+    pub(crate) bulletins: Option<Bulletins>,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
     /// Most sessions at once of one user, over all fronts.
@@ -82,8 +84,8 @@ pub(crate) struct Certificate {
 /// Where spools are and how they are locked.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
-    /// Absolute, with `{user}` or `{home}`; its last component is the spool's name.
-    pub(crate) pattern: String,
+    /// Its last component is the spool's name.
+    pub(crate) pattern: crate::spool::Pattern,
     /// The group that a worker has until its locks are taken.
     pub(crate) group: Option<u32>,
     /// Which locks.

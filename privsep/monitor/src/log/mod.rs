@@ -63,8 +63,9 @@ impl Log {
         for (name, value) in record.fields.as_slice() {
             fields.push((field_name(name.as_str()), value.as_str().to_owned()));
         }
+        let role = if record.qpopper { QPOPPER } else { origin.role };
         self.sink.write(
-            origin,
+            Origin { role, ..origin },
             record.level,
             &escaped(record.text.as_str()),
             &fields,
@@ -127,14 +128,29 @@ fn pair(name: &str, value: &str) -> String {
     }
 }
 
+/// Who writes the lines that programs for Qpopper's log read: these look for its name.
+const QPOPPER: &str = "qpopper";
+
 /// The record on one line: process, session and particulars.
 fn line(origin: Origin, text: &str, fields: &[(String, String)]) -> String {
+    if origin.role == QPOPPER {
+        return text.to_owned();
+    }
     let mut line = format!("{}[{}] {text}", origin.role, origin.pid);
     for (name, value) in fields {
         line.push(' ');
         line.push_str(&pair(name, value));
     }
     line
+}
+
+/// The name and process id that a line is written under.
+fn tag(origin: Origin) -> String {
+    if origin.role == QPOPPER {
+        format!("{QPOPPER}[{}]", origin.pid)
+    } else {
+        format!("popward[{}]", std::process::id())
+    }
 }
 
 /// Writes to standard output, for who asked for a text instead of a server.

@@ -1,6 +1,6 @@
 //! The three ends of the log: standard error, journald's native protocol, syslog's (RFC 3164, as local sockets speak it).
 
-use super::{Destination, Origin, line};
+use super::{Destination, Origin, QPOPPER, line, tag};
 use popward_proto::log::Level;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -52,7 +52,7 @@ impl Sink {
             Destination::Syslog => {
                 let priority = MAIL | severity(level);
                 let line = line(origin, text, fields);
-                format!("<{priority}>popward[{}]: {line}", std::process::id()).into_bytes()
+                format!("<{priority}>{}: {line}", tag(origin)).into_bytes()
             }
         };
         if self
@@ -89,8 +89,7 @@ fn stderr(origin: Origin, level: Level, text: &str, fields: &[(String, String)])
     let level = format!("{level:?}").to_lowercase();
     let line = line(origin, text, fields);
     // One write, so that lines of several writers do not mix. There is nobody to tell if it fails.
-    let _ = std::io::stderr()
-        .write_all(format!("popward[{}] {level} {line}\n", std::process::id()).as_bytes());
+    let _ = std::io::stderr().write_all(format!("{} {level} {line}\n", tag(origin)).as_bytes());
 }
 
 /// systemd's native journal protocol: `NAME=value` lines; values with line ends carry their length instead.
@@ -110,7 +109,11 @@ fn journal(origin: Origin, level: Level, text: &str, fields: &[(String, String)]
     put("MESSAGE", &line(origin, text, fields));
     put("PRIORITY", &severity(level).to_string());
     put("SYSLOG_FACILITY", &(MAIL >> 3).to_string());
-    put("SYSLOG_IDENTIFIER", "popward");
+    let qpopper = origin.role == QPOPPER;
+    put(
+        "SYSLOG_IDENTIFIER",
+        if qpopper { QPOPPER } else { "popward" },
+    );
     put("POPWARD_PROCESS", origin.role);
     put("POPWARD_PID", &origin.pid.to_string());
     for (name, value) in fields {

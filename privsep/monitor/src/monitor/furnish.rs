@@ -189,7 +189,11 @@ impl Monitor {
             return Ok(());
         };
         settings.front = front.id;
-        children::send(&front.channel, &MonitorToFront::Settings(settings), &[])
+        children::send(
+            &front.channel,
+            &MonitorToFront::Settings(Box::new(settings)),
+            &[],
+        )
     }
 
     pub(super) fn send_certificates(&mut self, id: ChildId) -> Result<(), ChannelError> {

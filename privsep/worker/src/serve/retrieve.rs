@@ -28,7 +28,12 @@ impl Session {
     }
 
     /// Answers with a message.
-    fn body(&mut self, ends: &Ends, index: usize, converter: Converter) -> Result<(), Stop> {
+    pub(super) fn body(
+        &mut self,
+        ends: &Ends,
+        index: usize,
+        converter: Converter,
+    ) -> Result<(), Stop> {
         let (outgoing, last) = self.begin(index, converter).map_err(Stop::Broken)?;
         let body = WorkerToFront::Body(self.maildrop.messages[index].octets);
         let packet = &self.packet;

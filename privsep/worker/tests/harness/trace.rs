@@ -133,11 +133,15 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
         if script.quit {
             requests.push(FrontToWorker::Quit);
         }
-        requests.iter().for_each(|request| worker.ask(*request));
+        requests
+            .iter()
+            .for_each(|request| worker.ask(request.clone()));
         (calls, acted) = step(&mut worker, first, script, look);
     } else {
         worker.give_job(desk);
-        requests.iter().for_each(|request| worker.ask(*request));
+        requests
+            .iter()
+            .for_each(|request| worker.ask(request.clone()));
         answers = worker.answers(&requests);
         let went_well = answers.len() == requests.len() + 1;
         if script.traced == Some(From::Quit) && went_well {

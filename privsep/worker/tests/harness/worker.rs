@@ -11,7 +11,7 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::log::{LogPhase, Record, Silence};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
+    Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
 use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
@@ -107,6 +107,11 @@ impl Worker {
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
+            bulletins: desk.board().map(|board| Bulletins {
+                directory: path(board),
+                keep: 9,
+                days: None,
+            }),
         };
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
     }

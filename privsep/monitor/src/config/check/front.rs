@@ -5,7 +5,7 @@ use crate::config::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{
-    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, TlsSettings,
+    FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings, TlsSettings,
 };
 use popward_proto::proxies::Proxies;
 
@@ -15,6 +15,7 @@ pub(super) fn front(
     host: Text<64>,
     tls: TlsSettings,
     grace: Option<u16>,
+    pop3: Pop3Settings,
     proxies: Proxies,
 ) -> Checked<FrontSettings> {
     let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
@@ -82,6 +83,7 @@ pub(super) fn front(
             failed_logins: file.failed_logins.unwrap_or(3).max(1),
             drain_ms: ms(grace, 30),
         },
+        pop3,
         proxies,
     })
 }

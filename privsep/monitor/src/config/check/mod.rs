@@ -1,8 +1,10 @@
 //! From what was written to what can be run: names become ids, files exist, directories are safe.
 
 mod auth;
+mod bulletins;
 mod front;
 mod log;
+mod pop3;
 mod proxy;
 mod spool;
 mod tls;
@@ -59,7 +61,21 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, proxies)?;
+    let pop3 = pop3::pop3(
+        &file.pop3,
+        file.log.qpopper,
+        auth_settings.admission.login_delay_s,
+    )?;
+    let bulletins = bulletins::bulletins(file.bulletins, root)?;
+    let front = front::front(
+        &file.limits,
+        &file.auth,
+        host.clone(),
+        tls,
+        grace,
+        pop3,
+        proxies,
+    )?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -77,6 +93,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         listen,
         auth: auth_settings,
         spool,
+        bulletins,
         front,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         log: log::log(file.log)?,

@@ -2,20 +2,18 @@
 
 use super::{Checked, placed, problem};
 use crate::config::{Spool, file};
+use crate::spool::Pattern;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
-    let (offset, pattern) = placed(file.path, || "/var/mail/{user}".to_owned());
-    let bare = pattern.replace("{user}", "u").replace("{home}", "/h");
-    if !bare.starts_with('/') || bare.contains(['{', '}']) || bare == pattern || bare.ends_with('/')
-    {
-        let expected =
-            "spool.path: expected an absolute path with {user} or {home}, no other pattern";
+    let (offset, path) = placed(file.path, || "/var/mail/{user}".to_owned());
+    let Some(pattern) = Pattern::parse(&path) else {
+        let expected = "spool.path: expected an absolute path with {user}, {name} or {home}, no other patterns than {user:1}, {user:2}, {user:hash}, {domain}";
         return problem(offset, expected);
-    }
+    };
     let group = match file.group {
         None => shared_group(&pattern),
         Some(id) => Some(group(id.span().start, id.into_inner())?),
@@ -152,9 +150,8 @@ fn group(offset: usize, id: file::Id) -> Checked<u32> {
 }
 
 /// The group that dotlocks need in a directory for all users: Debian's 2775 root:mail, not 1777.
-fn shared_group(pattern: &str) -> Option<u32> {
-    let (directory, _) = pattern.rsplit_once('/')?;
-    let status = std::fs::metadata(directory).ok()?;
+fn shared_group(pattern: &Pattern) -> Option<u32> {
+    let status = std::fs::metadata(pattern.base()?).ok()?;
     let needed = status.mode() & 0o022 == 0o020 && status.gid() != 0;
     needed.then(|| status.gid())
 }

@@ -1,0 +1,58 @@
+//! `[pop3]`: what fronts say and offer.
+
+use super::{Checked, problem};
+use crate::config::file;
+use popward_proto::bounded::Text;
+use popward_proto::monitor_front::{Language, Pop3Settings, Utf8};
+
+pub(super) fn pop3(
+    file: &file::Pop3,
+    qpopper_log: bool,
+    login_delay_s: u32,
+) -> Checked<Pop3Settings> {
+    let utf8 = match file.utf8.as_ref().map(|v| (v.span().start, &**v.get_ref())) {
+        None | Some((_, "pass")) => Utf8::Pass,
+        Some((_, "off")) => Utf8::Off,
+        Some((_, "refuse")) => Utf8::Refuse,
+        Some((offset, _)) => {
+            return problem(offset, r#"pop3.utf8: expected "off", "pass" or "refuse""#);
+        }
+    };
+    let language = match &file.language {
+        None => Language::English,
+        Some(value) => {
+            let mut all = Language::ALL.into_iter();
+            let language = all.find(|language| language.tag() == value.get_ref());
+            let Some(language) = language else {
+                let tags = Language::ALL.map(Language::tag).join(", ");
+                let expected = format!("pop3.language: expected one of {tags}");
+                return problem(value.span().start, expected);
+            };
+            language
+        }
+    };
+    Ok(Pop3Settings {
+        greeting: text("greeting", file.greeting.as_ref())?,
+        implementation: text("implementation", file.implementation.as_ref())?,
+        last: file.last,
+        utf8,
+        language,
+        qpopper_log,
+        login_delay_s,
+    })
+}
+
+/// A text that is sent as it is. What stands in `<>` in a greeting is for APOP (RFC 1939, section 7).
+fn text<const MAX: usize>(key: &str, value: Option<&file::Placed>) -> Checked<Option<Text<MAX>>> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let good = |byte: u8| (b' '..=b'~').contains(&byte) && !b"<>".contains(&byte);
+    match Text::try_from(value.get_ref().clone()) {
+        Ok(text) if text.as_str().bytes().all(good) => Ok(Some(text)),
+        _ => problem(
+            value.span().start,
+            format!("pop3.{key}: expected at most {MAX} ASCII characters without < and >"),
+        ),
+    }
+}

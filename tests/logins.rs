@@ -1,0 +1,545 @@
+//! Every way to log in, with real clients where they know it: who is let in, who is not, and what they are told.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use host::{AUTH, Client, Host, assert_ok, root, skipped, spool, until, user};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+/// Of `doveadm pw -s SCRAM-SHA-256 -p secret`, and so on.
+const SCRAM_256: &str = "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=";
+const SCRAM_1: &str = "{SCRAM-SHA-1}4096,TDg8OqX4BK3Yng3Ov1bT1A==,8pg8znK6xFLDSEPj41sqc+l8FcQ=,wLiTLH3mGGDBte6kpBAFg0hT7Yo=";
+const CRAM: &str = "{CRAM-MD5}cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56";
+
+const ALL: &str = r#"mechanisms = ["user", "apop", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "oauthbearer", "xoauth2"]"#;
+
+/// A host where these lines are in `[auth]`, and these are the users' lines in the password file.
+fn host(auth: &str, lines: &str) -> Option<Host> {
+    if !root() {
+        skipped("users of several ids: it takes root");
+        return None;
+    }
+    let users = [
+        user("alice", 64421, &spool(2)),
+        user("bob", 64422, &spool(1)),
+    ];
+    let changes = format!("[auth]\n{ALL}\nplaintext = \"always\"\n{auth}\n");
+    let host = Host::with(&users, "", &[("[auth]\n", &changes)]);
+    fs::write(host.at("users"), lines).unwrap();
+    Some(host)
+}
+
+fn write(path: &Path, text: &str, mode: u32, owner: u32) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    chown(path, Some(owner), None).unwrap();
+}
+
+/// Logs in as mpop does, and nothing else; `None` where there is no mpop.
+fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
+    let options = [
+        "--auth-only",
+        "--host=localhost",
+        "--tls=on",
+        "--tls-starttls=off",
+        "--delivery=mda,/bin/true",
+    ];
+    let ran = Command::new("mpop")
+        .args(options)
+        .arg(format!("--port={}", host.tls))
+        .arg(format!(
+            "--tls-trust-file={}",
+            host.at("cert.pem").display()
+        ))
+        .arg(format!("--auth={how}"))
+        .arg(format!("--user={user}"))
+        .arg(format!("--passwordeval=echo {password}"))
+        .env("HOME", host.directory.path())
+        .output();
+    match ran {
+        Ok(output) => Some(output),
+        Err(_) => {
+            skipped("mpop is not installed");
+            None
+        }
+    }
+}
+
+fn curl(host: &Host, options: &[&str]) -> Option<Output> {
+    let url = format!("pop3s://localhost:{}/", host.tls);
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--cacert"])
+        .arg(host.at("cert.pem"))
+        .args(options)
+        .arg(url);
+    match curl.output() {
+        Ok(output) => Some(output),
+        Err(_) => {
+            skipped("curl is not installed");
+            None
+        }
+    }
+}
+
+fn told(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    format!("{}: {}", output.status, String::from_utf8_lossy(&text))
+}
+
+#[test]
+fn real_clients_log_in_by_every_mechanism_for_which_a_secret_is_kept() {
+    let ids = "64421:64421::/nonexistent";
+    let lines = format!(
+        "alice:{{PLAIN}}secret:{ids}\nbob:{SCRAM_256}:64422:64422\ncarol:{SCRAM_1}:{ids}\ndave:{CRAM}:{ids}\nerin:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=:{ids}\n"
+    );
+    let Some(host) = host("", &lines) else { return };
+    let passwords = ["user", "plain", "login"];
+    let table = [
+        (
+            "alice",
+            &[
+                "user",
+                "plain",
+                "login",
+                "apop",
+                "cram-md5",
+                "scram-sha-1",
+                "scram-sha-256",
+            ][..],
+        ),
+        ("bob", &["user", "plain", "login", "scram-sha-256"]),
+        ("carol", &["user", "plain", "login", "scram-sha-1"]),
+        ("dave", &["user", "plain", "login", "cram-md5"]),
+        ("erin", &passwords),
+    ];
+    for (user, permitted) in table {
+        for how in table[0].1 {
+            let Some(output) = mpop(&host, how, user, "secret") else {
+                return;
+            };
+            assert_eq!(
+                output.status.success(),
+                permitted.contains(how),
+                "{user} {how}: {}",
+                told(&output)
+            );
+            let output = mpop(&host, how, user, "secreT").unwrap();
+            assert!(!output.status.success(), "{user} {how}: {}", told(&output));
+        }
+    }
+    for (user, how) in [
+        ("alice", "PLAIN"),
+        ("alice", "LOGIN"),
+        ("alice", "CRAM-MD5"),
+        ("alice", "+APOP"),
+        ("dave", "CRAM-MD5"),
+    ] {
+        let how = format!("AUTH={how}");
+        let login = |password| {
+            curl(
+                &host,
+                &["-u", &format!("{user}:{password}"), "--login-options", &how],
+            )
+        };
+        let Some(output) = login("secret") else {
+            return;
+        };
+        assert!(output.status.success(), "{user} {how}: {}", told(&output));
+        let output = login("secreT").unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(67),
+            "{user} {how}: {}",
+            told(&output)
+        );
+    }
+    let log = host.log().replace("no secret", "");
+    let shown = ["secret", "secreT", "c2VjcmV0"]
+        .iter()
+        .any(|secret| log.contains(secret));
+    assert!(!shown, "a secret in the log");
+}
+
+fn pass(host: &Host, name: &str, secret: &str) -> String {
+    let mut client = host.connect_any();
+    assert_ok(&client.ask(&format!("USER {name}")));
+    client.ask(&format!("PASS {secret}"))
+}
+
+const WRONG: &str = "-ERR [AUTH] user name or password wrong";
+
+#[test]
+fn p9_lists_groups_and_extra_fields_refuse_in_the_words_of_a_wrong_password() {
+    let lines = "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n\
+                 carol:{PLAIN}c:64421:64421::::nologin\ndave:{PLAIN}d:64421:64421::::allow_nets=192.0.2.0/24\n\
+                 erin:{PLAIN}e:64421:64421::::allow_nets=127.0.0.0/8\nfrank:{PLAIN}f:64421:64423::\n";
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let deny = directory.path().join("deny");
+    write(&deny, "# who has left\nbob\n", 0o644, 0);
+    let auth = format!(
+        "deny_file = \"{}\"\ngroups = [64421, 64422]\nlower_case = true\ntrim_domain = [\"Example.org\"]",
+        deny.display()
+    );
+    let Some(host) = host(&auth, lines) else {
+        return;
+    };
+    for (name, secret) in [
+        ("alice", "a"),
+        ("ALICE", "a"),
+        ("Alice@EXAMPLE.org", "a"),
+        ("erin", "e"),
+    ] {
+        assert_ok(&pass(&host, name, secret));
+    }
+    for (name, secret) in [
+        ("bob", "b"),
+        ("carol", "c"),
+        ("dave", "d"),
+        ("frank", "f"),
+        ("alice", "b"),
+        ("alice@example.net", "a"),
+    ] {
+        assert_eq!(pass(&host, name, secret), WRONG, "{name}");
+    }
+    for why in [
+        "in auth.deny_file",
+        "nologin",
+        "allow_nets",
+        "in none of auth.groups",
+        "wrong password",
+        "no such user",
+    ] {
+        host.logged(why);
+    }
+    // A list that others can write is none, and nothing is served by it.
+    write(&deny, "", 0o666, 0);
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(
+        host.logged("others cannot write")
+            .contains("auth.deny_file")
+    );
+    assert_eq!(pass(&host, "bob", "b"), WRONG, "the list before is kept");
+}
+
+#[test]
+fn userdb_mail_serves_the_spool_that_it_names() {
+    let Some(host) = host("", "") else { return };
+    let mail = host.at("mail");
+    let line = format!(
+        "carol:{{PLAIN}}c:64422:64422::/nonexistent::userdb_mail=mbox:~/mail:INBOX={}/bob\n",
+        mail.display()
+    );
+    fs::write(
+        host.at("users"),
+        line + "dave:{PLAIN}d:64422:64422::::userdb_mail=maildir:~/Maildir\n",
+    )
+    .unwrap();
+    let mut client = host.connect_any();
+    assert_ok(&client.ask("USER carol"));
+    assert_ok(&client.ask("PASS c"));
+    assert!(client.ask("STAT").starts_with("+OK 1 "), "bob's spool");
+    assert!(pass(&host, "dave", "d").starts_with("-ERR [SYS/TEMP]"));
+    assert!(host.logged("expected mbox:").contains("dave"));
+}
+
+#[test]
+fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
+    let lines =
+        "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
+    let Some(host) = host("login_delay = 3600", lines) else {
+        return;
+    };
+    assert_ok(&pass(&host, "alice", "a"));
+    assert!(pass(&host, "alice", "a").starts_with("-ERR [LOGIN-DELAY]"));
+    assert_eq!(pass(&host, "alice", "b"), WRONG);
+    assert_ok(&pass(&host, "bob", "b"));
+}
+
+#[test]
+fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
+    let lines =
+        "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
+    let auth =
+        "source_exempt = []\nsource_failures = 3\naccount_failures = 4\naccount_window = 3600";
+    let Some(host) = host(auth, lines) else {
+        return;
+    };
+    let timed = |name, secret| {
+        let start = Instant::now();
+        let answer = pass(&host, name, secret);
+        (answer, start.elapsed().as_millis() / 200)
+    };
+    // Failures take one delay of 200 ms; three of a source make it wait one more, six two more.
+    let steps: Vec<u128> = (0..7)
+        .map(|_| {
+            let (answer, steps) = timed("alice", "x");
+            assert_eq!(answer, WRONG);
+            steps
+        })
+        .collect();
+    assert!(
+        steps[..3].iter().all(|steps| *steps >= 1) && steps[3] >= 2 && steps[6] >= 3,
+        "{steps:?}"
+    );
+    assert!(host.logged("too many failures").contains("user=alice"));
+    let (answer, _) = timed("alice", "a");
+    assert_eq!(answer, WRONG, "nothing is checked for alice now");
+    let (answer, steps) = timed("bob", "b");
+    assert_ok(&answer);
+    assert!(steps >= 2, "the source waits, whoever it asks for: {steps}");
+    let times = host.log().matches("too many failures").count();
+    assert_eq!(times, 1, "said once");
+}
+
+#[test]
+fn a_checkpassword_program_and_a_token_program_are_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let (check, token) = (
+        directory.path().join("check"),
+        directory.path().join("token"),
+    );
+    write(
+        &check,
+        "#!/bin/sh\nasked=$(tr '\\0' '\\n' <&3 | head -n 2 | tr '\\n' '/')\n[ \"$asked\" = alice/a/ ] || exit 1\n\
+         USER=alice HOME=/nonexistent userdb_uid=64421 userdb_gid=64421 exec \"$1\" \"$2\"\n",
+        0o755,
+        0,
+    );
+    write(
+        &token,
+        "#!/bin/sh\n[ \"$(cat)\" = good ] && echo games\n",
+        0o755,
+        0,
+    );
+    let auth = format!(
+        "source = \"checkpassword\"\ncheckpassword = \"{}\"\noauth2 = {{ program = \"{}\" }}",
+        check.display(),
+        token.display()
+    );
+    let Some(host) = host(&auth, "") else { return };
+    assert_ok(&pass(&host, "alice", "a"));
+    assert_eq!(pass(&host, "alice", "b"), WRONG);
+    assert_eq!(pass(&host, "bob", "a"), WRONG);
+    let bearer = |token| curl(&host, &["-u", "games", "--oauth2-bearer", token]);
+    let Some(output) = bearer("good") else { return };
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(bearer("bad").unwrap().status.code(), Some(67));
+    assert_eq!(
+        curl(&host, &["-u", "alice", "--oauth2-bearer", "good"])
+            .unwrap()
+            .status
+            .code(),
+        Some(67),
+        "another's token"
+    );
+    let auth = host.children("popward-auth")[0];
+    until("no conversation is left", || {
+        let children = format!("/proc/{auth}/task/{auth}/children");
+        fs::read_to_string(children).unwrap().is_empty()
+    });
+}
+
+fn openssl(directory: &Path, arguments: &str) -> Vec<u8> {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments}: {}", told(&output));
+    output.stdout
+}
+
+/// A token with these claims, signed by the key `issuer.pem` of the directory.
+fn signed(directory: &Path, claims: &str) -> String {
+    let header = Base64UrlUnpadded::encode_string(br#"{"alg":"EdDSA","typ":"JWT"}"#);
+    let text = format!(
+        "{header}.{}",
+        Base64UrlUnpadded::encode_string(claims.as_bytes())
+    );
+    fs::write(directory.join("text"), &text).unwrap();
+    let signature = openssl(directory, "pkeyutl -sign -rawin -inkey issuer.pem -in text");
+    format!("{text}.{}", Base64UrlUnpadded::encode_string(&signature))
+}
+
+#[test]
+fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = directory.path();
+    openssl(path, "genpkey -algorithm ed25519 -out issuer.pem");
+    let public = openssl(path, "pkey -in issuer.pem -pubout -outform DER");
+    let x = Base64UrlUnpadded::encode_string(&public[public.len() - 32..]);
+    let keys = path.join("keys.json");
+    write(
+        &keys,
+        &format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}]}}"#),
+        0o600,
+        AUTH,
+    );
+    let auth = format!(
+        "trim_domain = [\"*\"]\noauth2 = {{ keys = \"{}\", issuer = \"https://id.example.org\", audience = \"popward\" }}",
+        keys.display()
+    );
+    let Some(host) = host(
+        &auth,
+        "alice:!:64421:64421::/nonexistent\nbob:!:64422:64422::::nologin\n",
+    ) else {
+        return;
+    };
+    let claims = |user: &str, end: u64| {
+        format!(
+            r#"{{"iss":"https://id.example.org","aud":"popward","exp":{end},"email":"{user}@example.org"}}"#
+        )
+    };
+    let (good, old) = (claims("alice", 99_999_999_999), claims("alice", 1));
+    for (token, name, answer) in [
+        (signed(path, &good), "alice", Some(0)),
+        (signed(path, &good), "bob", Some(67)),
+        (signed(path, &old), "alice", Some(67)),
+        (
+            signed(path, &claims("bob", 99_999_999_999)),
+            "bob",
+            Some(67),
+        ),
+        (
+            signed(path, &claims("carol", 99_999_999_999)),
+            "carol",
+            Some(67),
+        ),
+        ("e30.e30.e30".to_owned(), "alice", Some(67)),
+    ] {
+        let Some(output) = curl(&host, &["-u", name, "--oauth2-bearer", &token]) else {
+            return;
+        };
+        assert_eq!(output.status.code(), answer, "{name}: {}", told(&output));
+    }
+    for why in [
+        "its time is over",
+        "nologin",
+        "no such user",
+        "another user's",
+        "signed by none of the keys",
+    ] {
+        host.logged(why);
+    }
+    assert!(!host.log().contains("signal"), "no filter killed anybody");
+    // mpop says OAUTHBEARER, where curl may have said XOAUTH2.
+    let token = signed(path, &good);
+    if let Some(output) = mpop(&host, "oauthbearer", "alice", &token) {
+        assert!(output.status.success(), "{}", told(&output));
+        assert!(
+            mpop(&host, "xoauth2", "alice", &token)
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+}
+
+/// How long a login takes that fails, in milliseconds.
+fn failure(host: &Host, mechanism: &str, user: &str, secret: &str) -> f64 {
+    let mut client = Client::new(host.plain);
+    assert_ok(&client.line());
+    let start;
+    let answer = match mechanism {
+        "USER" => {
+            assert_ok(&client.ask(&format!("USER {user}")));
+            start = Instant::now();
+            client.ask(&format!("PASS {secret}"))
+        }
+        "PLAIN" => {
+            let response = Base64::encode_string(format!("\0{user}\0{secret}").as_bytes());
+            start = Instant::now();
+            client.ask(&format!("AUTH PLAIN {response}"))
+        }
+        "CRAM-MD5" => {
+            assert!(client.ask("AUTH CRAM-MD5").starts_with("+ "));
+            let response = Base64::encode_string(format!("{user} {}", "0".repeat(32)).as_bytes());
+            start = Instant::now();
+            client.ask(&response)
+        }
+        _ => {
+            let first = Base64::encode_string(format!("n,,n={user},r=abcdefgh").as_bytes());
+            let answer = client.ask(&format!("AUTH SCRAM-SHA-256 {first}"));
+            let server = Base64::decode_vec(answer.strip_prefix("+ ").unwrap()).unwrap();
+            let server = String::from_utf8(server).unwrap();
+            let nonce = server.split(',').next().unwrap();
+            let proof = Base64::encode_string(&[7; 32]);
+            let last = Base64::encode_string(format!("c=biws,{nonce},p={proof}").as_bytes());
+            start = Instant::now();
+            client.ask(&last)
+        }
+    };
+    let took = start.elapsed().as_secs_f64() * 1000.0;
+    assert_eq!(answer, WRONG, "{mechanism} {user}");
+    took
+}
+
+/// The rank sum test of Mann and Whitney: how many standard deviations two samples are apart.
+fn apart(one: &[f64], other: &[f64]) -> f64 {
+    let less: f64 = one
+        .iter()
+        .flat_map(|a| other.iter().map(move |b| if a < b { 1.0 } else { 0.0 }))
+        .sum();
+    let (n, m) = (one.len() as f64, other.len() as f64);
+    (less - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
+}
+
+/// An ordinary hash, so that checking takes a while that must not show.
+const HASH: &str = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
+
+#[test]
+fn p9_failures_of_all_kinds_take_the_same_time() {
+    const SAMPLES: usize = 12;
+    let ids = "64421:64421::/nonexistent";
+    let lines = format!(
+        "alice:{HASH}:{ids}\nbob:{SCRAM_256}:{ids}\ncarol:{{PLAIN}}secret:{ids}\ndave:!:{ids}\nerin:{HASH}:{ids}::nologin\nfrank:{HASH}:0:0::\n"
+    );
+    let Some(host) = host("", &lines) else { return };
+    let kinds = [
+        ("nobody", "secret"),
+        ("alice", "wrong"),
+        ("bob", "wrong"),
+        ("carol", "wrong"),
+        ("dave", "secret"),
+        ("erin", "secret"),
+        ("frank", "secret"),
+    ];
+    for mechanism in ["USER", "PLAIN", "CRAM-MD5", "SCRAM-SHA-256"] {
+        // One kind after the other, many times, all at once: what disturbs one disturbs all.
+        let samples: Vec<Vec<f64>> = std::thread::scope(|scope| {
+            let threads = kinds.map(|(user, secret)| {
+                let host = &host;
+                scope.spawn(move || {
+                    (0..SAMPLES)
+                        .map(|_| failure(host, mechanism, user, secret))
+                        .collect()
+                })
+            });
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        for (kind, times) in kinds.iter().zip(&samples) {
+            let apart = apart(&samples[0], times);
+            assert!(
+                apart.abs() < 4.0,
+                "{mechanism} {kind:?}: {apart} deviations: {times:?} {:?}",
+                samples[0]
+            );
+            assert!(
+                times.iter().all(|time| *time >= 200.0),
+                "{mechanism} {kind:?}: {times:?}"
+            );
+        }
+    }
+}

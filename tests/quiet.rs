@@ -1,0 +1,308 @@
+//! Promise P9 by measurement, from a client's side of the real processes: whichever way a login fails, the answer is the same
+//! text, and as many samples as these cannot tell the times apart.
+//!
+//! How that is decided: samples of all ways are taken in one random order, so that whatever else the host does falls on all of them
+//! alike. Then each way's times are held against those of a wrong password, by the two-sample Kolmogorov-Smirnov test: the
+//! statistic is the largest distance between the two cumulative distributions, 0 to 1, and makes no assumption about how times are
+//! distributed. Equal ways exceed the threshold once in a million comparisons (`FALSE_ALARM`); a difference that is as large as
+//! the scatter of a single sample is found for certain.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    reason = "a test may fail"
+)]
+
+mod host;
+#[path = "quiet/statistics.rs"]
+mod statistics;
+
+use base64ct::{Base64, Encoding};
+use host::{Client, Host, assert_ok, root, skipped, spool, user};
+use statistics::{Samples, interleaved};
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Samples of each way to fail.
+const SAMPLES: usize = 60;
+
+/// Measurements, one at a time: two at once would measure each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How a login is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Pass,
+    Plain,
+    Login,
+    Apop,
+    CramMd5,
+    /// The answer to the proof.
+    Scram,
+}
+
+/// Why it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    WrongPassword,
+    UnknownUser,
+    /// The account's password is one that nobody can have.
+    Locked,
+    /// The password is right, and the account may not log in: it is root's.
+    NotAdmitted,
+    /// A name that no account can have.
+    ImpossibleName,
+    EmptyPassword,
+    /// Longer than any password is taken.
+    LongPassword,
+}
+
+use Kind::{
+    EmptyPassword, ImpossibleName, Locked, LongPassword, NotAdmitted, UnknownUser, WrongPassword,
+};
+
+impl Kind {
+    /// The name and the password; `turn` spreads wrong passwords over the accounts, each of which has a limit of its own.
+    fn tried(self, turn: usize) -> (String, String) {
+        let own = format!("user{}", turn % 8);
+        match self {
+            WrongPassword => (own, "wrong".to_owned()),
+            UnknownUser => (format!("nobody{}", turn % 8), "wrong".to_owned()),
+            Locked => (format!("locked{}", turn % 8), "wrong".to_owned()),
+            NotAdmitted => (format!("root{}", turn % 8), "right".to_owned()),
+            ImpossibleName => ("a/b".to_owned(), "wrong".to_owned()),
+            EmptyPassword => (own, String::new()),
+            LongPassword => (own, "x".repeat(700)),
+        }
+    }
+}
+
+/// A host whose users' passwords are stored as `scheme` and made by `made`, with this delay of failures.
+fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Host {
+    let limits = "[limits]\nbad_commands = 100000\nfailed_logins = 100000\nlogin = 3600\n";
+    let host = Host::with(
+        &[user("alice", 64401, &spool(1))],
+        limits,
+        &[
+            (
+                "failure_delay_ms = 200",
+                &format!("failure_delay_ms = {delay_ms}"),
+            ),
+            (
+                "[auth]\n",
+                &format!("[auth]\nmechanisms = {mechanisms}\naccount_failures = 60000\n"),
+            ),
+        ],
+    );
+    let right = stored("right");
+    let mut lines = String::new();
+    for number in 0..8 {
+        lines += &format!("user{number}:{right}:64401:64401::/nonexistent\n");
+        lines += &format!("locked{number}:{{CRYPT}}!locked:64401:64401::/nonexistent\n");
+        lines += &format!("root{number}:{right}:0:0::/nonexistent\n");
+    }
+    fs::write(host.at("users"), lines).unwrap();
+    host
+}
+
+/// SHA512-CRYPT, of so many rounds that hashing is by far what takes longest.
+fn hashed(password: &str) -> String {
+    let script = format!("print crypt('{password}', '$6$rounds=25000$saltsaltsaltsalt$')");
+    let output = Command::new("perl").args(["-e", &script]).output().unwrap();
+    format!(
+        "{{SHA512-CRYPT}}{}",
+        String::from_utf8(output.stdout).unwrap()
+    )
+}
+
+fn base64(text: &str) -> String {
+    Base64::encode_string(text.as_bytes())
+}
+
+/// Tries once to log in; returns how long the last answer took, and the answer.
+fn fails(
+    client: &mut Client,
+    method: Method,
+    (name, password): &(String, String),
+) -> (Duration, String) {
+    let last = match method {
+        Method::Pass => {
+            assert_ok(&client.ask(&format!("USER {name}")));
+            format!("PASS {password}")
+        }
+        Method::Plain => format!("AUTH PLAIN {}", base64(&format!("\0{name}\0{password}"))),
+        Method::Login => {
+            let next = client.ask(&format!("AUTH LOGIN {}", base64(name)));
+            assert_eq!(next, format!("+ {}", base64("Password:")));
+            base64(password)
+        }
+        Method::Apop => format!("APOP {name} {}", "0".repeat(32)),
+        Method::CramMd5 => {
+            assert!(client.ask("AUTH CRAM-MD5").starts_with("+ "));
+            base64(&format!("{name} {}", "0".repeat(32)))
+        }
+        Method::Scram => {
+            let first = client.ask(&format!(
+                "AUTH SCRAM-SHA-256 {}",
+                base64(&format!("n,,n={name},r=abcdefgh"))
+            ));
+            let first =
+                Base64::decode_vec(first.strip_prefix("+ ").expect("a challenge for everybody"))
+                    .unwrap();
+            let first = String::from_utf8(first).unwrap();
+            let nonce = first.split(',').next().unwrap();
+            base64(&format!(
+                "c=biws,{nonce},p={}",
+                Base64::encode_string(&[0; 32])
+            ))
+        }
+    };
+    let began = Instant::now();
+    let answer = client.ask(&last);
+    (began.elapsed(), answer)
+}
+
+/// Fails in all these ways, many times, over so many connections at once. Each way's times must be those of a wrong password, and
+/// every answer the same.
+fn alike(host: &Host, ways: &[(Method, Kind)], connections: usize) {
+    let order = interleaved(ways.len(), SAMPLES);
+    let next = Mutex::new(order.iter().enumerate());
+    let samples = Mutex::new(Samples::new(ways.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let mut client = Client::new(host.plain);
+                assert_ok(&client.line());
+                loop {
+                    let taken = next.lock().unwrap().next();
+                    let Some((turn, way)) = taken else {
+                        return;
+                    };
+                    let (method, kind) = ways[*way];
+                    let (took, answer) = fails(&mut client, method, &kind.tried(turn));
+                    assert_eq!(
+                        answer, "-ERR [AUTH] user name or password wrong",
+                        "{method:?} {kind:?}"
+                    );
+                    samples.lock().unwrap().add(*way, took);
+                }
+            });
+        }
+    });
+    let samples = samples.into_inner().unwrap();
+    for (method, kind) in ways {
+        let place = |kind: Kind| ways.iter().position(|way| *way == (*method, kind)).unwrap();
+        let (distance, threshold) = samples.distance(place(WrongPassword), place(*kind));
+        let times = samples.summary(place(WrongPassword), place(*kind));
+        assert!(
+            distance <= threshold,
+            "{method:?}: {kind:?} is told from a wrong password: {distance:.3}, more than {threshold:.3}; {times}"
+        );
+    }
+}
+
+/// All combinations.
+fn ways(methods: &[Method], kinds: &[Kind]) -> Vec<(Method, Kind)> {
+    methods
+        .iter()
+        .flat_map(|method| kinds.iter().map(|kind| (*method, *kind)))
+        .collect()
+}
+
+const ALL: &[Kind] = &[
+    WrongPassword,
+    UnknownUser,
+    Locked,
+    NotAdmitted,
+    ImpossibleName,
+    EmptyPassword,
+    LongPassword,
+];
+
+/// As it is configured: a delay that is longer than a check. Clients on several connections wait it out side by side.
+#[test]
+fn p9_with_the_delay_no_failure_is_told_from_another() {
+    if !root() {
+        return skipped("accounts that may not log in");
+    }
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let host = host(60, "[\"user\", \"plain\", \"login\"]", &hashed);
+    alike(
+        &host,
+        &ways(&[Method::Pass, Method::Plain, Method::Login], ALL),
+        6,
+    );
+}
+
+/// Without the delay, which hides everything that is shorter: the checks by themselves take as long.
+#[test]
+fn p9_what_the_delay_hides_takes_as_long() {
+    if !root() {
+        return skipped("accounts that may not log in");
+    }
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let host = host(0, "[\"user\", \"plain\", \"login\"]", &hashed);
+    alike(&host, &ways(&[Method::Pass, Method::Plain], ALL), 1);
+}
+
+/// APOP, CRAM-MD5 and SCRAM, with the delay and without it.
+#[test]
+fn p9_secrets_that_are_not_known_are_not_told_from_others() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let kinds = [WrongPassword, UnknownUser, Locked, ImpossibleName];
+    let methods = [Method::Apop, Method::CramMd5, Method::Scram];
+    for (delay_ms, connections) in [(40, 6), (0, 1)] {
+        let mechanisms = "[\"apop\", \"cram-md5\", \"scram-sha-256\"]";
+        let host = host(delay_ms, mechanisms, &|password| {
+            format!("{{PLAIN}}{password}")
+        });
+        alike(&host, &ways(&methods, &kinds), connections);
+    }
+}
+
+/// SCRAM's salt and number of rounds are told before anything is proved: a name has the same each time, whether or not it is
+/// somebody's, and no two have the same.
+#[test]
+fn p9_scram_tells_everybody_a_salt_that_lasts() {
+    let mechanisms = "[\"scram-sha-256\"]";
+    let host = host(1, mechanisms, &|password| format!("{{PLAIN}}{password}"));
+    let mut client = Client::new(host.plain);
+    assert_ok(&client.line());
+    let mut asked = |name: &str| {
+        let first = client.ask(&format!(
+            "AUTH SCRAM-SHA-256 {}",
+            base64(&format!("n,,n={name},r=abcdefgh"))
+        ));
+        assert!(client.ask("*").starts_with("-ERR"));
+        let first = Base64::decode_vec(first.strip_prefix("+ ").expect("a challenge")).unwrap();
+        let first = String::from_utf8(first).unwrap();
+        let mut parts = first.split(',').skip(1).map(str::to_owned);
+        (parts.next().unwrap(), parts.next().unwrap())
+    };
+    let names = ["user0", "user1", "nobody0", "nobody1", "locked0"];
+    let first: Vec<_> = names.iter().map(|name| asked(name)).collect();
+    let again: Vec<_> = names.iter().map(|name| asked(name)).collect();
+    assert_eq!(first, again);
+    for (place, (salt, rounds)) in first.iter().enumerate() {
+        assert_eq!(
+            (salt.len(), rounds),
+            (first[0].0.len(), &first[0].1),
+            "{}",
+            names[place]
+        );
+        assert!(
+            first[..place].iter().all(|(other, _)| other != salt),
+            "{}",
+            names[place]
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! testssl.sh's look at both ways to TLS: it finds nothing that an A-grade server would not have.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::Host;
+use std::process::{Command, Stdio};
+
+/// Findings about what this test's certificate is (one day old, its own authority, and of no name on the internet), and
+/// about the openssl that testssl.sh runs.
+const NOT_OF_THE_SERVER: [&str; 4] = ["cert_", "DNS_CAArecord", "OCSP_", "engine_problem"];
+
+/// What of an audit's findings, one JSON object each, is worse than advice: `id`, severity, text.
+fn findings(json: &str) -> Vec<(String, String, String)> {
+    let value = |object: &str, key: &str| {
+        let (_, rest) = object.split_once(&format!("\"{key}\""))?;
+        let (_, rest) = rest.split_once('"')?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    json.split('{')
+        .filter_map(|object| {
+            Some((
+                value(object, "id")?,
+                value(object, "severity")?,
+                value(object, "finding")?,
+            ))
+        })
+        .collect()
+}
+
+/// Everything that it finds at this port, with `options`.
+fn audit(host: &Host, port: u16, options: &[&str]) -> Vec<(String, String, String)> {
+    let file = host.at(&format!("testssl-{port}.json"));
+    let output = Command::new("testssl")
+        .args([
+            "--quiet",
+            "--warnings",
+            "batch",
+            "--color",
+            "0",
+            "--ip",
+            "127.0.0.1",
+        ])
+        .arg("--jsonfile")
+        .arg(&file)
+        .args(options)
+        .arg(format!("localhost:{port}"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let json = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(!json.is_empty(), "{said}");
+    findings(&json)
+}
+
+#[test]
+fn testssl_finds_nothing_to_mend() {
+    if Command::new("testssl").arg("--version").output().is_err() {
+        return host::skipped("testssl.sh is not installed");
+    }
+    let host = Host::start(&[]);
+    let runs: [(u16, &[&str]); 2] = [(host.tls, &[]), (host.plain, &["--starttls", "pop3"])];
+    // It mostly waits: both at once.
+    std::thread::scope(|scope| {
+        for (port, options) in runs {
+            let host = &host;
+            scope.spawn(move || judge(port, &audit(host, port, options)));
+        }
+    });
+}
+
+fn judge(port: u16, all: &[(String, String, String)]) {
+    let has = |id: &str, text: &str| {
+        all.iter()
+            .any(|(found, _, finding)| found == id && finding.contains(text))
+    };
+    // That it saw the server at all.
+    assert!(
+        has("TLS1_3", "offered") && has("TLS1_2", "offered"),
+        "{all:?}"
+    );
+    assert!(
+        has("TLS1_1", "not offered") && has("TLS1", "not offered"),
+        "{all:?}"
+    );
+    let bad: Vec<_> = all
+        .iter()
+        .filter(|(id, severity, _)| {
+            let fine = matches!(severity.as_str(), "OK" | "INFO" | "DEBUG");
+            !fine && !NOT_OF_THE_SERVER.iter().any(|kind| id.starts_with(kind))
+        })
+        .collect();
+    assert!(bad.is_empty(), "port {port}: {bad:#?}");
+}
