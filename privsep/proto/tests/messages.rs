@@ -35,7 +35,7 @@ use popward_proto::session::{
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 
 fn user(name: &str) -> UserName {
