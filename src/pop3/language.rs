@@ -166,12 +166,6 @@ phrases! {
         "Benutzername oder Passwort falsch"
         "nom d'utilisateur ou mot de passe incorrect"
         "nombre de usuario o contraseña incorrectos"
-    /// Auth refused: the last login was a moment ago.
-    TooSoon "[LOGIN-DELAY] "
-        "too soon after the last login"
-        "zu früh nach der letzten Anmeldung"
-        "trop tôt après la dernière connexion"
-        "demasiado pronto tras la última sesión"
     /// Auth could not say.
     NoLoginNow "[SYS/TEMP] "
         "cannot log in now"
@@ -181,7 +175,7 @@ phrases! {
     /// The account logged in a moment ago (RFC 2449, section 8.1.1).
     TooSoon "[LOGIN-DELAY] "
         "too soon after the last login"
-        "zu kurz nach der letzten Anmeldung"
+        "zu früh nach der letzten Anmeldung"
         "trop tôt après la dernière connexion"
         "demasiado pronto tras el último inicio de sesión"
     /// There is no worker.

@@ -43,7 +43,7 @@ enum Order {
     Clients = 1,
 }
 
-/// Ours, but for a client that wants ChaCha20 most: it has no instructions for AES.
+/// Ours, but for a client that wants `ChaCha20` most: it has no instructions for AES.
 fn order(suites: &[CipherSuite]) -> Order {
     use CipherSuite as S;
     // What many clients name first is no suite: they keep servers used to unknown ones (RFC 8701).
