@@ -37,6 +37,7 @@ fn session() -> Pop3 {
     let policy = Policy {
         bad_commands: 20,
         failed_logins: 3,
+        login_delay_s: 0,
     };
     let offer = Offer {
         security: Security::Tls,
@@ -49,7 +50,7 @@ fn session() -> Pop3 {
         unique: [0; 16],
         host: "localhost".into(),
     };
-    let mut pop3 = Pop3::new(policy, offer, identity);
+    let mut pop3 = Pop3::new(policy, offer, identity, false);
     let mut out = Vec::new();
     let (_, action) = pop3.input(b"USER u\r\nPASS p\r\n", &mut out);
     assert!(matches!(action, Action::Login(_)));

@@ -72,8 +72,9 @@ fn say(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let median = times[times.len() / 2];
     let mean = times.iter().sum::<Duration>() / times.len() as u32;
+    let mut out = std::io::stdout();
     writeln!(
-        std::io::stdout(),
+        out,
         "{what:40} median {:5} µs, {:6.0} a second",
         median.as_micros(),
         1.0 / mean.as_secs_f64()

@@ -9,6 +9,7 @@ use rustls::ServerConnection;
 use rustls::server::Acceptor;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,6 +75,8 @@ pub(crate) struct Client {
     pub(crate) progress: Instant,
     /// POP3's octets that went out, before TLS.
     pub(crate) sent: u64,
+    /// Octets that the socket took, as they are sent.
+    taken_by_socket: u64,
 }
 
 impl Client {
@@ -96,6 +99,7 @@ impl Client {
             gone: false,
             progress: now,
             sent: 0,
+            taken_by_socket: 0,
         }
     }
 
@@ -107,6 +111,14 @@ impl Client {
     /// Whether TLS is active, or about to be.
     pub(crate) fn is_secure(&self) -> bool {
         !matches!(self.layer, Layer::Plain)
+    }
+
+    /// Octets that the client's host has acknowledged: what the socket took, less what lies in its buffer. That can be
+    /// megabytes, so what the socket takes says little about a client.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        let waiting = popward_sys::socket::unacknowledged(self.stream.as_fd());
+        self.taken_by_socket
+            .saturating_sub(waiting.unwrap_or(0).into())
     }
 
     /// Whether bytes wait for the client to take some.
@@ -264,6 +276,7 @@ impl Client {
                 Ok(mut count) => {
                     self.progress = now;
                     self.sent += count as u64;
+                    self.taken_by_socket += count as u64;
                     for (taken, part) in taken.iter_mut().zip(left) {
                         let here = count.min(part.len());
                         *taken += here;
@@ -298,7 +311,10 @@ impl Client {
         };
         while self.writable && tls.wants_write() {
             match tls.write_tls(&mut self.stream) {
-                Ok(_) => self.progress = now,
+                Ok(count) => {
+                    self.progress = now;
+                    self.taken_by_socket += count as u64;
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.writable = false,
                     ErrorKind::Interrupted => {}

@@ -5,7 +5,9 @@
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
 use crate::client::{Client, Got};
-use crate::pop3::{Action, End, Identity, Policy, Pop3};
+use crate::limits::{Admission, Party};
+use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3};
+use crate::proxy::Peer;
 use crate::report;
 use crate::slots::Handle;
 use mio::Registry;
@@ -15,12 +17,13 @@ use popward_proto::monitor_front::FrontSettings;
 use popward_proto::session::Request;
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 mod login;
+mod pace;
+mod place;
 mod why;
 mod worker;
 
@@ -51,6 +54,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) packet: &'a mut PacketBuffer,
     /// Room for commands, shared likewise.
     pub(crate) read: &'a mut [u8],
+    /// Who is counted as what.
+    pub(crate) admission: &'a mut Admission,
     /// The log.
     pub(crate) log: &'a Log,
 }
@@ -101,8 +106,10 @@ pub(crate) struct Conn {
     pub(crate) handle: Handle,
     /// Its name to the other processes.
     pub(crate) id: SessionId,
-    /// Who it is.
-    pub(crate) peer: SocketAddr,
+    /// Who it is; as far as is known, where a proxy speaks for it.
+    pub(crate) peer: Peer,
+    /// As what it is counted.
+    pub(crate) party: Party,
     /// Its stream.
     pub(crate) client: Client,
     /// The protocol's state.
@@ -124,9 +131,14 @@ pub(crate) struct Conn {
     /// Whether auth was told of a login, and has not said how it ended.
     at_auth: bool,
     ending: Option<Ending>,
-    accepted: Instant,
+    /// When it was accepted, or its proxy had said whose it is.
+    pub(crate) accepted: Instant,
     logged_in: Option<Instant>,
     commanded: Instant,
+    /// Since when a command's line is not complete.
+    line: Option<Instant>,
+    /// Since when the client keeps a reply waiting, and what it had taken by then.
+    slow: Option<(Instant, u64)>,
 }
 
 /// Commands that were read at once, and how far they are processed.
@@ -156,7 +168,7 @@ impl Conn {
     /// A connection that was just accepted. `stls`: whether there is a certificate for STLS.
     pub(crate) fn new(
         (handle, id): (Handle, SessionId),
-        peer: SocketAddr,
+        (peer, party): (Peer, Party),
         client: Client,
         stls: bool,
         settings: &Rc<FrontSettings>,
@@ -166,14 +178,17 @@ impl Conn {
         let policy = Policy {
             bad_commands: settings.limits.bad_commands,
             failed_logins: settings.limits.failed_logins,
+            login_delay_s: settings.login_delay_s,
         };
-        let offer = login::offer(&client, peer, stls, settings);
+        let offer = login::offer(&client, &peer, stls, settings);
+        let forwards = peer.may_forward(settings);
         Self {
             handle,
             id,
             peer,
+            party,
             client,
-            pop3: Pop3::new(policy, offer, identity).configured(settings),
+            pop3: Pop3::new(policy, offer, identity, forwards).configured(settings),
             session: None,
             queued: false,
             armed: None,
@@ -187,6 +202,8 @@ impl Conn {
             accepted: now,
             logged_in: None,
             commanded: now,
+            line: None,
+            slow: None,
         }
     }
 
@@ -195,17 +212,16 @@ impl Conn {
         self.settings.pop3.qpopper_log
     }
 
+    fn offer(&self) -> Offer {
+        login::offer(&self.client, &self.peer, self.stls, &self.settings)
+    }
+
     /// Goes as far as it goes now. The handshake, if any, is complete.
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
         if matches!(self.waits, Waits::Handshake | Waits::Secured) {
             let greeted = self.waits == Waits::Secured;
             self.waits = Waits::Client;
-            self.pop3.secured(login::offer(
-                &self.client,
-                self.peer,
-                self.stls,
-                &self.settings,
-            ));
+            self.pop3.secured(self.offer());
             if !greeted {
                 self.pop3.greeting(&mut self.client.out);
             }
@@ -227,6 +243,7 @@ impl Conn {
                         }
                     }
                     self.client.shrink();
+                    self.watch_pace(turn.now);
                     return Outcome::Waits;
                 }
                 Step::Handshake => return Outcome::Again,
@@ -319,9 +336,11 @@ impl Conn {
         let before = self.client.out.len();
         let (used, action) = self.pop3.input(bytes, &mut self.client.out);
         let acts = !matches!(action, Action::None);
-        if acts || self.client.out.len() != before {
+        let commanded = acts || self.client.out.len() != before;
+        if commanded {
             self.commanded = turn.now;
         }
+        self.watch_line(commanded, turn.now);
         self.act(action, turn);
         // Nothing taken and nothing due would come again for ever.
         if used == 0 && !acts {
@@ -337,6 +356,7 @@ impl Conn {
             Action::None => {}
             Action::Login(login) => self.login(login, turn),
             Action::StartTls => self.waits = Waits::Securing,
+            Action::Forwarded(forwarded) => self.forwarded(forwarded, turn),
             Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
         }
@@ -387,48 +407,6 @@ impl Conn {
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
         report::end(turn.log, self, why, seconds);
         Outcome::Over
-    }
-
-    /// When it must be looked at, and why it ends if nothing has changed by then.
-    pub(crate) fn deadline(&self) -> (Instant, Why) {
-        let after = |since: Instant, ms: u32| since + Duration::from_millis(ms.into());
-        let limits = &self.settings.limits;
-        let stalled = after(self.client.progress, limits.stall_ms);
-        if let Some(ending) = self.ending {
-            return (ending.lingers.unwrap_or(stalled), ending.why);
-        }
-        let Some(login) = self.logged_in else {
-            return match self.waits {
-                Waits::Auth(since) | Waits::Opening(since) => {
-                    (after(since, limits.open_ms), Why::OpenTime)
-                }
-                _ => (after(self.accepted, limits.login_ms), Why::LoginTime),
-            };
-        };
-        let session = (after(login, limits.session_ms), Why::SessionTime);
-        let other = match self.waits {
-            // The update is the worker's by now: to give up earlier would spare nothing.
-            Waits::Worker(Request::Quit, since) | Waits::Ended(since) => {
-                return (
-                    session.0.max(after(since, limits.stall_ms)),
-                    Why::WorkerTime,
-                );
-            }
-            _ if self.client.blocked() => (stalled, Why::StallTime),
-            Waits::Worker(_, since) => (after(since, limits.stall_ms), Why::WorkerTime),
-            _ => (after(self.commanded, limits.idle_ms), Why::IdleTime),
-        };
-        if other.0 < session.0 { other } else { session }
-    }
-
-    /// Its time is up.
-    pub(crate) fn expire(&mut self, why: Why, turn: &mut Turn<'_>) -> Outcome {
-        if why == Why::OpenTime && self.ending.is_none() {
-            self.pop3.no_session(&mut self.client.out);
-            self.end(why);
-            return self.drive(turn);
-        }
-        self.over(why, turn)
     }
 
     /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.

@@ -1,27 +1,31 @@
 //! The event loop: listeners, connections, deadlines. It never waits for anybody but in `poll`.
 
-use crate::client::{Client, Handshake};
+mod door;
+
+pub(crate) use door::FULL;
+
+use crate::client::Handshake;
 use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
-use crate::limits::{Admission, Hush, TooMany};
+use crate::limits::{Admission, Hush};
 use crate::links::{Link, Links, MonitorEnd};
-use crate::pop3::Identity;
 use crate::report;
-use crate::slots::{Handle, Slots};
+use crate::slots::{Guest, Handle, Slots};
 use crate::tls::handshake::{Job, Threads};
 use crate::tls::remote_key::Keys;
 use crate::tls::rules::Rules;
 use crate::tls::tickets::Tickets;
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor};
+use popward_proto::proxies::Headers;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::log::Log;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Write};
-use std::net::SocketAddr;
+use std::hash::RandomState;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,21 +41,12 @@ const CONNS: usize = 64;
 /// Most listening sockets of a front.
 pub const LISTENERS_MAX: usize = CONNS - LISTENERS;
 
-/// Connections that are accepted at one listener before it is another's turn.
-const ACCEPTS: u32 = 64;
-
-/// How long a listener rests when this process can open no more descriptors.
-const REST: Duration = Duration::from_millis(500);
-
-/// What a client reads that is turned away, where nothing has to be encrypted first.
-const FULL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
-
 /// What a front is given before it serves.
 pub struct Given {
     /// What it may do.
     pub settings: FrontSettings,
-    /// Listening sockets, and whether TLS begins with the connection.
-    pub listeners: Vec<(std::net::TcpListener, bool)>,
+    /// Listening sockets.
+    pub listeners: Vec<Listening>,
     /// By which rules TLS is spoken; none where there is no certificate.
     pub tls: Option<Rules>,
     /// The tickets of these rules.
@@ -66,6 +61,16 @@ pub struct Given {
     pub log: Arc<Log>,
     /// How many threads do handshakes.
     pub threads: usize,
+}
+
+/// A listening socket, and what is expected of those who connect to it.
+pub struct Listening {
+    /// The socket.
+    pub socket: std::net::TcpListener,
+    /// Whether TLS begins with the connection (RFC 8314).
+    pub tls: bool,
+    /// Which connections begin with a PROXY header.
+    pub headers: Headers,
 }
 
 /// Why the front ends, other than with its monitor.
@@ -92,6 +97,7 @@ fn attempt<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, Front
 struct Listener {
     socket: TcpListener,
     tls: bool,
+    headers: Headers,
     /// Whether somebody may be waiting.
     ready: bool,
     /// Not before then: there were no descriptors left.
@@ -105,6 +111,8 @@ pub struct Front {
     pub(crate) slots: Slots,
     deadlines: Deadlines,
     admission: Admission,
+    /// Who has to yield is nobody's to foresee: how often one was drawn, and by which secret.
+    drawn: (u64, RandomState),
     pub(crate) hush: Hush,
     pub(crate) settings: Rc<FrontSettings>,
     /// The host's name in the settings.
@@ -135,8 +143,8 @@ impl Front {
         let poll = attempt("epoll", Poll::new())?;
         let waker = Arc::new(attempt("waker", Waker::new(poll.registry(), WAKER))?);
         let mut listeners = Vec::new();
-        for (socket, tls) in given.listeners.into_iter().take(LISTENERS_MAX) {
-            let listener = Self::listen(&poll, listeners.len(), socket, tls);
+        for given in given.listeners.into_iter().take(LISTENERS_MAX) {
+            let listener = Self::listen(&poll, listeners.len(), given);
             listeners.push(attempt("listening socket", listener)?);
         }
         let threads = Threads::start(given.threads.max(1), &waker, &given.tickets);
@@ -147,6 +155,7 @@ impl Front {
             slots: Slots::new(given.settings.front),
             deadlines: Deadlines::default(),
             admission: Admission::default(),
+            drawn: (0, RandomState::new()),
             hush: Hush::default(),
             most: given.settings.limits.connections,
             host: given.settings.host.as_str().into(),
@@ -169,20 +178,16 @@ impl Front {
         Ok(front)
     }
 
-    fn listen(
-        poll: &Poll,
-        number: usize,
-        socket: std::net::TcpListener,
-        tls: bool,
-    ) -> std::io::Result<Listener> {
-        socket.set_nonblocking(true)?;
-        let mut socket = TcpListener::from_std(socket);
+    fn listen(poll: &Poll, number: usize, given: Listening) -> std::io::Result<Listener> {
+        given.socket.set_nonblocking(true)?;
+        let mut socket = TcpListener::from_std(given.socket);
         let token = Token(LISTENERS + number);
         poll.registry()
             .register(&mut socket, token, Interest::READABLE)?;
         Ok(Listener {
             socket,
-            tls,
+            tls: given.tls,
+            headers: given.headers,
             ready: false,
             rests: None,
         })
@@ -277,6 +282,11 @@ impl Front {
             }
             Token(number) => {
                 let slot = (number - CONNS) / 2;
+                if let Some(caller) = self.slots.caller(slot) {
+                    caller.readable |= event.is_readable() || event.is_read_closed();
+                    caller.half_closed |= event.is_read_closed() || event.is_error();
+                    return self.listen_to(slot);
+                }
                 let Some(conn) = self.slots.at(slot) else {
                     return;
                 };
@@ -292,79 +302,6 @@ impl Front {
                 }
                 self.drive(slot);
             }
-        }
-    }
-
-    fn accept(&mut self, number: usize) {
-        for _ in 0..ACCEPTS {
-            let listener = &mut self.listeners[number];
-            if !listener.ready || listener.rests.is_some_and(|until| until > self.now) {
-                return;
-            }
-            listener.rests = None;
-            match listener.socket.accept() {
-                Ok((stream, peer)) => {
-                    let tls = listener.tls;
-                    // An IPv4 client of an IPv6 listener is an IPv4 client to everybody from here on.
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    self.admit(stream, peer, tls);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => listener.ready = false,
-                    // The client has gone again already.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        // No descriptors or no memory: whoever waits goes on waiting, and we do not spin.
-                        listener.rests = Some(self.now + REST);
-                        self.log.warning(None, "accept", &[("error", &error)]);
-                    }
-                },
-            }
-        }
-    }
-
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, tls: bool) {
-        if tls && self.tls.is_none() {
-            return self.refuse(peer, &"no certificate can be used");
-        }
-        if let Err(why) = self.admission.admit(peer.ip(), &self.settings.limits) {
-            if !tls {
-                // It is polite, not more: the socket's buffer is empty, so this does not wait.
-                let _ = stream.write(FULL);
-            }
-            return self.refuse(peer, &why as &TooMany);
-        }
-        let Some(unique) = crate::tls::unique() else {
-            self.admission.leave(peer.ip());
-            return self.refuse(peer, &"no random numbers");
-        };
-        let host = Rc::clone(&self.host);
-        let identity = Identity { unique, host };
-        let (handle, id) = self.slots.reserve();
-        let token = Token(CONNS + 2 * handle.slot);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
-            self.slots.take(handle.slot);
-            self.admission.leave(peer.ip());
-            return self.refuse(peer, &error);
-        }
-        let client = Client::new(stream, tls, self.now);
-        let conn = Conn::new(
-            (handle, id),
-            peer,
-            client,
-            self.tls.is_some(),
-            &self.settings,
-            identity,
-            self.now,
-        );
-        self.slots.put(Box::new(conn));
-        self.drive(handle.slot);
-    }
-
-    fn refuse(&mut self, peer: SocketAddr, why: &dyn std::fmt::Display) {
-        if self.hush.may_say(peer.ip(), self.now) {
-            report::refused(&self.log, peer, why);
         }
     }
 
@@ -416,6 +353,7 @@ impl Front {
             registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
+            admission: &mut self.admission,
             log: &self.log,
         };
         match act(conn, &mut turn) {
@@ -427,11 +365,11 @@ impl Front {
                 self.arm(slot);
             }
             Outcome::Over => {
-                if let Some(conn) = self.slots.take(slot) {
+                if let Some(Guest::Conn(conn)) = self.slots.take(slot) {
                     if let Some(place) = conn.client.place() {
                         self.threads.cancel(place);
                     }
-                    self.admission.leave(conn.peer.ip());
+                    self.admission.leave(conn.party);
                 }
             }
         }
@@ -453,6 +391,7 @@ impl Front {
         while let Some((at, handle)) = self.deadlines.due(self.now) {
             let now = self.now;
             let Some(conn) = self.slots.get(handle) else {
+                self.header_is_late(handle);
                 continue;
             };
             if conn.armed != Some(at) {
@@ -503,6 +442,7 @@ impl Front {
         self.listeners.clear();
         self.drain = Some(self.now + Duration::from_millis(self.settings.limits.drain_ms.into()));
         for slot in self.slots.in_use() {
+            self.dismiss(slot);
             self.with(slot, Conn::drain);
         }
     }

@@ -14,6 +14,7 @@ pub mod front;
 mod limits;
 mod links;
 pub mod pop3;
+pub mod proxy;
 mod report;
 mod sasl;
 pub mod setup;

@@ -1,41 +1,57 @@
-//! Who may connect: how many in all and from one address, and how often a refusal is worth a log line.
+//! Who may connect: how many in all, from one address and from one prefix, how many a minute; and how often a refusal is
+//! worth a log line. Pure: it is told the time.
 
 use popward_proto::monitor_front::Limits;
+use popward_proto::proxies::{Network, Proxies};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// What counts as one address: an IPv4 address, or the /64 of an IPv6 one, since a host has a /64 to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Address(IpAddr);
+fn address(peer: IpAddr) -> Network {
+    Network::of(peer, 32, 64)
+}
 
-impl Address {
-    /// What `peer` counts as.
-    pub(crate) fn of(peer: IpAddr) -> Self {
-        match peer.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Self(IpAddr::V6(Ipv6Addr::from_bits(network)))
-            }
-            address @ IpAddr::V4(_) => Self(address),
-        }
-    }
+/// What counts as one prefix: what is given to one customer or one company.
+fn prefix(peer: IpAddr) -> Network {
+    Network::of(peer, 24, 48)
+}
+
+/// As what a connection is counted, until it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Party {
+    /// A client of this address.
+    Client(IpAddr),
+    /// A proxy that has not said for whom it speaks, or speaks for itself.
+    Proxy,
 }
 
 /// Why somebody was not admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TooMany {
     /// As many connections as there may be in all.
     InAll,
+    /// As many as there may be before a login.
+    Unauthenticated,
     /// As many as there may be from one address.
     FromAddress,
+    /// As many as there may be from one prefix.
+    FromPrefix,
+    /// One address makes new ones faster than it may.
+    InAMinute,
+    /// As many as there may be of proxies that have not said for whom.
+    OfProxies,
 }
 
 impl std::fmt::Display for TooMany {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::InAll => "too many connections",
+            Self::Unauthenticated => "too many connections before login",
             Self::FromAddress => "too many connections from one address",
+            Self::FromPrefix => "too many connections from one prefix",
+            Self::InAMinute => "too many new connections from one address",
+            Self::OfProxies => "too many connections of proxies that do not say for whom",
         })
     }
 }
@@ -44,33 +60,91 @@ impl std::fmt::Display for TooMany {
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     open: u32,
-    by_address: HashMap<Address, u32>,
+    proxies: u32,
+    by_address: HashMap<Network, u32>,
+    by_prefix: HashMap<Network, u32>,
+    rate: Rate,
+}
+
+fn count(counts: &HashMap<Network, u32>, network: Network) -> u32 {
+    counts.get(&network).copied().unwrap_or(0)
+}
+
+fn leave(counts: &mut HashMap<Network, u32>, network: Network) {
+    if let Some(here) = counts.get_mut(&network) {
+        *here -= 1;
+        if *here == 0 {
+            counts.remove(&network);
+        }
+    }
 }
 
 impl Admission {
-    /// Counts a connection from `peer`, if there may be one more.
-    pub(crate) fn admit(&mut self, peer: IpAddr, limits: &Limits) -> Result<(), TooMany> {
-        if self.open >= limits.connections {
-            return Err(TooMany::InAll);
+    /// Counts a connection, if there may be one more of its party. Whether there may be one more in all is for the caller
+    /// to see, who can make room. `hurries`: whether it is counted by the minute as well.
+    pub(crate) fn admit(
+        &mut self,
+        party: Party,
+        hurries: bool,
+        (limits, proxies): (&Limits, &Proxies),
+        now: Instant,
+    ) -> Result<(), TooMany> {
+        match party {
+            Party::Proxy if self.proxies >= proxies.connections => return Err(TooMany::OfProxies),
+            Party::Proxy => self.proxies += 1,
+            Party::Client(peer) => self.count(peer, hurries, limits, now)?,
         }
-        let address = Address::of(peer);
-        let here = self.by_address.get(&address).copied().unwrap_or(0);
-        if here >= limits.connections_per_address {
-            return Err(TooMany::FromAddress);
-        }
-        self.by_address.insert(address, here + 1);
         self.open += 1;
         Ok(())
     }
 
-    /// Takes a connection that was admitted out of the count.
-    pub(crate) fn leave(&mut self, peer: IpAddr) {
+    fn count(
+        &mut self,
+        peer: IpAddr,
+        hurries: bool,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), TooMany> {
+        let (address, prefix) = (address(peer), prefix(peer));
+        if count(&self.by_address, address) >= limits.connections_per_address {
+            return Err(TooMany::FromAddress);
+        }
+        if count(&self.by_prefix, prefix) >= limits.connections_per_prefix {
+            return Err(TooMany::FromPrefix);
+        }
+        if hurries && !self.rate.take(address, limits.connections_per_minute, now) {
+            return Err(TooMany::InAMinute);
+        }
+        *self.by_address.entry(address).or_default() += 1;
+        *self.by_prefix.entry(prefix).or_default() += 1;
+        Ok(())
+    }
+
+    /// A proxy has said that its connection, counted as `before`, is `peer`'s.
+    pub(crate) fn introduce(
+        &mut self,
+        before: Party,
+        peer: IpAddr,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), TooMany> {
+        self.count(peer, true, limits, now)?;
+        self.forget(before);
+        Ok(())
+    }
+
+    /// Takes a connection out of the count.
+    pub(crate) fn leave(&mut self, party: Party) {
         self.open = self.open.saturating_sub(1);
-        let address = Address::of(peer);
-        if let Some(here) = self.by_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                self.by_address.remove(&address);
+        self.forget(party);
+    }
+
+    fn forget(&mut self, party: Party) {
+        match party {
+            Party::Proxy => self.proxies = self.proxies.saturating_sub(1),
+            Party::Client(peer) => {
+                leave(&mut self.by_address, address(peer));
+                leave(&mut self.by_prefix, prefix(peer));
             }
         }
     }
@@ -81,34 +155,90 @@ impl Admission {
     }
 }
 
-/// How long nothing more is said about one address.
+/// Over which time new connections of an address are evened out.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Addresses whose rate is remembered in each of two generations. Beyond it the older one goes: who makes more is let in
+/// more often, and takes no more memory.
+const RATES: usize = 16_384;
+
+/// How fast addresses make connections. A bucket of as many tokens as are permitted a minute, which fills in a minute:
+/// kept as the time at which it will be full.
+#[derive(Debug, Default)]
+struct Rate {
+    young: HashMap<Network, Instant>,
+    old: HashMap<Network, Instant>,
+}
+
+impl Rate {
+    /// Whether `address` may make a connection now; if so, it has made one.
+    fn take(&mut self, address: Network, per_minute: u32, now: Instant) -> bool {
+        if per_minute == 0 {
+            return true;
+        }
+        let known = self.young.get(&address).or_else(|| self.old.get(&address));
+        let full = known.map_or(now, |full| now.max(*full)) + MINUTE / per_minute;
+        if full > now + MINUTE {
+            return false;
+        }
+        if self.young.len() >= RATES {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(address, full);
+        true
+    }
+}
+
+/// How long nothing more is said about one address, or about what has no address.
 const HUSH: Duration = Duration::from_secs(60);
 
-/// Addresses that are remembered at once. Beyond it, the oldest knowledge goes: more lines, not more memory.
+/// Addresses that are remembered at once: as many lines a minute are written about single ones at most.
 const REMEMBERED: usize = 1024;
 
 /// What was said lately: strangers must not be able to fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct Hush {
-    said: HashMap<Address, Instant>,
+    said: HashMap<Network, Instant>,
+    /// When `said` was last rid of what is older than [`HUSH`].
+    swept: Option<Instant>,
+    general: HashMap<(&'static str, TooMany), (Option<Instant>, u32)>,
 }
 
 impl Hush {
     /// Whether a line about `peer` may be written now; if so, there is none for the next minute.
     pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
-        let address = Address::of(peer);
+        let address = address(peer);
         let hushed = |said: &Instant| now.saturating_duration_since(*said) < HUSH;
         if self.said.get(&address).is_some_and(hushed) {
             return false;
         }
-        if self.said.len() >= REMEMBERED {
+        let swept = |swept| now.saturating_duration_since(swept) < HUSH / 60;
+        if self.said.len() >= REMEMBERED && !self.swept.is_some_and(swept) {
             self.said.retain(|_, said| hushed(said));
+            self.swept = Some(now);
         }
         if self.said.len() >= REMEMBERED {
-            self.said.clear();
+            return false;
         }
         self.said.insert(address, now);
         true
+    }
+
+    /// Whether this line may be written now about what concerns everybody, whoever met it: then, how often it was met since
+    /// the line before.
+    pub(crate) fn may_say_of_all(
+        &mut self,
+        line: &'static str,
+        why: TooMany,
+        now: Instant,
+    ) -> Option<u32> {
+        let (said, unsaid) = self.general.entry((line, why)).or_default();
+        *unsaid = unsaid.saturating_add(1);
+        if said.is_some_and(|said| now.saturating_duration_since(said) < HUSH) {
+            return None;
+        }
+        *said = Some(now);
+        Some(std::mem::take(unsaid))
     }
 }
 

@@ -99,13 +99,15 @@ impl Front {
     fn monitor_said(&mut self, message: MonitorToFront, descriptor: Option<OwnedFd>) {
         use MonitorToFront as M;
         match (message, descriptor) {
-            (M::Settings(settings), _) => self.use_settings(settings),
+            (M::Settings(settings), _) => self.use_settings(*settings),
             (M::ClientAuthorities, Some(file)) => self.links.coming.authorities(file),
             (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
             (M::Session { session, user }, Some(socket)) => self.attach(session, user, socket),
-            (M::NoSession(id), _) => self.tell(id, Conn::no_session),
+            (M::NoSession { session, too_many }, _) => {
+                self.tell(session, |conn, turn| conn.no_session(too_many, turn));
+            }
             (M::Ended { session, finished }, _) => {
                 self.tell(session, |conn, turn| conn.session_ended(finished, turn));
             }
@@ -145,6 +147,7 @@ impl Front {
             Some(channel.as_fd().as_raw_fd())
         });
         if let Some(descriptor) = attached {
+            self.slots.logged_in(slot);
             if let Err(error) = self.watch_session(descriptor, slot) {
                 self.log
                     .error(Some(id), "session's socket", &[("error", &error)]);

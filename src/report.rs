@@ -1,7 +1,9 @@
 //! What the front says in the log: a line at a login, a line at an end, and little about strangers.
 
 use crate::conn::{Conn, Why};
+use crate::limits::{Party, TooMany};
 use popward_proto::bounded::UserName;
+use popward_proto::log::Level;
 use popward_proto::session::Totals;
 use popward_sys::log::Log;
 use std::net::SocketAddr;
@@ -9,19 +11,31 @@ use std::net::SocketAddr;
 /// A user logged in: the maildrop is open.
 pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
     let tls = conn.client.tls();
-    log.notice(
-        Some(conn.id),
-        "login",
-        &[
-            ("user", &name(conn)),
-            ("peer", &conn.peer.ip()),
-            ("port", &conn.peer.port()),
-            ("method", &conn.pop3.method()),
-            ("tls", &tls.as_deref().unwrap_or("none")),
-            ("messages", &opened.messages),
-            ("octets", &opened.octets),
-        ],
-    );
+    let proxy = conn.peer.proxy.as_deref();
+    // Whether the client came to the proxy over TLS, the proxy said.
+    let said = if conn.peer.came_over_tls() {
+        "proxy"
+    } else {
+        "none"
+    };
+    let (tls, method) = (tls.as_deref().unwrap_or(said), conn.pop3.method());
+    let (user, peer, port) = (name(conn), conn.peer.ip(), conn.peer.port());
+    let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
+        ("user", &user),
+        ("peer", &peer),
+        ("port", &port),
+        ("method", &method),
+        ("tls", &tls),
+        ("messages", &opened.messages),
+        ("octets", &opened.octets),
+    ];
+    if let Some(proxy) = proxy {
+        fields.push(("proxy", &proxy.address));
+        if let Some(session) = &proxy.session {
+            fields.push(("proxy_session", session));
+        }
+    }
+    log.notice(Some(conn.id), "login", &fields);
     if conn.logs_as_qpopper() {
         let (version, user, ip) = (env!("CARGO_PKG_VERSION"), quotable(conn), conn.peer.ip());
         log.qpopper(&format!(
@@ -34,7 +48,10 @@ pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
 pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
     let (ip, port, sent) = (conn.peer.ip(), conn.peer.port(), conn.client.sent);
     let Some(opened) = conn.pop3.opened() else {
-        return log.info(
+        // A proxy's own connection is a check: there is one every second or two.
+        let check = conn.party == Party::Proxy && why != Why::TooMany;
+        return log.write(
+            if check { Level::Debug } else { Level::Info },
             Some(conn.id),
             "end",
             &[
@@ -101,11 +118,27 @@ pub(crate) fn failed(log: &Log, conn: &Conn) {
 
 /// Somebody was not admitted. The caller sees to it that this is rare.
 pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) {
+    log.warning(None, REFUSED, &[("peer", &peer.ip()), ("why", why)]);
+}
+
+/// The line about those who are turned away.
+pub(crate) const REFUSED: &str = "connection refused";
+
+/// The line about those who have to go.
+pub(crate) const YIELDED: &str = "a connection was ended to make room";
+
+/// Somebody was turned away because of a limit, the last of `times` since the line before.
+pub(crate) fn turned_away(log: &Log, peer: SocketAddr, why: TooMany, times: u32) {
     log.warning(
         None,
-        "connection refused",
-        &[("peer", &peer.ip()), ("why", why)],
+        REFUSED,
+        &[("peer", &peer.ip()), ("why", &why), ("times", &times)],
     );
+}
+
+/// Somebody who had not logged in had to yield to a newcomer, the last of `times` since the line before.
+pub(crate) fn yielded(log: &Log, why: TooMany, times: u32) {
+    log.warning(None, YIELDED, &[("why", &why), ("times", &times)]);
 }
 
 /// A handshake failed. The caller sees to it that this is rare.

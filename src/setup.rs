@@ -1,6 +1,6 @@
 //! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
 
-use crate::front::{Front, FrontError, Given, LISTENERS_MAX};
+use crate::front::{Front, FrontError, Given, LISTENERS_MAX, Listening};
 use crate::links::MonitorEnd;
 use crate::syscalls;
 use crate::tls::remote_key::Keys;
@@ -94,8 +94,8 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     if collected.listeners.is_empty() {
         return Err(SetupError::Missing("listening socket"));
     }
-    for (listener, _) in &collected.listeners {
-        keep_alive(listener, settings.limits.stall_ms)
+    for listener in &collected.listeners {
+        keep_alive(&listener.socket, settings.limits.stall_ms)
             .map_err(|errno| SetupError::System("listening socket's options", errno))?;
     }
     // Both before the root is empty: they read what the kernel shows of itself.
@@ -136,7 +136,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
 #[derive(Default)]
 struct Collected {
     settings: Option<FrontSettings>,
-    listeners: Vec<(TcpListener, bool)>,
+    listeners: Vec<Listening>,
     coming: Coming,
     auth: Option<OwnedFd>,
     keys: Arc<Keys>,
@@ -155,9 +155,15 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
             (M::Settings(settings), _) if settings.version != VERSION => {
                 return Err(SetupError::Version(settings.version));
             }
-            (M::Settings(settings), _) => collected.settings = Some(settings),
-            (M::Listener { tls }, Some(socket)) if collected.listeners.len() < LISTENERS_MAX => {
-                collected.listeners.push((TcpListener::from(socket), tls));
+            (M::Settings(settings), _) => collected.settings = Some(*settings),
+            (M::Listener { tls, headers }, Some(socket))
+                if collected.listeners.len() < LISTENERS_MAX =>
+            {
+                collected.listeners.push(Listening {
+                    socket: TcpListener::from(socket),
+                    tls,
+                    headers,
+                });
             }
             (M::ClientAuthorities, Some(file)) => collected.coming.authorities(file),
             (M::Certificate { key, .. }, Some(file)) => collected.coming.certificate(key, file),
@@ -242,3 +248,6 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
     confine::prove(&identity, &groups, &[]).map_err(SetupError::NotConfined)?;
     landlock::restrict(&[]).map_err(SetupError::Landlock)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
-//! The connections, by slot (the event loop's token) and by session (the other processes' name for one).
+//! The connections, by slot (the event loop's token) and by session (the other processes' name for one); and which of them
+//! are strangers: have not logged in.
 
 use crate::conn::Conn;
+use crate::proxy::caller::Caller;
 use popward_proto::account::{FrontId, SessionId};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// A connection: its slot, and the count that tells it from others that had the slot before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,14 +16,39 @@ pub(crate) struct Handle {
     pub(crate) count: u32,
 }
 
+/// Who has a slot.
+pub(crate) enum Guest {
+    /// A proxy whose header is not complete.
+    Caller(Box<Caller>),
+    /// A client.
+    Conn(Box<Conn>),
+}
+
+impl Guest {
+    fn handle(&self) -> Handle {
+        match self {
+            Self::Caller(caller) => caller.handle,
+            Self::Conn(conn) => conn.handle,
+        }
+    }
+
+    fn id(&self) -> SessionId {
+        match self {
+            Self::Caller(caller) => caller.id,
+            Self::Conn(conn) => conn.id,
+        }
+    }
+}
+
 /// The table of connections.
 pub(crate) struct Slots {
     front: FrontId,
-    conns: Vec<Option<Box<Conn>>>,
+    guests: Vec<Option<Guest>>,
     free: Vec<usize>,
     /// Slots that came free while events are being worked off: one of those may still mean the old connection.
     freed: Vec<usize>,
     sessions: HashMap<SessionId, usize>,
+    strangers: Strangers,
     count: u32,
 }
 
@@ -29,10 +57,11 @@ impl Slots {
     pub(crate) fn new(front: FrontId) -> Self {
         Self {
             front,
-            conns: Vec::new(),
+            guests: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
             sessions: HashMap::new(),
+            strangers: Strangers::default(),
             count: 0,
         }
     }
@@ -40,8 +69,8 @@ impl Slots {
     /// Names the next connection. Its slot stays reserved until [`Slots::put`] or [`Slots::take`].
     pub(crate) fn reserve(&mut self) -> (Handle, SessionId) {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.conns.push(None);
-            self.conns.len() - 1
+            self.guests.push(None);
+            self.guests.len() - 1
         });
         self.count = self.count.wrapping_add(1);
         let handle = Handle {
@@ -51,19 +80,32 @@ impl Slots {
         (handle, SessionId::new(self.front, self.count))
     }
 
-    /// Puts a connection into its slot.
-    pub(crate) fn put(&mut self, conn: Box<Conn>) {
-        let slot = conn.handle.slot;
-        self.sessions.insert(conn.id, slot);
-        self.conns[slot] = Some(conn);
+    /// Puts a connection into its slot: a new one, or a client's in place of the call that announced it. It is a stranger.
+    pub(crate) fn put(&mut self, guest: Guest) {
+        let slot = guest.handle().slot;
+        self.sessions.insert(guest.id(), slot);
+        self.guests[slot] = Some(guest);
+        self.strangers.add(slot);
     }
 
     /// Takes the connection of a slot out of the table, or gives a reserved slot back.
-    pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Conn>> {
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Guest> {
         self.freed.push(slot);
-        let conn = self.conns[slot].take()?;
-        self.sessions.remove(&conn.id);
-        Some(conn)
+        self.strangers.remove(slot);
+        let guest = self.guests[slot].take()?;
+        self.sessions.remove(&guest.id());
+        Some(guest)
+    }
+
+    /// Takes a call out of its slot, which stays reserved for what becomes of it.
+    pub(crate) fn take_caller(&mut self, slot: usize) -> Option<Caller> {
+        match self.guests.get_mut(slot)?.take()? {
+            Guest::Caller(caller) => Some(*caller),
+            conn @ Guest::Conn(_) => {
+                self.guests[slot] = Some(conn);
+                None
+            }
+        }
     }
 
     /// No event of before is outstanding: slots that came free can be used again.
@@ -73,7 +115,18 @@ impl Slots {
 
     /// The connection in a slot.
     pub(crate) fn at(&mut self, slot: usize) -> Option<&mut Conn> {
-        self.conns.get_mut(slot)?.as_deref_mut()
+        match self.guests.get_mut(slot)? {
+            Some(Guest::Conn(conn)) => Some(conn),
+            _ => None,
+        }
+    }
+
+    /// The call in a slot.
+    pub(crate) fn caller(&mut self, slot: usize) -> Option<&mut Caller> {
+        match self.guests.get_mut(slot)? {
+            Some(Guest::Caller(caller)) => Some(caller),
+            _ => None,
+        }
     }
 
     /// The very connection of that handle, if it is still there.
@@ -94,5 +147,101 @@ impl Slots {
     /// Whether there is no connection.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// Whoever has this slot has logged in.
+    pub(crate) fn logged_in(&mut self, slot: usize) {
+        self.strangers.remove(slot);
+    }
+
+    /// How many have not logged in.
+    pub(crate) fn strangers(&self) -> usize {
+        self.strangers.slots.len()
+    }
+
+    /// The stranger at place `number` modulo their number; in no order.
+    pub(crate) fn stranger(&self, number: u64) -> Option<Stranger> {
+        let count = u64::try_from(self.strangers()).ok()?;
+        let place = usize::try_from(number.checked_rem(count)?).ok()?;
+        let slot = *self.strangers.slots.get(place)?;
+        let (at_auth, since) = match self.guests.get(slot)?.as_ref()? {
+            Guest::Caller(caller) => (false, caller.accepted),
+            Guest::Conn(conn) => (conn.is_at_auth(), conn.accepted),
+        };
+        Some(Stranger {
+            at_auth,
+            since,
+            slot,
+        })
+    }
+}
+
+/// Somebody who has not logged in. In order of who yields first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stranger {
+    /// Its password is being looked at.
+    at_auth: bool,
+    /// When it came.
+    pub(crate) since: Instant,
+    /// Its slot.
+    pub(crate) slot: usize,
+}
+
+/// A set of slots from which one can be drawn by number, in which one can be found, and from which it can be taken, each at
+/// once.
+#[derive(Debug, Default)]
+struct Strangers {
+    slots: Vec<usize>,
+    /// By slot: its place in `slots`, from 1; 0 where it is not in it.
+    places: Vec<usize>,
+}
+
+impl Strangers {
+    fn add(&mut self, slot: usize) {
+        if self.places.len() <= slot {
+            self.places.resize(slot + 1, 0);
+        }
+        if self.places[slot] == 0 {
+            self.slots.push(slot);
+            self.places[slot] = self.slots.len();
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let Some(place) = self.places.get_mut(slot).map(std::mem::take) else {
+            return;
+        };
+        if place > 0 {
+            self.slots.swap_remove(place - 1);
+            if let Some(moved) = self.slots.get(place - 1) {
+                self.places[*moved] = place;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Strangers;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn strangers_are_a_set(steps in proptest::collection::vec((any::<bool>(), 0usize..40), 0..400)) {
+            let (mut strangers, mut model) = (Strangers::default(), BTreeSet::new());
+            for (adds, slot) in steps {
+                if adds {
+                    strangers.add(slot);
+                    model.insert(slot);
+                } else {
+                    strangers.remove(slot);
+                    model.remove(&slot);
+                }
+                let mut slots = strangers.slots.clone();
+                slots.sort_unstable();
+                prop_assert!(slots.iter().eq(&model));
+            }
+        }
     }
 }

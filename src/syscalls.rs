@@ -49,6 +49,12 @@ pub(crate) const FRONT: &[Rule] = &[
         &[libc::SO_RCVTIMEO as u64, libc::SO_SNDTIMEO as u64],
         "the limit on a signature, on a channel to keys that comes in another's place",
     ),
+    allow_if(
+        libc::SYS_ioctl,
+        1,
+        &[libc::TIOCOUTQ],
+        "how much of a reply a slow client has not taken",
+    ),
     allow(libc::SYS_getrandom, "TLS"),
     allow(libc::SYS_sched_yield, "locks between the handshake threads"),
 ];

@@ -66,6 +66,10 @@ impl Session<'_> {
             action = match action {
                 Action::None => return true,
                 Action::Close(_) => return false,
+                Action::Forwarded(_) => {
+                    self.pop3.forwarded(offer(self.bits, false), &mut self.out);
+                    Action::None
+                }
                 Action::StartTls => {
                     assert!(!self.pop3.wants_input());
                     self.pop3.secured(offer(self.bits, true));
@@ -153,13 +157,14 @@ fn heard(bytes: &[u8], size: usize, bits: u8, tape: &[u8]) -> Vec<u8> {
     let policy = Policy {
         bad_commands: 20,
         failed_logins: 3,
+        login_delay_s: 0,
     };
     let identity = Identity {
         unique: [7; 16],
         host: "localhost".into(),
     };
     let mut session = Session {
-        pop3: Pop3::new(policy, offer(bits, false), identity),
+        pop3: Pop3::new(policy, offer(bits, false), identity, bits & 128 != 0),
         out: Vec::new(),
         bits,
         tape,

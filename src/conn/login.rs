@@ -3,32 +3,23 @@
 use super::{Conn, Step, Turn, Waits, Why};
 use crate::client::Client;
 use crate::pop3::{End, Login, Offer, Security};
+use crate::proxy::Peer;
 use crate::report;
 use popward_proto::auth::{AuthRefusal, Credentials, FrontToAuth};
 use popward_proto::bounded::Bytes;
-use popward_proto::monitor_front::{FrontSettings, Plaintext};
-use std::net::SocketAddr;
+use popward_proto::monitor_front::FrontSettings;
+use popward_proto::session::{OpenFailure, WorkerToFront};
 
 /// What a connection may use as it is now.
-pub(super) fn offer(
-    client: &Client,
-    peer: SocketAddr,
-    stls: bool,
-    settings: &FrontSettings,
-) -> Offer {
-    let tls = client.is_secure();
-    let plaintext = match settings.plaintext {
-        Plaintext::Never => false,
-        Plaintext::Loopback => peer.ip().is_loopback(),
-        Plaintext::Always => true,
-    };
+pub(super) fn offer(client: &Client, peer: &Peer, stls: bool, settings: &FrontSettings) -> Offer {
+    let tls = client.is_secure() || peer.came_over_tls();
     Offer {
         security: match (tls, stls) {
             (true, _) => Security::Tls,
             (false, true) => Security::Stls,
             (false, false) => Security::Never,
         },
-        passwords: tls || plaintext,
+        passwords: tls || peer.may_send_plainly(settings),
         mechanisms: settings.mechanisms.as_slice().iter().copied().collect(),
         certificate: client.certificate().is_some(),
         binding: client.exporter(),
@@ -95,7 +86,7 @@ impl Conn {
             credentials,
             client: popward_proto::auth::Client {
                 peer: self.peer.ip(),
-                tls: self.client.is_secure(),
+                tls: self.client.is_secure() || self.peer.came_over_tls(),
             },
         }
     }
@@ -165,12 +156,18 @@ impl Conn {
         waits
     }
 
-    /// Auth granted, and the monitor made no worker.
-    pub(crate) fn no_session(&mut self, turn: &mut Turn<'_>) {
+    /// Auth granted, and the monitor made no worker: because the user has `too_many`, or something is amiss.
+    pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
             self.at_auth = false;
             self.waits = Waits::Client;
-            let action = self.pop3.no_session(&mut self.client.out);
+            let out = &mut self.client.out;
+            let action = if too_many {
+                let in_use = WorkerToFront::NotOpened(OpenFailure::InUse);
+                self.pop3.worker(&in_use, out)
+            } else {
+                self.pop3.no_session(out)
+            };
             self.act(action, turn);
         }
     }

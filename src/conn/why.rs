@@ -17,8 +17,16 @@ pub(crate) enum Why {
     OpenTime,
     /// No command within the limit.
     IdleTime,
+    /// A command's line not complete within the limit.
+    LineTime,
     /// No octet taken within the limit.
     StallTime,
+    /// Octets taken, but too slowly.
+    SlowTime,
+    /// It had to make room.
+    Yielded,
+    /// A proxy named a client that has too many.
+    TooMany,
     /// No answer of the worker within the limit.
     WorkerTime,
     /// The session's limit.
@@ -44,6 +52,10 @@ impl std::fmt::Display for Why {
             Self::LoginTime => "no login in time",
             Self::OpenTime => "maildrop not opened in time",
             Self::IdleTime => "idle",
+            Self::LineTime => "command not complete in time",
+            Self::SlowTime => "client took too little",
+            Self::Yielded => "ended to make room",
+            Self::TooMany => "too many connections",
             Self::StallTime => "client took nothing",
             Self::WorkerTime => "worker did not answer",
             Self::SessionTime => "session too long",

@@ -4,6 +4,7 @@
 use super::command::Command;
 use super::language::{self, Phrase};
 use super::{Action, Login, Pop3, State};
+use crate::proxy::xclient;
 use crate::sasl::{self, Exchange, Heard, Named, Then};
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
@@ -139,6 +140,13 @@ impl Pop3 {
                 }
                 Security::Tls => return self.bad_command(Phrase::TlsActive, out),
                 Security::Never => return self.bad_command(Phrase::NoTls, out),
+            },
+            Command::Xclient(_) if !self.forwards => {
+                return self.bad_command(Phrase::UnknownCommand, out);
+            }
+            Command::Xclient(arguments) => match xclient::parse(arguments) {
+                Some(forwarded) => return Action::Forwarded(forwarded),
+                None => return self.bad_command(Phrase::BadArguments, out),
             },
             Command::Capa => self.capabilities(out),
             Command::Lang(range) => self.lang(range, out),
@@ -373,6 +381,14 @@ impl Pop3 {
 
     /// CAPA (RFC 2449, section 5), in either state.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
+<<<<<<< HEAD
+        out.extend_from_slice(b"+OK capabilities\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+        if self.policy.login_delay_s > 0 {
+            // RFC 2449, section 6.5. Writing to a buffer cannot fail.
+            let delay = self.policy.login_delay_s;
+            let _ = std::io::Write::write_fmt(out, format_args!("LOGIN-DELAY {delay}\r\n"));
+        }
+=======
         self.ok(Phrase::Capabilities, &[], out);
         out.extend_from_slice(
             b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
@@ -387,6 +403,7 @@ impl Pop3 {
         }
         let implementation = self.own().implementation.as_ref();
         let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
+>>>>>>> main
         // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
             if !implementation.is_empty() {

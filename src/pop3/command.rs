@@ -46,6 +46,8 @@ pub enum Command<'a> {
     Xlst(&'a [u8], Option<MessageNumber>),
     /// RFC 1939, sections 4 and 6.
     Quit,
+    /// Dovecot's, of proxies: whose the connection is.
+    Xclient(&'a [u8]),
 }
 
 /// Why a line is no command.
@@ -63,6 +65,9 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
     if keyword.eq_ignore_ascii_case(b"EUIDL") {
         return optional(rest).map(Command::Euidl);
+    }
+    if keyword.eq_ignore_ascii_case(b"XCLIENT") {
+        return Ok(Command::Xclient(rest));
     }
     let mut upper = [0; 4];
     let Some(name) = upper.get_mut(..keyword.len()) else {

@@ -82,6 +82,11 @@ impl Lines {
         self.partial.extend_from_slice(bytes);
     }
 
+    /// Whether a line has begun and is not complete.
+    pub(super) fn is_partial(&self) -> bool {
+        self.skipping || !self.partial.is_empty()
+    }
+
     /// The line has been read: nothing of it stays.
     pub(super) fn done(&mut self) {
         if self.complete {

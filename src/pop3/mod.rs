@@ -7,6 +7,7 @@ mod language;
 mod line;
 mod transaction;
 
+use crate::proxy::xclient::Forwarded;
 use crate::sasl::{Exchange, Then};
 pub use authorization::{Mechanisms, Offer, Security};
 use language::Phrase;
@@ -28,6 +29,9 @@ pub enum Action {
     Login(Login),
     /// Begin TLS once what was written has gone; forget what else has come. Then [`Pop3::secured`].
     StartTls,
+    /// A proxy has said whose this connection is: see whether there is room for that client, and say
+    /// [`Pop3::forwarded`].
+    Forwarded(Forwarded),
     /// Ask the worker.
     Ask(FrontToWorker),
     /// Close, once what was written has gone.
@@ -58,6 +62,9 @@ pub struct Identity {
     pub host: Rc<str>,
 }
 
+/// Replies to pipelined commands that are written at once, in bytes: more wait until these have been taken.
+const GATHER: usize = 8192;
+
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -84,6 +91,8 @@ pub struct Policy {
     pub bad_commands: u32,
     /// Failed logins until the connection is closed.
     pub failed_logins: u32,
+    /// Seconds that an account has to wait between two logins, which auth sees to; 0 for none.
+    pub login_delay_s: u32,
 }
 
 /// Where a session is.
@@ -124,6 +133,8 @@ pub struct Pop3 {
     policy: Policy,
     offer: Offer,
     identity: Identity,
+    /// Whether XCLIENT is offered: the peer is a proxy that is trusted, and has not said it yet.
+    forwards: bool,
     /// How many challenges were made.
     challenges: u32,
     method: authorization::Method,
@@ -143,12 +154,13 @@ pub struct Pop3 {
 }
 
 impl Pop3 {
-    /// A new connection.
-    pub fn new(policy: Policy, offer: Offer, identity: Identity) -> Self {
+    /// A new connection. `forwards`: it comes from a proxy whose word on its client is taken (XCLIENT).
+    pub fn new(policy: Policy, offer: Offer, identity: Identity, forwards: bool) -> Self {
         Self {
             policy,
             offer,
             identity,
+            forwards,
             challenges: 0,
             method: authorization::Method::default(),
             lines: Lines::default(),
@@ -189,14 +201,29 @@ impl Pop3 {
         }
     }
 
+    /// There is room for the client that a proxy named, and this is what that client may use.
+    pub fn forwarded(&mut self, offer: Offer, out: &mut Vec<u8>) {
+        self.forwards = false;
+        // Whom USER named, it named for somebody else.
+        self.secured(offer);
+        ok(out, format_args!("client noted"));
+    }
+
     /// Writes the greeting (RFC 1939, section 4).
     pub fn greeting(&self, out: &mut Vec<u8>) {
         let greeting = self.own().greeting.as_ref();
         let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
+        // The form that Dovecot's proxies look for.
+        let xclient = if self.forwards { "[XCLIENT] " } else { "" };
         match self.timestamp() {
-            Some(timestamp) => ok(out, format_args!("{greeting} {timestamp}")),
-            None => ok(out, format_args!("{greeting}")),
+            Some(timestamp) => ok(out, format_args!("{xclient}{greeting} {timestamp}")),
+            None => ok(out, format_args!("{xclient}{greeting}")),
         }
+    }
+
+    /// Whether a command's line has begun and is not complete.
+    pub fn is_within_line(&self) -> bool {
+        self.lines.is_partial()
     }
 
     /// Whether commands may be given now: false while an answer is due and when all is over.
@@ -207,10 +234,12 @@ impl Pop3 {
         )
     }
 
-    /// Takes commands until something is to be done or the bytes are used up; returns how many bytes it took.
+    /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
+    /// it took.
     pub fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Action) {
         let mut taken = 0;
-        while self.wants_input() && taken < bytes.len() {
+        let most = out.len() + GATHER;
+        while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
             let sasl = matches!(self.state, State::Sasl(_));
             let (used, line) = lines.next(&bytes[taken..], sasl);

@@ -50,6 +50,7 @@ impl Pop3 {
                 self.lang(range, out);
                 return Action::None;
             }
+            Command::Xclient(_) => return self.bad_command(Phrase::UnknownCommand, out),
             Command::User(_)
             | Command::Pass(_)
             | Command::Apop(..)

@@ -39,7 +39,7 @@ struct Session {
 impl Session {
     fn new(offer: Offer) -> Self {
         Self {
-            pop3: Pop3::new(POLICY, offer, identity()),
+            pop3: Pop3::new(POLICY, offer, identity(), false),
             out: Vec::new(),
         }
     }

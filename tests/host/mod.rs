@@ -14,6 +14,7 @@ pub mod wire;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -189,6 +190,16 @@ impl Host {
 
     /// Starts one; `more` is added to the configuration, and in `changes` a line is put in another's place.
     pub fn with(users: &[User], more: &str, changes: &[(&str, &str)]) -> Self {
+        Self::by(Command::new, users, more, changes)
+    }
+
+    /// The same, where the server is started by `start` of its path.
+    pub fn by(
+        start: impl Fn(PathBuf) -> Command,
+        users: &[User],
+        more: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("popward-test")
             .tempdir()
@@ -251,7 +262,7 @@ impl Host {
             config = config.replace(line, other);
         }
         std::fs::write(at("popward.toml"), config).unwrap();
-        let (server, log) = run(directory.path());
+        let (server, log) = run(start(directory.path().join(SERVER)), directory.path());
         let host = Self {
             directory,
             plain,
@@ -362,7 +373,7 @@ impl Host {
                 processes.filter_map(|entry| std::fs::read_link(entry.path().join("exe")).ok());
             !executables.any(|path| path.starts_with(&own))
         });
-        (self.server, self.log) = run(self.directory.path());
+        (self.server, self.log) = run(Command::new(self.at(SERVER)), self.directory.path());
         self.logged("ready version=");
     }
 
@@ -373,8 +384,11 @@ impl Host {
     }
 }
 
-fn run(directory: &Path) -> (Child, Arc<Lines>) {
-    let mut server = Command::new(directory.join("libexec/popward"))
+/// The monitor's executable in a host's directory.
+const SERVER: &str = "libexec/popward";
+
+fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
+    let mut server = command
         .arg("--config")
         .arg(directory.join("popward.toml"))
         .stdin(Stdio::null())
@@ -457,7 +471,26 @@ pub struct Client {
 impl Client {
     /// A connection to 127.0.0.1.
     pub fn new(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// A connection to 127.0.0.1 from `source`, one of this host's own addresses.
+    pub fn from(source: &str, port: u16) -> Self {
+        use nix::sys::socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket,
+        };
+        let address = |ip: &str, port| {
+            SockaddrIn::from(std::net::SocketAddrV4::new(ip.parse().unwrap(), port))
+        };
+        let (kind, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
+        let own = socket(AddressFamily::Inet, kind, flags, None).unwrap();
+        bind(own.as_raw_fd(), &address(source, 0)).unwrap();
+        connect(own.as_raw_fd(), &address("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::from(own))
+    }
+
+    /// What `stream` leads to.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,6 +1,7 @@
 //! The listening sockets: bound here, or taken from systemd (`sd_listen_fds(3)`); accepted from by fronts only.
 
 use crate::config::Listen;
+use popward_proto::proxies::Headers;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
@@ -13,6 +14,8 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
+    /// Which connections begin with a PROXY header.
+    pub(crate) headers: Headers,
 }
 
 /// Why there is no socket to listen at.
@@ -45,10 +48,17 @@ pub(crate) fn open(
 ) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     for (socket, tls) in given {
-        listeners.push(listener(TcpListener::from(socket), tls).map_err(ListenError::Given)?);
+        let given = listener(TcpListener::from(socket), tls, Headers::FromProxies);
+        listeners.push(given.map_err(ListenError::Given)?);
     }
-    for Listen { address, tls } in configured {
-        let bound = TcpListener::bind(address).and_then(|socket| listener(socket, *tls));
+    for Listen {
+        address,
+        tls,
+        headers,
+    } in configured
+    {
+        let bound = TcpListener::bind(address);
+        let bound = bound.and_then(|socket| listener(socket, *tls, *headers));
         listeners.push(bound.map_err(|error| ListenError::Bind(*address, error))?);
     }
     if listeners.is_empty() {
@@ -58,7 +68,7 @@ pub(crate) fn open(
     }
 }
 
-fn listener(socket: TcpListener, tls: bool) -> std::io::Result<Listener> {
+fn listener(socket: TcpListener, tls: bool, headers: Headers) -> std::io::Result<Listener> {
     let address = socket.local_addr()?;
     socket.set_nonblocking(true)?;
     // The standard library listens with a queue of 128; a busy morning is longer.
@@ -68,5 +78,6 @@ fn listener(socket: TcpListener, tls: bool) -> std::io::Result<Listener> {
         socket: socket.into(),
         address,
         tls,
+        headers,
     })
 }

@@ -69,6 +69,8 @@ impl Session {
 /// Why a grant became no worker.
 #[derive(Debug)]
 pub(crate) enum NoWorker {
+    /// Its user has as many sessions as a user may have.
+    TooMany,
     /// The account may not log in, whatever auth says.
     Account(&'static str),
     /// There is no place for its spool.
@@ -82,6 +84,7 @@ pub(crate) enum NoWorker {
 impl std::fmt::Display for NoWorker {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::TooMany => out.write_str("as many sessions as a user may have"),
             Self::Account(why) => out.write_str(why),
             Self::Spool(error) => write!(out, "spool.path: {error}"),
             Self::State(error) => write!(out, "state directory: {error}"),

@@ -31,6 +31,8 @@ pub mod monitor_worker;
 pub mod network;
 pub mod permit;
 #[cfg(feature = "server")]
+pub mod proxies;
+#[cfg(feature = "server")]
 pub mod secret;
 pub mod session;
 

@@ -5,6 +5,7 @@ use crate::bounded::{List, Text, UserName};
 use crate::monitor_auth::SetupPhase;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
+use crate::proxies::{Headers, Proxies};
 use serde::{Deserialize, Serialize};
 
 /// What a front may do, and how much.
@@ -18,6 +19,8 @@ pub struct FrontSettings {
     pub plaintext: Plaintext,
     /// By which ways a login can be made.
     pub mechanisms: List<Mechanism, MECHANISMS_MAX>,
+    /// Seconds from one login of an account to the next, as CAPA announces them; 0 for none. Auth sees to them.
+    pub login_delay_s: u32,
     /// This host's name, in challenges.
     pub host: Text<64>,
     /// By which rules TLS is spoken.
@@ -26,6 +29,8 @@ pub struct FrontSettings {
     pub limits: Limits,
     /// What is said, and what is offered.
     pub pop3: Pop3Settings,
+    /// Who speaks for others.
+    pub proxies: Proxies,
 }
 
 /// What a front says and offers.
@@ -146,14 +151,24 @@ pub struct TlsSettings {
 pub struct Limits {
     /// Most connections at once.
     pub connections: u32,
+    /// Most connections at once that have not logged in.
+    pub unauthenticated: u32,
     /// Most connections at once from one address (IPv6: from one /64).
     pub connections_per_address: u32,
+    /// Most connections at once from one prefix: an IPv4 /24, an IPv6 /48.
+    pub connections_per_prefix: u32,
+    /// Most new connections in a minute from one address, evened out; 0: any number.
+    pub connections_per_minute: u32,
     /// From accept to a login, the TLS handshake included.
     pub login_ms: u32,
     /// Without a command (RFC 1939, section 3: at least 10 minutes).
     pub idle_ms: u32,
-    /// For a reply of which the client takes no octet.
+    /// For the rest of a command's line, once its first octet has come.
+    pub line_ms: u32,
+    /// For a reply of which the client takes no octet; and the time over which `rate` is measured.
     pub stall_ms: u32,
+    /// Octets a second that a client takes at the least of a reply that it keeps waiting.
+    pub rate: u32,
     /// For a whole session, from login.
     pub session_ms: u32,
     /// For auth's answer and the worker's opening, the lock's wait included.
@@ -181,11 +196,13 @@ pub enum Plaintext {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {
     /// The first message, and again after a reload, for connections from then on.
-    Settings(FrontSettings),
+    Settings(Box<FrontSettings>),
     /// A listening socket: one descriptor.
     Listener {
         /// Whether TLS begins with the connection (RFC 8314).
         tls: bool,
+        /// Which connections begin with a PROXY header.
+        headers: Headers,
     },
     /// The authorities of client certificates, PEM: one descriptor. It comes before the set of certificates with which
     /// it is in use; where none comes, no client is asked for a certificate.
@@ -210,8 +227,13 @@ pub enum MonitorToFront {
         /// The account's name, as the source of accounts spells it, for the log.
         user: UserName,
     },
-    /// Auth granted, and no worker could be made.
-    NoSession(SessionId),
+    /// Auth granted, and no worker was made.
+    NoSession {
+        /// The session.
+        session: SessionId,
+        /// Its user has as many sessions as a user may have.
+        too_many: bool,
+    },
     /// The session's worker has gone, and its locks with it.
     Ended {
         /// The session.
@@ -255,7 +277,7 @@ impl Message for MonitorToFront {
             Self::Keys => any("Keys", &[Starting, Serving]).with_descriptors(1),
             Self::Serve => once("Serve", &[Starting]),
             Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
-            Self::NoSession(_) => any("NoSession", &[Serving]),
+            Self::NoSession { .. } => any("NoSession", &[Serving]),
             Self::Ended { .. } => any("Ended", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }

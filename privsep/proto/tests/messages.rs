@@ -26,6 +26,7 @@ use popward_proto::monitor_worker::{
     Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
 };
 use popward_proto::permit::{Gate, Message, Refused};
+use popward_proto::proxies::{Headers, NETWORKS_MAX, Network, Proxies};
 use popward_proto::secret::Secret;
 use popward_proto::session::{
     Broken, ClientPhase, FieldName, FrontToWorker, Headers, MessageNumber, OpenFailure, Refusal,
@@ -33,6 +34,7 @@ use popward_proto::session::{
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 fn user(name: &str) -> UserName {
@@ -194,7 +196,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             20
         ]),
     });
-    there_and_back(&MonitorToFront::Settings(settings()));
+    there_and_back(&MonitorToFront::Settings(Box::new(settings())));
 }
 
 /// The largest settings of auth.
@@ -349,12 +351,27 @@ fn logins(name: &UserName) {
     });
 }
 
+fn listener() -> MonitorToFront {
+    MonitorToFront::Listener {
+        tls: true,
+        headers: Headers::Only,
+    }
+}
+
+fn no_session() -> MonitorToFront {
+    MonitorToFront::NoSession {
+        session: session(),
+        too_many: true,
+    }
+}
+
 fn settings() -> FrontSettings {
     FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
+        login_delay_s: u32::MAX,
         host: Text::truncated(&"h".repeat(64)),
         tls: TlsSettings {
             only_1_3: true,
@@ -362,10 +379,15 @@ fn settings() -> FrontSettings {
         },
         limits: Limits {
             connections: u32::MAX,
+            unauthenticated: u32::MAX,
             connections_per_address: u32::MAX,
+            connections_per_prefix: u32::MAX,
+            connections_per_minute: u32::MAX,
             login_ms: u32::MAX,
             idle_ms: u32::MAX,
+            line_ms: u32::MAX,
             stall_ms: u32::MAX,
+            rate: u32::MAX,
             session_ms: u32::MAX,
             open_ms: u32::MAX,
             bad_commands: u32::MAX,
@@ -381,6 +403,37 @@ fn settings() -> FrontSettings {
             qpopper_log: true,
             login_delay_s: u32::MAX,
         },
+        proxies: Proxies {
+            networks: list(vec![HOST; NETWORKS_MAX]),
+            xclient: list(vec![HOST; NETWORKS_MAX]),
+            tls: list(vec![HOST; NETWORKS_MAX]),
+            plaintext: list(vec![HOST; NETWORKS_MAX]),
+            header_ms: u32::MAX,
+            connections: u32::MAX,
+        },
+    }
+}
+
+const HOST: Network = Network {
+    address: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+    bits: 128,
+};
+
+#[test]
+fn a_network_has_the_addresses_that_begin_as_it_does() {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    for (network, bits, inside, outside) in [
+        ("192.0.2.77", 24, "192.0.2.255", "192.0.3.0"),
+        ("192.0.2.77", 32, "192.0.2.77", "192.0.2.76"),
+        ("192.0.2.77", 0, "255.255.255.255", "::"),
+        ("192.0.2.0", 24, "::ffff:192.0.2.9", "::192.0.2.9"),
+        ("2001:db8::1", 32, "2001:db8:ffff::", "2001:db9::"),
+        ("2001:db8::1", 128, "2001:db8::1", "2001:db8::"),
+        ("2001:db8::1", 0, "::1", "127.0.0.1"),
+    ] {
+        let network = Network::of(ip(network), bits, bits);
+        assert!(network.contains(ip(inside)), "{network:?} {inside}");
+        assert!(!network.contains(ip(outside)), "{network:?} {outside}");
     }
 }
 
@@ -553,7 +606,7 @@ fn a_front_hears_only_the_answer_to_what_it_asked() {
 fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
     use SetupPhase::{Serving, Starting};
     let table = [
-        (MonitorToFront::Listener { tls: true }, Starting, Serving, 1),
+        (listener(), Starting, Serving, 1),
         (MonitorToFront::Serve, Starting, Serving, 0),
         (
             MonitorToFront::Session {
@@ -564,7 +617,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             Starting,
             1,
         ),
-        (MonitorToFront::NoSession(session()), Serving, Starting, 0),
+        (no_session(), Serving, Starting, 0),
         (
             MonitorToFront::Ended {
                 session: session(),

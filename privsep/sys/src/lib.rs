@@ -11,6 +11,8 @@ pub mod landlock;
 pub mod log;
 pub mod seccomp;
 #[cfg(feature = "server")]
+pub mod socket;
+#[cfg(feature = "server")]
 pub mod spawn;
 #[cfg(feature = "server")]
 pub mod systemd;

@@ -30,6 +30,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
+    pub(super) proxy: Proxy,
+    #[serde(default)]
     pub(super) log: Log,
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Listen {
     pub(super) address: Placed,
     #[serde(default)]
     pub(super) tls: bool,
+    pub(super) proxy: Option<Placed>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,14 +170,34 @@ pub(super) struct Pop3 {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) connections: Option<Spanned<u32>>,
+    pub(super) unauthenticated: Option<Spanned<u32>>,
     pub(super) connections_per_address: Option<u32>,
+    pub(super) connections_per_prefix: Option<u32>,
+    pub(super) connections_per_minute: Option<u32>,
+    pub(super) sessions_per_user: Option<u32>,
     pub(super) login: Option<u16>,
     pub(super) idle: Option<u16>,
+    pub(super) line: Option<u16>,
     pub(super) stall: Option<u16>,
+    pub(super) rate: Option<u32>,
     pub(super) session: Option<u32>,
     pub(super) open: Option<u16>,
     pub(super) bad_commands: Option<u32>,
     pub(super) failed_logins: Option<u32>,
+}
+
+/// Networks, as `"192.0.2.0/24"` or `"2001:db8::/32"`; an address alone is one.
+pub(super) type Networks = Option<Vec<Placed>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proxy {
+    pub(super) networks: Networks,
+    pub(super) xclient: Networks,
+    pub(super) tls: Networks,
+    pub(super) plaintext: Networks,
+    pub(super) header: Option<u16>,
+    pub(super) connections: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

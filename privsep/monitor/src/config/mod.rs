@@ -8,6 +8,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
 use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::proxies::Headers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) bulletins: Option<Bulletins>,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
+    /// Most sessions at once of one user, over all fronts.
+    pub(crate) sessions_per_user: u32,
     /// Where the log goes, and from which level on.
     pub(crate) log: crate::log::Settings,
 }
@@ -65,6 +68,8 @@ pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
+    /// Which connections begin with a PROXY header.
+    pub(crate) headers: Headers,
 }
 
 /// A certificate chain and its key: two PEM files.

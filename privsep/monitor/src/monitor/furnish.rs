@@ -168,7 +168,10 @@ impl Monitor {
             return Ok(());
         };
         for listener in &self.listeners {
-            let message = MonitorToFront::Listener { tls: listener.tls };
+            let message = MonitorToFront::Listener {
+                tls: listener.tls,
+                headers: listener.headers,
+            };
             children::send(&front.channel, &message, &[listener.socket.as_fd()])?;
         }
         self.send_certificates(id)?;
@@ -186,7 +189,11 @@ impl Monitor {
             return Ok(());
         };
         settings.front = front.id;
-        children::send(&front.channel, &MonitorToFront::Settings(settings), &[])
+        children::send(
+            &front.channel,
+            &MonitorToFront::Settings(Box::new(settings)),
+            &[],
+        )
     }
 
     pub(super) fn send_certificates(&mut self, id: ChildId) -> Result<(), ChannelError> {

@@ -19,8 +19,17 @@ impl Monitor {
         let Some(front) = self.front_child(session.front()) else {
             return;
         };
+        let no = |too_many| MonitorToFront::NoSession { session, too_many };
         if self.processes.values().any(live) || self.stage != Stage::Serving {
-            self.tell_front(front, &MonitorToFront::NoSession(session));
+            self.tell_front(front, &no(false));
+            return;
+        }
+        // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
+        let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
+        if self.processes.values().filter(theirs).count() >= self.config.sessions_per_user as usize
+        {
+            self.no_worker(session, account, &NoWorker::TooMany);
+            self.tell_front(front, &no(true));
             return;
         }
         let started = sessions::start(
@@ -35,7 +44,7 @@ impl Monitor {
             Ok(started) => self.hand_over(front, started, account),
             Err(error) => {
                 self.no_worker(session, account, &error);
-                self.tell_front(front, &MonitorToFront::NoSession(session));
+                self.tell_front(front, &no(false));
             }
         }
     }
@@ -45,7 +54,11 @@ impl Monitor {
         let front_end = started.session.front_end.take();
         let watched = self.watch_worker(started);
         let Some(front_end) = front_end.filter(|_| watched) else {
-            self.tell_front(front, &MonitorToFront::NoSession(id));
+            let none = MonitorToFront::NoSession {
+                session: id,
+                too_many: false,
+            };
+            self.tell_front(front, &none);
             return;
         };
         let Some(Link::Front(to)) = self.link(front) else {
@@ -112,7 +125,11 @@ impl Monitor {
     fn no_worker(&mut self, id: SessionId, account: &Account, error: &NoWorker) {
         let fields: &[(&str, &dyn std::fmt::Display)] =
             &[("session", &id), ("user", &account.name), ("error", error)];
-        self.log.own(Level::Error, "no worker", fields);
+        let level = match error {
+            NoWorker::TooMany => Level::Warning,
+            _ => Level::Error,
+        };
+        self.log.own(level, "no worker", fields);
     }
 
     /// Starts workers for what was found at the start, a few at a time.

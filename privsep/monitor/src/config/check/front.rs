@@ -1,4 +1,4 @@
-//! What fronts are told: `[limits]`, and from whom a password is taken without TLS.
+//! What fronts are told: `[limits]`, from whom a password is taken without TLS, and who speaks for others.
 
 use super::{Checked, placed, problem};
 use crate::config::file;
@@ -7,6 +7,7 @@ use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{
     FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings, TlsSettings,
 };
+use popward_proto::proxies::Proxies;
 
 pub(super) fn front(
     file: &file::Limits,
@@ -15,6 +16,7 @@ pub(super) fn front(
     tls: TlsSettings,
     grace: Option<u16>,
     pop3: Pop3Settings,
+    proxies: Proxies,
 ) -> Checked<FrontSettings> {
     let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
     let connections = file
@@ -24,6 +26,20 @@ pub(super) fn front(
     if !(1..=100_000).contains(&connections.1) {
         return problem(connections.0, "limits.connections: expected 1 to 100000");
     }
+    // Seven of eight: what remains, only sessions can fill.
+    let (offset, unauthenticated) = file
+        .unauthenticated
+        .as_ref()
+        .map_or((0, connections.1 - connections.1 / 8), |v| {
+            (v.span().start, *v.get_ref())
+        });
+    if !(1..=connections.1).contains(&unauthenticated) {
+        return problem(
+            offset,
+            "limits.unauthenticated: expected 1 to limits.connections",
+        );
+    }
+    let per_address = file.connections_per_address.unwrap_or(64).max(1);
     let plaintext = match auth
         .plaintext
         .as_ref()
@@ -45,14 +61,27 @@ pub(super) fn front(
         front: FrontId(0),
         plaintext,
         mechanisms: mechanisms(auth)?,
+        // Within its bounds where auth's own settings are.
+        login_delay_s: auth
+            .login_delay
+            .as_ref()
+            .map_or(0, |delay| *delay.get_ref()),
         host,
         tls,
         limits: Limits {
             connections: connections.1,
-            connections_per_address: file.connections_per_address.unwrap_or(64).max(1),
+            unauthenticated,
+            connections_per_address: per_address,
+            connections_per_prefix: file
+                .connections_per_prefix
+                .unwrap_or(per_address.saturating_mul(8))
+                .max(1),
+            connections_per_minute: file.connections_per_minute.unwrap_or(600),
             login_ms: ms(file.login, 60),
             idle_ms: ms(file.idle, 600),
+            line_ms: ms(file.line, 60),
             stall_ms: ms(file.stall, 300),
+            rate: file.rate.unwrap_or(64),
             session_ms: file.session.unwrap_or(14_400).clamp(1, 1_000_000) * 1000,
             open_ms: ms(file.open, 60),
             bad_commands: file.bad_commands.unwrap_or(20).max(1),
@@ -60,6 +89,7 @@ pub(super) fn front(
             drain_ms: ms(grace, 30),
         },
         pop3,
+        proxies,
     })
 }
 

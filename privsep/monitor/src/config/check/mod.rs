@@ -5,6 +5,7 @@ mod bulletins;
 mod front;
 mod log;
 mod pop3;
+mod proxy;
 mod spool;
 mod tls;
 
@@ -54,6 +55,8 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         None
     };
     let spool = spool::spool(file.spool, file.lock)?;
+    let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
+    let proxies = proxy::proxies(&file.proxy)?;
     let (tls, client_ca) = tls::tls(file.tls)?;
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
     let host = host(file.server.host)?;
@@ -64,7 +67,15 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         auth_settings.admission.login_delay_s,
     )?;
     let bulletins = bulletins::bulletins(file.bulletins, root)?;
-    let front = front::front(&file.limits, &file.auth, host.clone(), tls, grace, pop3)?;
+    let front = front::front(
+        &file.limits,
+        &file.auth,
+        host.clone(),
+        tls,
+        grace,
+        pop3,
+        proxies,
+    )?;
     let fronts = placed(file.server.fronts, || 1);
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
@@ -79,11 +90,12 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         accounts,
         certificates: tls::certificates(&file.certificate)?,
         client_ca,
-        listen: file.listen.iter().map(listen).collect::<Checked<_>>()?,
+        listen,
         auth: auth_settings,
         spool,
         bulletins,
         front,
+        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         log: log::log(file.log)?,
     })
 }
@@ -191,10 +203,12 @@ fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
 
 fn listen(file: &file::Listen) -> Checked<Listen> {
     let offset = file.address.span().start;
+    let headers = proxy::headers(file.proxy.as_ref())?;
     match file.address.get_ref().parse() {
         Ok(address) => Ok(Listen {
             address,
             tls: file.tls,
+            headers,
         }),
         Err(_) => problem(
             offset,

@@ -1,0 +1,62 @@
+//! `[proxy]`: who may speak for others, and what is taken on their word.
+
+use super::{Checked, problem};
+use crate::config::file;
+use popward_proto::proxies::{Headers, Network, Networks, Proxies};
+use std::net::IpAddr;
+
+pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
+    Ok(Proxies {
+        networks: networks("networks", &file.networks)?,
+        xclient: networks("xclient", &file.xclient)?,
+        tls: networks("tls", &file.tls)?,
+        plaintext: networks("plaintext", &file.plaintext)?,
+        header_ms: u32::from(file.header.unwrap_or(5).max(1)) * 1000,
+        connections: file.connections.unwrap_or(512).max(1),
+    })
+}
+
+fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
+    let list = list.as_deref().unwrap_or_default();
+    let networks: Vec<Network> = list
+        .iter()
+        .map(|text| match network(text.get_ref()) {
+            Some(network) => Ok(network),
+            None => problem(
+                text.span().start,
+                format!("proxy.{key}: expected networks such as 192.0.2.0/24 or 2001:db8::/32, without bits behind the prefix"),
+            ),
+        })
+        .collect::<Checked<_>>()?;
+    Networks::try_from(networks).or_else(|_| {
+        let offset = list.first().map_or(0, |text| text.span().start);
+        problem(offset, format!("proxy.{key}: expected at most 32 networks"))
+    })
+}
+
+/// An address with the bits that count. One that has others is a mistake: it is said, not guessed.
+fn network(text: &str) -> Option<Network> {
+    let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = if text.contains('/') {
+        bits.parse().ok()?
+    } else {
+        most
+    };
+    let network = Network::of(address, bits, bits);
+    (bits <= most && network.address == address).then_some(network)
+}
+
+/// Which connections of a listener begin with a header: those of `proxy.networks`, unless it says otherwise.
+pub(super) fn headers(value: Option<&file::Placed>) -> Checked<Headers> {
+    match value.map_or("networks", |value| value.get_ref().as_str()) {
+        "off" => Ok(Headers::Off),
+        "networks" => Ok(Headers::FromProxies),
+        "only" => Ok(Headers::Only),
+        _ => problem(
+            value.map_or(0, |value| value.span().start),
+            r#"listen.proxy: expected "networks", "only" or "off""#,
+        ),
+    }
+}

@@ -1,0 +1,110 @@
+//! How long a connection has for what: when it must be looked at, and what then ends it.
+//!
+//! At every point something ends a client that sends or takes an octet now and then: before a login one limit over all; after
+//! it the whole line of a command, the average of what is taken of a reply, silence, and the whole session.
+
+use super::{Conn, Outcome, Turn, Waits, Why};
+use popward_proto::session::Request;
+use std::time::{Duration, Instant};
+
+fn after(since: Instant, ms: u32) -> Instant {
+    since + Duration::from_millis(ms.into())
+}
+
+impl Conn {
+    /// When it must be looked at, and why it ends if nothing has changed by then.
+    pub(crate) fn deadline(&self) -> (Instant, Why) {
+        let limits = &self.settings.limits;
+        let Some(login) = self.logged_in else {
+            return self.deadline_before_login();
+        };
+        let stalled = (after(self.client.progress, limits.stall_ms), Why::StallTime);
+        let session = (after(login, limits.session_ms), Why::SessionTime);
+        let slow = self
+            .slow
+            .map(|(since, _)| (after(since, limits.stall_ms), Why::SlowTime));
+        let soonest = |one: (Instant, Why), other: Option<(Instant, Why)>| match other {
+            Some(other) if other.0 < one.0 => other,
+            _ => one,
+        };
+        if let Some(ending) = self.ending {
+            let taken = soonest(soonest(session, Some(stalled)), slow);
+            return (ending.lingers.unwrap_or(taken.0), ending.why);
+        }
+        let other = match self.waits {
+            // The update is the worker's by now: to give up earlier would spare nothing.
+            Waits::Worker(Request::Quit, since) | Waits::Ended(since) => {
+                let at = session.0.max(after(since, limits.stall_ms));
+                return (at, Why::WorkerTime);
+            }
+            _ if self.client.blocked() => stalled,
+            Waits::Worker(_, since) => (after(since, limits.stall_ms), Why::WorkerTime),
+            _ => {
+                let line = self
+                    .line
+                    .map(|since| (after(since, limits.line_ms), Why::LineTime));
+                let idle = (after(self.commanded, limits.idle_ms), Why::IdleTime);
+                soonest(idle, line)
+            }
+        };
+        soonest(soonest(session, slow), Some(other))
+    }
+
+    fn deadline_before_login(&self) -> (Instant, Why) {
+        let limits = &self.settings.limits;
+        let login = after(self.accepted, limits.login_ms);
+        match (self.ending, self.waits) {
+            (Some(ending), _) => {
+                let stalled = after(self.client.progress, limits.stall_ms);
+                (ending.lingers.unwrap_or(stalled.min(login)), ending.why)
+            }
+            (None, Waits::Auth(since) | Waits::Opening(since)) => {
+                (after(since, limits.open_ms), Why::OpenTime)
+            }
+            (None, _) => (login, Why::LoginTime),
+        }
+    }
+
+    /// Its time is up.
+    pub(crate) fn expire(&mut self, why: Why, turn: &mut Turn<'_>) -> Outcome {
+        if why == Why::OpenTime && self.ending.is_none() {
+            self.pop3.no_session(&mut self.client.out);
+            self.end(why);
+            return self.drive(turn);
+        }
+        if why == Why::SlowTime && self.ending.is_none() && self.keeps_pace(turn.now) {
+            return Outcome::Waits;
+        }
+        self.over(why, turn)
+    }
+
+    /// Notes since when a line is not complete. `commanded`: another one has been since.
+    pub(super) fn watch_line(&mut self, commanded: bool, now: Instant) {
+        self.line = match self.line {
+            _ if !self.pop3.is_within_line() => None,
+            Some(since) if !commanded => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// Begins to measure how fast a client takes a reply that it keeps waiting, and ceases when it has all.
+    pub(super) fn watch_pace(&mut self, now: Instant) {
+        if self.slow.is_none() && self.client.blocked() {
+            self.slow = Some((now, self.client.acknowledged()));
+        } else if self.slow.is_some() && self.waits == Waits::Client && !self.client.pending() {
+            self.slow = None;
+        }
+    }
+
+    /// Whether the client has taken enough since it was last looked at; if so, it is measured anew.
+    fn keeps_pace(&mut self, now: Instant) -> bool {
+        let Some((since, before)) = self.slow else {
+            return true;
+        };
+        let taken = self.client.acknowledged();
+        let elapsed = now.saturating_duration_since(since).as_millis();
+        let least = u128::from(self.settings.limits.rate) * elapsed / 1000;
+        self.slow = Some((now, taken));
+        u128::from(taken.saturating_sub(before)) >= least
+    }
+}

@@ -1,0 +1,61 @@
+//! XCLIENT: from whom it is taken, when, and what it changes.
+
+use super::*;
+
+/// What a proxy's `script` comes to, greeting and all; without TLS, so that a password depends on who it is from.
+fn proxied(trusted: bool, script: &str) -> String {
+    let mut session = Session::with(Pop3::new(POLICY, offer(false), identity(), trusted));
+    session.say(script.as_bytes());
+    session.text().replace("\r\n", "|")
+}
+
+#[test]
+fn a_trusted_proxy_names_its_client_and_goes_on_in_one_write() {
+    let heard = proxied(
+        true,
+        "XCLIENT ADDR=192.0.2.7 PORT=9 TTL=5 FORWARD=YQ==\r\nUSER u\r\nPASS p\r\n",
+    );
+    let expected =
+        "+OK [XCLIENT] popward ready|+OK client noted|+OK password?|+OK 2 messages, 20 octets|";
+    assert_eq!(heard, expected);
+    // The rule for passwords is that client's.
+    let heard = proxied(true, "xclient ADDR=192.0.2.8 PORT=9\nUSER u\n");
+    let refused = "+OK client noted|-ERR a password is taken over TLS only|";
+    assert!(heard.ends_with(refused), "{heard}");
+}
+
+#[test]
+fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
+    let named = "XCLIENT ADDR=192.0.2.7 PORT=9\r\n";
+    let unknown = "-ERR unknown command|";
+    let heard = proxied(false, named);
+    assert_eq!(heard, format!("+OK popward ready|{unknown}"));
+    assert!(proxied(true, &named.repeat(2)).ends_with(unknown));
+    let after = proxied(true, &format!("{named}USER u\r\nPASS p\r\n{named}"));
+    assert!(after.ends_with(unknown), "{after}");
+    for bad in ["XCLIENT\r\n", "XCLIENT ADDR=192.0.2.7 PORT=9 LOGIN=u\r\n"] {
+        assert!(proxied(true, bad).ends_with("-ERR bad arguments|"));
+    }
+    // Whom USER named before, it named for somebody else.
+    let heard = proxied(true, &format!("{named}USER u\r\n"));
+    assert!(heard.ends_with("+OK password?|"));
+    let mut session = Session::with(Pop3::new(POLICY, offer(true), identity(), true));
+    session.say(format!("USER u\r\n{named}PASS p\r\n").as_bytes());
+    assert!(session.text().ends_with("-ERR USER first\r\n"));
+}
+
+#[test]
+fn p8_replies_to_pipelined_commands_do_not_grow_with_the_commands() {
+    let mut pop3 = Pop3::new(POLICY, offer(true), identity(), false);
+    let commands = b"CAPA\n".repeat(2000);
+    let (mut taken, mut turns) = (0, 0);
+    while taken < commands.len() {
+        let mut out = Vec::new();
+        let (used, action) = pop3.input(&commands[taken..], &mut out);
+        assert_eq!(action, Action::None);
+        assert!(used > 0 && out.len() < GATHER + 512, "{}", out.len());
+        taken += used;
+        turns += 1;
+    }
+    assert!(turns > 10, "{turns}");
+}

@@ -1,0 +1,106 @@
+//! XCLIENT as Dovecot's proxies say it before they log in for a client: `XCLIENT ADDR=ip PORT=n SESSION=id TTL=n
+//! FORWARD=base64`. The arguments in, whose connection it is out. No I/O, no state.
+
+use popward_proto::bounded::Text;
+use std::net::{IpAddr, SocketAddr};
+
+/// Longest `SESSION`, in bytes. Dovecot's have 16 to 24.
+pub const SESSION_MAX: usize = 64;
+
+/// What a proxy says of its client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The proxy's name for the session, for the log: printable ASCII without spaces.
+    pub session: Option<Text<SESSION_MAX>>,
+}
+
+/// Reads the arguments; `None`: they are not as they have to be. Each may come once; `ADDR` and `PORT` have to.
+pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
+    let text = std::str::from_utf8(arguments).ok()?;
+    let [mut address, mut port, mut session, mut ttl, mut forward] = [None; 5];
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let (key, value) = word.split_once('=')?;
+        let place = match key.to_ascii_uppercase().as_str() {
+            "ADDR" => &mut address,
+            "PORT" => &mut port,
+            "SESSION" => &mut session,
+            "TTL" => &mut ttl,
+            "FORWARD" => &mut forward,
+            _ => return None,
+        };
+        if value.is_empty() || place.replace(value).is_some() {
+            return None;
+        }
+    }
+    // How many more proxies there may be. A proxy that has reached 0 is one of a circle.
+    if ttl.is_some_and(|ttl| number(ttl).is_none_or(|ttl| ttl == 0)) {
+        return None;
+    }
+    // What proxies tell each other: nothing for a server, but it has to be what it should be.
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    if !forward.unwrap_or_default().bytes().all(base64) {
+        return None;
+    }
+    let address: IpAddr = address?.parse().ok()?;
+    let session = match session {
+        Some(id) if !id.bytes().all(|byte| byte.is_ascii_graphic()) => return None,
+        Some(id) => Some(Text::try_from(id.to_owned()).ok()?),
+        None => None,
+    };
+    Some(Forwarded {
+        source: SocketAddr::new(address.to_canonical(), number(port?)?),
+        session,
+    })
+}
+
+/// Decimal digits and nothing else.
+fn number(digits: &str) -> Option<u16> {
+    let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| decimal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dovecot_says_is_understood() {
+        let line = b"ADDR=192.0.2.7 PORT=4660 SESSION=6fL2EPUKYu5/AAAB TTL=5 FORWARD=eD0xCXk9Mg==";
+        let said = parse(line).unwrap();
+        assert_eq!(said.source, "192.0.2.7:4660".parse().unwrap());
+        assert_eq!(said.session.unwrap().as_str(), "6fL2EPUKYu5/AAAB");
+        let said = parse(b"addr=2001:db8::7  port=0 ").unwrap();
+        assert_eq!(said.source, "[2001:db8::7]:0".parse().unwrap());
+        let mapped = parse(b"ADDR=::ffff:192.0.2.7 PORT=1").unwrap();
+        assert_eq!(mapped.source, "192.0.2.7:1".parse().unwrap());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let long = format!(
+            "ADDR=192.0.2.7 PORT=1 SESSION={}",
+            "s".repeat(SESSION_MAX + 1)
+        );
+        for line in [
+            "",
+            "ADDR=192.0.2.7",
+            "PORT=1",
+            "ADDR=192.0.2.7 PORT=65536",
+            "ADDR=192.0.2.7 PORT=+1",
+            "ADDR=client.example.org PORT=1",
+            "ADDR=192.0.2.7 PORT=1 PORT=2",
+            "ADDR=192.0.2.7 PORT=1 TTL=0",
+            "ADDR=192.0.2.7 PORT=1 TTL=x",
+            "ADDR=192.0.2.7 PORT=1 SESSION=",
+            "ADDR=192.0.2.7 PORT=1 SESSION=a\tb",
+            "ADDR=192.0.2.7 PORT=1 FORWARD=a-b",
+            "ADDR=192.0.2.7 PORT=1 LOGIN=root",
+            "ADDR=192.0.2.7 PORT=1 TTL",
+            &long,
+        ] {
+            assert_eq!(parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+}

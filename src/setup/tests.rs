@@ -1,0 +1,24 @@
+//! What a connection is that a listening socket of ours has accepted.
+
+use super::*;
+use nix::sys::socket::getsockopt;
+
+#[test]
+fn p2_connections_inherit_what_ends_them_when_their_peer_is_dead() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    keep_alive(&listener, 300_000).unwrap();
+    let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    assert!(getsockopt(&connection, sockopt::KeepAlive).unwrap());
+    assert!(getsockopt(&connection, sockopt::TcpNoDelay).unwrap());
+    assert_eq!(getsockopt(&connection, sockopt::TcpKeepIdle).unwrap(), 120);
+    assert_eq!(
+        getsockopt(&connection, sockopt::TcpKeepInterval).unwrap(),
+        30
+    );
+    assert_eq!(getsockopt(&connection, sockopt::TcpKeepCount).unwrap(), 4);
+    assert_eq!(
+        getsockopt(&connection, sockopt::TcpUserTimeout).unwrap(),
+        300_000
+    );
+}

@@ -1,0 +1,327 @@
+//! Clients that want to hurt (promise P8): slow at every point, many, greedy, or dead. Nobody else is kept from anything.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+mod network;
+
+use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A spool of one message that no socket's buffers hold.
+fn large() -> Vec<u8> {
+    let line = "A line of text that is sent and not read by the client.\n";
+    message(1, &line.repeat(500_000)).into_bytes()
+}
+
+fn host(limits: &str) -> Host {
+    let users = [
+        user("alice", 64401, &spool(3)),
+        user("bob", 64402, &large()),
+        user("carol", 64403, &spool(1)),
+    ];
+    Host::with(&users, &format!("[limits]\n{limits}\n"), &[])
+}
+
+const FULL: &str = "-ERR [SYS/TEMP] Too many connections, try again later";
+
+/// Sends an octet ten times a second until the server has had enough; returns how long that took.
+fn drip(stream: &TcpStream, octets: &[u8]) -> Duration {
+    let start = Instant::now();
+    let mut stream = stream;
+    for octet in octets.iter().cycle() {
+        let sent = stream.write_all(&[*octet]);
+        if sent.is_err() || start.elapsed() > PATIENCE {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    start.elapsed()
+}
+
+#[test]
+fn p8_an_octet_now_and_then_does_not_put_off_the_end_before_a_login() {
+    let host = host("login = 1");
+    let plain = Client::new(host.plain);
+    assert!(drip(plain.stream(), b"USER alice") < PATIENCE / 2);
+    // A handshake record whose end does not come.
+    let tls = Client::new(host.tls);
+    let hello = [
+        &b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03"[..],
+        &[7; 32],
+    ]
+    .concat();
+    assert!(drip(tls.stream(), &hello) < PATIENCE / 2);
+    host.logged_times("why=\"no login in time\"", 2);
+}
+
+#[test]
+fn p8_a_command_is_complete_in_time_and_ends_no_session_that_is_not_slow() {
+    let host = host("line = 1");
+    let mut alice = host.login("alice");
+    let mut carol = host.login("carol");
+    let slow = std::thread::spawn(move || drip(alice.stream(), b"N").max(drained(&mut alice)));
+    // Each write ends one command and begins the next: no line takes long.
+    carol.send(b"NO");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        carol.send(b"OP\r\nNO");
+        assert_ok(&carol.line());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(slow.join().unwrap() < PATIENCE / 2);
+    host.logged("why=\"command not complete in time\"");
+    carol.send(b"OP\r\n");
+    assert_ok(&carol.line());
+    assert_ok(&carol.ask("QUIT"));
+}
+
+fn drained(client: &mut Client) -> Duration {
+    client.until_end();
+    Duration::ZERO
+}
+
+/// A client of `port` whose host takes little that it does not read.
+fn narrow(port: u16) -> Client {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+    use std::os::fd::AsRawFd;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let own = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    setsockopt(&own, sockopt::RcvBuf, &4096).unwrap();
+    let server = SockaddrIn::from(std::net::SocketAddrV4::new([127, 0, 0, 1].into(), port));
+    connect(own.as_raw_fd(), &server).unwrap();
+    Client::over(TcpStream::from(own))
+}
+
+/// Bob, whose reply has begun.
+fn retrieving(host: &Host) -> Client {
+    let mut bob = narrow(host.plain);
+    for command in ["", "USER bob\r\n", "PASS bob\r\n", "RETR 1\r\n"] {
+        bob.send(command.as_bytes());
+        assert_ok(&bob.line());
+    }
+    bob
+}
+
+/// Reads `octets` every tenth of a second, for so long or until the server ends it; returns whether it did.
+fn sip(client: &Client, octets: usize, time: Duration) -> bool {
+    let (mut buffer, start) = (vec![0; octets], Instant::now());
+    while start.elapsed() < time {
+        if client.stream().read_exact(&mut buffer).is_err() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}
+
+#[test]
+fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
+    let host = host("stall = 2\nrate = 20000");
+    let bob = retrieving(&host);
+    let locked = || host.at("mail/bob.lock").exists();
+    assert!(locked());
+    // 2,000 octets a second: a tenth of what is asked for, and never two seconds without.
+    let reads = std::thread::spawn(move || sip(&bob, 200, PATIENCE));
+    host.logged("why=\"client took too little\"");
+    until("the spool is free", || !locked());
+    assert!(reads.join().unwrap());
+    assert_eq!(host.bytes("bob"), large());
+}
+
+#[test]
+fn who_reads_slowly_but_not_too_slowly_may_go_on() {
+    let host = host("stall = 2\nrate = 20000");
+    let bob = retrieving(&host);
+    // Three times what is asked for, over several times the limit.
+    assert!(!sip(&bob, 6000, Duration::from_secs(9)), "{}", host.log());
+}
+
+#[test]
+fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
+    let host = host("connections = 3");
+    let mut sessions = ["alice", "bob", "carol"].map(|user| host.login(user));
+    for _ in 0..20 {
+        assert_eq!(Client::new(host.plain).until_end(), format!("{FULL}\r\n"));
+    }
+    let mut alert = Vec::new();
+    let mut tls = Client::new(host.tls).stream().try_clone().unwrap();
+    tls.read_to_end(&mut alert).unwrap();
+    assert_eq!(alert, b"\x15\x03\x03\x00\x02\x02\x50");
+    for session in &mut sessions {
+        assert_ok(&session.ask("NOOP"));
+    }
+    host.logged("connection refused peer=127.0.0.1 why=\"too many connections\" times=1");
+    let [alice, ..] = &mut sessions;
+    assert_ok(&alice.ask("QUIT"));
+    until("there is room again", || {
+        Client::new(host.plain).line().starts_with("+OK")
+    });
+    assert_eq!(host.log().matches("connection refused").count(), 1);
+}
+
+#[test]
+fn p8_strangers_yield_to_newcomers_and_sessions_do_not() {
+    let host = host("unauthenticated = 1");
+    let mut alice = host.login("alice");
+    let mut stranger = host.connect();
+    // Nobody yields who came this very second. A login that was let in is not held up.
+    until("somebody yields", || {
+        Client::new(host.plain).line().starts_with("+OK")
+    });
+    assert_eq!(stranger.line(), FULL);
+    until("and again", || {
+        let mut carol = Client::new(host.plain);
+        carol.line().starts_with("+OK") && {
+            carol.ask("USER carol");
+            assert_ok(&carol.ask("PASS carol"));
+            true
+        }
+    });
+    assert_ok(&alice.ask("NOOP"));
+    host.logged("a connection was ended to make room why=\"too many connections before login\"");
+    assert_eq!(host.log().matches("to make room why").count(), 1);
+}
+
+#[test]
+fn p8_a_users_sessions_are_limited() {
+    let host = host("sessions_per_user = 2");
+    let mut first = host.login("alice");
+    let mut second = host.connect();
+    assert_ok(&second.ask("USER alice"));
+    second.send(b"PASS alice\r\n");
+    until("it waits for the lock", || {
+        host.children("popward-worker").len() == 2
+    });
+    let mut third = host.connect();
+    assert_ok(&third.ask("USER alice"));
+    assert!(third.ask("PASS alice").starts_with("-ERR [IN-USE]"));
+    host.logged("as many sessions as a user may have");
+    assert!(host.children("popward-worker").len() <= 2);
+    host.login("carol");
+    assert!(second.line().starts_with("-ERR [IN-USE]"));
+    assert_ok(&first.ask("QUIT"));
+    host.login("alice");
+}
+
+/// Of the front, in KiB.
+fn resident(host: &Host) -> u64 {
+    let front = host.children("popward-front")[0];
+    let text = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Says `bytes` again and again until nothing more is taken, and reads nothing.
+fn gush(stream: &TcpStream, bytes: &[u8]) {
+    let mut stream = stream;
+    stream.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match stream.write(bytes) {
+            Ok(_) => assert!(start.elapsed() < PATIENCE, "it takes all"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(_) => return,
+        }
+    }
+}
+
+/// What docs/limits.md says that a connection before its login can take of the front, in KiB.
+const BEFORE_LOGIN: u64 = 32;
+
+#[test]
+fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
+    let host = host("connections_per_address = 2000\nlogin = 600");
+    let many = 300;
+    // Once before: what the first connections cost stays.
+    for client in (0..20).map(|_| narrow(host.plain)).collect::<Vec<_>>() {
+        gush(client.stream(), &b"CAPA\n".repeat(2000));
+    }
+    until("they are gone", || {
+        Client::new(host.plain).line().starts_with("+OK")
+    });
+    let before = resident(&host);
+    let clients: Vec<Client> = (0..many).map(|_| narrow(host.plain)).collect();
+    for client in &clients {
+        gush(client.stream(), &b"CAPA\n".repeat(2000));
+    }
+    let plain = resident(&host).saturating_sub(before);
+    assert!(
+        plain / many < BEFORE_LOGIN,
+        "{plain} KiB for {many} that do not read"
+    );
+    drop(clients);
+    // A handshake as long as one may be, without its end.
+    let before = resident(&host);
+    let hello = [
+        &b"\x16\x03\x01\x40\x00\x01\x00\xff\xff\x03\x03"[..],
+        &[7; 16_300],
+    ]
+    .concat();
+    let clients: Vec<Client> = (0..many).map(|_| Client::new(host.tls)).collect();
+    for client in &clients {
+        let mut stream = client.stream();
+        stream.write_all(&hello).unwrap();
+    }
+    let mut last = Client::new(host.plain);
+    assert_ok(&last.line());
+    let tls = resident(&host).saturating_sub(before);
+    assert!(tls / many < BEFORE_LOGIN, "{tls} KiB for {many} handshakes");
+}
+
+#[test]
+fn p2_a_peer_that_has_vanished_holds_no_lock() {
+    let users = [user("alice", 64401, &spool(3))];
+    let Some(network) = network::Network::new() else {
+        return;
+    };
+    let (server, client) = (network.machine(1), network.machine(2));
+    let everywhere = ("address = \"127.0.0.1:", "address = \"0.0.0.0:");
+    let plaintext = (
+        "[spool]",
+        "plaintext = \"always\"\n[limits]\nstall = 2\n[spool]",
+    );
+    let host = Host::by(
+        |path| server.command(path),
+        &users,
+        "",
+        &[everywhere, plaintext],
+    );
+    let script = "import poplib, sys\n\
+        pop = poplib.POP3(sys.argv[1], int(sys.argv[2]))\n\
+        pop.user('alice'), pop.pass_('alice')\n\
+        print('in', flush=True)\n\
+        sys.stdin.readline()\n\
+        pop.sock.sendall(b'UIDL\\r\\n')\n\
+        sys.stdin.readline()\n";
+    let mut python = client.command("python3");
+    python.args(["-c", script, &server.address, &host.plain.to_string()]);
+    let mut child = python
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "in\n");
+    let locked = || host.at("mail/alice.lock").exists();
+    assert!(locked());
+    server.loses(&client);
+    // Its command still arrives, and nobody acknowledges the reply.
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    // Long before the idle limit, by the kernel's hand.
+    host.logged("why=\"connection failed\"");
+    until("the spool is free", || !locked());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(host.bytes("alice"), spool(3));
+}

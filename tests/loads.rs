@@ -1,0 +1,275 @@
+//! Many clients at once (promise P8): idle ones, slow ones, ones that guess. Logins go on as if they were not there, and
+//! memory stays within what docs/limits.md says. Small by default; `POPWARD_LOADS=large` makes it a mail host's morning and
+//! prints figures.
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Client, Host, User, assert_ok, skipped, spool, until, user};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// One load at a time: each wants the machine for itself.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn large() -> bool {
+    std::env::var("POPWARD_LOADS").is_ok_and(|size| size == "large")
+}
+
+/// A figure, where figures are asked for.
+fn say(text: &str) {
+    if large() {
+        let line = format!("{text}\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// As many clients log in at once.
+const AT_ONCE: usize = 64;
+const ROUNDS: usize = 10;
+
+fn host(keys: &str) -> Host {
+    // This process and the front have a descriptor for each client.
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let wanted = hard.max(40_000);
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    }
+    let name = |number: usize| &*Box::leak(format!("user{number}").into_boxed_str());
+    let users: Vec<User> = (0..AT_ONCE)
+        .map(|number| {
+            user(
+                name(number),
+                64500 + u32::try_from(number).unwrap(),
+                &spool(10),
+            )
+        })
+        .collect();
+    // A front holds half as many connections as it may open files.
+    let fronts = if large() && wanted.min(limit()) < 28_200 {
+        2
+    } else {
+        1
+    };
+    let fronts = format!("shutdown_grace = 5\nfronts = {fronts}\n");
+    let keys = format!("connections = 14000\nconnections_per_address = 14000\n{keys}");
+    let changes = [("shutdown_grace = 5\n", fronts.as_str())];
+    let host = Host::with(&users, &format!("[limits]\n{keys}\n"), &changes);
+    // The first login of a user makes the state directory: once in a user's life.
+    logins(&host, 1);
+    host
+}
+
+/// All users log in at once, some times; each must succeed. Returns the median from connect to PASS's answer.
+fn logins(host: &Host, rounds: usize) -> Duration {
+    let barrier = Barrier::new(AT_ONCE);
+    let times = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for number in 0..AT_ONCE {
+            let (barrier, times) = (&barrier, &times);
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    barrier.wait();
+                    let start = Instant::now();
+                    let mut client = Client::new(host.plain);
+                    assert_ok(&client.line());
+                    assert_ok(&client.ask(&format!("USER user{number}")));
+                    assert_ok(&client.ask(&format!("PASS user{number}")));
+                    times.lock().unwrap().push(start.elapsed());
+                    assert_ok(&client.ask("QUIT"));
+                }
+            });
+        }
+    });
+    let mut times = times.into_inner().unwrap();
+    times.sort_unstable();
+    assert_eq!(times.len(), AT_ONCE * rounds);
+    times[times.len() / 2]
+}
+
+/// The limit on open files that children have.
+fn limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap().1
+}
+
+/// Proportional set size of all of these children, in KiB.
+fn pss(host: &Host, executable: &str) -> u64 {
+    host.children(executable).into_iter().map(pss_of).sum()
+}
+
+fn pss_of(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Holds a loaded median against a quiet one. The slack is for a small load, where a median is a few milliseconds.
+fn assert_within(what: &str, quiet: Duration, loaded: Duration) {
+    say(&format!(
+        "{what}: {AT_ONCE} logins at once, median {quiet:?} quiet, {loaded:?} loaded"
+    ));
+    assert!(
+        loaded < quiet * 3 + Duration::from_millis(20),
+        "{what}: {quiet:?}, {loaded:?}"
+    );
+}
+
+#[test]
+fn p8_idle_connections_keep_nobody_from_logging_in() {
+    let _turn = turn();
+    if !host::root() {
+        return skipped("many users are root's to have");
+    }
+    let many = if large() { 10_000 } else { 1000 };
+    let host = host("login = 600");
+    let quiet = logins(&host, ROUNDS);
+    let before = pss(&host, "popward-front");
+    let idle: Vec<Client> = (0..many).map(|_| host.connect()).collect();
+    let each = pss(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
+    let loaded = logins(&host, ROUNDS);
+    say(&format!(
+        "{many} idle connections: {each:.1} KiB each in the front"
+    ));
+    assert_within("idle", quiet, loaded);
+    assert!(each < 5.0, "{each} KiB for each idle connection");
+    for mut client in idle {
+        assert_ok(&client.ask("CAPA"));
+    }
+}
+
+#[test]
+fn p8_slow_clients_keep_nobody_from_logging_in_and_are_ended_in_time() {
+    let _turn = turn();
+    if !host::root() {
+        return skipped("many users are root's to have");
+    }
+    let (many, login) = if large() { (5000, 30) } else { (500, 5) };
+    let host = host(&format!("login = {login}"));
+    let quiet = logins(&host, ROUNDS);
+    let before = pss(&host, "popward-front");
+    let start = Instant::now();
+    let mut slow: Vec<TcpStream> = (0..many)
+        .map(|number| {
+            let port = if number % 2 == 0 {
+                host.plain
+            } else {
+                host.tls
+            };
+            let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .collect();
+    let opened = start.elapsed();
+    let done = AtomicBool::new(false);
+    let loaded = std::thread::scope(|scope| {
+        let dripping = scope.spawn(|| {
+            // Each sends an octet a second, of a command or of a handshake, and is looked at whether it still lives.
+            let hello = [
+                &b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03"[..],
+                &[7; 500],
+            ]
+            .concat();
+            let mut hello = hello.iter();
+            while !slow.is_empty() && start.elapsed() < Duration::from_secs(2 * login) {
+                let next = *hello.next().unwrap();
+                slow.retain_mut(|stream| {
+                    let mut octet = [0; 64];
+                    let ended = match stream.read(&mut octet) {
+                        Ok(0) => true,
+                        Ok(_) => false,
+                        Err(error) => error.kind() != ErrorKind::WouldBlock,
+                    };
+                    !ended && stream.write_all(&[next]).is_ok()
+                });
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            done.store(true, Ordering::SeqCst);
+            (slow.len(), start.elapsed())
+        });
+        let loaded = logins(&host, ROUNDS);
+        let held = pss(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
+        say(&format!(
+            "{many} slow clients: {held:.1} KiB each in the front"
+        ));
+        assert!(held < 32.0, "{held} KiB for each slow client");
+        assert!(
+            !done.load(Ordering::SeqCst),
+            "they had gone before the logins had"
+        );
+        let (left, after) = dripping.join().unwrap();
+        say(&format!(
+            "{many} slow clients were ended within {after:?}; opening took {opened:?}"
+        ));
+        assert_eq!(left, 0, "slow clients live on");
+        loaded
+    });
+    assert_within("slow", quiet, loaded);
+}
+
+#[test]
+fn p9_a_flood_of_wrong_passwords_keeps_nobody_from_logging_in() {
+    let _turn = turn();
+    if !host::root() {
+        return skipped("many users are root's to have");
+    }
+    let (guessers, seconds) = if large() { (256, 20) } else { (64, 3) };
+    let proxy = "[proxy]\nnetworks = [\"127.0.0.2\"]\nplaintext = [\"127.0.0.2\"]\n";
+    let host = host(&format!("failed_logins = 3\n{proxy}"));
+    let quiet = logins(&host, ROUNDS);
+    let memory = || ["popward-front", "popward-auth"].map(|name| pss(&host, name));
+    let before = memory();
+    let (over, guesses) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (loaded, after) = std::thread::scope(|scope| {
+        for number in 0..guessers {
+            let (host, over, guesses) = (&host, &over, &guesses);
+            scope.spawn(move || {
+                let mut count = 0u32;
+                while !over.load(Ordering::SeqCst) {
+                    count += 1;
+                    // Each from ever new addresses, for ever new names.
+                    let header = format!("PROXY TCP4 10.{}.{}.{} 192.0.2.1 1 110\r\n", number % 256, count / 256 % 256, count % 256);
+                    let script = format!("{header}USER nobody{count}\r\nPASS wrong\r\nUSER nobody\r\nPASS wrong\r\nQUIT\r\n");
+                    let mut guesser = Client::from("127.0.0.2", host.plain);
+                    guesser.send(script.as_bytes());
+                    let heard = guesser.until_end();
+                    let refused = heard.matches("-ERR [AUTH]").count();
+                    guesses.fetch_add(refused as u64, Ordering::SeqCst);
+                }
+            });
+        }
+        until("they guess", || guesses.load(Ordering::SeqCst) > 0);
+        let start = Instant::now();
+        let loaded = logins(&host, ROUNDS);
+        until("the time is up", || {
+            start.elapsed() > Duration::from_secs(seconds)
+        });
+        let after = memory();
+        over.store(true, Ordering::SeqCst);
+        (loaded, after)
+    });
+    let grown = [0, 1].map(|process: usize| after[process].saturating_sub(before[process]));
+    let guesses = guesses.into_inner();
+    say(&format!(
+        "{guessers} guessers, {guesses} wrong passwords: front grew by {} KiB, auth by {} KiB",
+        grown[0], grown[1]
+    ));
+    assert!(
+        guesses > u64::try_from(guessers).unwrap(),
+        "{guesses} guesses"
+    );
+    assert!(grown[0] < 8192 && grown[1] < 16_384, "{grown:?} KiB");
+    assert_within("guessing", quiet, loaded);
+    let address: SocketAddr = ([127, 0, 0, 1], host.plain).into();
+    assert!(TcpStream::connect(address).is_ok());
+}

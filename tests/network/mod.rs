@@ -1,0 +1,95 @@
+//! A network of machines beside this one: network namespaces on one bridge, that go away with the test.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::pedantic,
+    clippy::missing_panics_doc,
+    reason = "each test uses a part; a test may fail"
+)]
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What `ip` is told, and whether it did it.
+fn ip(arguments: &str) -> bool {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// The network; a namespace with the bridge.
+pub struct Network {
+    name: String,
+}
+
+/// A machine on it.
+pub struct Machine {
+    name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// Networks of this process so far.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Network {
+    /// Makes one; `None`, said aloud, where this host does not permit it.
+    pub fn new() -> Option<Self> {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("popward-{}-{number}", std::process::id());
+        let network = Self { name };
+        let name = &network.name;
+        let made = ip(&format!("netns add {name}"))
+            && ip(&format!("-n {name} link add bridge type bridge"))
+            && ip(&format!("-n {name} link set bridge up"));
+        if !made {
+            super::host::skipped("no network namespaces here");
+        }
+        made.then_some(network)
+    }
+
+    /// Adds the machine 198.18.0.`number`: that network is for benchmarks, nobody lives there.
+    pub fn machine(&self, number: u8) -> Machine {
+        let (hub, name) = (&self.name, format!("{}-{number}", self.name));
+        let address = format!("198.18.0.{number}");
+        assert!(
+            ip(&format!("netns add {name}"))
+                && ip(&format!(
+                    "-n {hub} link add port{number} type veth peer name eth0 netns {name}"
+                ))
+                && ip(&format!("-n {hub} link set port{number} master bridge up"))
+                && ip(&format!("-n {name} address add {address}/24 dev eth0"))
+                && ip(&format!("-n {name} link set eth0 up"))
+                && ip(&format!("-n {name} link set lo up")),
+            "{name}"
+        );
+        Machine { name, address }
+    }
+}
+
+impl Machine {
+    /// A command that runs there.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// From now on nothing that it sends to `other` arrives there.
+    pub fn loses(&self, other: &Machine) {
+        let route = format!("-n {} route add blackhole {}/32", self.name, other.address);
+        assert!(ip(&route), "{route}");
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        ip(&format!("netns del {}", self.name));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        ip(&format!("netns del {}", self.name));
+    }
+}
