@@ -112,7 +112,11 @@ fn hear(client: &mut Client, line: &str, answer: Option<&String>) {
 fn what_was_sent_ahead_never_shows_in_another_answer() {
     let mail = mail();
     let spool: String = mail.iter().map(|(message, _)| &**message).collect();
-    let host = Host::start(&[user("alice", 64401, spool.as_bytes())]);
+    let host = Host::with(
+        &[user("alice", 64401, spool.as_bytes())],
+        "[pop3]\nlast = true\n",
+        &[],
+    );
     // The first session reads the spool, the others have its index; until its stamp is old enough, both look at each message.
     for seed in 0..40 {
         let script = script(&mail, seed, 60);

@@ -166,18 +166,18 @@ phrases! {
         "Benutzername oder Passwort falsch"
         "nom d'utilisateur ou mot de passe incorrect"
         "nombre de usuario o contraseña incorrectos"
-    /// Auth refused: the last login was a moment ago.
-    TooSoon "[LOGIN-DELAY] "
-        "too soon after the last login"
-        "zu früh nach der letzten Anmeldung"
-        "trop tôt après la dernière connexion"
-        "demasiado pronto tras la última sesión"
     /// Auth could not say.
     NoLoginNow "[SYS/TEMP] "
         "cannot log in now"
         "Anmeldung jetzt nicht möglich"
         "connexion impossible pour le moment"
         "no se puede iniciar la sesión ahora"
+    /// The account logged in a moment ago (RFC 2449, section 8.1.1).
+    TooSoon "[LOGIN-DELAY] "
+        "too soon after the last login"
+        "zu früh nach der letzten Anmeldung"
+        "trop tôt après la dernière connexion"
+        "demasiado pronto tras el último inicio de sesión"
     /// There is no worker.
     NotOpenedNow "[SYS/TEMP] "
         "cannot open the maildrop now"
