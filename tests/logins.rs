@@ -21,6 +21,11 @@ const ALL: &str = r#"mechanisms = ["user", "apop", "plain", "login", "cram-md5",
 
 /// A host where these lines are in `[auth]`, and these are the users' lines in the password file.
 fn host(auth: &str, lines: &str) -> Option<Host> {
+    host_with("", auth, lines)
+}
+
+/// The same, with another section's lines.
+fn host_with(section: &str, auth: &str, lines: &str) -> Option<Host> {
     if !root() {
         skipped("users of several ids: it takes root");
         return None;
@@ -29,7 +34,7 @@ fn host(auth: &str, lines: &str) -> Option<Host> {
         user("alice", 64421, &spool(2)),
         user("bob", 64422, &spool(1)),
     ];
-    let changes = format!("[auth]\n{ALL}\nplaintext = \"always\"\n{auth}\n");
+    let changes = format!("{section}[auth]\n{ALL}\nplaintext = \"always\"\n{auth}\n");
     let host = Host::with(&users, "", &[("[auth]\n", &changes)]);
     fs::write(host.at("users"), lines).unwrap();
     Some(host)
@@ -43,6 +48,10 @@ fn write(path: &Path, text: &str, mode: u32, owner: u32) {
 
 /// Logs in as mpop does, and nothing else; `None` where there is no mpop.
 fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
+    mpop_with(host, &[], how, user, password)
+}
+
+fn mpop_with(host: &Host, more: &[&str], how: &str, user: &str, password: &str) -> Option<Output> {
     let options = [
         "--auth-only",
         "--host=localhost",
@@ -52,6 +61,7 @@ fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
     ];
     let ran = Command::new("mpop")
         .args(options)
+        .args(more)
         .arg(format!("--port={}", host.tls))
         .arg(format!(
             "--tls-trust-file={}",
@@ -256,6 +266,8 @@ fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
     let Some(host) = host("login_delay = 3600", lines) else {
         return;
     };
+    let mut client = host.connect_any();
+    assert!(client.multi("CAPA").contains("\nLOGIN-DELAY 3600\n"));
     assert_ok(&pass(&host, "alice", "a"));
     assert!(pass(&host, "alice", "a").starts_with("-ERR [LOGIN-DELAY]"));
     assert_eq!(pass(&host, "alice", "b"), WRONG);
@@ -442,6 +454,125 @@ fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
                 .success()
         );
     }
+}
+
+#[test]
+fn p1_a_certificate_is_looked_at_by_a_child_without_files() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = directory.path();
+    let extensions = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\nsubjectAltName=email:Alice@example.org\n";
+    fs::write(path.join("extensions"), extensions).unwrap();
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
+    for authority in ["ca", "other"] {
+        openssl(
+            path,
+            &format!(
+                "req -x509 -nodes -days 2 -subj /CN={authority} {key} -keyout {authority}.key -out {authority}.pem"
+            ),
+        );
+    }
+    openssl(
+        path,
+        &format!("req -new -nodes -subj /CN=x {key} -keyout client.key -out client.csr"),
+    );
+    openssl(
+        path,
+        "x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out client.pem",
+    );
+    let tls = |authority: &str| {
+        format!(
+            "[tls]\nclient_ca = \"{}\"\n",
+            path.join(authority).display()
+        )
+    };
+    let auth = "lower_case = true\ntrim_domain = [\"example.org\"]";
+    let lines = "alice:!:64421:64421::/nonexistent\nbob:!:64422:64422::\n";
+    // In the server's eyes the certificate of another authority is none, or nobody's.
+    for (authority, user, logs_in) in [
+        ("ca.pem", "alice", true),
+        ("ca.pem", "bob", false),
+        ("other.pem", "alice", false),
+    ] {
+        let Some(host) = host_with(&tls(authority), auth, lines) else {
+            return;
+        };
+        let certificate = [
+            format!("--tls-cert-file={}", path.join("client.pem").display()),
+            format!("--tls-key-file={}", path.join("client.key").display()),
+        ];
+        let options: Vec<&str> = certificate.iter().map(String::as_str).collect();
+        let Some(output) = mpop_with(&host, &options, "external", user, "-") else {
+            return;
+        };
+        assert_eq!(
+            output.status.success(),
+            logs_in,
+            "{authority} {user}: {}",
+            told(&output)
+        );
+        assert!(!host.log().contains("signal"), "no filter killed anybody");
+        if logs_in {
+            assert!(host.logged("login session=").contains("method=EXTERNAL"));
+        }
+    }
+}
+
+#[test]
+fn popward_secret_makes_what_logs_in() {
+    let Some(host) = host("", "") else { return };
+    let popward = host.at("libexec").join("popward");
+    let ran = |arguments: &str, input: &str| {
+        use std::io::Write;
+        let mut child = Command::new(&popward)
+            .args(arguments.split(' '))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (scheme, how) in [
+        ("SCRAM-SHA-256", "scram-sha-256"),
+        ("SCRAM-SHA-1", "scram-sha-1"),
+        ("CRAM-MD5", "cram-md5"),
+        ("ARGON2ID", "plain"),
+    ] {
+        let stored = ran(&format!("secret --scheme {scheme}"), "pencil\n");
+        let line = format!("alice:{}:64421:64421::/nonexistent\n", stored.trim_end());
+        fs::write(host.at("users"), line + &ran("secret --stand-in", "")).unwrap();
+        let Some(output) = mpop(&host, how, "alice", "pencil") else {
+            return;
+        };
+        assert!(output.status.success(), "{scheme}: {}", told(&output));
+        assert!(
+            !mpop(&host, how, "alice", "pencils")
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+    // What is stored there is each byte of "pencil" turned over.
+    let dump = "#:len=6\nYWxpY2UA\n#:len=7\nj5qRnJaTAA==\n";
+    fs::write(
+        host.at("users"),
+        ran("import-popauth", dump).replace("::", ":64421:64421"),
+    )
+    .unwrap();
+    assert!(
+        mpop(&host, "apop", "alice", "pencil")
+            .unwrap()
+            .status
+            .success()
+    );
 }
 
 /// How long a login takes that fails, in milliseconds.

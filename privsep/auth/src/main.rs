@@ -13,6 +13,7 @@ mod passwd_file;
 mod policy;
 mod service;
 mod stored;
+mod tool;
 mod verdict;
 
 use conversation::Mode;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         Some("program") => conversation::main(Mode::Program),
         Some("proof") => conversation::main(Mode::Proof),
         Some(REPLY) => conversation::program::reply(),
+        // No part of the server: `popward secret` and `popward import-popauth` become these.
+        Some("secret") => tool::secret(std::env::args().skip(2)),
+        Some("import-popauth") => tool::import_popauth(std::env::args().skip(2)),
         Some(_) => ExitCode::FAILURE,
     }
 }

@@ -5,7 +5,7 @@ mod digest;
 pub(crate) mod scram;
 
 pub(crate) use cram::Contexts;
-pub(crate) use digest::Digest;
+pub(crate) use digest::{Digest, hex};
 
 use crate::crypt;
 use popward_proto::auth::ScramHash;
@@ -46,6 +46,10 @@ impl Stored {
             }
             "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(value.to_owned())),
             "PLAIN" | "CLEARTEXT" | "CLEAR" => Ok(Self::Plain(Zeroizing::new(value.to_owned()))),
+            "PLAIN.B64" | "PLAIN.BASE64" => digest::base64(value)
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .map(|password| Self::Plain(Zeroizing::new(password)))
+                .ok_or("expected base64 after {PLAIN.B64}"),
             "CRAM-MD5" | "HMAC-MD5" => Contexts::parse(value).map(Self::CramMd5),
             "SCRAM-SHA-1" => {
                 let keys = scram::Keys::parse(ScramHash::Sha1, value)?;

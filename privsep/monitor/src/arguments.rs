@@ -21,11 +21,15 @@ pub(crate) enum Wish {
 }
 
 const USAGE: &str = "usage: popward [--config FILE] [--check]\
-    \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\n\
+    \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\
+    \n       popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\
+    \n       popward import-popauth [FILE]\n\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
     \n  --check        check the configuration, start nothing\
     \n  --version      print the version\
-    \n  spool          show what popward reads in FILE; see popward spool --help\n";
+    \n  spool          show what popward reads in FILE; see popward spool --help\
+    \n  secret         read a password, print what a password file stores of it\
+    \n  import-popauth turn a dump of Qpopper's popauth database into lines of a password file\n";
 
 impl Arguments {
     /// Reads the arguments after the program's name.

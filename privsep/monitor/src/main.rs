@@ -27,9 +27,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "spool") {
-        return fail(&format_args!("popward-spool: {}", become_spool_tool(words)));
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    let tool = TOOLS.iter().find(|(word, ..)| first == **word);
+    if let Some((_, executable, skip)) = tool {
+        let words = std::env::args_os().skip(*skip);
+        return fail(&format_args!(
+            "{executable}: {}",
+            become_tool(executable, words)
+        ));
     }
     let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments::Wish::Run(arguments)) => arguments,
@@ -52,10 +57,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes the executable that reads spools, with its caller's rights: this one links no reader of mail. Returns why not.
-fn become_spool_tool(words: impl Iterator<Item = std::ffi::OsString>) -> std::io::Error {
+/// The commands that are for other executables, and from which argument on those get them: this one links no reader of
+/// mail, and no hash function.
+const TOOLS: [(&str, &str, usize); 3] = [
+    ("spool", "popward-spool", 2),
+    ("secret", "popward-auth", 1),
+    ("import-popauth", "popward-auth", 1),
+];
+
+/// Becomes another executable, with its caller's rights. Returns why not.
+fn become_tool(
+    executable: &str,
+    words: impl Iterator<Item = std::ffi::OsString>,
+) -> std::io::Error {
     match std::env::current_exe() {
-        Ok(own) => Command::new(own.with_file_name("popward-spool"))
+        Ok(own) => Command::new(own.with_file_name(executable))
             .args(words)
             .exec(),
         Err(error) => error,

@@ -46,7 +46,6 @@ impl Contexts {
             .is_some_and(|own| equal(&own, digest))
     }
 
-    #[cfg(test)]
     /// As Dovecot stores them.
     pub(crate) fn to_text(&self) -> String {
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);

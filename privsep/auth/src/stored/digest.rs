@@ -104,7 +104,7 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Bytes from hexadecimal digits.
-pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| {
         char::from(byte)
             .to_digit(16)

@@ -116,7 +116,6 @@ impl Keys {
         right.then(|| own.to_vec())
     }
 
-    #[cfg(test)]
     /// As Dovecot stores them.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
         let encode = |bytes: &[u8]| Base64::encode_string(bytes);

@@ -98,6 +98,8 @@ fn scram_as_in_rfc_5802_and_rfc_7677() {
             assert_eq!(keys.prove(hash, &message, &wrong), None, "byte {place}");
         }
         assert_eq!(keys.prove(hash, &message, &proof[1..]), None);
+        let longer = [&proof[..], &[0]].concat();
+        assert_eq!(keys.prove(hash, &message, &longer), None);
         assert_eq!(keys.prove(hash, &message, &[]), None);
         assert_eq!(keys.prove(hash, &message[1..], &proof), None);
         let stored = scram::Keys::parse(hash, &keys.to_text()).unwrap();

@@ -1,0 +1,284 @@
+//! `popward secret` and `popward import-popauth`: what an operator makes password files with. No part of the server: they
+//! run as whoever calls them, and no process of the server starts them.
+
+mod popauth;
+
+use crate::stored::{Contexts, scram};
+use base64ct::{Base64, Encoding};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use popward_proto::auth::ScramHash;
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// Longest password, in bytes: what a client can send.
+const PASSWORD_MAX: usize = 512;
+
+/// Most rounds of PBKDF2 that are taken: some seconds.
+const ITERATIONS_MAX: u32 = 10_000_000;
+
+const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\n\n\
+    \x20 reads a password (from a terminal twice, unseen; else the first line of standard input), and prints what a password\n\
+    \x20 file has between the first two colons of a line\n\
+    \x20 --scheme      SCRAM-SHA-256 (the default), SCRAM-SHA-1, CRAM-MD5, ARGON2ID or PLAIN\n\
+    \x20 --iterations  rounds for SCRAM (default 4096)\n\
+    \x20 --stand-in    asks for no password: prints a whole line that stands in for users that are not in the file\n";
+
+/// What is made.
+#[derive(Debug, PartialEq, Eq)]
+struct Wish {
+    scheme: Scheme,
+    iterations: u32,
+    stand_in: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Scram(ScramHash),
+    CramMd5,
+    Argon2id,
+    Plain,
+}
+
+impl Wish {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut wish = Self {
+            scheme: Scheme::Scram(ScramHash::Sha256),
+            iterations: scram::ITERATIONS,
+            stand_in: false,
+        };
+        while let Some(word) = words.next() {
+            let value = match word.as_str() {
+                "--stand-in" => {
+                    wish.stand_in = true;
+                    continue;
+                }
+                "--scheme" | "--iterations" => words.next().unwrap_or_default(),
+                _ => return Err(USAGE.to_owned()),
+            };
+            if word == "--scheme" {
+                wish.scheme = match value.to_ascii_uppercase().as_str() {
+                    "SCRAM-SHA-256" => Scheme::Scram(ScramHash::Sha256),
+                    "SCRAM-SHA-1" => Scheme::Scram(ScramHash::Sha1),
+                    "CRAM-MD5" => Scheme::CramMd5,
+                    "ARGON2ID" => Scheme::Argon2id,
+                    "PLAIN" => Scheme::Plain,
+                    _ => return Err(USAGE.to_owned()),
+                };
+            } else {
+                let rounds = value.parse().ok();
+                // RFC 5802, section 5.1: at least 4096.
+                let rounds = rounds.filter(|rounds| (4096..=ITERATIONS_MAX).contains(rounds));
+                wish.iterations = rounds.ok_or("--iterations: expected 4096 to 10000000")?;
+            }
+        }
+        if wish.stand_in && !matches!(wish.scheme, Scheme::Scram(_)) {
+            return Err("--stand-in: expected a SCRAM scheme".to_owned());
+        }
+        Ok(wish)
+    }
+
+    /// What a password file stores of `password`.
+    fn stored(&self, password: &[u8]) -> Result<Zeroizing<String>, String> {
+        let text = match self.scheme {
+            Scheme::Scram(hash) => {
+                let recipe = scram::Recipe {
+                    iterations: self.iterations,
+                    salt: random::<{ scram::SALT }>()?.to_vec(),
+                };
+                let keys = scram::Keys::derive(hash, &scram::prepared(password), recipe);
+                let name = match hash {
+                    ScramHash::Sha1 => "SCRAM-SHA-1",
+                    ScramHash::Sha256 => "SCRAM-SHA-256",
+                };
+                format!("{{{name}}}{}", *keys.to_text())
+            }
+            Scheme::CramMd5 => format!("{{CRAM-MD5}}{}", Contexts::of(password).to_text()),
+            Scheme::Argon2id => {
+                use argon2::password_hash::{PasswordHasher, SaltString};
+                let salt =
+                    SaltString::encode_b64(&random::<16>()?).map_err(|error| error.to_string())?;
+                let hash = argon2::Argon2::default().hash_password(password, &salt);
+                format!("{{ARGON2ID}}{}", hash.map_err(|error| error.to_string())?)
+            }
+            Scheme::Plain => return plain(password),
+        };
+        Ok(Zeroizing::new(text))
+    }
+}
+
+/// A password as it is, where a line can have it so.
+fn plain(password: &[u8]) -> Result<Zeroizing<String>, String> {
+    let text = std::str::from_utf8(password).map_err(|_| "expected a password in UTF-8")?;
+    let fits = !text.is_empty()
+        && !text.contains(|c: char| c == ':' || c.is_control())
+        && text.trim() == text;
+    Ok(Zeroizing::new(if fits {
+        format!("{{PLAIN}}{text}")
+    } else {
+        format!("{{PLAIN.B64}}{}", Base64::encode_string(password))
+    }))
+}
+
+fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], String> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// `popward secret`.
+pub(crate) fn secret(words: impl Iterator<Item = String>) -> ExitCode {
+    finish(Wish::parse(words).and_then(|wish| {
+        if wish.stand_in {
+            let password = Zeroizing::new(random::<32>()?);
+            let stored = wish.stored(password.as_slice())?;
+            return Ok(Zeroizing::new(format!(".stand-in:{}\n", *stored)));
+        }
+        let stored = wish.stored(&ask()?)?;
+        Ok(Zeroizing::new(format!("{}\n", *stored)))
+    }))
+}
+
+/// `popward import-popauth`.
+pub(crate) fn import_popauth(mut words: impl Iterator<Item = String>) -> ExitCode {
+    let mut dump = Zeroizing::new(Vec::new());
+    let read = match (words.next().as_deref(), words.next()) {
+        (None | Some("-"), None) => std::io::stdin().read_to_end(&mut dump),
+        (Some(path), None) if !path.starts_with('-') => {
+            std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut dump))
+        }
+        _ => {
+            let usage = "usage: popward import-popauth [FILE]\n\n  FILE is what gdbm_dump or db_dump writes of Qpopper's database\n";
+            return finish(Err(usage.to_owned()));
+        }
+    };
+    finish(match read {
+        Err(error) => Err(error.to_string()),
+        Ok(_) => popauth::lines(&dump).map(|(lines, left_out)| {
+            for user in left_out {
+                complain(&format!(
+                    "{user}: no APOP password, or a name that none can have"
+                ));
+            }
+            lines
+        }),
+    })
+}
+
+fn finish(made: Result<Zeroizing<String>, String>) -> ExitCode {
+    match made {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(error: &str) {
+    // Nobody to tell that nobody can be told.
+    let _ = writeln!(std::io::stderr(), "popward: {}", error.trim_end());
+}
+
+/// The password: at a terminal twice.
+fn ask() -> Result<Zeroizing<Vec<u8>>, String> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return line();
+    }
+    let shown = tcgetattr(&input).map_err(|errno| errno.to_string())?;
+    let mut unseen = shown.clone();
+    unseen.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&input, SetArg::TCSAFLUSH, &unseen).map_err(|errno| errno.to_string())?;
+    let asked = prompt("Password: ").and_then(|first| Ok((first, prompt("Again: ")?)));
+    // Whatever came: a terminal that shows nothing is no good to anybody.
+    let _ = tcsetattr(&input, SetArg::TCSAFLUSH, &shown);
+    match asked? {
+        (first, second) if first == second => Ok(first),
+        _ => Err("the two are not the same".to_owned()),
+    }
+}
+
+fn prompt(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    let line = line();
+    let _ = std::io::stderr().write_all(b"\n");
+    line
+}
+
+fn line() -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_MAX + 2));
+    let input = std::io::stdin().lock();
+    let mut bounded = input.take(PASSWORD_MAX as u64 + 2);
+    bounded
+        .read_until(b'\n', &mut line)
+        .map_err(|error| error.to_string())?;
+    while line
+        .last()
+        .is_some_and(|byte| [b'\n', b'\r'].contains(byte))
+    {
+        line.pop();
+    }
+    if line.is_empty() || line.len() > PASSWORD_MAX || line.contains(&0) {
+        return Err("expected a password of 1 to 512 bytes".to_owned());
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stored::Stored;
+
+    fn wish(words: &str) -> Result<Wish, String> {
+        Wish::parse(words.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_made_is_what_the_server_verifies() {
+        for scheme in [
+            "SCRAM-SHA-256",
+            "scram-sha-1",
+            "CRAM-MD5",
+            "ARGON2ID",
+            "PLAIN",
+        ] {
+            let wish = wish(&format!("--scheme {scheme}")).unwrap();
+            for password in ["secret", "a:b", "\u{ad}s", "  "] {
+                let text = wish.stored(password.as_bytes()).unwrap();
+                assert!(!text.contains("a:b"), "{}", *text);
+                let stored = Stored::parse(&text).unwrap();
+                assert!(
+                    stored.is_usable() && stored.verify(password.as_bytes()),
+                    "{scheme} {password}"
+                );
+                assert!(!stored.verify(b"other"), "{scheme}");
+            }
+        }
+        let more = wish("--iterations 5000").unwrap().stored(b"x").unwrap();
+        assert!(more.starts_with("{SCRAM-SHA-256}5000,"));
+        assert_ne!(
+            more,
+            wish("--iterations 5000").unwrap().stored(b"x").unwrap(),
+            "a salt of its own"
+        );
+    }
+
+    #[test]
+    fn a_bad_command_line_makes_nothing() {
+        for words in [
+            "--scheme ROT13",
+            "--scheme",
+            "--iterations 1",
+            "--iterations x",
+            "--frob",
+            "--stand-in --scheme PLAIN",
+        ] {
+            assert!(wish(words).is_err(), "{words}");
+        }
+        assert!(wish("--stand-in").unwrap().stand_in);
+    }
+}
