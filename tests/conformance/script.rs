@@ -94,8 +94,8 @@ pub fn parse(name: &str, text: &str) -> Vec<Script> {
     }
     for script in &scripts {
         assert!(
-            script.title.starts_with("RFC "),
-            "{}: expected `= RFC N section M: ...`",
+            script.title.starts_with("RFC ") || script.title.starts_with("Qpopper, "),
+            "{}: expected `= RFC N section M: ...` or `= Qpopper, ...`",
             script.place
         );
         let heard = |step: &Step| !matches!(step.what, What::Send(_) | What::Shut | What::Secure);
