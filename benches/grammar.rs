@@ -37,7 +37,6 @@ fn session() -> Pop3 {
     let policy = Policy {
         bad_commands: 20,
         failed_logins: 3,
-        login_delay_s: 0,
     };
     let offer = Offer {
         security: Security::Tls,

@@ -178,7 +178,6 @@ impl Conn {
         let policy = Policy {
             bad_commands: settings.limits.bad_commands,
             failed_logins: settings.limits.failed_logins,
-            login_delay_s: settings.login_delay_s,
         };
         let offer = login::offer(&client, &peer, stls, settings);
         let forwards = peer.may_forward(settings);

@@ -157,7 +157,6 @@ fn heard(bytes: &[u8], size: usize, bits: u8, tape: &[u8]) -> Vec<u8> {
     let policy = Policy {
         bad_commands: 20,
         failed_logins: 3,
-        login_delay_s: 0,
     };
     let identity = Identity {
         unique: [7; 16],

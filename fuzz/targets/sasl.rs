@@ -43,7 +43,6 @@ fn connection(mechanism: Mechanism) -> Pop3 {
     let policy = Policy {
         bad_commands: 20,
         failed_logins: 3,
-        login_delay_s: 0,
     };
     let identity = Identity {
         unique: [7; 16],

@@ -381,14 +381,6 @@ impl Pop3 {
 
     /// CAPA (RFC 2449, section 5), in either state.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
-<<<<<<< HEAD
-        out.extend_from_slice(b"+OK capabilities\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
-        if self.policy.login_delay_s > 0 {
-            // RFC 2449, section 6.5. Writing to a buffer cannot fail.
-            let delay = self.policy.login_delay_s;
-            let _ = std::io::Write::write_fmt(out, format_args!("LOGIN-DELAY {delay}\r\n"));
-        }
-=======
         self.ok(Phrase::Capabilities, &[], out);
         out.extend_from_slice(
             b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
@@ -403,7 +395,6 @@ impl Pop3 {
         }
         let implementation = self.own().implementation.as_ref();
         let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
->>>>>>> main
         // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
             if !implementation.is_empty() {

@@ -91,8 +91,6 @@ pub struct Policy {
     pub bad_commands: u32,
     /// Failed logins until the connection is closed.
     pub failed_logins: u32,
-    /// Seconds that an account has to wait between two logins, which auth sees to; 0 for none.
-    pub login_delay_s: u32,
 }
 
 /// Where a session is.

@@ -19,8 +19,6 @@ pub struct FrontSettings {
     pub plaintext: Plaintext,
     /// By which ways a login can be made.
     pub mechanisms: List<Mechanism, MECHANISMS_MAX>,
-    /// Seconds from one login of an account to the next, as CAPA announces them; 0 for none. Auth sees to them.
-    pub login_delay_s: u32,
     /// This host's name, in challenges.
     pub host: Text<64>,
     /// By which rules TLS is spoken.

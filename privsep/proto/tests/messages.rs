@@ -371,7 +371,6 @@ fn settings() -> FrontSettings {
         front: FrontId(u32::MAX),
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
-        login_delay_s: u32::MAX,
         host: Text::truncated(&"h".repeat(64)),
         tls: TlsSettings {
             only_1_3: true,

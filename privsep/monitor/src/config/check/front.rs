@@ -61,11 +61,6 @@ pub(super) fn front(
         front: FrontId(0),
         plaintext,
         mechanisms: mechanisms(auth)?,
-        // Within its bounds where auth's own settings are.
-        login_delay_s: auth
-            .login_delay
-            .as_ref()
-            .map_or(0, |delay| *delay.get_ref()),
         host,
         tls,
         limits: Limits {
