@@ -14,7 +14,7 @@ mod host;
 mod measure;
 
 use host::{Client, Host, User, assert_ok, spool, user};
-use measure::{median, processor, say, tls};
+use measure::{median, processor, say};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -158,7 +158,7 @@ fn idle(host: &Host, tls: bool) {
         let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
         for _ in 0..IDLE {
             if tls {
-                let mut stream = tls(host);
+                let mut stream = measure::tls(host);
                 let mut greeting = [0; 19];
                 stream.read_exact(&mut greeting).unwrap();
                 assert_eq!(&greeting, b"+OK popward ready\r\n");

@@ -37,12 +37,12 @@ fn xtnd_xlst_lists_a_field_of_every_header() {
     let mut client = host.login("alice");
     // What Thunderbird says where it has no UIDL.
     let ids: String = (1..=5)
-        .map(|n| format!("{n} Message-Id: <{n}@example.org>\n"))
+        .map(|n| format!("{n} Message-ID: <{n}@example.org>\n"))
         .collect();
     assert_eq!(client.multi("XTND XLST Message-Id"), ids);
     let folded = client.multi("XTND XLST X-Folded");
     let lines: Vec<&str> = folded.lines().collect();
-    assert_eq!(lines[..2], ["2 X-Folded: a b c", "4 X-Folded: "]);
+    assert_eq!(lines[..2], ["2 x-folded: a b c", "4 X-Folded: "]);
     assert!(
         lines[2].starts_with("5 X-Folded: %n%s [2J yyy"),
         "{}",
@@ -51,7 +51,7 @@ fn xtnd_xlst_lists_a_field_of_every_header() {
     assert_eq!((lines.len(), lines[2].len()), (3, 12 + 998));
     assert_eq!(
         client.multi("xtnd xlst subject 3"),
-        "3 subject: message 3\n"
+        "3 Subject: message 3\n"
     );
     assert_eq!(client.multi("XTND XLST X-Folded 3"), "");
     assert_err(&client.ask("XTND XLST Subject 6"));

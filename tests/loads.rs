@@ -54,8 +54,16 @@ fn host(keys: &str) -> Host {
             )
         })
         .collect();
+    // A front holds half as many connections as it may open files.
+    let fronts = if large() && wanted.min(limit()) < 28_200 {
+        2
+    } else {
+        1
+    };
+    let fronts = format!("shutdown_grace = 5\nfronts = {fronts}\n");
     let keys = format!("connections = 14000\nconnections_per_address = 14000\n{keys}");
-    let host = Host::with(&users, &format!("[limits]\n{keys}\n"), &[]);
+    let changes = [("shutdown_grace = 5\n", fronts.as_str())];
+    let host = Host::with(&users, &format!("[limits]\n{keys}\n"), &changes);
     // The first login of a user makes the state directory: once in a user's life.
     logins(&host, 1);
     host
@@ -88,9 +96,18 @@ fn logins(host: &Host, rounds: usize) -> Duration {
     times[times.len() / 2]
 }
 
-/// Proportional set size, in KiB.
+/// The limit on open files that children have.
+fn limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap().1
+}
+
+/// Proportional set size of all of these children, in KiB.
 fn pss(host: &Host, executable: &str) -> u64 {
-    let pid = host.children(executable)[0];
+    host.children(executable).into_iter().map(pss_of).sum()
+}
+
+fn pss_of(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -62,7 +62,7 @@ impl Case {
             .collect();
         let users = [user("alice", 64401, spool.concat().as_bytes())];
         let offered = format!("[auth]\nmechanisms = {mechanisms}\n");
-        let host = Host::with(&users, "", &[("[auth]\n", &offered)]);
+        let host = Host::with(&users, "[pop3]\nlast = true\n", &[("[auth]\n", &offered)]);
         let home = host.at("home");
         fs::create_dir(&home).unwrap();
         if root() {

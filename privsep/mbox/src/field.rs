@@ -13,6 +13,8 @@ pub struct Field<'n> {
     ascii: bool,
     most: usize,
     place: Place,
+    /// The name as this header spells it, as far as it has been read.
+    spelled: Vec<u8>,
     value: Vec<u8>,
 }
 
@@ -39,6 +41,7 @@ impl<'n> Field<'n> {
             ascii,
             most,
             place: Place::Name(0),
+            spelled: Vec::with_capacity(name.len()),
             value: Vec::new(),
         }
     }
@@ -72,6 +75,8 @@ impl<'n> Field<'n> {
             (Place::Name(count), _) => {
                 let next = self.name.get(count);
                 if next.is_some_and(|next| next.eq_ignore_ascii_case(&byte)) {
+                    self.spelled.truncate(count);
+                    self.spelled.push(byte);
                     Place::Name(count + 1)
                 } else {
                     Place::Other
@@ -102,6 +107,14 @@ impl<'n> Field<'n> {
         }
         self.value.push(byte);
         Place::Value
+    }
+
+    /// Name and value, if the header has the field: as [`Field::value`].
+    pub fn line(mut self) -> Option<Vec<u8>> {
+        let mut line = std::mem::take(&mut self.spelled);
+        line.extend_from_slice(b": ");
+        line.extend_from_slice(&self.value()?);
+        Some(line)
     }
 
     /// The value, if the header has the field. All of the header has been passed, or enough of it.

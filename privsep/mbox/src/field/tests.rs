@@ -36,6 +36,9 @@ fn the_first_field_of_the_name_is_found_and_unfolded() {
         Some("no end")
     );
     assert_eq!(value("", "Subject"), None);
+    let mut field = Field::new(b"Message-Id", 900, false);
+    field.pass(b"Message: 1\nMESSAGE-id : 2\n");
+    assert_eq!(field.line().as_deref(), Some(&b"MESSAGE-id: 2"[..]));
 }
 
 #[test]

@@ -74,6 +74,17 @@ fn p4_a_spool_that_is_as_it_was_is_not_read() {
 }
 
 #[test]
+fn p4_what_the_index_alone_says_is_not_taken_for_read() {
+    let desk = Desk::new(&spool());
+    assert_eq!(found(&desk).read_from, 0);
+    opened(&desk);
+    assert_eq!(found(&desk).read_from, COUNT);
+    // Where the last one ends is found out again.
+    desk.append(&message(999, 50));
+    assert_eq!(found(&desk).read_from, COUNT - 1);
+}
+
+#[test]
 fn p4_a_stamp_that_is_too_young_proves_nothing() {
     let desk = Desk::new(&spool());
     // Without a dotlock only a clock some seconds ahead shows that the stamp has settled.

@@ -32,6 +32,8 @@ pub(super) enum Item {
 /// A field of which listings show the value.
 struct Wanted<'n> {
     name: &'n str,
+    /// With its name before it.
+    named: bool,
     most: usize,
     headers: Headers,
 }
@@ -40,6 +42,7 @@ impl Wanted<'_> {
     fn from(headers: Headers) -> Self {
         Self {
             name: "From",
+            named: false,
             most: FROM_MAX,
             headers,
         }
@@ -80,9 +83,9 @@ impl Session {
     fn of_all(&mut self, ends: &Ends, request: &FrontToWorker) -> Result<(), Stop> {
         let all = 0..self.count();
         match request {
-            FrontToWorker::Euidl(_, headers) => self.list(ends, all, &Wanted::from(*headers), true),
+            FrontToWorker::Euidl(_, headers) => self.list(ends, all, &Wanted::from(*headers)),
             FrontToWorker::Xlst(field, _, headers) => {
-                self.list(ends, all, &xlst(field.as_str(), *headers), false)
+                self.list(ends, all, &xlst(field.as_str(), *headers))
             }
             _ => {
                 let before = self.read_before()?;
@@ -117,12 +120,7 @@ impl Session {
             F::TopAscii(_, lines) => return self.send(ends, item, Converter::top(*lines), true),
             F::Xlst(field, _, headers) => {
                 let place = place(number);
-                self.list(
-                    ends,
-                    place..place + 1,
-                    &xlst(field.as_str(), *headers),
-                    false,
-                )?;
+                self.list(ends, place..place + 1, &xlst(field.as_str(), *headers))?;
                 return Ok(None);
             }
             F::Euidl(_, headers) => {
@@ -253,16 +251,19 @@ impl Session {
         let ascii = wanted.headers == Headers::Ascii;
         let mut field = Field::new(wanted.name.as_bytes(), wanted.most, ascii);
         self.header(item, |piece| field.pass(piece))?;
-        Ok(field.value())
+        Ok(if wanted.named {
+            field.line()
+        } else {
+            field.value()
+        })
     }
 
-    /// A line for each of these places: as EUIDL has it, or else as XTND XLST, which leaves out messages without the field.
+    /// A line for each of these places: as XTND XLST has it, which leaves out messages without the field, or else as EUIDL.
     fn list(
         &mut self,
         ends: &Ends,
         places: std::ops::Range<usize>,
         wanted: &Wanted<'_>,
-        euidl: bool,
     ) -> Result<(), Stop> {
         let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
         for place in places {
@@ -271,17 +272,18 @@ impl Session {
             };
             let value = self.field(item, wanted)?;
             stream.make_room(LINE_MAX, ends, self.spool.as_mut())?;
-            let Some(message) = self.shown(item).filter(|_| euidl || value.is_some()) else {
+            let Some(message) = self
+                .shown(item)
+                .filter(|_| !wanted.named || value.is_some())
+            else {
                 continue;
             };
             let packet = &mut stream.packet;
             // Writing to a vector cannot fail.
             let _ = write!(packet, "{} ", place + 1);
-            if euidl {
+            if !wanted.named {
                 uidl::write(message, packet);
                 let _ = write!(packet, " {} ", message.octets);
-            } else {
-                let _ = write!(packet, "{}: ", wanted.name);
             }
             packet.extend_from_slice(&value.unwrap_or_default());
             packet.extend_from_slice(b"\r\n");
@@ -312,6 +314,7 @@ impl Session {
 fn xlst(name: &str, headers: Headers) -> Wanted<'_> {
     Wanted {
         name,
+        named: true,
         most: FIELD_MAX,
         headers,
     }
