@@ -2,15 +2,11 @@
 //! worth a log line. Pure: it is told the time.
 
 use popward_proto::monitor_front::Limits;
-use popward_proto::proxies::{Network, Proxies};
+use popward_proto::network::Network;
+use popward_proto::proxies::Proxies;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one, since a host has a /64 to itself.
-fn address(peer: IpAddr) -> Network {
-    Network::of(peer, 32, 64)
-}
 
 /// What counts as one prefix: what is given to one customer or one company.
 fn prefix(peer: IpAddr) -> Network {
@@ -105,7 +101,7 @@ impl Admission {
         limits: &Limits,
         now: Instant,
     ) -> Result<(), TooMany> {
-        let (address, prefix) = (address(peer), prefix(peer));
+        let (address, prefix) = (Network::source(peer), prefix(peer));
         if count(&self.by_address, address) >= limits.connections_per_address {
             return Err(TooMany::FromAddress);
         }
@@ -143,7 +139,7 @@ impl Admission {
         match party {
             Party::Proxy => self.proxies = self.proxies.saturating_sub(1),
             Party::Client(peer) => {
-                leave(&mut self.by_address, address(peer));
+                leave(&mut self.by_address, Network::source(peer));
                 leave(&mut self.by_prefix, prefix(peer));
             }
         }
@@ -207,7 +203,7 @@ pub(crate) struct Hush {
 impl Hush {
     /// Whether a line about `peer` may be written now; if so, there is none for the next minute.
     pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
-        let address = address(peer);
+        let address = Network::source(peer);
         let hushed = |said: &Instant| now.saturating_duration_since(*said) < HUSH;
         if self.said.get(&address).is_some_and(hushed) {
             return false;

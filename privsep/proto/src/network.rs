@@ -2,7 +2,7 @@
 
 use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address with its network's length, in bits. IPv4 addresses that are written as IPv6 ones (`::ffff:192.0.2.1`) are
 /// IPv4 addresses.
@@ -36,18 +36,29 @@ impl Network {
         }
     }
 
-    /// What counts as one source of connections: an IPv4 address, or an IPv6 /64.
-    pub fn source(peer: IpAddr) -> Self {
+    /// The network of `four` bits (at most 32) that an IPv4 address is in, or of `six` bits (at most 128) an IPv6 one.
+    pub fn of(peer: IpAddr, four: u8, six: u8) -> Self {
+        let (four, six) = (four.min(32), six.min(128));
         match peer.to_canonical() {
-            four @ IpAddr::V4(_) => Self {
-                address: four,
-                length: 32,
+            IpAddr::V4(peer) => Self {
+                address: Ipv4Addr::from_bits(peer.to_bits() & mask_32(four)).into(),
+                length: four,
             },
-            IpAddr::V6(six) => Self {
-                address: IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & mask_128(64))),
-                length: 64,
+            IpAddr::V6(peer) => Self {
+                address: Ipv6Addr::from_bits(peer.to_bits() & mask_128(six)).into(),
+                length: six,
             },
         }
+    }
+
+    /// What counts as one source of connections: an IPv4 address, or an IPv6 /64, since a host has a /64 to itself.
+    pub fn source(peer: IpAddr) -> Self {
+        Self::of(peer, 32, 64)
+    }
+
+    /// Its first address.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Whether `peer` is in it.

@@ -1,46 +1,15 @@
 //! What a front is told about proxies: which hosts are some, and what is taken on their word.
 
 use crate::bounded::List;
+use crate::network::Network;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Most networks of one kind.
 pub const NETWORKS_MAX: usize = 32;
 
 /// Some networks.
 pub type Networks = List<Network, NETWORKS_MAX>;
-
-/// A network: an address of which only so many leading bits count; the others are 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Network {
-    /// The address.
-    pub address: IpAddr,
-    /// The bits, at most 32 or 128.
-    pub bits: u8,
-}
-
-impl Network {
-    /// The network of `v4` or `v6` bits that `address` lies in. A mapped address (`::ffff:192.0.2.1`) is an IPv4 one.
-    pub fn of(address: IpAddr, v4: u8, v6: u8) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let rest = u32::MAX.checked_shr(v4.into()).unwrap_or(0);
-                let address = Ipv4Addr::from_bits(address.to_bits() & !rest).into();
-                Self { address, bits: v4 }
-            }
-            IpAddr::V6(address) => {
-                let rest = u128::MAX.checked_shr(v6.into()).unwrap_or(0);
-                let address = Ipv6Addr::from_bits(address.to_bits() & !rest).into();
-                Self { address, bits: v6 }
-            }
-        }
-    }
-
-    /// Whether `peer` is in it.
-    pub fn contains(&self, peer: IpAddr) -> bool {
-        Self::of(peer, self.bits, self.bits).address == self.address
-    }
-}
 
 impl Networks {
     /// Whether `peer` is in one of them.

@@ -2,7 +2,8 @@
 
 use super::{Checked, problem};
 use crate::config::file;
-use popward_proto::proxies::{Headers, Network, Networks, Proxies};
+use popward_proto::network::Network;
+use popward_proto::proxies::{Headers, Networks, Proxies};
 use std::net::IpAddr;
 
 pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
@@ -18,7 +19,7 @@ pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
 
 fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
     let list = list.as_deref().unwrap_or_default();
-    let networks: Vec<Network> = list
+    let networks: Vec<_> = list
         .iter()
         .map(|text| match network(text.get_ref()) {
             Some(network) => Ok(network),
@@ -34,18 +35,11 @@ fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
     })
 }
 
-/// An address with the bits that count. One that has others is a mistake: it is said, not guessed.
+/// An address with the bits that count. One that has others is a mistake: who is believed is said, not guessed.
 fn network(text: &str) -> Option<Network> {
-    let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = if text.contains('/') {
-        bits.parse().ok()?
-    } else {
-        most
-    };
-    let network = Network::of(address, bits, bits);
-    (bits <= most && network.address == address).then_some(network)
+    let network: Network = text.parse().ok()?;
+    let address: IpAddr = text.split('/').next()?.parse().ok()?;
+    (network.address() == address.to_canonical()).then_some(network)
 }
 
 /// Which connections of a listener begin with a header: those of `proxy.networks`, unless it says otherwise.
