@@ -114,7 +114,7 @@ fn outlook_probes_and_splits_its_lines() {
 #[test]
 fn eudora_asks_for_xmit_and_is_refused_in_one_line() {
     let users = [user("alice", 64401, &spool(2))];
-    let host = Host::with(&users, "[pop3]\nlast = true\n", &[]);
+    let host = Host::with(&users, "", &[]);
     let (mut wire, _) = Wire::connect(&host, &config(&host), Security::Clear);
     assert!(ask(&mut wire, "user alice").starts_with("+OK"));
     assert!(ask(&mut wire, "pass alice").starts_with("+OK"));
