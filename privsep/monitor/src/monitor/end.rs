@@ -5,6 +5,9 @@ use super::{
     Signal, Stage, children,
 };
 
+/// More than there can be certificates.
+const BANK: u16 = 16;
+
 impl Monitor {
     pub(super) fn signals(&mut self) {
         for signal in self.events.signals() {
@@ -68,6 +71,10 @@ impl Monitor {
                     return self.banish(keys, &error);
                 }
             }
+            // Until fronts have the new certificates they have signatures made by the old keys.
+            self.first_key ^= BANK;
+            let first = self.first_key;
+            self.keys.retain(|number, _| number ^ first >= BANK);
             self.send_keys(keys);
         }
         self.log.own(Level::Notice, "configuration reloaded", &[]);

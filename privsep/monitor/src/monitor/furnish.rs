@@ -114,7 +114,7 @@ impl Monitor {
     /// Sends every key's file. What cannot be opened is logged: at the start the front then lacks its certificate.
     pub(super) fn send_keys(&mut self, id: ChildId) {
         self.keys_due = 0;
-        for (number, certificate) in (0u16..).zip(self.config.certificates.clone()) {
+        for (number, certificate) in (self.first_key..).zip(self.config.certificates.clone()) {
             let sent = File::open(&certificate.key)
                 .map_err(|error| error.to_string())
                 .and_then(|file| {
@@ -198,9 +198,10 @@ impl Monitor {
 
     pub(super) fn send_certificates(&mut self, id: ChildId) -> Result<(), ChannelError> {
         let mut set = Vec::new();
-        for (number, certificate) in (0u16..).zip(&self.config.certificates) {
+        for (number, certificate) in (self.first_key..).zip(&self.config.certificates) {
+            // Not a part of a set: fronts go on with the one that they have.
             let Some(key) = self.keys.get(&number) else {
-                continue;
+                return Ok(());
             };
             match File::open(&certificate.chain) {
                 Ok(file) => set.push((key.clone(), file)),

@@ -63,6 +63,8 @@ pub(crate) struct Monitor {
     keys: BTreeMap<u16, KeyFacts>,
     /// How many key files keys has not answered for yet: fronts get certificates when all their keys are new.
     keys_due: usize,
+    /// The number of the first key: a reload's are loaded beside those that fronts still use.
+    first_key: u16,
     back_off: BTreeMap<&'static str, BackOff>,
     /// What is to be started again, and when.
     due: Vec<(Instant, Role)>,
@@ -96,6 +98,7 @@ impl Monitor {
             next_front: 1,
             keys: BTreeMap::new(),
             keys_due: 0,
+            first_key: 0,
             back_off: BTreeMap::new(),
             due: Vec::new(),
             to_tend,
