@@ -393,11 +393,21 @@ fn p3_a_deletion_that_cannot_be_noted_is_not_answered_as_done() {
 #[test]
 fn p5_a_message_that_claims_a_bulletins_uidl_does_not_get_it() {
     let board = Board::new(&[("1.a", "a")]);
-    let spool = host::message(1, "x").replace("Subject:", "X-UIDL: popward-bulletin-1.a\nSubject:");
+    let named = |number, name: &str| {
+        let field = format!("X-UIDL: {name}\nSubject:");
+        host::message(number, "x").replace("Subject:", &field)
+    };
+    // Two that are equal get suffixes: this one must not become a bulletin's by that, nor pins that cannot be read again.
+    let spool = named(1, "popward-bulletin-1.a")
+        + &named(2, "popward-bulletin")
+        + &named(3, "popward-bulletin");
     let more = format!("uidl = [\"x-uidl\"]\n{}", board.section(""));
     let host = Host::with(&[user("alice", 64401, spool.as_bytes())], &more, &[]);
-    let mut client = host.login("alice");
-    let names = client.multi("UIDL");
-    assert_eq!(names.lines().nth(1), Some("2 popward-bulletin-1.a"));
-    assert_eq!(names.matches("popward-bulletin").count(), 1, "{names}");
+    for _ in 0..3 {
+        let mut client = host.login("alice");
+        let names = client.multi("UIDL");
+        assert_eq!(names.lines().nth(3), Some("4 popward-bulletin-1.a"));
+        assert_eq!(names.matches("popward-bulletin").count(), 1, "{names}");
+        assert_ok(&client.ask("QUIT"));
+    }
 }

@@ -68,15 +68,24 @@ impl Conn {
             },
             Login::Prove(proof) => FrontToAuth::Prove { session, proof },
             Login::Proceed => FrontToAuth::Proceed(session),
-            Login::Cancel => return self.cancel(turn),
+            Login::Cancel => {
+                if !self.cancel(turn) {
+                    self.end(Why::Pop3(End::Temporary));
+                }
+                return;
+            }
         };
         self.waits = Waits::Auth(turn.now);
-        self.at_auth = true;
         let sent = turn.auth.map(|auth| auth.send(&message));
-        if !matches!(sent, Some(Ok(()))) {
-            // Auth is gone, or so busy that its socket is full.
-            self.cancel(turn);
-            self.refuse(AuthRefusal::Temporary, turn);
+        if matches!(sent, Some(Ok(()))) {
+            self.at_auth = true;
+            return;
+        }
+        // Auth is gone, or so busy that its socket is full.
+        let forgotten = self.cancel(turn);
+        self.refuse(AuthRefusal::Temporary, turn);
+        if !forgotten {
+            self.end(Why::Pop3(End::Temporary));
         }
     }
 
@@ -85,20 +94,22 @@ impl Conn {
             session: self.id,
             credentials,
             client: popward_proto::auth::Client {
-                peer: self.peer.ip(),
+                peer: self.peer.seen_by_auth(),
                 tls: self.client.is_secure() || self.peer.came_over_tls(),
             },
         }
     }
 
-    /// Tells auth that nobody waits any more, if it does not know.
-    pub(super) fn cancel(&mut self, turn: &Turn<'_>) {
-        if std::mem::take(&mut self.at_auth) {
-            if let Some(auth) = turn.auth {
-                // If it does not take it, its own time limit ends the login.
-                let _ = auth.send(&FrontToAuth::Cancel(self.id));
-            }
+    /// Tells auth that nobody waits any more, if it keeps a login of this session. Returns whether it keeps none now: where it
+    /// cannot be told, its own time limit ends the login, and this session must not begin another one.
+    pub(super) fn cancel(&mut self, turn: &Turn<'_>) -> bool {
+        if !std::mem::take(&mut self.at_auth) {
+            return true;
         }
+        let told = turn
+            .auth
+            .map(|auth| auth.send(&FrontToAuth::Cancel(self.id)));
+        matches!(told, Some(Ok(())))
     }
 
     fn waits_for_auth(&self) -> bool {

@@ -27,9 +27,9 @@ impl Conn {
         self.pop3.forwarded(offer, &mut self.client.out);
     }
 
-    /// Whether its password is being looked at.
+    /// Whether its password is being looked at. Not while auth waits for what the client says next.
     pub(crate) fn is_at_auth(&self) -> bool {
-        self.at_auth || matches!(self.waits, Waits::Opening(_))
+        matches!(self.waits, Waits::Auth(_) | Waits::Opening(_))
     }
 
     /// It has not logged in, and somebody else needs its place: it is told so, if that can be done without waiting.

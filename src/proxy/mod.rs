@@ -82,8 +82,20 @@ impl Peer {
         }
     }
 
-    /// Whether it may say XCLIENT.
+    /// Whether it may say XCLIENT: not whom a header only names.
     pub(crate) fn may_forward(&self, settings: &FrontSettings) -> bool {
-        settings.proxies.xclient.contain(self.address.ip())
+        let named = self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.address != self.address.ip());
+        !named && settings.proxies.xclient.contain(self.address.ip())
+    }
+
+    /// What auth counts failures by, and asks whether it is exempt: a client behind a proxy is never this host.
+    pub(crate) fn seen_by_auth(&self) -> IpAddr {
+        match &self.proxy {
+            Some(proxy) if self.address.ip().is_loopback() => proxy.address,
+            _ => self.address.ip(),
+        }
     }
 }

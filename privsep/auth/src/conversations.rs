@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// A child and what it was asked for.
 struct Conversation {
     ticket: Ticket,
+    /// Whether it finds out whose something is; otherwise it looks for an account.
+    names: bool,
     until: Instant,
     child: Child,
     channel: Channel<AuthToConversation, ConversationToAuth>,
@@ -90,6 +92,12 @@ impl Conversations {
         }
         self.held.push(Conversation {
             ticket,
+            names: matches!(
+                question,
+                AuthToConversation::TokenProgram { .. }
+                    | AuthToConversation::Token { .. }
+                    | AuthToConversation::Certificate { .. }
+            ),
             until: Instant::now() + limit,
             child,
             channel,
@@ -146,8 +154,14 @@ impl Conversations {
                 Err(ChannelError::WouldBlock) => {
                     Verdict::Failed("conversation: took too long".to_owned())
                 }
-                Ok(Packet::Message(Granted(account), _)) => Verdict::Granted(account),
-                Ok(Packet::Message(Named(user), _)) => Verdict::Named(user),
+                // Who was asked whose a token is knows no accounts, and the other way round.
+                Ok(Packet::Message(Granted(account), _)) if !held.names => {
+                    Verdict::Granted(account)
+                }
+                Ok(Packet::Message(Named(user), _)) if held.names => Verdict::Named(user),
+                Ok(Packet::Message(Granted(_) | Named(_), _)) => {
+                    Verdict::Failed("conversation: not what was asked".to_owned())
+                }
                 Ok(Packet::Message(Refused(why), _)) => Verdict::Refused(why.to_string()),
                 Ok(Packet::Message(Failed(why), _)) => Verdict::Failed(why.to_string()),
                 Ok(Packet::Data { .. }) => Verdict::Failed("conversation: data".to_owned()),

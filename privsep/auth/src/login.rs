@@ -39,6 +39,8 @@ pub(crate) struct Login {
     pub(crate) user: Option<UserName>,
     /// Whether it was found out that the credentials are the user's, and it is the account that is looked for.
     pub(crate) named: bool,
+    /// Whether nobody waits for it any more: what is found out is counted, and not told.
+    pub(crate) abandoned: bool,
     /// Who shows credentials.
     pub(crate) client: Client,
     /// When came what is to be answered next.
@@ -106,7 +108,9 @@ impl Logins {
         client: Client,
         now: Instant,
     ) -> Result<Ticket, NotBegun> {
-        if self.held.contains_key(&session) {
+        // One that waits for its client may be begun anew: that it was given up may not have been heard.
+        let held = self.held.get(&session);
+        if held.is_some_and(|login| !login.waits() && !login.abandoned) {
             return Err(NotBegun::OutOfOrder);
         }
         if self.held.len() >= LOGINS_MAX {
@@ -116,6 +120,7 @@ impl Logins {
         let login = Login {
             user: None,
             named: false,
+            abandoned: false,
             client,
             came: now,
             number: self.count,
@@ -141,9 +146,16 @@ impl Logins {
         }
     }
 
-    /// Nobody waits for it any more. There may be none: it ended as this came.
+    /// Nobody waits for it any more. There may be none: it ended as this came. One that is being checked stays until that is
+    /// done, to be counted.
     pub(crate) fn cancel(&mut self, session: SessionId) {
-        self.held.remove(&session);
+        if let Some(login) = self.held.get_mut(&session) {
+            if matches!(login.state, State::Checking) {
+                login.abandoned = true;
+            } else {
+                self.held.remove(&session);
+            }
+        }
     }
 
     /// Keeps those of sessions that have not ended with their front.
@@ -221,6 +233,20 @@ impl Login {
             | State::Failed { due: until } => Some(*until),
             State::Checking => None,
         }
+    }
+
+    /// When came what is to be answered next.
+    pub(crate) fn came(&self) -> Instant {
+        self.came
+    }
+
+    /// Whether it waits for its client.
+    fn waits(&self) -> bool {
+        let state = &self.state;
+        matches!(
+            state,
+            State::AwaitingProof { .. } | State::AwaitingProceed { .. }
+        )
     }
 
     /// Its source has to wait until its credentials are looked at.

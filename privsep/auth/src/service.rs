@@ -204,10 +204,7 @@ impl Auth {
             },
             FrontToAuth::Prove { proof, .. } => match self.logins.prove(session, now) {
                 Ok(Some((ticket, exchange))) => {
-                    let work = Work::Prove(exchange, proof);
-                    if !self.hashing.submit(ticket, work) {
-                        self.cannot(ticket, "too many wait");
-                    }
+                    self.proved(ticket, Work::Prove(exchange, proof));
                     Ok(())
                 }
                 Ok(None) => {

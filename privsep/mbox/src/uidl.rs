@@ -19,12 +19,12 @@ pub const MAX: usize = 70;
 /// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
 const BEFORE_SUFFIX: usize = 59;
 
-/// Whether it can be one of a message: 1 to 70 characters from `!` to `~`, and none that is a bulletin's, whatever its header
-/// says.
+/// Whether it can be one of a message: 1 to 70 characters from `!` to `~`, and none that is a bulletin's or becomes one with a
+/// suffix, whatever its header says.
 pub fn is_valid(name: &[u8]) -> bool {
     (1..=MAX).contains(&name.len())
         && name.iter().all(u8::is_ascii_graphic)
-        && !name.starts_with(PREFIX.as_bytes())
+        && !name.starts_with(PREFIX.trim_end_matches('-').as_bytes())
 }
 
 /// A digest in hexadecimal.

@@ -77,6 +77,7 @@ impl Bulletins {
                 return Self::default();
             }
         };
+        let there: BTreeSet<Box<str>> = names.iter().cloned().collect();
         let beyond = sort(&mut names);
         if beyond > 0 {
             report(
@@ -84,18 +85,31 @@ impl Bulletins {
                 &format_args!("{beyond} too many: the oldest are not shown"),
             );
         }
-        let kept = load(&places.state).unwrap_or_else(|error| {
-            report(KEPT, &error);
-            None
-        });
+        let kept = match load(&places.state) {
+            Ok(kept) => kept,
+            // What cannot be read now is not lost: to a new user all would be shown again, and then it would be.
+            Err(error) if error.raw_os_error().is_some() => {
+                report(KEPT, &error);
+                return Self::default();
+            }
+            Err(error) => {
+                report(KEPT, &error);
+                None
+            }
+        };
         let new = kept.is_none();
         let since = settings.days.and_then(|days| {
             let days = Duration::from_secs(u64::from(days) * 86_400);
             SystemTime::now().checked_sub(days)
         });
         let old = |name: &str| since.is_some_and(|since| places.directory.is_older(name, since));
-        let mut gone = kept.unwrap_or_else(|| first(&names, settings.keep.into(), old));
-        let there: BTreeSet<&Box<str>> = names.iter().collect();
+        let mut gone = kept.unwrap_or_else(|| {
+            let mut gone = first(&names, settings.keep.into(), old);
+            let shown: BTreeSet<&Box<str>> = names.iter().collect();
+            let older = there.iter().filter(|name| !shown.contains(name));
+            gone.0.extend(older.cloned());
+            gone
+        });
         gone.0.retain(|name| there.contains(name));
         let (mut list, mut left) = (Vec::new(), ALL_MAX);
         for name in names.into_iter().rev() {
@@ -146,6 +160,10 @@ impl Bulletins {
             return None;
         }
         let mut gone = self.gone.clone();
+        // Another session, which no lock keeps away where there is no spool, may have noted some.
+        if let Ok(Some(noted)) = load(&places.state) {
+            gone.0.extend(noted.0);
+        }
         let deleted = self.list.iter().filter(|bulletin| bulletin.deleted);
         gone.0.extend(deleted.map(|bulletin| bulletin.file.clone()));
         Some((gone, &places.state))
@@ -156,6 +174,10 @@ impl Bulletins {
     pub fn prepare(&mut self) {
         let written = self.next().map(|(gone, state)| write(state, &gone, NEXT));
         self.prepared = matches!(written, Some(Ok(())));
+        if let (false, Some(places)) = (self.prepared, &self.places) {
+            // Whoever finishes this update must not find what another session did not come to.
+            let _ = places.state.remove(NEXT);
+        }
     }
 
     /// The spool's update is done, or there was none: keeps what is to be kept.
@@ -164,7 +186,10 @@ impl Bulletins {
             None => Ok(()),
             Some((_, state)) if self.prepared => state.finish(),
             Some((gone, state)) => {
-                write(state, &gone, KEPT).or_else(|_| {
+                write(state, &gone, KEPT).or_else(|error| {
+                    if !self.any_deleted() {
+                        return Err(error);
+                    }
                     // The index gives way.
                     state.remove(INDEX)?;
                     write(state, &gone, KEPT)
@@ -216,7 +241,11 @@ impl Places {
 
 fn names(settings: &proto::Bulletins) -> io::Result<Vec<Box<str>>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(settings.directory.as_path())?.take(FILES_MAX) {
+    for (count, entry) in std::fs::read_dir(settings.directory.as_path())?.enumerate() {
+        // Of a part of them it is not known which are the newest, nor which are gone.
+        if count >= FILES_MAX {
+            return Err(io::Error::other(format!("more than {FILES_MAX} files")));
+        }
         let name = entry?.file_name();
         names.extend(name.to_str().filter(|name| is_name(name)).map(Box::from));
     }

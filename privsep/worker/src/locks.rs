@@ -116,6 +116,10 @@ pub fn try_lock(
             if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
                 return Err(LockError::Busy("the dotlock, and there is no spool"));
             }
+            // Or it was put back, and the lock taken away, just now.
+            if fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+                return Err(LockError::Busy("the spool's path"));
+            }
             return Ok(None);
         }
         Err(Errno::ELOOP) => return Err(LockError::Unfit("the spool is a symbolic link")),

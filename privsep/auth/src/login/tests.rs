@@ -68,7 +68,7 @@ fn what_was_found_out_for_a_cancelled_login_is_not_for_the_next_one() {
 #[test]
 fn a_session_has_one_login_and_auth_has_so_many() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    logins.begin(session(1), client(), now).unwrap();
+    let first = logins.begin(session(1), client(), now).unwrap();
     assert_eq!(
         logins.begin(session(1), client(), now),
         Err(NotBegun::OutOfOrder)
@@ -77,8 +77,26 @@ fn a_session_has_one_login_and_auth_has_so_many() {
         logins.begin(session(count), client(), now).unwrap();
     }
     assert_eq!(logins.begin(session(0), client(), now), Err(NotBegun::Full));
-    logins.cancel(session(7));
+    // Who goes away while it is checked keeps its place until that is done, and what it comes to is counted.
+    logins.cancel(session(1));
+    assert!(logins.get(first).unwrap().abandoned);
+    assert_eq!(logins.begin(session(0), client(), now), Err(NotBegun::Full));
+    logins.end(first);
     logins.begin(session(0), client(), now).unwrap();
+}
+
+#[test]
+fn a_login_that_waits_for_its_client_may_be_begun_anew() {
+    let (mut logins, now) = (Logins::default(), Instant::now());
+    let first = logins.begin(session(1), client(), now).unwrap();
+    logins.get(first).unwrap().await_proceed(account(), now);
+    let second = logins.begin(session(1), client(), now).unwrap();
+    assert!(logins.get(first).is_none() && logins.get(second).is_some());
+    assert_eq!(
+        logins.proceed(session(1)),
+        Err(OutOfOrder),
+        "the first one's grant is gone"
+    );
 }
 
 #[test]

@@ -15,6 +15,12 @@ use popward_sys::channel::ChannelError;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+/// How long a login may wait for its turn to have a conversation.
+const LINE_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it is its turn.
+const LINE_STEP: Duration = Duration::from_millis(100);
+
 /// Why nothing is being found out about a login.
 enum NotAsked {
     /// The configuration has nothing by which these credentials could be checked.
@@ -61,6 +67,24 @@ impl Auth {
         Ok(())
     }
 
+    /// The client's proof has come. What was closed since its login began is closed for it too.
+    pub(super) fn proved(&mut self, ticket: Ticket, work: Work) {
+        let now = Instant::now();
+        let settings = self.settings.as_ref();
+        let login = self.logins.get(ticket);
+        let closed = settings.zip(login).is_some_and(|(settings, login)| {
+            let throttle = &settings.told.throttle;
+            let attempts = &self.memory.attempts;
+            let user = login.user.as_ref();
+            user.is_some_and(|user| attempts.is_closed(user, throttle, now))
+        });
+        if closed {
+            self.failed(ticket);
+        } else if !self.hashing.submit(ticket, work) {
+            self.cannot(ticket, "too many wait");
+        }
+    }
+
     /// Has the credentials of a login checked.
     pub(super) fn check(
         &mut self,
@@ -81,6 +105,12 @@ impl Auth {
             self.failed(ticket);
             return Ok(());
         }
+        if let Some(again) = self.in_line(ticket, &credentials, Instant::now()) {
+            if let Some(login) = self.logins.get(ticket) {
+                login.hold(again, credentials);
+            }
+            return Ok(());
+        }
         match self.ask(ticket, user, client, credentials) {
             Ok(()) => Ok(()),
             Err(NotAsked::NotOffered) => {
@@ -92,6 +122,24 @@ impl Auth {
                 Ok(())
             }
         }
+    }
+
+    /// When to try again, if credentials need a conversation and there are as many as there may be.
+    fn in_line(
+        &mut self,
+        ticket: Ticket,
+        credentials: &Credentials,
+        now: Instant,
+    ) -> Option<Instant> {
+        let told = &self.settings.as_ref()?.told;
+        let converses = match credentials {
+            Credentials::Token { .. } | Credentials::Certificate { .. } => true,
+            _ => !matches!(told.source, AccountSource::PasswdFile { .. }),
+        };
+        let full = self.conversations.count() >= usize::from(told.conversing.at_once);
+        let came = self.logins.get(ticket)?.came();
+        let waits = converses && full && now.saturating_duration_since(came) < LINE_MAX;
+        waits.then_some(now + LINE_STEP)
     }
 
     fn ask(
@@ -211,10 +259,17 @@ impl Auth {
         ticket: Ticket,
         verdict: Verdict,
     ) -> Result<(), ChannelError> {
-        // Nobody may wait for it any more.
         let Some(login) = self.logins.get(ticket) else {
             return Ok(());
         };
+        if login.abandoned {
+            // To go away before the answer makes no guess cheaper.
+            if let Verdict::Refused(why) = verdict {
+                self.refused(ticket, &why);
+            }
+            self.logins.end(ticket);
+            return Ok(());
+        }
         let session = ticket.session;
         match verdict {
             Verdict::Granted(account) => {

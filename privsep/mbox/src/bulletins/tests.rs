@@ -59,6 +59,9 @@ fn a_text_that_is_none_is_refused_with_its_line() {
 fn p5_no_message_of_a_spool_can_have_a_bulletins_uidl() {
     let name = format!("{PREFIX}1.welcome");
     assert!(!uidl::is_valid(name.as_bytes()));
+    // With a suffix, it would be one's.
+    assert!(!uidl::is_valid(b"popward-bulletin"));
+    assert!(uidl::is_valid(b"popward-bulleti"));
     let pins = format!("popward pins 1\n{} {name}\n", "0".repeat(32));
     assert_eq!(Pins::decode(pins.as_bytes()), Err(2));
 }

@@ -88,7 +88,7 @@ impl Session {
                 self.list(ends, all, &xlst(field.as_str(), *headers))
             }
             _ => {
-                let before = self.read_before()?;
+                let before = self.read_before(ends)?;
                 let last = WorkerToFront::Last(self.last.max(before));
                 ends.answer(self.spool.as_mut(), &last)
             }
@@ -267,6 +267,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
         for place in places {
+            ends.somebody_waits(place)?;
             let Some(item) = self.item(place).filter(|item| self.shown(*item).is_some()) else {
                 continue;
             };
@@ -292,12 +293,13 @@ impl Session {
     }
 
     /// The highest number of a message that some reader has marked as read. Looked for at the first LAST only: it reads headers.
-    fn read_before(&mut self) -> Result<u32, Stop> {
+    fn read_before(&mut self, ends: &Ends) -> Result<u32, Stop> {
         if let Some(before) = self.before {
             return Ok(before);
         }
         let mut before = 0;
         for place in (0..self.visible.len()).rev() {
+            ends.somebody_waits(place)?;
             let mut status = Field::new(b"Status", 16, false);
             let item = Item::Mail(self.visible[place]);
             self.header(item, |piece| status.pass(piece))?;

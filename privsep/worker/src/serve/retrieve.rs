@@ -71,7 +71,13 @@ impl Session {
         let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
         self.last = self.last.max(number.0.get());
         match self.ahead.take() {
-            Some((outgoing, last, _)) => self.rest(ends, outgoing, last)?,
+            Some((outgoing, last, _)) => {
+                // It was looked at when its beginning went ahead, and the client may have thought for long.
+                if !last {
+                    self.prove(index).map_err(Stop::Broken)?;
+                }
+                self.rest(ends, outgoing, last)?;
+            }
             None => self.body(ends, index, Converter::whole())?,
         }
         self.retrieved = Some(number);
