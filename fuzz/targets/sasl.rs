@@ -48,7 +48,7 @@ fn connection(mechanism: Mechanism) -> Pop3 {
         unique: [7; 16],
         host: "localhost".into(),
     };
-    Pop3::new(policy, offer, identity)
+    Pop3::new(policy, offer, identity, false)
 }
 
 /// The name that an account can have, if this is one.
