@@ -60,7 +60,7 @@ fn the_worker_is_read_in_an_afternoon() {
     ]);
     let worker = whole - all(&others);
     assert!(worker > 1000, "{worker} lines: not counted");
-    assert!(worker <= 6670, "the worker has {worker} lines");
+    assert!(worker <= 6710, "the worker has {worker} lines");
 }
 
 /// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but for `popward spool`, once).

@@ -161,8 +161,11 @@ impl Bulletins {
         }
         let mut gone = self.gone.clone();
         // Another session, which no lock keeps away where there is no spool, may have noted some.
-        if let Ok(Some(noted)) = load(&places.state) {
-            gone.0.extend(noted.0);
+        if let Ok(Some(mut noted)) = load(&places.state) {
+            noted
+                .0
+                .retain(|name| self.list.iter().any(|bulletin| bulletin.file == *name));
+            gone.0.append(&mut noted.0);
         }
         let deleted = self.list.iter().filter(|bulletin| bulletin.deleted);
         gone.0.extend(deleted.map(|bulletin| bulletin.file.clone()));
