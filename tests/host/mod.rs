@@ -118,10 +118,17 @@ pub struct Host {
     log: Arc<Lines>,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that the kernel gives to connections: of these, a client of another test
+/// could have it before the server does.
 fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let mut tried = (0..20_000).map(|_| {
+        let next = std::process::id() * 100 + NEXT.fetch_add(1, Ordering::SeqCst);
+        12_000 + (next % 20_000) as u16
+    });
+    tried
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// Where the executables are: those of `$POPWARD_EXECUTABLES`, or where cargo put the workspace's.
