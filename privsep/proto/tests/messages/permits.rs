@@ -1,0 +1,178 @@
+//! The permit tables: what may come in which phase, how often, with how many descriptors.
+
+use super::*;
+
+fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
+    let descriptors = message.permit().descriptors;
+    Gate::new(phase).admit(message, descriptors, message.announces())
+        != Err(Refused::OutOfPhase(message.permit().kind))
+}
+
+#[test]
+fn a_worker_hears_nothing_but_in_the_transaction_state() {
+    let requests = [
+        FrontToWorker::Stat,
+        FrontToWorker::List(None),
+        FrontToWorker::List(Some(ONE)),
+        FrontToWorker::Uidl(None),
+        FrontToWorker::Uidl(Some(ONE)),
+        FrontToWorker::Retr(ONE),
+        FrontToWorker::Top(ONE, 1),
+        FrontToWorker::RetrAscii(ONE),
+        FrontToWorker::TopAscii(ONE, 1),
+        FrontToWorker::Euidl(None, Headers::Raw),
+        FrontToWorker::Euidl(Some(ONE), Headers::Ascii),
+        FrontToWorker::Xlst(field("From"), None, Headers::Raw),
+        FrontToWorker::Dele(ONE),
+        FrontToWorker::Rset,
+        FrontToWorker::Last,
+        FrontToWorker::Quit,
+    ];
+    for request in requests {
+        assert!(!admits(WorkerPhase::Opening, &request), "{request:?}");
+        assert!(admits(WorkerPhase::Transaction, &request), "{request:?}");
+        assert!(!admits(WorkerPhase::Update, &request), "{request:?}");
+    }
+}
+
+#[test]
+fn a_front_hears_only_the_answer_to_what_it_asked() {
+    use ClientPhase::{Asked, Idle, Opening, Streaming};
+    let totals = Totals::default();
+    let unique = Text::truncated("x");
+    let phases = [
+        Opening,
+        Idle,
+        Streaming,
+        Asked(Request::Totals),
+        Asked(Request::Listing),
+        Asked(Request::Size),
+        Asked(Request::Unique),
+        Asked(Request::Body),
+        Asked(Request::Delete),
+        Asked(Request::Last),
+        Asked(Request::Quit),
+        Asked(Request::Extended),
+        Asked(Request::Fields),
+    ];
+    // One letter a phase of the list above: x where the answer may come.
+    let table = [
+        (WorkerToFront::Opened(totals), "x............"),
+        (
+            WorkerToFront::NotOpened(OpenFailure::InUse),
+            "x............",
+        ),
+        (WorkerToFront::Totals(totals), "...x........."),
+        (WorkerToFront::Listing(totals), "....x.......x"),
+        (WorkerToFront::Size(ONE, 1), ".....x......."),
+        (WorkerToFront::Unique(ONE, unique), "......x......"),
+        (
+            WorkerToFront::Extended(ONE, Text::truncated("x"), 1, Text::truncated("x")),
+            "...........x.",
+        ),
+        (WorkerToFront::Body(1), ".......x....."),
+        (WorkerToFront::Ahead(ONE, 1), ".x.xxxxxxxxxx"),
+        (WorkerToFront::Deleted(ONE), "........x...."),
+        (WorkerToFront::Last(0), ".........x..."),
+        (
+            WorkerToFront::Refused(Refusal::NoSuchMessage),
+            ".....xxxx..xx",
+        ),
+        (WorkerToFront::Broken(Broken::LockLost), ".xxxxxxxxx.xx"),
+        (
+            WorkerToFront::Committed(Update {
+                deleted: totals,
+                left: totals,
+            }),
+            "..........x..",
+        ),
+        (
+            WorkerToFront::PartlyCommitted(Update {
+                deleted: totals,
+                left: totals,
+            }),
+            "..........x..",
+        ),
+        (WorkerToFront::NotCommitted(Broken::System), "..........x.."),
+    ];
+    for (answer, row) in table {
+        for (phase, due) in phases.iter().zip(row.chars()) {
+            assert_eq!(
+                admits(*phase, &answer),
+                due == 'x',
+                "{answer:?} in {phase:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
+    use SetupPhase::{Serving, Starting};
+    let table = [
+        (listener(), Starting, Serving, 1),
+        (MonitorToFront::Serve, Starting, Serving, 0),
+        (
+            MonitorToFront::Session {
+                session: session(),
+                user: user("u"),
+            },
+            Serving,
+            Starting,
+            1,
+        ),
+        (no_session(), Serving, Starting, 0),
+        (
+            MonitorToFront::Ended {
+                session: session(),
+                finished: true,
+            },
+            Serving,
+            Starting,
+            0,
+        ),
+        (MonitorToFront::Drain, Serving, Starting, 0),
+    ];
+    for (message, good, bad, descriptors) in table {
+        assert!(
+            admits(good, &message) && !admits(bad, &message),
+            "{message:?}"
+        );
+        assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
+        let wrong = Gate::new(good).admit(&message, descriptors + 1, false);
+        assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
+    }
+    for phase in [Starting, Serving] {
+        for message in [
+            MonitorToFront::Auth,
+            MonitorToFront::Keys,
+            MonitorToFront::ClientAuthorities,
+        ] {
+            assert!(admits(phase, &message) && message.permit().descriptors == 1);
+        }
+    }
+    assert!(!admits(Starting, &MonitorToAuth::Front(FrontId(1))));
+    assert!(!admits(Starting, &MonitorToKeys::Key(KeyId(1))));
+    assert!(!admits(KeysPhase::Idle, &KeysToFront::Refused));
+    let tickets = KeysToFront::Tickets(TicketKeys {
+        current: ticket_key(),
+        previous: None,
+        left_ms: 1,
+    });
+    assert!(!admits(KeysPhase::Idle, &tickets) && admits(KeysPhase::Waiting, &tickets));
+    assert!(admits(
+        AuthPhase::Serving,
+        &AuthToFront::Refused {
+            session: session(),
+            why: AuthRefusal::Credentials
+        }
+    ));
+    assert!(!admits(
+        JobPhase::Given,
+        &WorkerToMonitor::Dotlock {
+            device: 1,
+            inode: 1
+        }
+    ));
+    let _ = LogPhase::Open;
+}
