@@ -239,4 +239,4 @@ impl Hush {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
