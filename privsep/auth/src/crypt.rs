@@ -44,6 +44,20 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> bool {
         )
 }
 
+/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters; BSDi's 20 after an
+/// underscore). Accounts are locked by a mark before it or in its place.
+pub(crate) fn has_form(hash: &str) -> bool {
+    let is_des = |hash: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
+        hash.bytes().all(known)
+    };
+    match hash.as_bytes() {
+        [b'$', ..] => true,
+        [b'_', rest @ ..] => rest.len() == 19 && is_des(&hash[1..]),
+        des => des.len() == 13 && is_des(hash),
+    }
+}
+
 /// Compares in a time that does not depend on where two texts differ.
 pub(crate) fn equal(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()

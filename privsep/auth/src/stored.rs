@@ -41,9 +41,8 @@ impl Stored {
             .unwrap_or(("CRYPT", password));
         let scheme = scheme.to_ascii_uppercase();
         match scheme.as_str() {
-            "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" | "MD5-CRYPT" | "MD5" => {
-                Ok(Self::Crypt(value.to_owned()))
-            }
+            "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" | "MD5-CRYPT" | "MD5"
+            | "DES-CRYPT" => Ok(Self::Crypt(value.to_owned())),
             "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(value.to_owned())),
             "PLAIN" | "CLEARTEXT" | "CLEAR" => Ok(Self::Plain(Zeroizing::new(value.to_owned()))),
             "PLAIN.B64" | "PLAIN.BASE64" => digest::base64(value)
@@ -62,7 +61,7 @@ impl Stored {
             _ => match Digest::parse(&scheme, value) {
                 Some(digest) => digest.map(Self::Digest),
                 None => Err(
-                    "expected a known scheme: CRYPT, SHA512-CRYPT, SHA256-CRYPT, BLF-CRYPT, MD5-CRYPT, ARGON2ID, \
+                    "expected a known scheme: CRYPT, SHA512-CRYPT, SHA256-CRYPT, BLF-CRYPT, MD5-CRYPT, DES-CRYPT, ARGON2ID, \
                      ARGON2I, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, SSHA512, SSHA256, SSHA, SHA512, SHA256, SHA, \
                      SMD5, PLAIN-MD5, LDAP-MD5, PLAIN",
                 ),
@@ -73,7 +72,7 @@ impl Stored {
     /// Whether any password could be right: not for the marks by which accounts are locked.
     pub(crate) fn is_usable(&self) -> bool {
         match self {
-            Self::Crypt(hash) => hash.starts_with('$'),
+            Self::Crypt(hash) => crypt::has_form(hash),
             Self::Argon2(hash) => hash.starts_with("$argon2"),
             Self::Plain(password) => !password.is_empty(),
             Self::Digest(_) | Self::CramMd5(_) | Self::Scram(..) => true,

@@ -74,6 +74,10 @@ fn hashes_of_other_tools_are_verified() {
         "{ARGON2ID}$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHR2YWx1ZQ$EJ8rBuCBfHlXWBJ/WpLbIMwH0FytuBJaK1nzHYZnpT8",
         // openssl passwd -1 -salt saltsalt secret
         "{MD5-CRYPT}$1$saltsalt$9xy1btjgzLYfb7hivXtC//",
+        // openssl passwd -crypt -salt xx secret (of OpenSSL before 3), and crypt(3) with BSDi's setting
+        "xxWAum7tHdIUw",
+        "{DES-CRYPT}xxWAum7tHdIUw",
+        "_J9..rasmz0.F/jqjWck",
         // doveadm pw -s SCHEME -p secret
         "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=",
         "{SCRAM-SHA-1}4096,TDg8OqX4BK3Yng3Ov1bT1A==,8pg8znK6xFLDSEPj41sqc+l8FcQ=,wLiTLH3mGGDBte6kpBAFg0hT7Yo=",
@@ -110,6 +114,9 @@ fn nobody_and_a_locked_account_have_no_password() {
         "{SHA512-CRYPT}!",
         "{ARGON2ID}x",
         "!$6$a$b",
+        "!xxWAum7tHdIUw",
+        "*xWAum7tHdIUw",
+        "x",
         "{PLAIN}",
     ] {
         assert_eq!(checked(&alice(hash), ""), "locked", "{hash}");
