@@ -6,6 +6,7 @@ mod decide;
 use crate::conversations::Conversations;
 use crate::hashing::{Hashing, Work};
 use crate::login::{Due, Logins, NotBegun};
+use crate::own_file;
 use crate::policy::admission::Rules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
@@ -267,7 +268,7 @@ impl Auth {
 /// Whether accounts can be looked up there at all, so that the operator hears of it at the start and not at a login.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
     let opened = |key: &str, path: &popward_proto::bounded::AbsolutePath| {
-        std::fs::File::open(path.as_path())
+        own_file::open(path.as_path())
             .map(drop)
             .map_err(|error| format!("{key}: {path}, as auth's user: {error}"))
     };

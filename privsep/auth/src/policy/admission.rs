@@ -1,12 +1,11 @@
 //! Which accounts may log in at all.
 
+use crate::own_file;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::monitor_auth::Admission;
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 
 /// Longest list, in bytes.
 const LIST_MAX: u64 = 16 * 1024 * 1024;
@@ -67,12 +66,7 @@ impl Rules {
 /// The names of a file that only root, or who runs popward, can have written.
 fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     let told = |error: &dyn std::fmt::Display| format!("{key}: {path}: {error}");
-    let file = File::open(path.as_path()).map_err(|error| told(&error))?;
-    let status = file.metadata().map_err(|error| told(&error))?;
-    let own = nix::unistd::geteuid().as_raw();
-    if !status.is_file() || status.mode() & 0o022 != 0 || ![0, own].contains(&status.uid()) {
-        return Err(told(&"expected a file of root's that others cannot write"));
-    }
+    let file = own_file::open(path.as_path()).map_err(|error| told(&error))?;
     let mut text = String::new();
     let read = file.take(LIST_MAX + 1).read_to_string(&mut text);
     if read.map_err(|error| told(&error))? as u64 > LIST_MAX {

@@ -4,6 +4,7 @@ use super::Auth;
 use crate::check::Whom;
 use crate::hashing::Work;
 use crate::login::Ticket;
+use crate::own_file;
 use crate::policy::{attempts::Counted, names};
 use crate::verdict::Verdict;
 use popward_proto::account::Account;
@@ -222,7 +223,7 @@ impl Auth {
             },
         };
         let open = |path: popward_proto::bounded::AbsolutePath| {
-            File::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
+            own_file::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
         };
         let file = file.map(open).transpose()?;
         Ok(self.converse(ticket, &question, file.as_ref())?)
