@@ -17,7 +17,8 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::bounded::Text;
 use popward_proto::monitor_auth::{
-    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase, TokenSource,
+    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, Named, SetupPhase, TABLES_MAX,
+    TokenSource,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::log::Log;
@@ -48,6 +49,8 @@ pub(crate) struct Auth {
     monitor: Monitor,
     fronts: Vec<(FrontId, Front)>,
     settings: Option<Settings>,
+    /// Login delays that the next settings come with.
+    delays: Vec<(Named, u32)>,
     logins: Logins,
     memory: Memory,
     hashing: Hashing,
@@ -67,6 +70,7 @@ impl Auth {
             monitor: Channel::new(control, SetupPhase::Starting),
             fronts: Vec::new(),
             settings: None,
+            delays: Vec::new(),
             logins: Logins::default(),
             memory: Memory {
                 penalties: Penalties::new(),
@@ -143,8 +147,9 @@ impl Auth {
         };
         match (message, descriptors.pop()) {
             (MonitorToAuth::Settings { version, settings }, _) if version == VERSION => {
-                let told = *settings;
-                let admission = usable(&told).and_then(|()| Rules::load(told.admission.clone()));
+                let (told, delays) = (*settings, std::mem::take(&mut self.delays));
+                let admission =
+                    usable(&told).and_then(|()| Rules::load(told.admission.clone(), delays));
                 let admission = match admission {
                     Ok(admission) => admission,
                     Err(why) => {
@@ -159,6 +164,10 @@ impl Auth {
                     let ready = AuthToMonitor::Ready { version: VERSION };
                     self.monitor.send(&ready)?;
                 }
+                Ok(())
+            }
+            (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
+                self.delays.push((named, delay_s));
                 Ok(())
             }
             (MonitorToAuth::Front(id), Some(socket)) if self.fronts.len() < FRONTS_MAX => {

@@ -129,13 +129,14 @@ pub(crate) fn start(
     task: Task,
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
-    let (directory, spool) = spool::place(&config.spool, account).map_err(NoWorker::Spool)?;
+    let own = config.settings.of(account);
+    let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
     let state = state
         .of(&account.name, account.uid, account.gid)
         .map_err(NoWorker::State)?;
     let state =
         AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
-    let lock_group = config.accounts.and(config.spool.group);
+    let lock_group = config.accounts.and(own.spool.group);
     let groups: Vec<u32> = if config.accounts.is_some() {
         let groups = account.groups.as_slice().iter().copied();
         groups.filter(|gid| *gid != 0).collect()
@@ -171,10 +172,10 @@ pub(crate) fn start(
         spool_name: spool.clone(),
         state_directory: Some(state),
         host: config.host.clone(),
-        locks: config.spool.locks,
-        uidl: config.spool.uidl.clone(),
-        hide: config.spool.hide.clone(),
-        bulletins: config.bulletins.clone(),
+        locks: own.spool.locks,
+        uidl: own.spool.uidl,
+        hide: own.spool.hide,
+        bulletins: own.bulletins.shown(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);

@@ -360,7 +360,7 @@ impl Auth {
             self.refused(ticket, &why);
             return false;
         }
-        let delay = Duration::from_secs(settings.admission.login_delay_s().into());
+        let delay = Duration::from_secs(settings.admission.login_delay_s(account).into());
         let memory = &mut self.memory;
         if let Some(user) = self
             .logins

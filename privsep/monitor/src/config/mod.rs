@@ -3,11 +3,12 @@
 
 mod check;
 mod file;
+mod members;
+pub(crate) mod settings;
 
-use popward_proto::bounded::{AbsolutePath, List, Text};
+use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use popward_proto::proxies::Headers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,14 +39,12 @@ pub(crate) struct Config {
     pub(crate) client_ca: Option<AbsolutePath>,
     /// What auth is told.
     pub(crate) auth: AuthSettings,
-    /// Where spools are and how they are locked.
-    pub(crate) spool: Spool,
-    /// Messages for everybody.
-    pub(crate) bulletins: Option<Bulletins>,
+    /// What may differ between accounts.
+    pub(crate) settings: settings::AllSettings,
+    /// Whose settings a group's are, as far as that says where spools are.
+    pub(crate) members: members::Members,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
-    /// Most sessions at once of one user, over all fronts.
-    pub(crate) sessions_per_user: u32,
     /// Where the log goes, and from which level on.
     pub(crate) log: crate::log::Settings,
 }
@@ -79,21 +78,6 @@ pub(crate) struct Certificate {
     pub(crate) chain: PathBuf,
     /// The private key.
     pub(crate) key: PathBuf,
-}
-
-/// Where spools are and how they are locked.
-#[derive(Debug, Clone)]
-pub(crate) struct Spool {
-    /// Its last component is the spool's name.
-    pub(crate) pattern: crate::spool::Pattern,
-    /// The group that a worker has until its locks are taken.
-    pub(crate) group: Option<u32>,
-    /// Which locks.
-    pub(crate) locks: LockSettings,
-    /// How messages are named.
-    pub(crate) uidl: List<Scheme, SCHEMES_MAX>,
-    /// Header fields that are not shown.
-    pub(crate) hide: List<Text<16>, HIDDEN_MAX>,
 }
 
 /// Why a configuration cannot be run.

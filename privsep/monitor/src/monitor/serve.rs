@@ -26,8 +26,8 @@ impl Monitor {
         }
         // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
         let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
-        if self.processes.values().filter(theirs).count() >= self.config.sessions_per_user as usize
-        {
+        let most = self.config.settings.of(account).sessions_per_user;
+        if self.processes.values().filter(theirs).count() >= most as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
             self.tell_front(front, &no(true));
             return;
@@ -69,6 +69,7 @@ impl Monitor {
             &MonitorToFront::Session {
                 session: id,
                 user: account.name.clone(),
+                login_delay_s: self.config.settings.of(account).login_delay_s,
             },
             &[front_end.as_fd()],
         );

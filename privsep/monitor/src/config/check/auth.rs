@@ -1,6 +1,6 @@
 //! `[auth]`: where accounts come from, which may log in, and what guessing costs.
 
-use super::{Checked, placed, problem};
+use super::{Checked, group, placed, problem};
 use crate::config::file;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
@@ -129,30 +129,28 @@ fn admission(file: &file::Auth) -> Checked<Admission> {
     if first_uid == 0 || first_uid > last_uid {
         return problem(offset, "auth.first_uid: expected 1 to auth.last_uid");
     }
-    let (offset, login_delay_s) = placed(file.login_delay.clone(), || 0);
-    if login_delay_s > 86_400 {
-        return problem(offset, "auth.login_delay: expected at most 86400");
-    }
     Ok(Admission {
         first_uid,
         last_uid,
         allow_file: optional("auth.allow_file", file.allow_file.as_ref())?,
         deny_file: optional("auth.deny_file", file.deny_file.as_ref())?,
         groups: groups(file.groups.as_ref())?,
-        login_delay_s,
+        login_delay_s: login_delay_s(file.login_delay.clone())?,
     })
+}
+
+/// Seconds from one login to the next.
+pub(super) fn login_delay_s(value: Option<Spanned<u32>>) -> Checked<u32> {
+    match placed(value, || 0) {
+        (_, seconds) if seconds <= 86_400 => Ok(seconds),
+        (offset, _) => problem(offset, "auth.login_delay: expected at most 86400"),
+    }
 }
 
 fn groups<const MAX: usize>(file: Option<&Spanned<Vec<file::Id>>>) -> Checked<List<u32, MAX>> {
     let offset = file.map_or(0, |ids| ids.span().start);
     let ids = file.iter().flat_map(|ids| ids.get_ref());
-    let gid = |id: &file::Id| match id {
-        file::Id::Number(number) => Some(*number),
-        file::Id::Name(name) => {
-            let group = nix::unistd::Group::from_name(name).ok().flatten()?;
-            Some(group.gid.as_raw())
-        }
-    };
+    let gid = |id| group(id).map(|(gid, _)| gid);
     let gids: Option<Vec<u32>> = ids.map(gid).collect();
     match gids.and_then(|gids| List::try_from(gids).ok()) {
         Some(gids) => Ok(gids),

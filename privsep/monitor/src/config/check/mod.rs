@@ -1,5 +1,6 @@
 //! From what was written to what can be run: names become ids, files exist, directories are safe.
 
+mod account;
 mod auth;
 mod bulletins;
 mod front;
@@ -9,6 +10,7 @@ mod proxy;
 mod spool;
 mod tls;
 
+use super::settings::{AllSettings, Settings};
 use super::{Accounts, Config, Listen, file};
 use popward_proto::bounded::{AbsolutePath, Text};
 use std::os::unix::fs::MetadataExt;
@@ -54,19 +56,21 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
-    let spool = spool::spool(file.spool, file.lock)?;
     let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
     let proxies = proxy::proxies(&file.proxy)?;
     let (tls, client_ca) = tls::tls(file.tls)?;
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
+    let everybody = Settings {
+        spool: spool::spool(file.spool, file.lock)?,
+        bulletins: bulletins::bulletins(file.bulletins, root)?,
+        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
+        login_delay_s: auth_settings.admission.login_delay_s,
+    };
+    let (tables, members) = account::tables(file.account, &everybody, root)?;
+    let settings = AllSettings { everybody, tables };
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let pop3 = pop3::pop3(
-        &file.pop3,
-        file.log.qpopper,
-        auth_settings.admission.login_delay_s,
-    )?;
-    let bulletins = bulletins::bulletins(file.bulletins, root)?;
+    let pop3 = pop3::pop3(&file.pop3, file.log.qpopper, settings.longest_login_delay())?;
     let front = front::front(
         &file.limits,
         &file.auth,
@@ -92,10 +96,9 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         client_ca,
         listen,
         auth: auth_settings,
-        spool,
-        bulletins,
+        settings,
+        members,
         front,
-        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         log: log::log(file.log)?,
     })
 }
@@ -183,6 +186,22 @@ fn is_roots(path: &Path) -> bool {
         let sticky = status.is_dir() && status.mode() & 0o1000 != 0;
         status.uid() == 0 && (!others_write || sticky)
     })
+}
+
+/// A group's id, and its members' names as far as the system tells them.
+fn group(id: &file::Id) -> Option<(u32, Vec<String>)> {
+    use nix::unistd::{Gid, Group};
+    match id {
+        // A number needs no group.
+        file::Id::Number(gid) => {
+            let group = Group::from_gid(Gid::from_raw(*gid)).ok().flatten();
+            Some((*gid, group.map(|group| group.mem).unwrap_or_default()))
+        }
+        file::Id::Name(name) => {
+            let group = Group::from_name(name).ok().flatten()?;
+            Some((group.gid.as_raw(), group.mem))
+        }
+    }
 }
 
 fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
