@@ -4,8 +4,10 @@
 mod check;
 mod file;
 mod members;
+mod owner;
 pub(crate) mod settings;
 
+use owner::Owners;
 use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
@@ -85,6 +87,8 @@ pub(crate) struct Certificate {
 pub(crate) enum ConfigError {
     /// The file could not be read.
     Unreadable(PathBuf, std::io::Error),
+    /// Somebody else could change the file. What was expected.
+    Foreign(PathBuf, String),
     /// A value, or the file's form, is not what was expected.
     Invalid {
         /// The file.
@@ -100,6 +104,7 @@ impl std::fmt::Display for ConfigError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreadable(path, error) => write!(out, "{}: {error}", path.display()),
+            Self::Foreign(path, expected) => write!(out, "{}: {expected}", path.display()),
             Self::Invalid {
                 path,
                 line,
@@ -116,8 +121,11 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads and checks `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let whole = std::path::absolute(path).map_err(unreadable)?;
+        let foreign = |expected| ConfigError::Foreign(path.to_owned(), expected);
+        Owners::of_the_configuration().of(&whole).map_err(foreign)?;
         Self::from_text(path, &text)
     }
 

@@ -3,6 +3,7 @@
 use super::{Checked, auth, bulletins, group, problem, spool};
 use crate::config::file;
 use crate::config::members::Members;
+use crate::config::owner::Owners;
 use crate::config::settings::{Instead, Settings, Table};
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{NAMED_GROUPS_MAX, NAMED_USERS_MAX, Named, TABLES_MAX};
@@ -12,7 +13,7 @@ use toml::Spanned;
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
     everybody: &Settings,
-    root: bool,
+    owners: &Owners,
 ) -> Checked<(Vec<Table>, Members)> {
     if let Some(beyond) = file.get(TABLES_MAX) {
         let expected = format!("account: expected at most {TABLES_MAX}");
@@ -21,7 +22,7 @@ pub(super) fn tables(
     let mut members = Members::default();
     let mut tables = Vec::new();
     for account in file {
-        tables.push(table(account, everybody, root, &mut members)?);
+        tables.push(table(account, everybody, owners, &mut members)?);
     }
     Ok((tables, members))
 }
@@ -29,7 +30,7 @@ pub(super) fn tables(
 fn table(
     file: Spanned<file::Account>,
     everybody: &Settings,
-    root: bool,
+    owners: &Owners,
     members: &mut Members,
 ) -> Checked<Table> {
     let offset = file.span().start;
@@ -57,7 +58,7 @@ fn table(
         bulletins: file
             .bulletins
             .directory
-            .map(|directory| board(directory, root))
+            .map(|directory| board(directory, owners))
             .transpose()?,
         keep: file.bulletins.keep,
         days: file.bulletins.days,
@@ -126,13 +127,13 @@ fn place(
 }
 
 /// `false`, or a directory.
-fn board(file: Spanned<file::Board>, root: bool) -> Checked<Instead<AbsolutePath>> {
+fn board(file: Spanned<file::Board>, owners: &Owners) -> Checked<Instead<AbsolutePath>> {
     let offset = file.span().start;
     match file.into_inner() {
         file::Board::Any(false) => Ok(Instead::Nothing),
         file::Board::Any(true) => {
             problem(offset, "bulletins.directory: expected false or a directory")
         }
-        file::Board::At(path) => bulletins::directory(offset, path, root).map(Instead::This),
+        file::Board::At(path) => bulletins::directory(offset, path, owners).map(Instead::This),
     }
 }

@@ -1,14 +1,15 @@
 //! `[bulletins]`: messages for everybody.
 
-use super::{Checked, is_roots, placed, problem};
+use super::{Checked, placed, problem, safe};
 use crate::config::file;
+use crate::config::owner::Owners;
 use crate::config::settings::Bulletins;
 use popward_proto::bounded::AbsolutePath;
 
-pub(super) fn bulletins(file: file::Bulletins, root: bool) -> Checked<Bulletins> {
+pub(super) fn bulletins(file: file::Bulletins, owners: &Owners) -> Checked<Bulletins> {
     let directory = file.directory.map(|value| {
         let (offset, path) = placed(Some(value), String::new);
-        directory(offset, path, root)
+        directory(offset, path, owners)
     });
     Ok(Bulletins {
         directory: directory.transpose()?,
@@ -18,16 +19,13 @@ pub(super) fn bulletins(file: file::Bulletins, root: bool) -> Checked<Bulletins>
 }
 
 /// Whoever can write there writes to everybody.
-pub(super) fn directory(offset: usize, path: String, root: bool) -> Checked<AbsolutePath> {
+pub(super) fn directory(offset: usize, path: String, owners: &Owners) -> Checked<AbsolutePath> {
     let Ok(directory) = AbsolutePath::try_from(path) else {
         return problem(offset, "bulletins.directory: expected an absolute path");
     };
     if !directory.as_path().is_dir() {
         return problem(offset, "bulletins.directory: expected a directory");
     }
-    if root && !directory.as_path().ancestors().all(is_roots) {
-        let expected = "bulletins.directory: expected it to be root's and writable by nobody else, like all directories above it";
-        return problem(offset, expected);
-    }
+    safe("bulletins.directory", offset, directory.as_path(), owners)?;
     Ok(directory)
 }

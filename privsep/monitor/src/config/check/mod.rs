@@ -10,10 +10,10 @@ mod proxy;
 mod spool;
 mod tls;
 
+use super::owner::Owners;
 use super::settings::{AllSettings, Settings};
 use super::{Accounts, Config, Listen, file};
 use popward_proto::bounded::{AbsolutePath, Text};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -56,17 +56,19 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
+    let owners = Owners::of_the_configuration();
     let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
     let proxies = proxy::proxies(&file.proxy)?;
-    let (tls, client_ca) = tls::tls(file.tls)?;
-    let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
+    let (tls, client_ca) = tls::tls(file.tls, &owners)?;
+    let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
+    let auth_settings = auth::auth(&file.auth, client_ca.as_ref(), &owners, auth_id)?;
     let everybody = Settings {
         spool: spool::spool(file.spool, file.lock)?,
-        bulletins: bulletins::bulletins(file.bulletins, root)?,
+        bulletins: bulletins::bulletins(file.bulletins, &owners)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth_settings.admission.login_delay_s,
     };
-    let (tables, members) = account::tables(file.account, &everybody, root)?;
+    let (tables, members) = account::tables(file.account, &everybody, &owners)?;
     let settings = AllSettings { everybody, tables };
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
@@ -86,7 +88,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     }
     Ok(Config {
         path: path.to_owned(),
-        libexec: libexec(file.server.libexec, root)?,
+        libexec: libexec(file.server.libexec, &owners)?,
         state: absolute("server.state", file.server.state, "/var/lib/popward")?,
         host,
         grace: Duration::from_secs(grace.unwrap_or(30).into()),
@@ -151,7 +153,7 @@ fn accounts(file: file::Accounts) -> Checked<Accounts> {
 }
 
 /// Only root may be able to change what root starts.
-fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
+fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<PathBuf> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let own = std::env::current_exe()
         .ok()
@@ -168,24 +170,16 @@ fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
                 format!("server.libexec: expected {} to exist", path.display()),
             );
         }
-        if root && !path.ancestors().all(is_roots) {
-            let why = "to be root's and writable by nobody else, like all directories above it";
-            return problem(
-                offset,
-                format!("server.libexec: expected {} {why}", path.display()),
-            );
-        }
+        safe("server.libexec", offset, &path, owners)?;
     }
     Ok(directory)
 }
 
-/// Whether only root can change what is at `path`: it, or (in a directory) what it has entries for that are root's.
-fn is_roots(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|status| {
-        let others_write = status.mode() & 0o022 != 0;
-        let sticky = status.is_dir() && status.mode() & 0o1000 != 0;
-        status.uid() == 0 && (!others_write || sticky)
-    })
+/// Only `owners` can change what is at `path`.
+fn safe(key: &str, offset: usize, path: &Path, owners: &Owners) -> Checked<()> {
+    owners
+        .of(path)
+        .or_else(|expected| problem(offset, format!("{key}: {expected}")))
 }
 
 /// A group's id, and its members' names as far as the system tells them.
