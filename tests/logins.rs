@@ -5,7 +5,7 @@
 mod host;
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
-use host::{AUTH, Client, Host, assert_ok, root, skipped, spool, until, user};
+use host::{Client, Host, assert_ok, root, skipped, spool, until, user};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
