@@ -64,7 +64,7 @@ fn the_worker_is_read_in_an_afternoon() {
     assert!(worker <= 6780, "the worker has {worker} lines");
 }
 
-/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`, and by 30 for what holds
+/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`, and by 35 for what holds
 /// for some accounts: whom a table names, for auth too, and login delays on their way).
 #[test]
 fn the_monitor_does_not_grow() {
@@ -86,7 +86,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4280, "the monitor has {monitor} lines");
+    assert!(monitor <= 4315, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"

@@ -277,6 +277,55 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn p3_an_update_is_finished_where_it_began_whatever_was_configured_meanwhile() {
+    let outside = Outside::new();
+    outside.home("alice", IDS[0], &spool(3));
+    let Some(host) = host(&outside, "") else {
+        return;
+    };
+    let body = format!("{}\n", "x".repeat(70)).repeat(1500);
+    let messages: Vec<String> = (1..=300).map(|n| host::message(n, &body)).collect();
+    let old = messages.concat();
+    let new = [&messages[..1], &messages[2..]].concat().concat();
+    let (file, journal) = (host.at("popward.toml"), host.at("state/alice/journal"));
+    let plain = fs::read_to_string(&file).unwrap();
+    let table = "[[account]]\nusers = [\"alice\"]\nspool.path = \"@/{user}/mbox\"\n";
+    let table = table.replace('@', outside.0.path().to_str().unwrap());
+    let moved = format!("{plain}{table}");
+    let mut reloads = 0;
+    let mut reload = |text: &str| {
+        fs::write(&file, text).unwrap();
+        host.signal(Signal::SIGHUP);
+        reloads += 1;
+        host.logged_times("configuration reloaded", reloads);
+    };
+    for _ in 0..20 {
+        fs::write(host.spool("alice"), &old).unwrap();
+        let mut client = host.login("alice");
+        assert_ok(&client.ask("DELE 2"));
+        reload(&moved);
+        client.send(b"QUIT\r\n");
+        until("the update begins", || {
+            journal.exists() || host.bytes("alice") == new.as_bytes()
+        });
+        for worker in host.children("popward-worker") {
+            let worker = nix::unistd::Pid::from_raw(worker);
+            // It may have ended already.
+            let _ = nix::sys::signal::kill(worker, Signal::SIGKILL);
+        }
+        assert_ok(&client.line());
+        assert!(host.bytes("alice") == new.as_bytes());
+        assert!(!host.spool("alice.lock").exists() && !journal.exists());
+        assert_eq!(fs::read(outside.at("alice/mbox")).unwrap(), spool(3));
+        if host.log().contains("finished an update") {
+            return;
+        }
+        reload(&plain);
+    }
+    panic!("never killed in an update");
+}
+
+#[test]
 fn p3_what_a_crash_left_is_found_where_a_table_puts_the_spool() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &spool(3));

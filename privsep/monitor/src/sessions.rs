@@ -2,6 +2,7 @@
 
 use crate::children::{Nursery, Role, Sockets};
 use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::dotlock::Dotlock;
 use crate::spool;
 use crate::state::{StateError, StateRoot};
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Whose.
     pub(crate) account: Account,
+    /// What held for it when it began, and holds for whoever finishes its update: a reload may say that its spool is elsewhere.
+    pub(crate) settings: Settings,
     directory: PathBuf,
     spool: UserName,
     /// With which group's rights its dotlock is made and removed.
@@ -130,17 +133,16 @@ fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
     Ok(())
 }
 
-/// Makes a worker for `account`.
+/// Makes a worker for an account, by these settings.
 pub(crate) fn start(
     config: &Config,
     nursery: &mut Nursery,
     state: &StateRoot,
     session: SessionId,
-    account: &Account,
+    (account, own): (&Account, &Settings),
     task: Task,
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
-    let own = config.settings.of(account);
     let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
     let state = state
         .of(&account.name, account.uid, account.gid)
@@ -184,8 +186,8 @@ pub(crate) fn start(
         state_directory: Some(state),
         host: config.host.clone(),
         locks: own.spool.locks,
-        uidl: own.spool.uidl,
-        hide: own.spool.hide,
+        uidl: own.spool.uidl.clone(),
+        hide: own.spool.hide.clone(),
         bulletins: own.bulletins.shown(),
     };
     let Sockets { control, log } = sockets;
@@ -199,6 +201,7 @@ pub(crate) fn start(
     let session = Session {
         id: session,
         account: account.clone(),
+        settings: own.clone(),
         directory: directory.as_path().to_owned(),
         spool,
         lock_gid: lock_group.unwrap_or(account.gid),

@@ -48,9 +48,9 @@ pub(crate) struct Bulletins {
 
 impl Bulletins {
     /// As a worker is told.
-    pub(crate) fn shown(self) -> Option<proto::Bulletins> {
+    pub(crate) fn shown(&self) -> Option<proto::Bulletins> {
         let (keep, days) = (self.keep, self.days);
-        self.directory.map(|directory| proto::Bulletins {
+        self.directory.clone().map(|directory| proto::Bulletins {
             directory,
             keep,
             days,
