@@ -340,6 +340,42 @@ fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
     panic!("{found} times killed in an update");
 }
 
+/// Where a spool is at home nobody but a login finds what is left; and that session has an update of its own.
+#[test]
+fn p3_a_login_that_finishes_an_update_deletes_too() {
+    let messages = large();
+    let old = messages.concat();
+    let (mut host, mbox) = Host::with_home(&user("alice", 64401, old.as_bytes()));
+    let journal = host.at("state/alice/journal");
+    for step in 0..40 {
+        std::fs::write(&mbox, &old).unwrap();
+        let _client = quit(&host);
+        until("the update begins", || {
+            journal.exists() || host.children("popward-worker").is_empty()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(step % 8));
+        host.signal(Signal::SIGSTOP);
+        for worker in host.children("popward-worker") {
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
+        host.signal(Signal::SIGKILL);
+        let stood = journal.exists();
+        host.start_again();
+        let mut client = host.login("alice");
+        let mut left = without(messages.clone());
+        assert_ok(&client.ask("DELE 3"));
+        assert_ok(&client.ask("QUIT"));
+        left.remove(2);
+        assert!(std::fs::read(&mbox).unwrap() == left.concat().as_bytes());
+        assert!(!journal.exists() && !mbox.with_file_name("mbox.lock").exists());
+        if stood {
+            host.logged("finished an update");
+            return;
+        }
+    }
+    panic!("never killed in an update");
+}
+
 #[test]
 fn p2_a_dotlock_that_a_killed_server_left_goes_at_its_next_start() {
     let mut host = Host::start(&two());

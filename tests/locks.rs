@@ -215,17 +215,8 @@ fn p2_dotlocks_are_made_and_removed_in_a_directory_that_all_may_write() {
 
 #[test]
 fn p2_dotlocks_are_made_and_removed_in_the_users_own_home() {
-    let host = Host::with(&one(), "", &[("path = \"", "path = \"{home}/mbox\" # \"")]);
-    let home = host.at("home");
-    std::fs::create_dir(&home).unwrap();
-    let owner = std::fs::metadata(host.spool("alice")).unwrap();
-    std::os::unix::fs::chown(&home, Some(owner.uid()), Some(owner.gid())).unwrap();
-    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
-    std::fs::rename(host.spool("alice"), home.join("mbox")).unwrap();
-    let users = std::fs::read_to_string(host.at("users")).unwrap();
-    let users = users.replace("/nonexistent", home.to_str().unwrap());
-    std::fs::write(host.at("users"), users).unwrap();
-    locks_beside(&host, &home.join("mbox"));
+    let (host, mbox) = Host::with_home(&one()[0]);
+    locks_beside(&host, &mbox);
 }
 
 /// By a program that takes no lock, or not ours.

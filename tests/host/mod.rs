@@ -15,7 +15,7 @@ pub mod wire;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -281,6 +281,22 @@ impl Host {
         };
         host.logged("ready version=");
         host
+    }
+
+    /// Starts one whose only user has the spool at home, as `mbox`; and where that is.
+    pub fn with_home(user: &User) -> (Self, PathBuf) {
+        let changes = [("path = \"", "path = \"{home}/mbox\" # \"")];
+        let host = Self::with(std::slice::from_ref(user), "", &changes);
+        let home = host.at("home");
+        make(&home, 0o700);
+        let owner = std::fs::metadata(host.spool(user.name)).unwrap();
+        chown(&home, Some(owner.uid()), Some(owner.gid())).unwrap();
+        let mbox = home.join("mbox");
+        std::fs::rename(host.spool(user.name), &mbox).unwrap();
+        let users = std::fs::read_to_string(host.at("users")).unwrap();
+        let users = users.replace("/nonexistent", home.to_str().unwrap());
+        std::fs::write(host.at("users"), users).unwrap();
+        (host, mbox)
     }
 
     /// The path of a file of the host.

@@ -95,6 +95,8 @@ pub(crate) struct Process {
     /// `None` once it broke the rules of its channel: it is being killed.
     pub(crate) link: Option<Link>,
     pub(crate) since: Instant,
+    /// It has been waited for: its id may be another's.
+    pub(crate) reaped: bool,
 }
 
 impl Process {
@@ -106,8 +108,11 @@ impl Process {
         }
     }
 
-    /// Ends it. It is ours until it is reaped, so its id is nobody else's.
+    /// Ends it, if it has not ended: until it is reaped its id is nobody else's.
     pub(crate) fn kill(&self) {
+        if self.reaped {
+            return;
+        }
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.pid).unwrap_or(i32::MAX));
         // It may have ended by itself.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);

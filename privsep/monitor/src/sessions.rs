@@ -7,6 +7,7 @@ use crate::dotlock::Dotlock;
 use crate::spool;
 use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
+use nix::sys::wait::WaitStatus;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
@@ -14,7 +15,7 @@ use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
 use popward_sys::spawn::{Become, Child};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A session that has a worker.
 #[derive(Debug)]
@@ -58,13 +59,20 @@ impl Session {
         self.update == Progress::Begun || self.task != Task::Serve
     }
 
-    /// Whether its worker, if it has gone before its time, leaves the spool half moved.
-    pub(crate) fn is_torn(&self) -> bool {
-        match self.update {
-            Progress::Begun => true,
-            Progress::None => matches!(self.task, Task::Finish { dotlock: Some(_) }),
-            Progress::Finished => false,
+    /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish. Where one
+    /// who came to finish it could not, the next could not either; but it may have died.
+    pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
+        match status {
+            WaitStatus::Exited(_, 0) => false,
+            WaitStatus::Exited(..) => self.update == Progress::Begun && self.task == Task::Serve,
+            _ if self.task == Task::Serve => self.update == Progress::Begun,
+            _ => self.update != Progress::Finished,
         }
+    }
+
+    /// Whether its spool is this one, in this directory.
+    pub(crate) fn is_at(&self, directory: &Path, spool: &UserName) -> bool {
+        self.directory == directory && self.spool == *spool
     }
 
     /// The dotlock that is to be removed when worker `pid` has gone.
@@ -85,6 +93,8 @@ impl Session {
 pub(crate) enum NoWorker {
     /// Its user has as many sessions as a user may have.
     TooMany,
+    /// There is a session with what was their spool, before a reload or by another source of accounts.
+    Elsewhere,
     /// The account may not log in, whatever auth says.
     Account(&'static str),
     /// There is no place for its spool.
@@ -99,6 +109,7 @@ impl std::fmt::Display for NoWorker {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooMany => out.write_str("as many sessions as a user may have"),
+            Self::Elsewhere => out.write_str("a session with what was their spool lasts"),
             Self::Account(why) => out.write_str(why),
             Self::Spool(error) => write!(out, "spool.path: {error}"),
             Self::State(error) => write!(out, "state directory: {error}"),

@@ -119,7 +119,7 @@ pub enum WorkerToMonitor {
         /// Its inode.
         inode: u64,
     },
-    /// An update begins. If the worker ends now without having done it, somebody has to finish it.
+    /// An update begins, of its own session or one that was left. If the worker ends now without having done it, somebody has to finish it.
     Updates,
     /// An update that another worker did not finish is done.
     Finished,
@@ -163,7 +163,7 @@ impl Message for WorkerToMonitor {
     fn permit(&self) -> Permit<JobPhase> {
         match self {
             Self::Dotlock { .. } => any("Dotlock", &[JobPhase::Working]),
-            Self::Updates => once("Updates", &[JobPhase::Working]),
+            Self::Updates => any("Updates", &[JobPhase::Working]),
             Self::Finished => once("Finished", &[JobPhase::Working]),
         }
     }

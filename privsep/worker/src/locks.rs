@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How often the dotlock is touched, at the most: maildrop breaks one that has stood still for 60 s.
 pub const REFRESH: Duration = Duration::from_secs(20);
 
+/// By how many seconds a dotlock must be older than a process to be none of its own.
+const MARGIN_S: i64 = 60;
+
 /// Why a spool was not locked.
 #[derive(Debug)]
 pub enum LockError {
@@ -307,8 +310,11 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     let is_dead = match owner.map_or(Some(0), began) {
         None => true,
         // After the clock was set forward a lock that is held looks as old: who is named in it counts where only the fcntl
-        // lock would tell the difference.
-        Some(began) => (owner.is_none() || job.locks.fcntl) && is_older(directory, &status, began),
+        // lock would tell the difference. Clocks are read one after the other, and not to the second.
+        Some(began) if owner.is_some() => {
+            job.locks.fcntl && is_older(directory, &status, began - MARGIN_S)
+        }
+        Some(_) => is_older(directory, &status, 0),
     };
     if !is_dead || !nobody_locks(job, directory) {
         return;
@@ -360,7 +366,11 @@ fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
         return false;
     };
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
-    asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
+    match asked {
+        Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,
+        // Nobody is kept from having none where none is asked for, as on a server without such locks.
+        Err(_) => !job.locks.fcntl,
+    }
 }
 
 /// Whether this file is what stands at `name`.
@@ -483,10 +493,16 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Makes sure that the dotlock is still this session's and touches it, and that the spool is still what stands at its
-    /// path: in a file that was replaced nothing can be deleted any more.
+    /// Makes sure, as [`Self::prove`] does, that the dotlock is still this session's, and that the spool is still what stands
+    /// at its path. An update that has begun is done to the file that it began with, wherever that is now.
+    pub fn prove_place(&mut self) -> Result<(), Lost> {
+        self.still_there().map_err(|_| Lost)?;
+        self.prove()
+    }
+
+    /// Makes sure that the dotlock is still this session's, and touches it.
     pub fn prove(&mut self) -> Result<(), Lost> {
-        if !self.is_ours() || self.still_there().is_err() {
+        if !self.is_ours() {
             return Err(Lost);
         }
         if let Some((file, _)) = &self.dotlock {
@@ -512,7 +528,7 @@ impl LockedSpool {
     /// moved on, a stamp does not prove that there was none. The dotlock shows that clock; without one, a clock of this host
     /// that is some seconds ahead.
     pub fn is_settled(&mut self, ctime: i64) -> bool {
-        if self.prove().is_err() {
+        if self.prove_place().is_err() {
             return false;
         }
         let now = match &self.dotlock {

@@ -72,7 +72,10 @@ fn main() -> ExitCode {
     );
     // The front may have gone meanwhile.
     let _ = ends.answer(None, &WorkerToFront::NotOpened(failure.answer()));
-    if matches!(failure, Failure::Confine(_)) || job.task != Task::Serve {
+    // What is half done is for another one to finish, and the monitor's to see to.
+    let half_done =
+        matches!(&failure, Failure::Recovery(error) if !matches!(error, UpdateError::Changed(_)));
+    if matches!(failure, Failure::Confine(_)) || half_done || job.task != Task::Serve {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

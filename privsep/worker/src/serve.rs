@@ -556,7 +556,7 @@ impl Session {
             done.not_kept = self.bulletins.put().err();
             return Ok(done);
         };
-        spool.prove()?;
+        spool.prove_place()?;
         let now = spool.identity()?;
         if now.length != self.maildrop.length {
             return Err(UpdateError::Changed("the spool is not as long as it was"));

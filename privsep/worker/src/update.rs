@@ -95,7 +95,7 @@ pub fn update(
     let mut work = match begin(spool, state, plan, seen, begins) {
         // Deleting all is what makes room, and it is one change to the disk.
         Err(UpdateError::System(error)) if one_change && is_for_room(&error) => {
-            spool.prove()?;
+            spool.prove_place()?;
             still(spool, &seen)?;
             spool.truncate(plan.final_length)?;
             return Ok(None);
@@ -274,7 +274,7 @@ impl Work {
         spool.sync()?;
         self.prepare(spool)?;
         self.journal.write_first(&self.head, ranges)?;
-        spool.prove()?;
+        spool.prove_place()?;
         // All that took its time is done: nobody who asks for no lock has come in between.
         still(spool, seen)?;
         begins();

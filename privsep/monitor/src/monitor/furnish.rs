@@ -72,6 +72,7 @@ impl Monitor {
             log,
             link: Some(link),
             since: Instant::now(),
+            reaped: false,
         })?;
         match role {
             Role::Front(_) => self.furnish_front(id),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
+use crate::spool;
 
 /// Of sessions that no client has: fronts are counted from 1.
 const NO_FRONT: FrontId = FrontId(0);
@@ -36,14 +37,13 @@ impl Monitor {
             self.tell_front(front, &no(true));
             return;
         }
-        let started = sessions::start(
-            &self.config,
-            &mut self.nursery,
-            &self.state,
-            session,
-            (account, &own),
-            Task::Serve,
-        );
+        let started = if self.is_elsewhere(account, &own) {
+            Err(NoWorker::Elsewhere)
+        } else {
+            let (config, nursery) = (&self.config, &mut self.nursery);
+            let whose = (account, &own);
+            sessions::start(config, nursery, &self.state, session, whose, Task::Serve)
+        };
         match started {
             Ok(started) => self.hand_over(front, started, account),
             Err(error) => {
@@ -51,6 +51,17 @@ impl Monitor {
                 self.tell_front(front, &no(false));
             }
         }
+    }
+
+    /// Whether they have a session with another spool than is theirs now. A state directory is for one spool at a time: the
+    /// locks of two would not keep its journals apart.
+    fn is_elsewhere(&self, account: &Account, own: &Settings) -> bool {
+        let Ok((directory, spool)) = spool::place(&own.spool, account) else {
+            return false;
+        };
+        let at = directory.as_path();
+        let moved = |process: &Process| matches!(&process.link, Some(Link::Worker { session, .. }) if session.account.name == account.name && !session.is_at(at, &spool));
+        self.processes.values().any(moved)
     }
 
     fn hand_over(&mut self, front: ChildId, mut started: sessions::Started, account: &Account) {
@@ -102,6 +113,7 @@ impl Monitor {
                     log,
                     link,
                     since: Instant::now(),
+                    reaped: false,
                 })
             });
         if let Err(error) = adopted {
@@ -188,6 +200,9 @@ impl Monitor {
                 return;
             }
         };
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.reaped = true;
+        }
         // What it still said: in a bounded number of turns, since nobody can add to it.
         self.read_log(id);
         self.read_control(id);
@@ -202,8 +217,7 @@ impl Monitor {
         self.report(&process, status);
         match process.link {
             Some(Link::Worker { session, .. }) => {
-                let whole = matches!(status, WaitStatus::Exited(_, 0));
-                let broken = session.is_torn() && !whole;
+                let broken = session.is_torn(status);
                 // At the very end the next start finishes it, and until then nobody else should read what is half moved.
                 let later = broken && matches!(self.stage, Stage::Ending(_));
                 let whose = (&session.account, &session.settings);

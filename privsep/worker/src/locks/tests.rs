@@ -67,13 +67,13 @@ fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildr
 fn p3_a_spool_that_is_replaced_during_a_session_is_not_written() {
     let desk = Desk::new(b"From a@b Mon Nov 23 00:00:00 2026\n\nold\n");
     let mut locked = desk.lock();
-    locked.prove().unwrap();
+    locked.prove_place().unwrap();
     let new = desk.directory.path().join("new");
     std::fs::write(&new, b"").unwrap();
     std::fs::rename(&new, desk.spool()).unwrap();
-    assert_eq!(locked.prove(), Err(super::Lost));
+    assert_eq!(locked.prove_place(), Err(super::Lost));
     std::fs::remove_file(desk.spool()).unwrap();
-    assert_eq!(locked.prove(), Err(super::Lost));
+    assert_eq!(locked.prove_place(), Err(super::Lost));
 }
 
 /// What is left of the dotlock of process `pid` by a worker that wants the lock.

@@ -5,6 +5,7 @@ use crate::config::file;
 use crate::config::owner::Owners;
 use crate::config::settings::Bulletins;
 use popward_proto::bounded::AbsolutePath;
+use std::os::unix::fs::MetadataExt;
 
 pub(super) fn bulletins(file: file::Bulletins, owners: &Owners) -> Checked<Bulletins> {
     let directory = file.directory.map(|value| {
@@ -25,6 +26,17 @@ pub(super) fn directory(offset: usize, path: String, owners: &Owners) -> Checked
     };
     if !directory.as_path().is_dir() {
         return problem(offset, "bulletins.directory: expected a directory");
+    }
+    // Above it a directory like /tmp is safe: what stands there is its owner's. In it everybody could put something.
+    if directory
+        .as_path()
+        .metadata()
+        .is_ok_and(|at| at.mode() & 0o022 != 0)
+    {
+        return problem(
+            offset,
+            "bulletins.directory: expected nobody but its owner to be able to write there",
+        );
     }
     safe("bulletins.directory", offset, directory.as_path(), owners)?;
     Ok(directory)
