@@ -151,7 +151,7 @@ fn p1_a_header_of_somebody_else_is_a_bad_command() {
 #[test]
 fn a_client_behind_a_proxy_is_never_this_host() {
     let host = host("tls = [\"127.0.0.2/32\"]", "");
-    let refused = "-ERR a password is taken over TLS only";
+    let refused = "-ERR [AUTH] a password is taken over TLS only";
     let mut client = of(&host, "127.0.0.1");
     assert_eq!(client.line(), "+OK popward ready");
     assert_eq!(client.ask("USER alice"), refused);
