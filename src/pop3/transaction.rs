@@ -60,7 +60,7 @@ impl Pop3 {
                 return self.bad_command(Phrase::LoggedIn, out);
             }
         };
-        self.state = State::Asked;
+        self.state = State::Asked(request.request());
         Action::Ask(request)
     }
 }
