@@ -265,6 +265,28 @@ fn quit(host: &Host) -> host::Client {
     client
 }
 
+/// What RETR sends of all of these.
+fn octets(messages: &[String]) -> usize {
+    let octets = |message: &String| {
+        let text = &message[message.find('\n').unwrap() + 1..message.len() - 1];
+        text.len() + text.matches('\n').count()
+    };
+    messages.iter().map(octets).sum()
+}
+
+/// Asserts what the last line of the `times`th session says of its update.
+fn assert_ended(host: &Host, times: usize, before: &[String], after: &[String]) {
+    let end = host.logged_times("] end session=", times);
+    let (all, left) = (octets(before), octets(after));
+    let expected = format!(
+        " deleted={} deleted_octets={} left={} left_octets={left} ",
+        before.len() - after.len(),
+        all - left,
+        after.len(),
+    );
+    assert!(end.contains(&expected), "{expected:?}: {end}");
+}
+
 fn without(mut messages: Vec<String>) -> Vec<String> {
     messages.remove(4);
     messages.remove(1);
@@ -279,7 +301,9 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
     let start = std::time::Instant::now();
     assert_ok(&quit(&host).line());
     let whole = start.elapsed();
-    left = without(left);
+    let all = left;
+    left = without(all.clone());
+    assert_ended(&host, 1, &all, &left);
     let (mut finished, mut unchanged) = (0, 0);
     for step in 0..16 {
         let wait = whole * step / 14;
@@ -294,7 +318,10 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
         // Nobody had to log in for that, and the spool is free.
         let bytes = host.bytes("alice");
         assert!(!host.spool("alice.lock").exists());
+        // Each step has this session and one that asks for STAT.
+        let session = 2 * step as usize + 2;
         if bytes == after.concat().as_bytes() {
+            assert_ended(&host, session, &left, &after);
             left = after;
             finished += 1;
             assert_ok(&answer);
@@ -302,6 +329,7 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
             assert!(bytes == left.concat().as_bytes(), "after {wait:?}");
             unchanged += 1;
             assert_err(&answer);
+            assert_ended(&host, session, &left, &left);
         }
         assert!(!host.at("state/alice/journal").exists());
         let stat = host.login("alice").ask("STAT");

@@ -141,6 +141,8 @@ pub struct Pop3 {
     opened: Option<Totals>,
     update: Option<Update>,
     retrieved: Totals,
+    /// What was marked as deleted.
+    marked: Totals,
     retrieving: bool,
     bad: u32,
     failed: u32,
@@ -166,6 +168,7 @@ impl Pop3 {
             opened: None,
             update: None,
             retrieved: Totals::default(),
+            marked: Totals::default(),
             retrieving: false,
             bad: 0,
             failed: 0,

@@ -5,7 +5,9 @@ use super::{Action, End, Pop3, State, ok};
 use crate::sasl::Then;
 use popward_proto::bounded::UserName;
 use popward_proto::permit::Message;
-use popward_proto::session::{ClientPhase, OpenFailure, Refusal, Request, Totals, WorkerToFront};
+use popward_proto::session::{
+    ClientPhase, OpenFailure, Refusal, Request, Totals, Update, WorkerToFront,
+};
 
 impl Pop3 {
     /// There will be no worker.
@@ -86,7 +88,8 @@ impl Pop3 {
                 ok(out, format_args!("{number} {id} {octets} {from}"));
                 State::Transaction
             }
-            WorkerToFront::Deleted(number) => {
+            WorkerToFront::Deleted(number, octets) => {
+                count(&mut self.marked, *octets);
                 self.ok(Phrase::Deleted, &[number.0.get().into()], out);
                 State::Transaction
             }
@@ -148,6 +151,15 @@ impl Pop3 {
     pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
         match self.state {
             State::Update(said) if finished || said == Some(true) => {
+                // Who finished it does not know what that was: nothing but what was marked.
+                let (marked, opened) = (self.marked, self.opened.unwrap_or_default());
+                self.update.get_or_insert(Update {
+                    deleted: marked,
+                    left: Totals {
+                        messages: opened.messages.saturating_sub(marked.messages),
+                        octets: opened.octets.saturating_sub(marked.octets),
+                    },
+                });
                 self.sign_off(out);
             }
             State::Update(_) if self.update.is_some() => self.error(Phrase::SomeNotRemoved, out),

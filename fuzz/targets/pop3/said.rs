@@ -211,7 +211,7 @@ fn worker(kind: u8, tape: &mut Tape<'_>) -> WorkerToFront {
         ),
         7 => W::Body(u64::MAX),
         8 => W::Ahead(ONE, 0),
-        9 => W::Deleted(ONE),
+        9 => W::Deleted(ONE, u64::MAX),
         10 => W::Last(u32::MAX),
         11 => W::Broken(tape.of(&BROKEN)),
         12 => W::Committed(UPDATE),
