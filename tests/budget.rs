@@ -86,7 +86,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4280, "the monitor has {monitor} lines");
+    assert!(monitor <= 4310, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"
