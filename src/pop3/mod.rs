@@ -150,6 +150,8 @@ pub struct Pop3 {
     language: Language,
     /// Whether the client said UTF8.
     utf8: bool,
+    /// How many seconds the account's logins are apart, once it is known whose they are.
+    login_delay_s: Option<u32>,
 }
 
 impl Pop3 {
@@ -175,6 +177,7 @@ impl Pop3 {
             settings: None,
             language: Language::English,
             utf8: false,
+            login_delay_s: None,
         }
     }
 

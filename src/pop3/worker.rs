@@ -41,9 +41,10 @@ impl Pop3 {
         asked && message.permit().phases.contains(&phase)
     }
 
-    /// Auth granted: whose maildrop it is, whatever the client called itself.
-    pub fn granted(&mut self, user: UserName) {
+    /// Auth granted: whose maildrop it is, whatever the client called itself, and how far apart its logins are.
+    pub fn granted(&mut self, user: UserName, login_delay_s: u32) {
         self.user = Some(user);
+        self.login_delay_s = Some(login_delay_s);
     }
 
     /// The worker said something. What nobody asked for ends the session. With `Listing`, `Body` and `Ahead` data come.

@@ -80,6 +80,7 @@ pub fn settings(bits: u8) -> FrontSettings {
             language: Language::ALL[usize::from(bits >> 5 & 3)],
             qpopper_log: false,
             login_delay_s: u32::from(bits >> 7) * 600,
+            login_delay_differs: bits & 4 != 0,
         },
         proxies: Proxies {
             networks: none(),

@@ -282,7 +282,7 @@ impl Said {
             Self::Challenge(first) => pop3.auth_challenge(first, out),
             Self::Signature => pop3.auth_signature(&vec![1; 32].try_into().ok().unwrap(), out),
             Self::Granted => {
-                pop3.granted(UserName::try_from("granted".to_owned()).ok().unwrap());
+                pop3.granted(UserName::try_from("granted".to_owned()).ok().unwrap(), 60);
                 Action::None
             }
             Self::NoSession => pop3.no_session(out),

@@ -4,6 +4,7 @@ use super::Auth;
 use crate::check::Whom;
 use crate::hashing::Work;
 use crate::login::Ticket;
+use crate::own_file;
 use crate::policy::{attempts::Counted, names};
 use crate::verdict::Verdict;
 use popward_proto::account::Account;
@@ -222,7 +223,7 @@ impl Auth {
             },
         };
         let open = |path: popward_proto::bounded::AbsolutePath| {
-            File::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
+            own_file::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
         };
         let file = file.map(open).transpose()?;
         Ok(self.converse(ticket, &question, file.as_ref())?)
@@ -359,7 +360,7 @@ impl Auth {
             self.refused(ticket, &why);
             return false;
         }
-        let delay = Duration::from_secs(settings.admission.login_delay_s().into());
+        let delay = Duration::from_secs(settings.admission.login_delay_s(account).into());
         let memory = &mut self.memory;
         if let Some(user) = self
             .logins

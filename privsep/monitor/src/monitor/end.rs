@@ -55,7 +55,8 @@ impl Monitor {
         let settings = self.auth_settings();
         for (id, process) in &self.processes {
             if let Some(Link::Auth { channel, .. }) = &process.link {
-                if let Err(error) = children::send(channel, &settings, &[]) {
+                let mut all = settings.iter();
+                if let Err(error) = all.try_for_each(|one| children::send(channel, one, &[])) {
                     let id = *id;
                     return self.banish(id, &error);
                 }

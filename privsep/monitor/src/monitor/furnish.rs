@@ -149,18 +149,22 @@ impl Monitor {
         let Some(Link::Auth { channel, .. }) = self.link(id) else {
             return Ok(());
         };
-        children::send(channel, &settings, &[])?;
+        settings
+            .iter()
+            .try_for_each(|message| children::send(channel, message, &[]))?;
         for front in self.fronts() {
             self.introduce(front, Role::Auth)?;
         }
         Ok(())
     }
 
-    pub(super) fn auth_settings(&self) -> MonitorToAuth {
-        MonitorToAuth::Settings {
+    pub(super) fn auth_settings(&self) -> Vec<MonitorToAuth> {
+        let settings = MonitorToAuth::Settings {
             version: VERSION,
             settings: Box::new(self.config.auth.clone()),
-        }
+        };
+        let delays = self.config.settings.login_delays();
+        delays.chain([settings]).collect()
     }
 
     pub(super) fn furnish_front(&mut self, id: ChildId) -> Result<(), ChannelError> {

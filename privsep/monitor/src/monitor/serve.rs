@@ -5,6 +5,7 @@ use super::{
     MonitorToFront, Process, Role, SessionId, Signal, Stage, StartError, Task, WaitPidFlag,
     WaitStatus, children, sessions, waitid,
 };
+use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
 
 /// Of sessions that no client has: fronts are counted from 1.
@@ -29,8 +30,8 @@ impl Monitor {
         }
         // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
         let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
-        if self.processes.values().filter(theirs).count() >= self.config.sessions_per_user as usize
-        {
+        let own = self.config.settings.of(account);
+        if self.processes.values().filter(theirs).count() >= own.sessions_per_user as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
             self.tell_front(front, &no(true));
             return;
@@ -40,7 +41,7 @@ impl Monitor {
             &mut self.nursery,
             &self.state,
             session,
-            account,
+            (account, &own),
             Task::Serve,
         );
         match started {
@@ -55,6 +56,7 @@ impl Monitor {
     fn hand_over(&mut self, front: ChildId, mut started: sessions::Started, account: &Account) {
         let id = started.session.id;
         let front_end = started.session.front_end.take();
+        let login_delay_s = started.session.settings.login_delay_s;
         let watched = self.watch_worker(started);
         let Some(front_end) = front_end.filter(|_| watched) else {
             let none = MonitorToFront::NoSession {
@@ -72,6 +74,7 @@ impl Monitor {
             &MonitorToFront::Session {
                 session: id,
                 user: account.name.clone(),
+                login_delay_s,
             },
             &[front_end.as_fd()],
         );
@@ -117,19 +120,19 @@ impl Monitor {
     fn finish(
         &mut self,
         id: SessionId,
-        account: &Account,
+        whose: (&Account, &Settings),
         dotlock: Option<(u64, u64)>,
         finishers: u8,
     ) -> bool {
         let task = Task::Finish { dotlock };
         let (config, nursery) = (&self.config, &mut self.nursery);
-        match sessions::start(config, nursery, &self.state, id, account, task) {
+        match sessions::start(config, nursery, &self.state, id, whose, task) {
             Ok(mut started) => {
                 started.session.finishers = finishers + 1;
                 self.watch_worker(started)
             }
             Err(error) => {
-                self.no_worker(id, account, &error);
+                self.no_worker(id, whose.0, &error);
                 false
             }
         }
@@ -154,7 +157,8 @@ impl Monitor {
             };
             self.tended += 1;
             let id = SessionId::new(NO_FRONT, self.tended);
-            self.finish(id, &account, None, 0);
+            let own = self.config.settings.of(&account);
+            self.finish(id, (&account, &own), None, 0);
         }
     }
 
@@ -202,10 +206,10 @@ impl Monitor {
                 let broken = session.is_torn() && !whole;
                 // At the very end the next start finishes it, and until then nobody else should read what is half moved.
                 let later = broken && matches!(self.stage, Stage::Ending(_));
-                let (account, dotlock, finishers) =
-                    (&session.account, session.dotlock, session.finishers);
+                let whose = (&session.account, &session.settings);
+                let (dotlock, finishers) = (session.dotlock, session.finishers);
                 let now = broken && !later && finishers < FINISHERS_MAX;
-                if !(now && self.finish(session.id, account, dotlock, finishers)) {
+                if !(now && self.finish(session.id, whose, dotlock, finishers)) {
                     if !later {
                         self.remove_dotlock(process.child.pid, &session);
                     }
