@@ -7,7 +7,7 @@ pub(crate) use door::FULL;
 use crate::client::Handshake;
 use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
-use crate::limits::{Admission, Hush};
+use crate::limits::{Admission, Hush, lower};
 use crate::links::{Link, Links, MonitorEnd};
 use crate::report;
 use crate::slots::{Guest, Handle, Slots};
@@ -117,7 +117,7 @@ pub struct Front {
     pub(crate) settings: Rc<FrontSettings>,
     /// The host's name in the settings.
     host: Rc<str>,
-    /// Most connections that the limit on open files was set for.
+    /// Most connections that the limit on open files was set for, which nobody can raise again.
     most: u32,
     pub(crate) tls: Option<Arc<Rules>>,
     pub(crate) links: Links,
@@ -409,7 +409,12 @@ impl Front {
 
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
-        settings.limits.connections = settings.limits.connections.min(self.most);
+        if lower(&mut settings.limits, self.most) {
+            let text =
+                "limits.connections can be lowered by a reload, not raised: restart for more";
+            let most = &[("connections", &self.most as &dyn std::fmt::Display)];
+            self.log.warning(None, text, most);
+        }
         self.host = settings.host.as_str().into();
         self.settings = Rc::new(settings);
     }

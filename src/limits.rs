@@ -52,6 +52,19 @@ impl std::fmt::Display for TooMany {
     }
 }
 
+/// Lowers what is configured to `most` connections, if that is fewer, and the strangers' share with it: what only sessions
+/// can fill stays as large a part. Returns whether it did.
+pub(crate) fn lower(limits: &mut Limits, most: u32) -> bool {
+    if limits.connections <= most {
+        return false;
+    }
+    let share = u64::from(limits.unauthenticated) * u64::from(most) / u64::from(limits.connections);
+    // Not more than `most`, since it was not more than what was configured. Without a stranger nobody would get in at all.
+    limits.unauthenticated = u32::try_from(share).unwrap_or(most).max(1);
+    limits.connections = most;
+    true
+}
+
 /// The connections that are open, counted.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct MonitorEnd {
     /// The channel.
     pub channel: Channel<FrontToMonitor, MonitorToFront>,
-    /// It has ended: so does this process.
+    /// It has ended, or there is nothing left to do here: so does this process.
     pub(crate) gone: bool,
 }
 
@@ -234,6 +234,8 @@ impl Front {
                 Err(error) => {
                     self.log
                         .warning(None, "auth's channel ended", &[("error", &error)]);
+                    // An auth that lives is introduced once. Better another front than one that can log nobody in.
+                    self.links.monitor.gone |= error != ChannelError::Closed;
                     self.lose_auth();
                 }
             }

@@ -1,6 +1,7 @@
 //! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
 
 use crate::front::{Front, FrontError, Given, LISTENERS_MAX, Listening};
+use crate::limits::lower;
 use crate::links::MonitorEnd;
 use crate::syscalls;
 use crate::tls::remote_key::Keys;
@@ -223,13 +224,15 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
     let files = wanted.min(hard);
     if files < wanted {
         let possible = files.saturating_sub(OTHER_FILES) / 2;
-        settings.limits.connections = u32::try_from(possible).unwrap_or(u32::MAX);
+        let possible = u32::try_from(possible).unwrap_or(u32::MAX);
+        lower(&mut settings.limits, possible);
         log.warning(
             None,
             "the limit on open files permits fewer connections than were configured",
             &[
                 ("files", &files),
                 ("connections", &settings.limits.connections),
+                ("unauthenticated", &settings.limits.unauthenticated),
             ],
         );
     }

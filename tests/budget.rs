@@ -64,8 +64,9 @@ fn the_worker_is_read_in_an_afternoon() {
     assert!(worker <= 6780, "the worker has {worker} lines");
 }
 
-/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`, and by 35 for what holds
-/// for some accounts: whom a table names, for auth too, and login delays on their way).
+/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`; by 35 for what holds
+/// for some accounts: whom a table names, for auth too, and login delays on their way; and by 30 for what a reload says to
+/// listening sockets and what becomes of a front with which auth or keys broke off).
 #[test]
 fn the_monitor_does_not_grow() {
     let whole = all(&[
@@ -86,7 +87,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4315, "the monitor has {monitor} lines");
+    assert!(monitor <= 4345, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"

@@ -76,6 +76,67 @@ fn auth_comes_back_and_sessions_go_on() {
     });
 }
 
+/// Says into the channel that `front` has to the `place`th process (the monitor, the log, auth, keys) what no front says, as
+/// somebody would who has taken it over. Only root can.
+fn speak_out_of_turn(front: i32, place: usize) {
+    let script = "import ctypes, os, socket, sys\n\
+        pid, place = int(sys.argv[1]), int(sys.argv[2])\n\
+        libc, pidfd, channels = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), []\n\
+        for number in sorted(map(int, os.listdir(f'/proc/{pid}/fd'))):\n\
+        \x20   if not os.readlink(f'/proc/{pid}/fd/{number}').startswith('socket:'): continue\n\
+        \x20   own = libc.syscall(438, pidfd, number, 0)\n\
+        \x20   if own < 0: sys.exit(os.strerror(ctypes.get_errno()))\n\
+        \x20   end = socket.socket(fileno=own)\n\
+        \x20   if end.type == socket.SOCK_SEQPACKET: channels.append(end)\n\
+        channels[place].send(b'\\xff' * 8)\n";
+    let (front, place) = (front.to_string(), place.to_string());
+    let mut python = std::process::Command::new("python3");
+    let output = python.args(["-c", script, &front, &place]).output();
+    let output = output.unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+}
+
+/// A front that breaks the rules towards the `place`th of its channels is another one soon, and all works again.
+fn p1_a_front_is_replaced(place: usize, of: &str) {
+    if !host::root() {
+        return host::skipped("another process's sockets, without root");
+    }
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let front = host.children("popward-front")[0];
+    let others = [host.children("popward-auth"), host.children("popward-keys")];
+    speak_out_of_turn(front, place);
+    assert_eq!(alice.until_end(), "");
+    successor(&host, "popward-front", front);
+    let ended = host.logged("] a front's channel ended ");
+    assert!(ended.contains(&format!(" {of}[")), "{ended}");
+    let killed = host.logged("broke the rules of its channel: killed");
+    assert!(killed.contains("process=front"), "{killed}");
+    until("logins work again", || {
+        let mut client = host.connect();
+        client.ask("USER bob");
+        client.ask("PASS bob").starts_with("+OK")
+    });
+    until("TLS works again", || {
+        tls_greeting(&host).contains("+OK popward ready")
+    });
+    let now = [host.children("popward-auth"), host.children("popward-keys")];
+    assert_eq!(now, others, "they live on");
+    assert_eq!(host.bytes("alice"), spool(3), "nothing is deleted");
+}
+
+#[test]
+fn p1_a_front_that_breaks_auths_rules_is_replaced() {
+    p1_a_front_is_replaced(2, "auth");
+}
+
+#[test]
+fn p1_a_front_that_breaks_keys_rules_is_replaced() {
+    p1_a_front_is_replaced(3, "keys");
+}
+
 #[test]
 fn keys_come_back_and_tls_with_them() {
     let host = Host::start(&two());
@@ -204,6 +265,28 @@ fn quit(host: &Host) -> host::Client {
     client
 }
 
+/// What RETR sends of all of these.
+fn octets(messages: &[String]) -> usize {
+    let octets = |message: &String| {
+        let text = &message[message.find('\n').unwrap() + 1..message.len() - 1];
+        text.len() + text.matches('\n').count()
+    };
+    messages.iter().map(octets).sum()
+}
+
+/// Asserts what the last line of the `times`th session says of its update.
+fn assert_ended(host: &Host, times: usize, before: &[String], after: &[String]) {
+    let end = host.logged_times("] end session=", times);
+    let (all, left) = (octets(before), octets(after));
+    let expected = format!(
+        " deleted={} deleted_octets={} left={} left_octets={left} ",
+        before.len() - after.len(),
+        all - left,
+        after.len(),
+    );
+    assert!(end.contains(&expected), "{expected:?}: {end}");
+}
+
 fn without(mut messages: Vec<String>) -> Vec<String> {
     messages.remove(4);
     messages.remove(1);
@@ -218,7 +301,9 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
     let start = std::time::Instant::now();
     assert_ok(&quit(&host).line());
     let whole = start.elapsed();
-    left = without(left);
+    let all = left;
+    left = without(all.clone());
+    assert_ended(&host, 1, &all, &left);
     let (mut finished, mut unchanged) = (0, 0);
     for step in 0..16 {
         let wait = whole * step / 14;
@@ -233,7 +318,10 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
         // Nobody had to log in for that, and the spool is free.
         let bytes = host.bytes("alice");
         assert!(!host.spool("alice.lock").exists());
+        // Each step has this session and one that asks for STAT.
+        let session = 2 * step as usize + 2;
         if bytes == after.concat().as_bytes() {
+            assert_ended(&host, session, &left, &after);
             left = after;
             finished += 1;
             assert_ok(&answer);
@@ -241,6 +329,7 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
             assert!(bytes == left.concat().as_bytes(), "after {wait:?}");
             unchanged += 1;
             assert_err(&answer);
+            assert_ended(&host, session, &left, &left);
         }
         assert!(!host.at("state/alice/journal").exists());
         let stat = host.login("alice").ask("STAT");

@@ -278,22 +278,32 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
 
 #[test]
 fn p2_a_peer_that_has_vanished_holds_no_lock() {
+    p2_a_vanished_peer(2, |_| {});
+}
+
+#[test]
+fn p2_a_reload_says_how_long_a_vanished_peer_may_hold_locks() {
+    p2_a_vanished_peer(3600, |host| {
+        let file = host.at("popward.toml");
+        let old = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, old.replace("stall = 3600", "stall = 2")).unwrap();
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        host.logged("configuration reloaded");
+    });
+}
+
+/// A client whose host answers nothing any more, where `limits.stall` is `stall` at the start and two seconds after `before`.
+fn p2_a_vanished_peer(stall: u32, before: impl Fn(&Host)) {
     let users = [user("alice", 64401, &spool(3))];
     let Some(network) = network::Network::new() else {
         return;
     };
     let (server, client) = (network.machine(1), network.machine(2));
     let everywhere = ("address = \"127.0.0.1:", "address = \"0.0.0.0:");
-    let plaintext = (
-        "[spool]",
-        "plaintext = \"always\"\n[limits]\nstall = 2\n[spool]",
-    );
-    let host = Host::by(
-        |path| server.command(path),
-        &users,
-        "",
-        &[everywhere, plaintext],
-    );
+    let limits = format!("plaintext = \"always\"\n[limits]\nstall = {stall}\n[spool]");
+    let changes = [everywhere, ("[spool]", limits.as_str())];
+    let host = Host::by(|path| server.command(path), &users, "", &changes);
+    before(&host);
     let script = "import poplib, sys\n\
         pop = poplib.POP3(sys.argv[1], int(sys.argv[2]))\n\
         pop.user('alice'), pop.pass_('alice')\n\

@@ -133,3 +133,28 @@ fn p2_the_dotlock_is_touched_while_a_reply_stalls() {
     assert!(after <= Duration::from_secs(30), "{after:?}");
     assert!(bob.rest().len() > 1000);
 }
+
+#[test]
+fn a_reload_lowers_connections_and_says_that_it_cannot_raise_them() {
+    let host = host("connections = 4");
+    let reload = |old: &str, new: &str, times| {
+        let file = host.at("popward.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old));
+        std::fs::write(&file, text.replace(old, new)).unwrap();
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        host.logged_times("configuration reloaded", times);
+    };
+    // Who has logged in does not have to go.
+    let _sessions = ["alice", "bob"].map(|user| host.login(user));
+    reload("connections = 4", "connections = 2", 1);
+    until("a third is one too many", || {
+        Client::new(host.plain)
+            .line()
+            .starts_with("-ERR [SYS/TEMP]")
+    });
+    reload("connections = 2", "connections = 8", 2);
+    let line = host.logged("limits.connections can be lowered by a reload, not raised");
+    assert!(line.contains("connections=4"), "{line}");
+    assert_ok(&Client::new(host.plain).line());
+}

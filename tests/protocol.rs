@@ -4,7 +4,7 @@
 
 mod host;
 
-use host::{Host, assert_err, assert_ok, retrieved, spool, spool_of, until, user};
+use host::{Client, Host, assert_err, assert_ok, retrieved, spool, spool_of, until, user};
 use std::net::Shutdown;
 
 fn two() -> [host::User; 2] {
@@ -290,4 +290,38 @@ fn p6_reading_changes_neither_bytes_nor_times() {
     assert_ok(&client.ask("QUIT"));
     assert_eq!(times(), before);
     assert_eq!(host.bytes("bob"), spool(12));
+}
+
+#[test]
+fn a_sessions_last_line_says_what_was_sent_deleted_and_left() {
+    let host = Host::start(&[user("alice", 64401, &spool(3))]);
+    let octets = |number| {
+        let text = retrieved(number);
+        text.len() + text.matches('\n').count()
+    };
+    let mut client = Client::new(host.plain);
+    // TOP is no retrieval, and what RSET took back is not deleted.
+    client.send(
+        b"USER alice\r\nPASS alice\r\nRETR 1\r\nRETR 2\r\nTOP 3 0\r\nDELE 1\r\nDELE 3\r\nRSET\r\nDELE 2\r\nQUIT\r\n",
+    );
+    let sent = client.until_end().len();
+    let end = host.logged("] end session=");
+    let expected = format!(
+        " user=alice peer=127.0.0.1 retrieved=2 retrieved_octets={} sent_octets={sent} \
+         deleted=1 deleted_octets={} left=2 left_octets={} seconds=0 why=quit",
+        octets(1) + octets(2),
+        octets(2),
+        octets(1) + octets(3),
+    );
+    assert!(end.ends_with(&expected), "{expected:?}: {end}");
+    // Marked, and not deleted.
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    drop(client);
+    let end = host.logged_times("] end session=", 2);
+    let expected = format!(
+        " deleted=0 deleted_octets=0 left=2 left_octets={} ",
+        octets(1) + octets(3)
+    );
+    assert!(end.contains(&expected), "{expected:?}: {end}");
 }

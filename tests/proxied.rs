@@ -148,10 +148,40 @@ fn p1_a_header_of_somebody_else_is_a_bad_command() {
     );
 }
 
+/// What came in the clear behind STLS is nothing, so whose the connection is can still be said, over TLS.
+#[test]
+fn xclient_comes_over_tls_after_stls() {
+    // Nobody's password is taken without TLS.
+    let host = host("", "");
+    let mut proxy = Client::from(DOVECOT, host.plain);
+    assert_eq!(proxy.line(), "+OK [XCLIENT] popward ready");
+    proxy.send(b"STLS\r\nXCLIENT ADDR=192.0.2.66 PORT=1\r\n");
+    assert_eq!(proxy.line(), "+OK begin TLS");
+    let socket = proxy.stream().try_clone().unwrap();
+    let mut stream = rustls::StreamOwned::new(handshake(&host), socket);
+    stream
+        .write_all(b"XCLIENT ADDR=192.0.2.7 PORT=4660 SESSION=theirs\r\nUSER alice\r\nPASS alice\r\nQUIT\r\n")
+        .unwrap();
+    let mut heard = String::new();
+    let _ = stream.read_to_string(&mut heard);
+    assert!(heard.starts_with("+OK client noted\r\n+OK "), "{heard}");
+    assert_eq!(heard.matches("+OK").count(), 4, "{heard}");
+    let login = host.logged("] login session=");
+    for part in [
+        " peer=192.0.2.7 port=4660 ",
+        " tls=TLSv1_3/",
+        " proxy=127.0.0.3",
+        " proxy_session=theirs",
+    ] {
+        assert!(login.contains(part), "{part}: {login}");
+    }
+    assert!(host.logged("] end session=").contains(" peer=192.0.2.7 "));
+}
+
 #[test]
 fn a_client_behind_a_proxy_is_never_this_host() {
     let host = host("tls = [\"127.0.0.2/32\"]", "");
-    let refused = "-ERR a password is taken over TLS only";
+    let refused = "-ERR [AUTH] a password is taken over TLS only";
     let mut client = of(&host, "127.0.0.1");
     assert_eq!(client.line(), "+OK popward ready");
     assert_eq!(client.ask("USER alice"), refused);

@@ -218,24 +218,57 @@ fn nginx_mail_proxy() {
 
 #[test]
 fn dovecot_as_a_proxy() {
+    dovecot_before_two_hosts("xclient = [\"PROXY\"]\nplaintext = [\"PROXY\"]", false);
+}
+
+/// It says STLS, and then XCLIENT and the password over TLS: nothing is granted to it in the clear.
+#[test]
+fn dovecot_as_a_proxy_over_tls() {
+    dovecot_before_two_hosts("xclient = [\"PROXY\"]", true);
+}
+
+/// Has Dovecot's proxies believe both hosts, each of which has a certificate of its own for localhost. Theirs, without which they do
+/// no TLS at all, is one of these.
+fn believes(site: &Site, directory: &Path) -> String {
+    let own = |name: &str| {
+        site.hosts
+            .each_ref()
+            .map(|host| std::fs::read(host.at(name)).unwrap())
+    };
+    let [certificates, keys] = [own("cert.pem"), own("key.pem")];
+    std::fs::write(directory.join("authorities.pem"), certificates.concat()).unwrap();
+    std::fs::write(directory.join("own.pem"), &certificates[0]).unwrap();
+    std::fs::write(directory.join("own.key"), &keys[0]).unwrap();
+    let base = directory.display();
+    format!(
+        "ssl = yes\nssl_cert = <{base}/own.pem\nssl_key = <{base}/own.key\nssl_ca = <{base}/authorities.pem\nssl_require_crl = no\n"
+    )
+}
+
+fn dovecot_before_two_hosts(keys: &str, tls: bool) {
     let Some(dovecot) = installed("dovecot") else {
         return;
     };
     if !Path::new("/usr/lib/dovecot/pop3-login").exists() {
         return skipped("no POP3 of Dovecot");
     }
-    let keys = "xclient = [\"PROXY\"]\nplaintext = [\"PROXY\"]";
     let Some(site) = Site::new(keys) else { return };
     let directory = tempfile::tempdir().unwrap();
     let base = directory.path().display();
+    let secure = if tls {
+        believes(&site, directory.path())
+    } else {
+        "ssl = no\n".to_owned()
+    };
+    let starttls = if tls { "starttls=y" } else { "" };
     let passdb = |host: usize, user: &str| {
         let (address, port) = (&site.machines[host].address, site.hosts[host].plain);
         format!(
-            "passdb {{\n driver = static\n username_filter = {user}\n args = proxy=y host={address} port={port} nopassword=y\n}}\n"
+            "passdb {{\n driver = static\n username_filter = {user}\n args = proxy=y host=localhost hostip={address} port={port} {starttls} nopassword=y\n}}\n"
         )
     };
     let config = format!(
-        "protocols = pop3\nbase_dir = {base}/run\nstate_dir = {base}/state\nlog_path = {base}/log\nssl = no\n\
+        "protocols = pop3\nbase_dir = {base}/run\nstate_dir = {base}/state\nlog_path = {base}/log\n{secure}\
          disable_plaintext_auth = no\n{}{}\
          service pop3-login {{\n chroot =\n inet_listener pop3 {{\n port = 110\n }}\n inet_listener pop3s {{\n port = 0\n }}\n}}\n",
         passdb(0, "alice"),
@@ -247,6 +280,7 @@ fn dovecot_as_a_proxy() {
     for (host, user) in ["alice", "bob"].iter().enumerate() {
         site.session(110, "plain", user);
         let login = site.logged(host, 1);
+        assert_eq!(login.contains("tls=TLS"), tls, "{login}");
         // Dovecot's name for the session stands in its log as well.
         let (_, session) = login.split_once(" proxy_session=").unwrap();
         let theirs = std::fs::read_to_string(directory.path().join("log")).unwrap();

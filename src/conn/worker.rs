@@ -168,7 +168,11 @@ impl Conn {
                     }
                     session.retrieves = None;
                     session.channel.enter(ClientPhase::Streaming);
-                    self.pop3.worker(&message, &mut self.client.out);
+                    let action = self.pop3.worker(&message, &mut self.client.out);
+                    if !matches!(action, Action::None) {
+                        self.act(action, turn);
+                        return Step::Went;
+                    }
                 }
                 let mut tail = Vec::new();
                 self.pop3.data(last, &mut tail);

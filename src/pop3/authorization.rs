@@ -341,13 +341,14 @@ impl Pop3 {
         Action::None
     }
 
-    /// Auth's challenge (SCRAM's `server-first-message`).
+    /// Auth's challenge (SCRAM's `server-first-message`). As of all that auth says: where nothing is looked at, it is late
+    /// and means nothing; where something else is, it ends the session.
     pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
         let State::Checking(checking) = &self.state else {
             return Action::None;
         };
         let Then::ScramChallenge(started) = &checking.then else {
-            return Action::None;
+            return self.no_session(out);
         };
         if let Some(challenged) = started.clone().challenged(first) {
             continuation(first.as_bytes(), out);
@@ -367,10 +368,7 @@ impl Pop3 {
         let State::Checking(checking) = &self.state else {
             return Action::None;
         };
-        if checking.then != Then::ScramSignature {
-            return Action::None;
-        }
-        if !checking.valid {
+        if checking.then != Then::ScramSignature || !checking.valid {
             return self.no_session(out);
         }
         let last = format!("v={}", Base64::encode_string(signature.as_slice()));

@@ -70,20 +70,21 @@ phrases! {
         "Passwort?"
         "mot de passe ?"
         "¿contraseña?"
-    /// USER and PASS are not permitted here.
-    TlsOnly ""
+    /// USER and PASS are not permitted here. As the two below, "an attempt to authenticate in violation of policy" (RFC 3206,
+    /// section 5).
+    TlsOnly "[AUTH] "
         "a password is taken over TLS only"
         "ein Passwort wird nur über TLS angenommen"
         "un mot de passe n'est accepté que par TLS"
         "solo se acepta una contraseña por TLS"
     /// USER and PASS are not among the configured mechanisms.
-    NoUser ""
+    NoUser "[AUTH] "
         "USER and PASS are not taken here"
         "USER und PASS werden hier nicht angenommen"
         "USER et PASS ne sont pas acceptés ici"
         "USER y PASS no se aceptan aquí"
     /// APOP is not.
-    NoApop ""
+    NoApop "[AUTH] "
         "APOP is not taken here"
         "APOP wird hier nicht angenommen"
         "APOP n'est pas accepté ici"

@@ -6,6 +6,7 @@ pub mod command;
 mod language;
 mod line;
 mod transaction;
+mod worker;
 
 use crate::proxy::xclient::Forwarded;
 use crate::sasl::{Exchange, Then};
@@ -15,9 +16,7 @@ use line::Lines;
 use popward_proto::auth::{Credentials, ScramProof};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings, Utf8};
-use popward_proto::session::{
-    FrontToWorker, Headers, OpenFailure, Refusal, Totals, Update, WorkerToFront,
-};
+use popward_proto::session::{FrontToWorker, Headers, Request, Totals, Update};
 use std::rc::Rc;
 
 /// What the caller has to do now.
@@ -106,8 +105,8 @@ enum State {
     Securing,
     /// RFC 1939, section 5.
     Transaction,
-    /// The worker was asked.
-    Asked,
+    /// The worker was asked something of this kind.
+    Asked(Request),
     /// Data packets come.
     Streaming {
         retrieved: Option<u64>,
@@ -142,6 +141,8 @@ pub struct Pop3 {
     opened: Option<Totals>,
     update: Option<Update>,
     retrieved: Totals,
+    /// What was marked as deleted.
+    marked: Totals,
     retrieving: bool,
     bad: u32,
     failed: u32,
@@ -169,6 +170,7 @@ impl Pop3 {
             opened: None,
             update: None,
             retrieved: Totals::default(),
+            marked: Totals::default(),
             retrieving: false,
             bad: 0,
             failed: 0,
@@ -300,142 +302,6 @@ impl Pop3 {
     fn close(&mut self, end: End) -> Action {
         self.state = State::Closing;
         Action::Close(end)
-    }
-
-    /// There will be no worker.
-    pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
-        self.error(Phrase::NotOpenedNow, out);
-        self.close(End::Temporary)
-    }
-
-    /// Auth granted: whose maildrop it is, whatever the client called itself, and how far apart its logins are.
-    pub fn granted(&mut self, user: UserName, login_delay_s: u32) {
-        self.user = Some(user);
-        self.login_delay_s = Some(login_delay_s);
-    }
-
-    /// The worker said something. With `Listing`, `Body` and `Ahead` data come.
-    pub fn worker(&mut self, message: &WorkerToFront, out: &mut Vec<u8>) -> Action {
-        let next = match message {
-            WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
-            WorkerToFront::NotOpened(why) => {
-                let phrase = match why {
-                    OpenFailure::InUse => Phrase::InUse,
-                    OpenFailure::Temporary => Phrase::CannotBeOpenedNow,
-                    OpenFailure::Permanent => Phrase::CannotBeOpened,
-                };
-                self.error(phrase, out);
-                return self.close(End::NotOpened);
-            }
-            WorkerToFront::Totals(t) => {
-                ok(out, format_args!("{} {}", t.messages, t.octets));
-                State::Transaction
-            }
-            WorkerToFront::Listing(t) => {
-                self.ok(Phrase::Messages, &[t.messages.into()], out);
-                State::Streaming { retrieved: None }
-            }
-            WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
-                self.ok(Phrase::Octets, &[*octets], out);
-                State::Streaming {
-                    retrieved: self.retrieving.then_some(*octets),
-                }
-            }
-            WorkerToFront::Size(number, octets) => {
-                ok(out, format_args!("{number} {octets}"));
-                State::Transaction
-            }
-            WorkerToFront::Unique(number, id) => {
-                ok(out, format_args!("{number} {id}"));
-                State::Transaction
-            }
-            WorkerToFront::Extended(number, id, octets, from) => {
-                ok(out, format_args!("{number} {id} {octets} {from}"));
-                State::Transaction
-            }
-            WorkerToFront::Deleted(number) => {
-                self.ok(Phrase::Deleted, &[number.0.get().into()], out);
-                State::Transaction
-            }
-            WorkerToFront::Last(number) => {
-                ok(out, format_args!("{number}"));
-                State::Transaction
-            }
-            WorkerToFront::Refused(why) => {
-                let phrase = match why {
-                    Refusal::NoSuchMessage => Phrase::NoSuchMessage,
-                    Refusal::AlreadyDeleted => Phrase::IsDeleted,
-                    Refusal::NotAscii => Phrase::NeedsUtf8,
-                    Refusal::Withdrawn => Phrase::Withdrawn,
-                };
-                self.error(phrase, out);
-                State::Transaction
-            }
-            WorkerToFront::Broken(_) => return self.worker_gone(out),
-            WorkerToFront::Committed(update) => {
-                self.update = Some(*update);
-                State::Update(Some(true))
-            }
-            WorkerToFront::PartlyCommitted(update) => {
-                self.update = Some(*update);
-                State::Update(Some(false))
-            }
-            WorkerToFront::NotCommitted(_) => State::Update(Some(false)),
-        };
-        self.state = next;
-        Action::None
-    }
-
-    fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
-        // A login that must not be is none, whatever was granted.
-        let granted = matches!(&self.state, State::Checking(checking)
-            if checking.valid && matches!(checking.then, Then::Grant | Then::TokenGrant(_)));
-        if !granted {
-            return self.no_session(out);
-        }
-        self.opened = Some(totals);
-        self.state = State::Transaction;
-        let numbers = [totals.messages.into(), totals.octets];
-        self.ok(Phrase::Opened, &numbers, out);
-        Action::None
-    }
-
-    /// A data packet has been written to the client; the last one ends the reply.
-    pub fn data(&mut self, last: bool, out: &mut Vec<u8>) {
-        if let (true, State::Streaming { retrieved }) = (last, &self.state) {
-            if let Some(octets) = retrieved {
-                self.retrieved.messages = self.retrieved.messages.saturating_add(1);
-                self.retrieved.octets = self.retrieved.octets.saturating_add(*octets);
-            }
-            out.extend_from_slice(b".\r\n");
-            self.state = State::Transaction;
-        }
-    }
-
-    /// The worker has gone and its locks with it. `finished`: it did not finish its update, and another one did.
-    pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
-        match self.state {
-            State::Update(said) if finished || said == Some(true) => {
-                self.sign_off(out);
-            }
-            State::Update(_) if self.update.is_some() => self.error(Phrase::SomeNotRemoved, out),
-            State::Update(_) => self.error(Phrase::NotRemoved, out),
-            State::Closing => return Action::None,
-            _ => return self.worker_gone(out),
-        }
-        self.close(End::Quit)
-    }
-
-    /// The session's socket is closed.
-    pub fn worker_gone(&mut self, out: &mut Vec<u8>) -> Action {
-        match self.state {
-            // The locks are not free yet: `worker_ended` answers.
-            State::Update(_) | State::Closing => return Action::None,
-            // Within a reply nothing can be said.
-            State::Streaming { .. } => {}
-            _ => self.error(Phrase::BrokenOff, out),
-        }
-        self.close(End::Broken)
     }
 
     /// Writes `+OK` and a phrase, with these numbers in it. No reply line is longer than 512 octets: all texts are short.

@@ -3,7 +3,7 @@
 use super::command::Command;
 use super::language::Phrase;
 use super::{Action, Pop3, State};
-use popward_proto::session::{FieldName, FrontToWorker, Headers};
+use popward_proto::session::{FieldName, FrontToWorker, Headers, Totals};
 
 impl Pop3 {
     pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
@@ -29,7 +29,10 @@ impl Pop3 {
                 FrontToWorker::Xlst(field, number, self.headers())
             }
             Command::Dele(number) => FrontToWorker::Dele(number),
-            Command::Rset => FrontToWorker::Rset,
+            Command::Rset => {
+                self.marked = Totals::default();
+                FrontToWorker::Rset
+            }
             Command::Last if !self.own().last => {
                 return self.bad_command(Phrase::UnknownCommand, out);
             }
@@ -60,7 +63,7 @@ impl Pop3 {
                 return self.bad_command(Phrase::LoggedIn, out);
             }
         };
-        self.state = State::Asked;
+        self.state = State::Asked(request.request());
         Action::Ask(request)
     }
 }

@@ -267,6 +267,48 @@ fn mpop() {
     mpop_row(&case, "login", &Way::Tls, "auto", "LOGIN");
 }
 
+/// `mpop -S` says what a server offers, as far as it knows POP3's capabilities, and logs nobody in.
+#[test]
+fn mpop_asks_what_there_is() {
+    let case = Case::new();
+    let trust = format!("--tls-trust-file={}", case.authority());
+    let rows: [(bool, &[&str]); 3] = [
+        (false, &["--tls=off"]),
+        (true, &["--tls=on", "--tls-starttls=off", &trust]),
+        (false, &["--tls=on", "--tls-starttls=on", &trust]),
+    ];
+    for (ended, (tls, options)) in (1..).zip(rows) {
+        let at = case.at(tls);
+        let (host, port) = at.split_once(':').unwrap();
+        let own = [format!("--host={host}"), format!("--port={port}")];
+        let own = own.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["-S"]
+            .into_iter()
+            .chain(own)
+            .chain(options.iter().copied())
+            .collect();
+        let Some(heard) = case.runs("mpop", &arguments, &at) else {
+            return;
+        };
+        // What it knows of what CAPA says, in its words. With STLS it says also what was there before.
+        for offered in [
+            "popward ready",
+            "PIPELINING:",
+            "TOP:",
+            "UIDL:",
+            "EXPIRE NEVER:",
+            "RESP-CODES:",
+            "AUTH-RESP-CODE:",
+            "USER PLAIN LOGIN",
+        ] {
+            assert!(heard.contains(offered), "{offered:?}, {options:?}: {heard}");
+        }
+        assert_eq!(heard.contains("STLS:"), !tls, "{options:?}: {heard}");
+        let line = case.host.logged_times("] end session=", ended);
+        assert!(line.contains("why=\"quit before login\""), "{line}");
+    }
+}
+
 #[test]
 fn mpop_by_secrets() {
     let case = Case::offering(SECRETS);

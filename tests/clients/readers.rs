@@ -116,10 +116,12 @@ fn mutt_by_apop() {
 fn mailutils() {
     let case = Case::new();
     let url = format!("pop://alice:alice@{}", case.at(false));
+    let tls = format!("pops://alice:alice@{}", case.at(true));
     // mailutils takes STLS where it is offered, and believes the certificate.
     for (url, used) in [
         (format!("{url};notls"), ("USER/PASS", false)),
         (url, ("USER/PASS", true)),
+        (tls, ("USER/PASS", true)),
     ] {
         let Some(count) = case.runs("messages", &["--no-config", "-q", &url], &url) else {
             return;

@@ -20,6 +20,7 @@ use popward_proto::monitor_auth::{
     AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, Named, SetupPhase, TABLES_MAX,
     TokenSource,
 };
+use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::log::Log;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,6 +31,9 @@ type Front = Channel<AuthToFront, FrontToAuth>;
 
 /// Most fronts at once, those that are ending among them.
 const FRONTS_MAX: usize = 128;
+
+/// A front said what no honest one says.
+const BROKEN: ChannelError = ChannelError::Refused(Refused::OutOfPhase("this session's message"));
 
 /// What the configuration says.
 struct Settings {
@@ -98,12 +102,14 @@ impl Auth {
             // Backwards: what is removed leaves the places before it as they were.
             for place in (0..fronts.len()).rev().filter(|place| fronts[*place]) {
                 if let Err(error) = self.hear_front(place, &mut buffer) {
+                    let (gone, _) = self.fronts.remove(place);
+                    self.logins.keep(|session| session.front() != gone);
                     if error != ChannelError::Closed {
                         self.log
                             .warning(None, "a front's channel ended", &[("error", &error)]);
+                        // It lives, and could log nobody in any more.
+                        self.monitor.send(&AuthToMonitor::BrokeRules(gone))?;
                     }
-                    let (gone, _) = self.fronts.remove(place);
-                    self.logins.keep(|session| session.front() != gone);
                 }
             }
             let mut verdicts = self.conversations.proceed(&mut buffer);
@@ -186,7 +192,7 @@ impl Auth {
         let (id, front) = &mut self.fronts[place];
         let id = *id;
         let Packet::Message(message, _) = front.receive(buffer)? else {
-            return Err(ChannelError::Closed);
+            return Err(BROKEN);
         };
         let (FrontToAuth::Check { session, .. }
         | FrontToAuth::Prove { session, .. }
@@ -244,7 +250,7 @@ impl Auth {
     fn out_of_order(&self, session: SessionId) -> Result<(), ChannelError> {
         self.log
             .warning(Some(session), "a message that must not be", &[]);
-        Err(ChannelError::Closed)
+        Err(BROKEN)
     }
 
     fn refuse(&self, session: SessionId, why: AuthRefusal) {

@@ -11,6 +11,7 @@ mod syscalls;
 mod tickets;
 
 use popward_proto::VERSION;
+use popward_proto::account::FrontId;
 use popward_proto::bounded::Text;
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
 use popward_proto::monitor_auth::SetupPhase;
@@ -104,14 +105,14 @@ fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
         keys: ring::Ring::default(),
         tickets: Tickets::new(|bytes| provider().secure_random.fill(bytes).ok()),
     };
-    let mut fronts: Vec<Front> = Vec::new();
+    let mut fronts: Vec<(FrontId, Front)> = Vec::new();
     loop {
         kept.tickets.rotate(Instant::now());
         let mut ready = vec![PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
         ready.extend(
             fronts
                 .iter()
-                .map(|front| PollFd::new(front.as_fd(), PollFlags::POLLIN)),
+                .map(|(_, front)| PollFd::new(front.as_fd(), PollFlags::POLLIN)),
         );
         match poll(&mut ready, patience(&kept.tickets)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -120,11 +121,13 @@ fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
         let ready: Vec<bool> = ready.iter().map(|end| end.any() == Some(true)).collect();
         // Backwards: what is removed leaves the places before it as they were.
         for place in (0..fronts.len()).rev().filter(|place| ready[place + 1]) {
-            if let Err(error) = answer(&mut fronts[place], &mut kept, &mut buffer, log) {
+            if let Err(error) = answer(&mut fronts[place].1, &mut kept, &mut buffer, log) {
+                let (gone, _) = fronts.remove(place);
                 if error != ChannelError::Closed {
                     log.warning(None, "a front's channel ended", &[("error", &error)]);
+                    // It lives, and could do no handshake any more.
+                    monitor.send(&KeysToMonitor::BrokeRules(gone))?;
                 }
-                fronts.remove(place);
             }
         }
         if ready[0] {
@@ -136,7 +139,7 @@ fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
 fn hear(
     monitor: &mut Monitor,
     kept: &mut Kept,
-    fronts: &mut Vec<Front>,
+    fronts: &mut Vec<(FrontId, Front)>,
     buffer: &mut PacketBuffer,
     log: &Log,
 ) -> Result<(), ChannelError> {
@@ -161,10 +164,10 @@ fn hear(
                 },
             })
         }
-        (MonitorToKeys::Front(_), Some(socket)) if fronts.len() < FRONTS_MAX => {
+        (MonitorToKeys::Front(id), Some(socket)) if fronts.len() < FRONTS_MAX => {
             let front = Channel::new(socket, KeysPhase::Idle);
             if front.set_nonblocking().is_ok() {
-                fronts.push(front);
+                fronts.push((id, front));
             }
             Ok(())
         }

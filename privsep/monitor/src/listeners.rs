@@ -68,6 +68,15 @@ pub(crate) fn open(
     }
 }
 
+impl Listener {
+    /// How long (in milliseconds) a peer may leave our bytes unacknowledged, on connections that are accepted from now on:
+    /// they inherit it. A confined front can set no such option.
+    pub(crate) fn set_stall(&self, stall_ms: u32) -> nix::Result<()> {
+        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+        setsockopt(&self.socket, TcpUserTimeout, &stall_ms)
+    }
+}
+
 fn listener(socket: TcpListener, tls: bool, headers: Headers) -> std::io::Result<Listener> {
     let address = socket.local_addr()?;
     socket.set_nonblocking(true)?;

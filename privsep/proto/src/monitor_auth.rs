@@ -224,6 +224,8 @@ pub enum AuthToMonitor {
         /// Whose it is.
         account: Account,
     },
+    /// This front broke the rules of its channel to auth, which has been closed: no login is made there any more.
+    BrokeRules(FrontId),
 }
 
 /// The phases of either end.
@@ -257,6 +259,7 @@ impl Message for AuthToMonitor {
             Self::Ready { .. } => once("Ready", &[Starting]),
             Self::Unusable(_) => any("Unusable", &[Starting, Serving]),
             Self::Granted { .. } => any("Granted", &[Serving]),
+            Self::BrokeRules(_) => any("BrokeRules", &[Serving]),
         }
     }
 }

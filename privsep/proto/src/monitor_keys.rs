@@ -46,6 +46,8 @@ pub enum KeysToMonitor {
         /// Why, in words for the operator; nothing of the key.
         why: Text<256>,
     },
+    /// This front broke the rules of its channel to keys, which has been closed: nothing is signed for it any more.
+    BrokeRules(FrontId),
 }
 
 /// What may be known of a private key.
@@ -81,6 +83,7 @@ impl Message for KeysToMonitor {
             Self::Ready { .. } => once("Ready", &[Starting]),
             Self::Loaded(_) => any("Loaded", &[Serving]),
             Self::Unusable { .. } => any("Unusable", &[Serving]),
+            Self::BrokeRules(_) => any("BrokeRules", &[Serving]),
         }
     }
 }

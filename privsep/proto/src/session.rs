@@ -121,8 +121,8 @@ pub enum WorkerToFront {
     Body(Octets),
     /// Announces what `Body` will to `Retr` of this message, should that be the next request.
     Ahead(MessageNumber, Octets),
-    /// To `Dele`.
-    Deleted(MessageNumber),
+    /// To `Dele`: its size.
+    Deleted(MessageNumber, Octets),
     /// To `Last`: the highest number that was retrieved, now or (by its Status field) before; 0 for none.
     Last(u32),
     /// There is no such message, or it is marked as deleted.
@@ -341,7 +341,7 @@ impl Message for WorkerToFront {
             Self::Extended(..) => any("Extended", &[Asked(Request::Extended)]),
             Self::Body(_) => any("Body", &[Asked(Request::Body)]),
             Self::Ahead(..) => any("Ahead", AHEAD),
-            Self::Deleted(_) => any("Deleted", &[Asked(Request::Delete)]),
+            Self::Deleted(..) => any("Deleted", &[Asked(Request::Delete)]),
             Self::Last(_) => any("Last", &[Asked(Request::Last)]),
             Self::Refused(_) => any("Refused", ONE),
             Self::Broken(_) => once("Broken", BREAKS),

@@ -387,7 +387,7 @@ impl Session {
                     self.deleted[index] = true;
                     // What is looked at now need not be at QUIT. Should it not be there, that is what QUIT says.
                     let _ = self.prove(index);
-                    WorkerToFront::Deleted(n)
+                    WorkerToFront::Deleted(n, self.maildrop.messages[index].octets)
                 }
                 (FrontToWorker::List(_), _) => {
                     self.listing(ends, |message, out| {

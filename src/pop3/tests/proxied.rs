@@ -20,7 +20,7 @@ fn a_trusted_proxy_names_its_client_and_goes_on_in_one_write() {
     assert_eq!(heard, expected);
     // The rule for passwords is that client's.
     let heard = proxied(true, "xclient ADDR=192.0.2.8 PORT=9\nUSER u\n");
-    let refused = "+OK client noted|-ERR a password is taken over TLS only|";
+    let refused = "+OK client noted|-ERR [AUTH] a password is taken over TLS only|";
     assert!(heard.ends_with(refused), "{heard}");
 }
 

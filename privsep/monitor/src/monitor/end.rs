@@ -46,6 +46,12 @@ impl Monitor {
         self.config.state = old.state;
         self.config.accounts = old.accounts;
         self.log = Log::open(self.config.log);
+        for listener in &self.listeners {
+            if let Err(error) = listener.set_stall(self.config.front.limits.stall_ms) {
+                let text = "limits.stall not set for new connections";
+                self.log.own(Level::Error, text, &[("error", &error)]);
+            }
+        }
         let settings = self.auth_settings();
         for (id, process) in &self.processes {
             if let Some(Link::Auth { channel, .. }) = &process.link {

@@ -74,12 +74,17 @@ impl Monitor {
             since: Instant::now(),
             reaped: false,
         })?;
-        match role {
+        let furnished = match role {
             Role::Front(_) => self.furnish_front(id),
             Role::Auth => self.furnish_auth(id),
             Role::Keys => self.furnish_keys(id),
             Role::Worker => Ok(()),
+        };
+        // Whoever died meanwhile: this one lives, and another one is started when it has ended, not beside it.
+        if let Err(error) = furnished {
+            self.banish(id, &error);
         }
+        Ok(())
     }
 
     pub(super) fn adopt(&mut self, process: Process) -> Result<ChildId, ChannelError> {

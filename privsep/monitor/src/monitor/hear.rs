@@ -1,9 +1,9 @@
 //! What the monitor reads from its children, and what each message leads to.
 
 use super::{
-    Account, AsFd, AuthToMonitor, ChannelError, ChildId, FrontToMonitor, KeyFacts, KeysToMonitor,
-    Level, Link, Monitor, Packet, Process, SessionId, SetupPhase, Stage, StartError, TURN, VERSION,
-    WorkerToMonitor,
+    Account, AsFd, AuthToMonitor, ChannelError, ChildId, FrontId, FrontToMonitor, KeyFacts,
+    KeysToMonitor, Level, Link, Monitor, Packet, Process, SessionId, SetupPhase, Stage, StartError,
+    TURN, VERSION, WorkerToMonitor,
 };
 use crate::sessions::Progress;
 
@@ -91,6 +91,12 @@ impl Monitor {
                 }
             }
             Heard::Granted(session, account) => self.granted(session, &account),
+            Heard::BrokeRules(front) => {
+                // It gets no other channel: it is not to be trusted with the clients that it has.
+                if let Some(front) = self.front_child(front) {
+                    self.banish(front, &"another process has broken off with it");
+                }
+            }
             Heard::Loaded(facts) => {
                 self.keys.insert(facts.key.0, facts);
                 self.key_answered();
@@ -179,6 +185,7 @@ enum Heard {
     Unusable(String),
     Drained,
     Granted(SessionId, Account),
+    BrokeRules(FrontId),
     Loaded(KeyFacts),
     NotLoaded(String),
     OfWorker(WorkerToMonitor),
@@ -202,6 +209,7 @@ impl Heard {
             Packet::Message(AuthToMonitor::Granted { session, account }, _) => {
                 Self::Granted(session, account)
             }
+            Packet::Message(AuthToMonitor::BrokeRules(front), _) => Self::BrokeRules(front),
             Packet::Data { .. } => Self::Nonsense,
         }
     }
@@ -211,6 +219,7 @@ impl Heard {
             Packet::Message(KeysToMonitor::Ready { version }, _) => Self::Ready(version),
             Packet::Message(KeysToMonitor::Loaded(facts), _) => Self::Loaded(facts),
             Packet::Message(KeysToMonitor::Unusable { why, .. }, _) => Self::NotLoaded(why.into()),
+            Packet::Message(KeysToMonitor::BrokeRules(front), _) => Self::BrokeRules(front),
             Packet::Data { .. } => Self::Nonsense,
         }
     }

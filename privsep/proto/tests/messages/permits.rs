@@ -72,7 +72,7 @@ fn a_front_hears_only_the_answer_to_what_it_asked() {
         ),
         (WorkerToFront::Body(1), ".......x....."),
         (WorkerToFront::Ahead(ONE, 1), ".x.xxxxxxxxxx"),
-        (WorkerToFront::Deleted(ONE), "........x...."),
+        (WorkerToFront::Deleted(ONE, 1), "........x...."),
         (WorkerToFront::Last(0), ".........x..."),
         (
             WorkerToFront::Refused(Refusal::NoSuchMessage),

@@ -135,7 +135,7 @@ impl Session {
                 if let Item::Bulletin(at) = item {
                     self.bulletins.list[at].deleted = true;
                 }
-                WorkerToFront::Deleted(number)
+                WorkerToFront::Deleted(number, message.octets)
             }
             _ => WorkerToFront::Size(number, message.octets),
         };

@@ -1,0 +1,324 @@
+//! Whose answer is waited for, what anybody may say, and what of it is an answer.
+
+use popward_front::pop3::{Action, Login, Offer, Pop3};
+use popward_proto::auth::{AuthRefusal, Credentials};
+use popward_proto::bounded::{Text, UserName};
+use popward_proto::session::{
+    Broken, FrontToWorker, MessageNumber, OpenFailure, Refusal, Totals, Update, WorkerToFront,
+};
+use std::num::NonZeroU32;
+
+/// Bytes that decide, again and again.
+pub struct Tape<'a> {
+    pub bytes: &'a [u8],
+    pub read: usize,
+}
+
+impl Tape<'_> {
+    /// Less than `most`.
+    pub fn choose(&mut self, most: u8) -> u8 {
+        self.read += 1;
+        let turns = (self.read / self.bytes.len()) as u8;
+        (self.bytes[self.read % self.bytes.len()] ^ turns.wrapping_mul(89)) % most
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::from(self.choose(all.len() as u8))]
+    }
+}
+
+/// Whose answer is waited for.
+#[derive(Debug)]
+pub enum Due {
+    /// The handshake's end.
+    Tls,
+    /// Auth's, or the worker's first word.
+    Login(Login),
+    /// The worker's.
+    Answer(FrontToWorker),
+    /// The rest of a reply.
+    Stream,
+    /// The monitor's: the worker has said whether it did what QUIT asked for.
+    End(bool),
+}
+
+impl Due {
+    /// How many replies are still owed.
+    pub fn owes(&self) -> usize {
+        usize::from(!self.is_silent())
+    }
+
+    /// Whether nothing can be said meanwhile.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Tls | Self::Stream)
+    }
+
+    /// Whether the update is under way: then only its end counts.
+    pub fn is_update(&self) -> bool {
+        matches!(self, Self::Answer(FrontToWorker::Quit) | Self::End(_))
+    }
+
+    fn is_scram(&self) -> bool {
+        matches!(
+            self,
+            Self::Login(Login::Check(Credentials::Scram { .. }) | Login::Prove(_))
+        )
+    }
+
+    /// Whether `said` is an answer to this.
+    pub fn takes(&self, said: &Said) -> bool {
+        use Said as S;
+        use WorkerToFront as W;
+        match (self, said) {
+            (Self::Tls, S::Secured(_)) | (Self::Stream, S::Data(_)) => true,
+            (Self::Login(_), S::Refused(_) | S::NoSession | S::Worker(W::NotOpened(_))) => true,
+            (Self::Login(Login::Check(Credentials::Scram { .. })), S::Challenge(_)) => true,
+            (Self::Login(Login::Prove(_)), S::Signature) => true,
+            (Self::Login(_), S::Worker(W::Opened(_))) => !self.is_scram(),
+            (Self::Answer(request), S::Worker(answer)) => answers(request, answer),
+            (Self::Answer(FrontToWorker::Quit) | Self::End(_), S::Ended(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// What is waited for once this was answered.
+    pub fn after(self, said: &Said) -> Option<Self> {
+        use WorkerToFront as W;
+        match (self, said) {
+            (Self::Answer(FrontToWorker::Quit), Said::Worker(answer)) => {
+                Some(Self::End(matches!(answer, W::Committed(_))))
+            }
+            (Self::Answer(_), Said::Worker(W::Listing(_) | W::Body(_) | W::Ahead(..)))
+            | (Self::Stream, Said::Data(false)) => Some(Self::Stream),
+            _ => None,
+        }
+    }
+
+    /// An answer to this.
+    pub fn answer(&self, tape: &mut Tape<'_>, offer: Offer) -> Said {
+        match self {
+            Self::Tls => Said::Secured(offer),
+            Self::Stream => Said::Data(tape.choose(4) > 0),
+            Self::End(_) => Said::Ended(tape.choose(2) == 0),
+            Self::Login(login) => match (tape.choose(8), login) {
+                (0, _) => Said::Refused(tape.of(&REFUSALS)),
+                (1, _) => Said::NoSession,
+                (2, _) => Said::Worker(WorkerToFront::NotOpened(tape.of(&FAILURES))),
+                (3, Login::Check(Credentials::Scram { .. })) => Said::challenge("other"),
+                (_, Login::Check(Credentials::Scram { nonce, .. })) => {
+                    Said::challenge(nonce.as_str())
+                }
+                (_, Login::Prove(_)) => Said::Signature,
+                _ => Said::Worker(WorkerToFront::Opened(TOTALS)),
+            },
+            Self::Answer(request) => reply(request, tape),
+        }
+    }
+}
+
+const TOTALS: Totals = Totals {
+    messages: 2,
+    octets: 20,
+};
+const UPDATE: Update = Update {
+    deleted: TOTALS,
+    left: TOTALS,
+};
+const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
+const REFUSALS: [AuthRefusal; 3] = [
+    AuthRefusal::Credentials,
+    AuthRefusal::TooSoon,
+    AuthRefusal::Temporary,
+];
+const FAILURES: [OpenFailure; 3] = [
+    OpenFailure::InUse,
+    OpenFailure::Temporary,
+    OpenFailure::Permanent,
+];
+const BROKEN: [Broken; 3] = [Broken::LockLost, Broken::SpoolChanged, Broken::System];
+const NOT_THERE: [Refusal; 4] = [
+    Refusal::NoSuchMessage,
+    Refusal::AlreadyDeleted,
+    Refusal::NotAscii,
+    Refusal::Withdrawn,
+];
+
+/// What a worker answers to `request`, whatever it may be.
+fn reply(request: &FrontToWorker, tape: &mut Tape<'_>) -> Said {
+    use FrontToWorker as F;
+    use WorkerToFront as W;
+    if matches!(request, F::Quit) {
+        return match tape.choose(5) {
+            0 => Said::Ended(false),
+            1 => Said::Ended(true),
+            2 => Said::Worker(W::PartlyCommitted(UPDATE)),
+            3 => Said::Worker(W::NotCommitted(tape.of(&BROKEN))),
+            _ => Said::Worker(W::Committed(UPDATE)),
+        };
+    }
+    let all = (0..KINDS).map(|kind| worker(kind, tape));
+    let possible: Vec<W> = all.filter(|answer| answers(request, answer)).collect();
+    // Some are more often than others: a session that breaks is over.
+    let usual = possible.iter().filter(|a| !matches!(a, W::Refused(_)));
+    let chosen = match tape.choose(8) {
+        0 => possible.last(),
+        _ => usual.last(),
+    };
+    chosen.map_or(Said::Gone, |answer| Said::Worker(answer.clone()))
+}
+
+/// Whether `answer` is one to `request`, as the pair's table has it.
+fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
+    use FrontToWorker as F;
+    use WorkerToFront as W;
+    match (request, answer) {
+        (F::Stat | F::Rset, W::Totals(_))
+        | (F::List(None) | F::Uidl(None) | F::Euidl(None, _) | F::Xlst(..), W::Listing(_))
+        | (F::List(Some(_)), W::Size(..))
+        | (F::Uidl(Some(_)), W::Unique(..))
+        | (F::Euidl(Some(_), _), W::Extended(..))
+        | (F::Retr(_) | F::RetrAscii(_), W::Ahead(..))
+        | (F::Retr(_) | F::Top(..) | F::RetrAscii(_) | F::TopAscii(..), W::Body(_))
+        | (F::Dele(_), W::Deleted(..))
+        | (F::Last, W::Last(_)) => true,
+        (F::Quit, W::Committed(_) | W::PartlyCommitted(_) | W::NotCommitted(_)) => true,
+        (F::Stat | F::Rset | F::Last | F::Quit, W::Refused(_)) => false,
+        (F::List(None) | F::Uidl(None) | F::Euidl(None, _), W::Refused(_)) => false,
+        (_, W::Refused(_)) => true,
+        _ => false,
+    }
+}
+
+/// How many kinds of messages a worker has.
+const KINDS: u8 = 16;
+
+/// A worker's message of this kind.
+fn worker(kind: u8, tape: &mut Tape<'_>) -> WorkerToFront {
+    use WorkerToFront as W;
+    let text = "x";
+    match kind {
+        0 => W::Opened(TOTALS),
+        1 => W::NotOpened(tape.of(&FAILURES)),
+        2 => W::Totals(TOTALS),
+        3 => W::Listing(TOTALS),
+        4 => W::Size(ONE, u64::MAX),
+        5 => W::Unique(ONE, Text::truncated(&text.repeat(70))),
+        6 => W::Extended(
+            ONE,
+            Text::truncated(&text.repeat(70)),
+            u64::MAX,
+            Text::truncated(&text.repeat(128)),
+        ),
+        7 => W::Body(u64::MAX),
+        8 => W::Ahead(ONE, 0),
+        9 => W::Deleted(ONE, u64::MAX),
+        10 => W::Last(u32::MAX),
+        11 => W::Broken(tape.of(&BROKEN)),
+        12 => W::Committed(UPDATE),
+        13 => W::PartlyCommitted(UPDATE),
+        14 => W::NotCommitted(tape.of(&BROKEN)),
+        _ => W::Refused(tape.of(&NOT_THERE)),
+    }
+}
+
+/// What somebody says.
+#[derive(Debug)]
+pub enum Said {
+    Secured(Offer),
+    Refused(AuthRefusal),
+    Challenge(String),
+    Signature,
+    Granted,
+    NoSession,
+    Worker(WorkerToFront),
+    Data(bool),
+    Gone,
+    Ended(bool),
+}
+
+impl Said {
+    fn challenge(nonce: &str) -> Self {
+        Self::Challenge(format!("r={nonce}x,s=QUJD,i=4096"))
+    }
+
+    /// Anything but the end of a handshake, which this process itself does.
+    pub fn anything(tape: &mut Tape<'_>) -> Self {
+        match tape.choose(28) {
+            0 => Self::Refused(tape.of(&REFUSALS)),
+            1 => Self::challenge("other"),
+            2 => Self::Signature,
+            3 => Self::Granted,
+            4 => Self::NoSession,
+            5 | 6 => Self::Data(true),
+            7 => Self::Data(false),
+            8 => Self::Gone,
+            9 => Self::Ended(false),
+            10 => Self::Ended(true),
+            kind => Self::Worker(worker(kind - 11, tape)),
+        }
+    }
+
+    /// Whether it ends a session for which it is no answer. A late word of auth does not, nor data of a reply that is over.
+    pub fn ends(&self, due: Option<&Due>) -> bool {
+        match self {
+            Self::Refused(_) | Self::Challenge(_) | Self::Signature => {
+                matches!(due, Some(Due::Login(_)))
+            }
+            Self::Granted | Self::Data(_) | Self::Secured(_) => false,
+            Self::NoSession | Self::Worker(_) | Self::Gone | Self::Ended(_) => {
+                !due.is_some_and(Due::is_update)
+            }
+        }
+    }
+
+    /// Tells the session.
+    pub fn to(&self, pop3: &mut Pop3, out: &mut Vec<u8>) -> Action {
+        match self {
+            Self::Secured(offer) => {
+                pop3.secured(*offer);
+                Action::None
+            }
+            Self::Refused(why) => pop3.auth_refused(*why, out),
+            Self::Challenge(first) => pop3.auth_challenge(first, out),
+            Self::Signature => pop3.auth_signature(&vec![1; 32].try_into().ok().unwrap(), out),
+            Self::Granted => {
+                pop3.granted(UserName::try_from("granted".to_owned()).ok().unwrap(), 60);
+                Action::None
+            }
+            Self::NoSession => pop3.no_session(out),
+            Self::Worker(message) => pop3.worker(message, out),
+            Self::Data(last) => {
+                pop3.data(*last, out);
+                Action::None
+            }
+            Self::Gone => pop3.worker_gone(out),
+            Self::Ended(finished) => pop3.worker_ended(*finished, out),
+        }
+    }
+
+    /// How the reply begins that this answer is for.
+    pub fn begins(&self, due: &Due) -> &'static [&'static str] {
+        use WorkerToFront as W;
+        match (self, due) {
+            (Self::Secured(_) | Self::Data(false), _) => &[""],
+            (Self::Data(true), _) => &[".\r\n"],
+            (Self::Refused(AuthRefusal::TooSoon), _) => &["-ERR [LOGIN-DELAY] "],
+            (Self::Refused(AuthRefusal::Temporary), _) => &["-ERR [SYS/TEMP] "],
+            (Self::Refused(AuthRefusal::Credentials), _) => &["-ERR [AUTH] ", "+ "],
+            // What it says may be of another exchange; a name that nobody can have gets no signature.
+            (Self::Challenge(_) | Self::Signature, _) => &["+ ", "-ERR [SYS/TEMP] "],
+            (Self::Worker(W::NotOpened(OpenFailure::InUse)), _) => &["-ERR [IN-USE] "],
+            (Self::Worker(W::NotOpened(OpenFailure::Permanent)), _) => &["-ERR [SYS/PERM] "],
+            (Self::Worker(W::Refused(Refusal::NotAscii)), _) => &["-ERR [UTF8] "],
+            (Self::Worker(W::Refused(_)), _) => &["-ERR "],
+            // Of QUIT only the end is told.
+            (Self::Worker(_), Due::Answer(FrontToWorker::Quit)) => &[""],
+            (Self::Worker(W::Opened(_)), _) => &["+OK ", "-ERR [SYS/TEMP] "],
+            (Self::Ended(true), _) | (Self::Ended(false), Due::End(true)) => &["+OK "],
+            (Self::NoSession | Self::Gone | Self::Ended(false), _)
+            | (Self::Worker(W::NotOpened(_)), _) => &["-ERR [SYS/TEMP] "],
+            (Self::Worker(_), _) => &["+OK "],
+            (Self::Granted, _) => &[],
+        }
+    }
+}
