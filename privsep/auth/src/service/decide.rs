@@ -264,8 +264,10 @@ impl Auth {
         };
         if login.abandoned {
             // To go away before the answer makes no guess cheaper.
-            if let Verdict::Refused(why) = verdict {
-                self.refused(ticket, &why);
+            match verdict {
+                Verdict::Refused(why) => self.refused(ticket, &why),
+                Verdict::Unusable(why) => self.unusable(ticket, &why),
+                _ => {}
             }
             self.logins.end(ticket);
             return Ok(());
@@ -304,6 +306,10 @@ impl Auth {
             }
             Verdict::Failed(why) => {
                 self.cannot(ticket, &why);
+                Ok(())
+            }
+            Verdict::Unusable(why) => {
+                self.unusable(ticket, &why);
                 Ok(())
             }
             Verdict::Refused(why) => {
@@ -394,6 +400,18 @@ impl Auth {
         );
         self.logins.end(ticket);
         self.refuse(ticket.session, AuthRefusal::Temporary);
+    }
+
+    /// The account's entry cannot be used, which only the operator learns. All else is as at any failure, its line of the log too:
+    /// that takes longer than a digest, so that without it times would tell (P9).
+    fn unusable(&mut self, ticket: Ticket, why: &str) {
+        let user = self.shown(ticket);
+        self.log.error(
+            Some(ticket.session),
+            "cannot check",
+            &[("user", &user), ("why", &why)],
+        );
+        self.refused(ticket, why);
     }
 
     /// The credentials are wrong, or the account may not log in.
