@@ -4,8 +4,8 @@
 mod decide;
 
 use crate::conversations::Conversations;
-use crate::hashing::{Hashing, Work};
-use crate::login::{Due, Logins, NotBegun};
+use crate::hashing::Hashing;
+use crate::login::{Due, Logins, NotBegun, Shown};
 use crate::policy::admission::Rules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
@@ -14,11 +14,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
-use popward_proto::bounded::Text;
+use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_auth::{
     AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase, TokenSource,
 };
+use popward_proto::network::Network;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::hush::Hush;
 use popward_sys::log::Log;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -42,6 +44,17 @@ struct Memory {
     intervals: Intervals,
 }
 
+/// What was said lately in the log, each by what it is about: strangers come as often as they like.
+#[derive(Default)]
+struct Said {
+    /// Sources that wait.
+    waiting: Hush<Network>,
+    /// Why something could not be found out.
+    causes: Hush<String>,
+    /// Who came too soon.
+    too_soon: Hush<UserName>,
+}
+
 /// The process's state.
 pub(crate) struct Auth {
     monitor: Monitor,
@@ -49,6 +62,7 @@ pub(crate) struct Auth {
     settings: Option<Settings>,
     logins: Logins,
     memory: Memory,
+    said: Said,
     hashing: Hashing,
     conversations: Conversations,
     log: Log,
@@ -72,6 +86,7 @@ impl Auth {
                 attempts: Attempts::new(),
                 intervals: Intervals::new(),
             },
+            said: Said::default(),
             hashing,
             conversations,
             log,
@@ -195,18 +210,13 @@ impl Auth {
                 Ok(ticket) => self.begun(ticket, credentials, now),
                 Err(NotBegun::OutOfOrder) => self.out_of_order(session),
                 Err(NotBegun::Full) => {
-                    let why = "too many logins at once";
-                    self.log
-                        .warning(Some(session), "cannot check", &[("why", &why)]);
+                    self.say_cannot(session, "-", "too many logins at once");
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
                 }
             },
             FrontToAuth::Prove { proof, .. } => match self.logins.prove(session, now) {
-                Ok(Some((ticket, exchange))) => {
-                    self.proved(ticket, Work::Prove(exchange, proof));
-                    Ok(())
-                }
+                Ok(Some((ticket, exchange))) => self.check(ticket, Shown::Proof(exchange, proof)),
                 Ok(None) => {
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
@@ -214,9 +224,7 @@ impl Auth {
                 Err(_) => self.out_of_order(session),
             },
             FrontToAuth::Proceed(_) => match self.logins.proceed(session) {
-                Ok(Some(account)) => self
-                    .monitor
-                    .send(&AuthToMonitor::Granted { session, account }),
+                Ok(Some(account)) => self.grant(session, account),
                 Ok(None) => {
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
@@ -252,7 +260,7 @@ impl Auth {
     fn tell_due(&mut self) -> Result<(), ChannelError> {
         for due in self.logins.due(Instant::now()) {
             match due {
-                Due::Check(ticket, credentials) => self.check(ticket, *credentials)?,
+                Due::Check(ticket, shown) => self.check(ticket, *shown)?,
                 Due::Refuse(session) => self.refuse(session, AuthRefusal::Credentials),
                 Due::Dropped(session) => {
                     let why = "no next step came";
