@@ -160,5 +160,5 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
         assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
     }
     assert_ok(&first.ask("NOOP"));
-    host.logged("as many sessions as a user may have");
+    assert_eq!(lines(&host, "as many sessions as a user may have"), 1);
 }

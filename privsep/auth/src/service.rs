@@ -175,6 +175,10 @@ impl Auth {
                 }
                 Ok(())
             }
+            (MonitorToAuth::NotOpened { session, user }, _) => {
+                self.memory.intervals.take_back(&user, session);
+                Ok(())
+            }
             (MonitorToAuth::Front(id), Some(socket)) if self.fronts.len() < FRONTS_MAX => {
                 let front = Channel::new(socket, AuthPhase::Serving);
                 if front.set_nonblocking().is_ok() {

@@ -1,7 +1,7 @@
 //! monitor ↔ auth: where accounts come from, which fronts may ask, and who was granted.
 
 use crate::account::{Account, FrontId, SessionId};
-use crate::bounded::{AbsolutePath, List, Text};
+use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::network::Network;
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
@@ -174,6 +174,13 @@ pub enum MonitorToAuth {
     },
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
+    /// What was granted came to no session, since its maildrop was not opened: it was no login.
+    NotOpened {
+        /// The session.
+        session: SessionId,
+        /// The account's name, as it was granted.
+        user: UserName,
+    },
 }
 
 /// What auth tells the monitor.
@@ -212,6 +219,7 @@ impl Message for MonitorToAuth {
         match self {
             Self::Settings { .. } => any("Settings", &[Starting, Serving]),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
+            Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }
     }
 }

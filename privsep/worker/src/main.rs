@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     if matches!(failure, Failure::Confine(_)) || job.task != Task::Serve {
         ExitCode::FAILURE
     } else {
-        ExitCode::SUCCESS
+        ExitCode::from(popward_proto::monitor_worker::NOT_OPENED)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The time from one login of an account to its next (RFC 2449, section 6.5).
+//! The time from one login of an account to its next (RFC 2449, section 6.5). A login is one whose maildrop was opened.
 
 use super::recent::Recent;
 use popward_proto::account::SessionId;
@@ -35,6 +35,17 @@ impl Intervals {
         }
         true
     }
+
+    /// This session of `account` did not come to be: it was no login. The one before is too long ago to count.
+    pub(crate) fn take_back(&mut self, account: &UserName, session: SessionId) {
+        if self
+            .0
+            .get(account)
+            .is_some_and(|(_, last)| *last == session)
+        {
+            self.0.remove(account);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -65,5 +76,18 @@ mod tests {
         assert!(log_in(&bob, DELAY, 59));
         assert!(log_in(&alice, DELAY, 60));
         assert!(log_in(&alice, Duration::ZERO, 60));
+    }
+
+    #[test]
+    fn what_came_to_no_session_is_no_login_and_no_other_one_is_taken_back() {
+        let (mut intervals, now) = (Intervals::new(), Instant::now());
+        let alice = name("alice");
+        assert!(intervals.log_in(&alice, session(1), DELAY, now));
+        intervals.take_back(&alice, session(1));
+        assert!(intervals.log_in(&alice, session(2), DELAY, now));
+        // It comes late, or again.
+        intervals.take_back(&alice, session(1));
+        intervals.take_back(&name("bob"), session(2));
+        assert!(!intervals.log_in(&alice, session(3), DELAY, now));
     }
 }

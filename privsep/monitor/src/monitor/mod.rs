@@ -17,15 +17,18 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use popward_proto::VERSION;
 use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::bounded::UserName;
 use popward_proto::keys::KeyId;
 use popward_proto::log::Level;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::{Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::hush::Hush;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::mem::Discriminant;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -51,6 +54,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     config: Config,
+    /// Who was said to get no worker, and why.
+    said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
     events: Events,
     listeners: Vec<Listener>,
@@ -88,6 +93,7 @@ impl Monitor {
     ) -> Self {
         Self {
             config,
+            said: Hush::default(),
             log,
             events,
             listeners,
