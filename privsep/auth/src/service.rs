@@ -166,14 +166,10 @@ impl Auth {
                         return self.monitor.send(&AuthToMonitor::Unusable(why));
                     }
                 };
-                let first = self.settings.is_none();
                 self.settings = Some(Settings { told, admission });
                 self.monitor.enter(SetupPhase::Serving);
-                if first {
-                    let ready = AuthToMonitor::Ready { version: VERSION };
-                    self.monitor.send(&ready)?;
-                }
-                Ok(())
+                self.monitor
+                    .send(&AuthToMonitor::Ready { version: VERSION })
             }
             (MonitorToAuth::NotOpened { session, user }, _) => {
                 self.memory.intervals.take_back(&user, session);

@@ -3,7 +3,7 @@
 use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::network::Network;
-use crate::permit::{Message, Permit, any, once};
+use crate::permit::{Message, Permit, any};
 use serde::{Deserialize, Serialize};
 
 /// Where auth looks for accounts.
@@ -186,12 +186,12 @@ pub enum MonitorToAuth {
 /// What auth tells the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToMonitor {
-    /// Confined, and the settings were taken.
+    /// The settings were taken. The first time: and it is confined.
     Ready {
         /// [`crate::VERSION`].
         version: u32,
     },
-    /// The settings cannot be used, in words for the operator.
+    /// The settings cannot be used, in words for the operator. Those before them, if any, stay.
     Unusable(Text<256>),
     /// This session is this account's.
     Granted {
@@ -230,7 +230,7 @@ impl Message for AuthToMonitor {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Ready { .. } => once("Ready", &[Starting]),
+            Self::Ready { .. } => any("Ready", &[Starting, Serving]),
             Self::Unusable(_) => any("Unusable", &[Starting, Serving]),
             Self::Granted { .. } => any("Granted", &[Serving]),
         }

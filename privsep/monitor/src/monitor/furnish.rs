@@ -1,9 +1,9 @@
 //! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
 
 use super::{
-    AsFd, ChannelError, ChildId, Duration, File, Front, FrontId, Instant, KeyId, Level, Link,
-    Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError, VERSION,
-    children, socket_pair,
+    AsFd, ChannelError, ChildId, Config, Duration, File, Front, FrontId, Instant, KeyId, Level,
+    Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError,
+    VERSION, children, socket_pair,
 };
 
 impl Monitor {
@@ -140,22 +140,15 @@ impl Monitor {
     }
 
     pub(super) fn furnish_auth(&mut self, id: ChildId) -> Result<(), ChannelError> {
-        let settings = self.auth_settings();
         let Some(Link::Auth { channel, .. }) = self.link(id) else {
             return Ok(());
         };
-        children::send(channel, &settings, &[])?;
+        children::send(channel, &auth_settings(&self.config), &[])?;
+        self.asked.push_back(None);
         for front in self.fronts() {
             self.introduce(front, Role::Auth)?;
         }
         Ok(())
-    }
-
-    pub(super) fn auth_settings(&self) -> MonitorToAuth {
-        MonitorToAuth::Settings {
-            version: VERSION,
-            settings: Box::new(self.config.auth.clone()),
-        }
     }
 
     pub(super) fn furnish_front(&mut self, id: ChildId) -> Result<(), ChannelError> {
@@ -285,5 +278,13 @@ impl Monitor {
             .iter()
             .find(|(_, process)| is(process))
             .map(|(id, _)| *id)
+    }
+}
+
+/// Auth's part of a configuration.
+pub(super) fn auth_settings(config: &Config) -> MonitorToAuth {
+    MonitorToAuth::Settings {
+        version: VERSION,
+        settings: Box::new(config.auth.clone()),
     }
 }

@@ -26,7 +26,7 @@ use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::hush::Hush;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::mem::Discriminant;
 use std::os::fd::AsFd;
@@ -54,6 +54,9 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     config: Config,
+    /// The settings that auth was given and has not answered for, the oldest first: those of a configuration that is taken when
+    /// it can use them, or (`None`) of the one in force.
+    asked: VecDeque<Option<Config>>,
     /// Who was said to get no worker, and why.
     said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
@@ -93,6 +96,7 @@ impl Monitor {
     ) -> Self {
         Self {
             config,
+            asked: VecDeque::new(),
             said: Hush::default(),
             log,
             events,

@@ -211,6 +211,11 @@ impl Monitor {
             }
             _ if process.role == Role::Worker => {}
             _ => {
+                if process.role == Role::Auth {
+                    while !self.asked.is_empty() {
+                        self.auth_answered(Some("auth died"));
+                    }
+                }
                 let name = process.role.executable();
                 self.fail(StartError::Child(format!(
                     "{name} ended before everything was ready"
