@@ -20,7 +20,7 @@ use measure::{median, processor, say, tls};
 use memchr::memmem::Finder;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Messages of the large maildrop, and of the one of a tenth.
@@ -115,17 +115,19 @@ impl Fast {
             socket.set_nodelay(true).unwrap();
             Box::new(socket)
         };
-        let buffer = vec![0; 256 << 10];
-        let here = 0..0;
-        let mut client = Self {
-            stream,
-            buffer,
-            here,
-        };
+        let mut client = Self::over(stream);
         client.take(b"\r\n");
         client.ask(&format!("USER {name}"));
         client.ask(&format!("PASS {name}"));
         client
+    }
+
+    fn over(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            buffer: vec![0; 256 << 10],
+            here: 0..0,
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -222,8 +224,42 @@ fn opens(host: &Host) {
     say(&format!("  no index               {unknown:8.1} ms"));
 }
 
+/// What any server could reach here, one command after the other: one that has every answer ready, of the size that
+/// messages have on average, and does nothing but write it.
+fn floor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let line = [b'x'; 70];
+    let body = line.iter().chain(b"\r\n").copied().cycle().take(36_000);
+    let answer: Vec<u8> = [&b"+OK\r\n"[..], &body.collect::<Vec<u8>>(), b"\r\n.\r\n"].concat();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut command = [0; 64];
+        while stream.read(&mut command).unwrap() > 0 {
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    let mut client = Fast::over(Box::new(socket));
+    let (start, mut octets) = (Instant::now(), 0);
+    for number in 1..=LARGE {
+        client.send(format!("RETR {number}\r\n").as_bytes());
+        client.hear();
+        octets += client.take(b"\r\n.\r\n");
+    }
+    let rate = octets as f64 / 1e6 / start.elapsed().as_secs_f64();
+    say(&format!("  a server that only writes: {rate:5.0} MB/s"));
+    drop(client);
+    server.join().unwrap();
+}
+
 fn retrievals(host: &Host) {
     say("1 GB: RETR of everything, one client");
+    for _ in 0..3 {
+        floor();
+    }
     for secure in [false, true] {
         for at_once in [1, 32] {
             for _ in 0..3 {

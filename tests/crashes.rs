@@ -253,6 +253,52 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
     assert!(host.log().contains("finished an update"), "by another");
 }
 
+/// Nobody comes in between: the dotlock stands until the update is done, whoever of those who finish it is killed as well.
+#[test]
+fn p3_who_finishes_an_update_may_be_killed_too() {
+    let messages = large();
+    let after = without(messages.clone()).concat();
+    let old = messages.concat();
+    let host = Host::start(&[user("alice", 64401, old.as_bytes())]);
+    let journal = host.at("state/alice/journal");
+    let (mut finished, mut killed) = (0, 0);
+    for _ in 0..40 {
+        std::fs::write(host.spool("alice"), &old).unwrap();
+        let mut client = quit(&host);
+        until("the update begins", || {
+            journal.exists() || host.bytes("alice") == after.as_bytes()
+        });
+        let mut pids: Vec<i32> = Vec::new();
+        until("three are killed, or it is finished", || {
+            for worker in host.children("popward-worker") {
+                if !pids.contains(&worker) && kill(Pid::from_raw(worker), Signal::SIGKILL).is_ok() {
+                    pids.push(worker);
+                }
+            }
+            pids.len() >= 3 || !journal.exists()
+        });
+        until("it is finished", || {
+            let locked = host.spool("alice.lock").exists();
+            let stands = journal.exists();
+            // The lock was looked at first: it may go only after the journal.
+            assert!(locked || !stands, "half moved, and free for all");
+            !locked && !stands
+        });
+        if host.bytes("alice") == after.as_bytes() {
+            assert_ok(&client.line());
+            finished += 1;
+            killed += usize::from(pids.len() > 1);
+        } else {
+            assert_err(&client.line());
+            assert!(host.bytes("alice") == old.as_bytes());
+        }
+        if killed == 3 {
+            return;
+        }
+    }
+    panic!("{finished} finished, {killed} times by others than the first who came to do it");
+}
+
 #[test]
 fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
     let messages = large();

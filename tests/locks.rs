@@ -7,6 +7,7 @@ mod host;
 
 use host::{Host, assert_ok, message, root, skipped, spool, until, user};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -176,6 +177,72 @@ fn p2_p7_a_killed_worker_leaves_no_lock_and_an_unchanged_spool() {
     assert_eq!(host.bytes("alice"), spool(3));
     assert!(lockable(&host, "lockf") && lockable(&host, "flock"));
     host.login("alice");
+}
+
+/// A session whose worker is killed and one that deletes, with the dotlock beside `spool`.
+fn locks_beside(host: &Host, spool: &std::path::Path) {
+    let lock = spool.with_file_name(format!(
+        "{}.lock",
+        spool.file_name().unwrap().to_str().unwrap()
+    ));
+    let _client = host.login("alice");
+    let made = std::fs::symlink_metadata(&lock).unwrap();
+    let owner = std::fs::metadata(spool).unwrap();
+    assert_eq!(made.uid(), owner.uid());
+    let worker = host.children("popward-worker")[0];
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(worker),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    until("no dotlock", || !lock.exists());
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 2"));
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(std::fs::read(spool).unwrap(), host::spool_of([1, 3]));
+    assert!(!lock.exists());
+}
+
+#[test]
+fn p2_dotlocks_are_made_and_removed_in_a_directory_that_all_may_write() {
+    let group = format!("group = {}\n", host::MAIL);
+    let none = (group.as_str(), "");
+    let changes: &[_] = if root() { &[none] } else { &[] };
+    let host = Host::with(&one(), "", changes);
+    std::fs::set_permissions(host.at("mail"), PermissionsExt::from_mode(0o1777)).unwrap();
+    locks_beside(&host, &host.spool("alice"));
+}
+
+#[test]
+fn p2_dotlocks_are_made_and_removed_in_the_users_own_home() {
+    let host = Host::with(&one(), "", &[("path = \"", "path = \"{home}/mbox\" # \"")]);
+    let home = host.at("home");
+    std::fs::create_dir(&home).unwrap();
+    let owner = std::fs::metadata(host.spool("alice")).unwrap();
+    std::os::unix::fs::chown(&home, Some(owner.uid()), Some(owner.gid())).unwrap();
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::rename(host.spool("alice"), home.join("mbox")).unwrap();
+    let users = std::fs::read_to_string(host.at("users")).unwrap();
+    let users = users.replace("/nonexistent", home.to_str().unwrap());
+    std::fs::write(host.at("users"), users).unwrap();
+    locks_beside(&host, &home.join("mbox"));
+}
+
+/// By a program that takes no lock, or not ours.
+#[test]
+fn p3_a_spool_that_is_replaced_during_a_session_is_not_updated() {
+    let host = Host::start(&one());
+    let mut client = host.login("alice");
+    assert_ok(&client.ask("DELE 1"));
+    let owner = std::fs::metadata(host.spool("alice")).unwrap();
+    let new = host.at("mail/new");
+    std::fs::write(&new, spool(3)).unwrap();
+    std::os::unix::fs::chown(&new, Some(owner.uid()), Some(owner.gid())).unwrap();
+    std::fs::rename(&new, host.spool("alice")).unwrap();
+    host::assert_err(&client.ask("QUIT"));
+    assert!(host.logged("update failed").contains("the spool replaced"));
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert!(!host.at("state/alice/journal").exists());
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) task: Task,
     /// How far an update has come, as its worker told.
     pub(crate) update: Progress,
+    /// How many workers have been started to finish what a session left, this one among them.
+    pub(crate) finishers: u8,
     /// The front's end of its socket, until a front has it: were it closed, its worker would end.
     pub(crate) front_end: Option<OwnedFd>,
 }
@@ -51,6 +53,15 @@ impl Session {
     /// Whether its worker changes the spool.
     pub(crate) fn is_updating(&self) -> bool {
         self.update == Progress::Begun || self.task != Task::Serve
+    }
+
+    /// Whether its worker, if it has gone before its time, leaves the spool half moved.
+    pub(crate) fn is_torn(&self) -> bool {
+        match self.update {
+            Progress::Begun => true,
+            Progress::None => matches!(self.task, Task::Finish { dotlock: Some(_) }),
+            Progress::Finished => false,
+        }
     }
 
     /// The dotlock that is to be removed when worker `pid` has gone.
@@ -196,6 +207,7 @@ pub(crate) fn start(
         },
         task,
         update: Progress::None,
+        finishers: 0,
         front_end: Some(front_end),
     };
     Ok(Started {

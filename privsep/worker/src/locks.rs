@@ -6,7 +6,7 @@ use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{SysconfVar, UnlinkatFlags, linkat, sysconf, unlinkat};
 use popward_mbox::index::Identity;
 use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
@@ -40,9 +40,24 @@ impl std::fmt::Display for LockError {
     }
 }
 
-/// Somebody took or removed the dotlock.
+/// Somebody took or removed the dotlock, or put another file in the spool's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost;
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("the dotlock was lost, or the spool replaced")
+    }
+}
+
+impl std::error::Error for Lost {}
+
+impl Lost {
+    /// Whether it is why reading or writing the spool failed.
+    pub fn is(error: &std::io::Error) -> bool {
+        error.get_ref().is_some_and(|why| why.is::<Self>())
+    }
+}
 
 /// A spool with all its locks.
 #[derive(Debug)]
@@ -51,6 +66,7 @@ pub struct LockedSpool {
     flock: Option<Flock<File>>,
     dotlock: Option<(File, FileStat)>,
     directory: OwnedFd,
+    name: String,
     lock_name: String,
     refreshed: Instant,
 }
@@ -78,7 +94,8 @@ impl Yielded {
     /// Tries once to take all locks again.
     pub fn retake(mut self, job: &Job) -> Result<Retaken, LockError> {
         let taken = self.0.lock_file(job);
-        match taken.and_then(|()| self.0.still_at(job.spool_name.as_str(), job)) {
+        let taken = taken.and_then(|()| fit(&self.0.file, job));
+        match taken.and_then(|_| self.0.still_there()) {
             Ok(()) => Ok(Retaken::Locked(self.0)),
             Err(LockError::Busy(_)) => {
                 self.0.give_up();
@@ -135,6 +152,7 @@ pub fn try_lock(
         flock: None,
         dotlock: None,
         directory: clone,
+        name: name.to_owned(),
         lock_name: dotlock_name(&job.spool_name),
         refreshed: Instant::now(),
     };
@@ -148,7 +166,8 @@ pub fn try_lock(
     }
     let taken = locked
         .lock_file(job)
-        .and_then(|()| locked.still_at(name, job));
+        .and_then(|()| fit(&locked.file, job))
+        .and_then(|_| locked.still_there());
     if let Err(error) = taken {
         // A lock that another worker left stays where it is, so that nobody comes in between; the next try finds it.
         if !succeeds && locked.unlock() {
@@ -229,7 +248,7 @@ fn dotlock(
         made => made,
     };
     let mut file = File::from(made.map_err(fail)?);
-    let written = write!(file, "{pid}:{}", job.host);
+    let written = file.write_all(format!("{pid}:{}", job.host).as_bytes());
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
         // On a full disk there is no room for the text. A lock without one does what it must: the monitor removes it by its
@@ -283,37 +302,57 @@ fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
     let owner = text.split_once(':').filter(|_| read.is_ok());
     let owner = owner.filter(|(_, host)| *host == job.host.as_str());
     let owner = owner.and_then(|(pid, _)| pid.parse::<i32>().ok());
-    let is_dead = |pid| {
-        pid > 1
-            && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+    let owner = owner.filter(|pid| *pid > 1);
+    let is_dead = match owner.map_or(Some(0), began) {
+        None => true,
+        // After the clock was set forward a lock that is held looks as old: who is named in it counts where only the fcntl
+        // lock would tell the difference.
+        Some(began) => (owner.is_none() || job.locks.fcntl) && is_older(directory, &status, began),
     };
-    let dead = owner.is_some_and(is_dead) || outlived_its_host(directory, &status);
-    if !dead || !nobody_locks(job, directory) {
+    if !is_dead || !nobody_locks(job, directory) {
         return;
     }
-    let now = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    if now.is_ok_and(|now| (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)) {
+    if is_at(directory, name, &status) {
         // Should it fail, the lock stays busy.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
 }
 
-/// Whether the lock was last touched before this host came up, on a disk that no other host has: whoever held it is dead,
-/// whatever is in it; after a power cut that may be nothing.
-fn outlived_its_host(directory: &OwnedFd, lock: &FileStat) -> bool {
+/// How many seconds after the host came up this process began; 0 where that is not to be seen. `None`: there is no such
+/// process, or it is dead and its parent does not know yet.
+fn began(pid: i32) -> Option<i64> {
+    if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return None;
+    }
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Some(0);
+    };
+    // proc(5): behind the name, which may have anything in it, the state, and as the twentieth the start.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    if fields.next() == Some("Z") {
+        return None;
+    }
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let start = fields.nth(18).and_then(|start| start.parse().ok());
+    Some(start.unwrap_or(0) / ticks.max(1))
+}
+
+/// Whether the lock was last touched before the host had been up for this many seconds, on a disk that no other host has.
+/// With 0 whoever held it is dead, whatever is in it; after a power cut that may be nothing.
+fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> bool {
     let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
     let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
-    let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up);
+    let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up + up_for);
     older && !is_on_nfs(directory)
 }
 
-/// Whether no process has the fcntl lock. Whoever lives has it: one that set the host's clock since it took its dotlock, or
+/// Whether no process has the fcntl lock. Whoever lives has it: one that took its dotlock before the host's clock was set, or
 /// one whose process id means something else here, as in another container.
 fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
-        Ok(file) if job.locks.fcntl => file,
-        Ok(_) | Err(Errno::ENOENT) => return true,
+        Ok(file) => file,
+        Err(Errno::ENOENT) => return true,
         Err(_) => return false,
     };
     let Ok(mut lock) = whole_file() else {
@@ -321,6 +360,12 @@ fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
     };
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
     asked.is_ok() && i32::from(lock.l_type) == libc::F_UNLCK
+}
+
+/// Whether this file is what stands at `name`.
+fn is_at(directory: &OwnedFd, name: &str, file: &FileStat) -> bool {
+    let at = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    at.is_ok_and(|at| (at.st_dev, at.st_ino) == (file.st_dev, file.st_ino))
 }
 
 /// Whether a file is on another host.
@@ -361,8 +406,8 @@ impl LockedSpool {
                 Err(errno) => return Err(LockError::System("fcntl lock", errno)),
             }
         }
-        // Over NFS flock(2) is an fcntl lock in disguise and would meet our own.
-        if job.locks.flock && !is_on_nfs(&self.file) {
+        // Over NFS flock(2) is an fcntl lock in disguise and would meet our own, if there is one.
+        if job.locks.flock && !(job.locks.fcntl && is_on_nfs(&self.file)) {
             let file = self
                 .file
                 .try_clone()
@@ -401,12 +446,12 @@ impl LockedSpool {
     }
 
     /// The locked file must still be what stands at the path: some programs replace spools.
-    fn still_at(&self, name: &str, job: &Job) -> Result<(), LockError> {
-        let open = fit(&self.file, job)?;
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        match fstatat(&self.directory, name, flags) {
-            Ok(at) if (at.st_dev, at.st_ino) == (open.st_dev, open.st_ino) => Ok(()),
-            _ => Err(LockError::Busy("the spool's path")),
+    fn still_there(&self) -> Result<(), LockError> {
+        let open = fstat(&self.file).map_err(|errno| LockError::System("fstat", errno))?;
+        if is_at(&self.directory, &self.name, &open) {
+            Ok(())
+        } else {
+            Err(LockError::Busy("the spool's path"))
         }
     }
 
@@ -420,15 +465,8 @@ impl LockedSpool {
     }
 
     fn is_ours(&self) -> bool {
-        let Some((_, own)) = &self.dotlock else {
-            return true;
-        };
-        let at = fstatat(
-            &self.directory,
-            self.lock_name.as_str(),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        );
-        at.is_ok_and(|at| (at.st_dev, at.st_ino) == (own.st_dev, own.st_ino))
+        let own = self.dotlock.as_ref();
+        own.is_none_or(|(_, own)| is_at(&self.directory, &self.lock_name, own))
     }
 
     /// When the dotlock is to be touched next.
@@ -444,9 +482,10 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Makes sure that the dotlock is still this session's, and touches it.
+    /// Makes sure that the dotlock is still this session's and touches it, and that the spool is still what stands at its
+    /// path: in a file that was replaced nothing can be deleted any more.
     pub fn prove(&mut self) -> Result<(), Lost> {
-        if !self.is_ours() {
+        if !self.is_ours() || self.still_there().is_err() {
             return Err(Lost);
         }
         if let Some((file, _)) = &self.dotlock {
@@ -485,8 +524,7 @@ impl LockedSpool {
 
     /// Reads into all of `into` from `offset`; fewer bytes only at the spool's end.
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
-        self.refresh()
-            .map_err(|Lost| std::io::Error::other("lock lost"))?;
+        self.refresh().map_err(std::io::Error::other)?;
         let mut done = 0;
         while done < into.len() {
             match self.file.read_at(&mut into[done..], offset + done as u64) {
@@ -501,8 +539,7 @@ impl LockedSpool {
 
     /// Writes all of `bytes` at `offset`.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        self.refresh()
-            .map_err(|Lost| std::io::Error::other("lock lost"))?;
+        self.refresh().map_err(std::io::Error::other)?;
         self.file.write_all_at(bytes, offset)
     }
 

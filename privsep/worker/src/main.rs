@@ -97,8 +97,9 @@ impl Failure {
             Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_))
             | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages)
-            | Self::Recovery(UpdateError::Changed(_))
-            | Self::Naming(_) => OpenFailure::Permanent,
+            | Self::Recovery(UpdateError::Changed(_)) => OpenFailure::Permanent,
+            // Not a failing disk's: what stands in the file is wrong.
+            Self::Naming(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
         }
     }
@@ -182,16 +183,18 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
         return Ok(Some(Opened(none, false)));
     };
     if let Some(state) = &state {
-        if update::recover(&mut spool, state).map_err(Failure::Recovery)? {
+        // Without the monitor nobody would do it at once if this one died as well; the next opening would.
+        let begins = || {
+            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+        };
+        if update::recover(&mut spool, state, begins).map_err(Failure::Recovery)? {
             log.notice(
                 Some(job.session),
                 "finished an update that was broken off",
                 &[("user", &job.user)],
             );
-            if job.task != Task::Serve {
-                // Should it not be heard, whoever waits for it is told that it failed.
-                let _ = ends.monitor.send(&WorkerToMonitor::Finished);
-            }
+            // Should it not be heard, whoever waits for it is told that it failed.
+            let _ = ends.monitor.send(&WorkerToMonitor::Finished);
         }
     }
     if job.task != Task::Serve {

@@ -1,7 +1,7 @@
 //! A message on its way to the front, packet by packet. It is read in pieces as large as a packet, the first with the From_
 //! line, by which it is known to be where it was found: what is looked at is what is sent.
 
-use crate::locks::LockedSpool;
+use crate::locks::{LockedSpool, Lost};
 use popward_mbox::convert::Converter;
 use popward_mbox::header::{Hidden, LOOK, Shown};
 use popward_mbox::message::Message;
@@ -112,7 +112,7 @@ impl Outgoing {
         }
         (self.base, self.filled) = (offset, 0);
         let count = spool.read_at(offset, &mut self.piece[..wanted]);
-        if count.map_err(|_| Broken::System)? < wanted {
+        if count.map_err(|error| broken(&error))? < wanted {
             return Err(Broken::SpoolChanged);
         }
         self.filled = wanted;
@@ -129,7 +129,17 @@ pub fn prove<S: Source<Error = io::Error>>(
     match begins_there(source, length, &mut [0; BUFFER_MIN], message) {
         Ok(true) => Ok(()),
         Ok(false) | Err(ScanError::Truncated { .. }) => Err(Broken::SpoolChanged),
+        Err(ScanError::Source(error)) => Err(broken(&error)),
         Err(_) => Err(Broken::System),
+    }
+}
+
+/// What it is for the session that the spool cannot be read.
+fn broken(error: &io::Error) -> Broken {
+    if Lost::is(error) {
+        Broken::LockLost
+    } else {
+        Broken::System
     }
 }
 

@@ -116,7 +116,6 @@ impl Ends {
         ready.iter().any(|end| end.any() == Some(true))
     }
 
-    /// Whether the front's end is closed, without waiting. There may be a request in it as well.
     /// At every 64th of many places: whether it is still worth going on. What finds nothing sends nothing, and would hold the
     /// locks for a client that has gone.
     fn somebody_waits(&self, place: usize) -> Result<(), Stop> {
@@ -126,6 +125,7 @@ impl Ends {
         Ok(())
     }
 
+    /// Whether the front's end is closed, without waiting. There may be a request in it as well.
     fn hung_up(&self) -> bool {
         let mut ready = [PollFd::new(self.front.as_fd(), PollFlags::empty())];
         let _ = poll(&mut ready, PollTimeout::ZERO);
@@ -556,7 +556,16 @@ impl Session {
             done.not_kept = self.bulletins.put().err();
             return Ok(done);
         };
-        spool.prove().map_err(|Lost| UpdateError::LockLost)?;
+        spool.prove()?;
+        let now = spool.identity()?;
+        if now.length != self.maildrop.length {
+            return Err(UpdateError::Changed("the spool is not as long as it was"));
+        }
+        if let Some(state) = &self.state {
+            let deleted = &self.deleted[..self.named];
+            self.naming.prepare(state, &self.maildrop, deleted);
+        }
+        self.bulletins.prepare();
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
         let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
@@ -568,23 +577,18 @@ impl Session {
             }
             self.prove(index).map_err(|broken| match broken {
                 Broken::SpoolChanged => UpdateError::Changed("a message is not where it was"),
+                Broken::LockLost => UpdateError::LockLost,
                 _ => UpdateError::System(std::io::Error::other("the spool cannot be read")),
             })?;
         }
         let Some(spool) = &mut self.spool else {
             return Ok(done);
         };
-        let length = self.maildrop.length;
-        if let Some(state) = &self.state {
-            let deleted = &self.deleted[..self.named];
-            self.naming.prepare(state, &self.maildrop, deleted);
-        }
-        self.bulletins.prepare();
         // Without the monitor nobody would finish it at once; the next opening would.
         let begins = || {
             let _ = ends.monitor.send(&WorkerToMonitor::Updates);
         };
-        done.journal = update(spool, self.state.as_ref(), &plan, length, begins)?;
+        done.journal = update(spool, self.state.as_ref(), &plan, now, begins)?;
         done.changed = true;
         done.not_kept = self.bulletins.put().err();
         Ok(done)

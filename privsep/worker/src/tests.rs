@@ -5,6 +5,7 @@ use crate::naming::Naming;
 use crate::state::State;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use popward_mbox::index::Identity;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::monitor_worker::{Job, LockSettings, Task};
@@ -60,6 +61,18 @@ impl Desk {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.spool()).unwrap()
+    }
+
+    /// The spool as it is now, if it was read with `length` bytes.
+    pub(crate) fn seen(&self, length: usize) -> Identity {
+        use std::os::unix::fs::MetadataExt;
+        let now = std::fs::metadata(self.spool()).unwrap();
+        Identity {
+            inode: now.ino(),
+            length: length as u64,
+            mtime: now.mtime() * 1_000_000_000 + now.mtime_nsec(),
+            ctime: now.ctime() * 1_000_000_000 + now.ctime_nsec(),
+        }
     }
 
     /// The spool with its locks but the dotlock: they go when it is dropped.

@@ -6,9 +6,10 @@
 //! and keeps the journal.
 
 use crate::journal::Journal;
-use crate::locks::LockedSpool;
+use crate::locks::{LockedSpool, Lost};
 use crate::state::State;
 use popward_mbox::from_line::{LINE_MAX, mail_begins};
+use popward_mbox::index::Identity;
 use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
 use popward_mbox::plan::Plan;
 use std::io;
@@ -42,7 +43,7 @@ const BLOCK_MIN: u64 = 512;
 pub enum UpdateError {
     /// The spool is not what the plan or the journal was made for. Nothing was changed.
     Changed(&'static str),
-    /// The dotlock is not this session's any more. Nothing was changed.
+    /// The dotlock is not this session's any more, or the spool was replaced. Nothing was changed.
     LockLost,
     /// There is no state directory to keep a journal in. Nothing was changed.
     NoState,
@@ -56,7 +57,7 @@ impl std::fmt::Display for UpdateError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Changed(why) => out.write_str(why),
-            Self::LockLost => out.write_str("the dotlock was lost"),
+            Self::LockLost => Lost.fmt(out),
             Self::Unfinished(error) => write!(out, "{error}; the journal stands"),
             Self::NoState => out.write_str("no state directory for the journal"),
             Self::System(error) => error.fmt(out),
@@ -66,33 +67,59 @@ impl std::fmt::Display for UpdateError {
 
 impl From<io::Error> for UpdateError {
     fn from(error: io::Error) -> Self {
+        if Lost::is(&error) {
+            return Self::LockLost;
+        }
         Self::System(error)
     }
 }
 
-/// Does what `plan` says to a spool that was read with `length` bytes. `begins` is called before anything is changed that a
+impl From<Lost> for UpdateError {
+    fn from(_: Lost) -> Self {
+        Self::LockLost
+    }
+}
+
+/// Does what `plan` says to a spool that was `seen`: nobody may have written it since. `begins` is called before anything is changed that a
 /// crash would leave for others to finish. The journal still stands then, so that whoever dies before it is told is
 /// known to have done it.
 pub fn update(
     spool: &mut LockedSpool,
     state: Option<&State>,
     plan: &Plan,
-    length: u64,
+    seen: Identity,
     begins: impl FnOnce(),
 ) -> Result<Option<Journal>, UpdateError> {
-    if spool.identity()?.length != length {
-        return Err(UpdateError::Changed("the spool is not as long as it was"));
-    }
-    if plan.kept.is_empty() && plan.final_length % BLOCK_MAX == 0 {
-        spool.prove().map_err(|_| UpdateError::LockLost)?;
-        spool.truncate(plan.final_length)?;
-        return Ok(None);
-    }
     let state = state.ok_or(UpdateError::NoState)?;
-    let mut work = begin(spool, state, plan, length, begins)?;
+    let one_change = plan.kept.is_empty() && plan.final_length % BLOCK_MAX == 0;
+    let mut work = match begin(spool, state, plan, seen, begins) {
+        // Deleting all is what makes room, and it is one change to the disk.
+        Err(UpdateError::System(error)) if one_change && is_for_room(&error) => {
+            spool.prove()?;
+            still(spool, &seen)?;
+            spool.truncate(plan.final_length)?;
+            return Ok(None);
+        }
+        begun => begun?,
+    };
     let unfinished = |error| UpdateError::Unfinished(Box::new(error));
     work.run(spool).map_err(unfinished)?;
     Ok(Some(work.journal))
+}
+
+/// Makes sure that nobody has written the spool since it was `seen`.
+fn still(spool: &LockedSpool, seen: &Identity) -> Result<(), UpdateError> {
+    if spool.identity()? == *seen {
+        Ok(())
+    } else {
+        Err(UpdateError::Changed("the spool is not as it was"))
+    }
+}
+
+/// Whether the disk, or what its user may have of it, is full.
+fn is_for_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Makes the journal of an update with its first piece.
@@ -100,9 +127,10 @@ fn begin(
     spool: &mut LockedSpool,
     state: &State,
     plan: &Plan,
-    length: u64,
+    seen: Identity,
     begins: impl FnOnce(),
 ) -> Result<Work, UpdateError> {
+    still(spool, &seen)?;
     let kept = Kept::new(plan, |range| look_at(spool, range))?;
     let moved = plan.final_length - plan.first_change;
     // Nothing is moved where all up to the end is deleted: the journal is for the cut alone.
@@ -117,20 +145,20 @@ fn begin(
     let head = Head {
         sequence: 0,
         stage: Stage::Direct,
-        inode: spool.identity()?.inode,
-        planned: length,
-        length,
+        inode: seen.inode,
+        planned: seen.length,
+        length: seen.length,
         first_change: plan.first_change,
         ranges,
         slot: journal.slot,
         at: plan.first_change,
         piece: 0,
         check: 0,
-        end_mark: look_before(spool, length)?,
+        end_mark: look_before(spool, seen.length)?,
         ranges_hash: *blake3::hash(&encoded).as_bytes(),
     };
     let mut work = Work::new(journal, head, kept);
-    match work.first(spool, &encoded, begins) {
+    match work.first(spool, &seen, &encoded, begins) {
         Ok(()) => Ok(work),
         Err(error) if Journal::open(state)?.is_some() => {
             Err(UpdateError::Unfinished(Box::new(error)))
@@ -145,8 +173,12 @@ fn begin(
     }
 }
 
-/// Finishes the update of a journal that is found. Returns whether there was one.
-pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
+/// Finishes the update of a journal that is found. Returns whether there was one. `begins` as for [`update`].
+pub fn recover(
+    spool: &mut LockedSpool,
+    state: &State,
+    begins: impl FnOnce(),
+) -> Result<bool, UpdateError> {
     let Some(mut journal) = Journal::open(state)? else {
         state.forget()?;
         return Ok(false);
@@ -179,6 +211,7 @@ pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateErr
             return Err(damaged());
         }
         work.prove_sources(spool)?;
+        begins();
         // It is read here, but whoever died may not have had it on disk.
         work.journal.write_head(&work.head)?;
         work.run(spool)?;
@@ -233,6 +266,7 @@ impl Work {
     fn first(
         &mut self,
         spool: &mut LockedSpool,
+        seen: &Identity,
         ranges: &[u8],
         begins: impl FnOnce(),
     ) -> Result<(), UpdateError> {
@@ -240,7 +274,9 @@ impl Work {
         spool.sync()?;
         self.prepare(spool)?;
         self.journal.write_first(&self.head, ranges)?;
-        spool.prove().map_err(|_| UpdateError::LockLost)?;
+        spool.prove()?;
+        // All that took its time is done: nobody who asks for no lock has come in between.
+        still(spool, seen)?;
         begins();
         Ok(self.journal.stand()?)
     }
@@ -257,7 +293,7 @@ impl Work {
             Stage::Direct => self.copy_from_spool(spool)?,
             Stage::Slot => self.copy_from_slot(spool)?,
             Stage::Cut => {
-                spool.prove().map_err(|_| UpdateError::LockLost)?;
+                spool.prove()?;
                 if spool.identity()?.length == self.head.length {
                     spool.truncate(self.kept.final_length())?;
                     return Ok(true);

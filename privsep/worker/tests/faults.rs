@@ -78,9 +78,6 @@ mod at_every_call {
         libc::SYS_fallocate,
     ];
 
-    /// That after whose failure a deletion up to the end, which has no journal, may not last though it is done.
-    const UNSURE: &[i64] = &[libc::SYS_fsync];
-
     /// What is done to this call, one thing at a time.
     fn acts(call: i64) -> Vec<Act> {
         if !FAULTY.iter().any(|(faulty, _)| *faulty == call) {
@@ -211,10 +208,8 @@ mod at_every_call {
             // A journal that could not be put away is looked at once more.
             (now, outcome) == ("done", Outcome::Done)
         } else {
-            // It may be done later only where a journal stood that says so; or where the last sync failed, and nobody can
-            // say whether it is done.
-            let unsure = now == "done" && UNSURE.contains(&call);
-            !is_to_be_borne(call, act) && !finished && (now == "as before" || unsure)
+            // It may be done later only where a journal stood that says so.
+            !is_to_be_borne(call, act) && !finished && now == "as before"
         };
         if !truly {
             say(&context());

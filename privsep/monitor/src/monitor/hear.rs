@@ -113,6 +113,10 @@ impl Monitor {
                         session.dotlock = Some((device, inode));
                     }
                     WorkerToMonitor::Updates => session.update = Progress::Begun,
+                    // Its own session's update is still to come.
+                    WorkerToMonitor::Finished if session.task == super::Task::Serve => {
+                        session.update = Progress::None;
+                    }
                     WorkerToMonitor::Finished => session.update = Progress::Finished,
                 }
             }

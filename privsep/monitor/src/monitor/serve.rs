@@ -10,6 +10,9 @@ use crate::sessions::{NoWorker, Progress};
 /// Of sessions that no client has: fronts are counted from 1.
 const NO_FRONT: FrontId = FrontId(0);
 
+/// How many workers one after the other try to finish what one left, while its dotlock stays in place.
+const FINISHERS_MAX: u8 = 3;
+
 /// How many workers at once look after what was found at the start.
 const TENDED_AT_ONCE: usize = 4;
 
@@ -111,12 +114,22 @@ impl Monitor {
         true
     }
 
-    /// Has a worker finish what another one left, with its dotlock still in place. Returns whether there is one.
-    fn finish(&mut self, id: SessionId, account: &Account, dotlock: Option<(u64, u64)>) -> bool {
+    /// Has a worker finish what `finishers` others left, with the dotlock of the last one still in place. Returns whether
+    /// there is one.
+    fn finish(
+        &mut self,
+        id: SessionId,
+        account: &Account,
+        dotlock: Option<(u64, u64)>,
+        finishers: u8,
+    ) -> bool {
         let task = Task::Finish { dotlock };
         let (config, nursery) = (&self.config, &mut self.nursery);
         match sessions::start(config, nursery, &self.state, id, account, task) {
-            Ok(started) => self.watch_worker(started),
+            Ok(mut started) => {
+                started.session.finishers = finishers + 1;
+                self.watch_worker(started)
+            }
             Err(error) => {
                 self.no_worker(id, account, &error);
                 false
@@ -151,7 +164,7 @@ impl Monitor {
             };
             self.tended += 1;
             let id = SessionId::new(NO_FRONT, self.tended);
-            self.finish(id, &account, None);
+            self.finish(id, &account, None, 0);
         }
     }
 
@@ -195,15 +208,22 @@ impl Monitor {
         self.report(&process, status);
         match process.link {
             Some(Link::Worker { session, .. }) => {
-                if matches!(status, WaitStatus::Exited(_, code) if code == i32::from(NOT_OPENED)) {
+                let exited = |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
+                if exited(NOT_OPENED) {
                     self.not_opened(session.id, &session.account);
                 }
-                let whole = matches!(status, WaitStatus::Exited(_, 0));
-                let broken = session.update == Progress::Begun && !whole;
-                // At the very end the next start finishes it.
-                let now = broken && !matches!(self.stage, Stage::Ending(_));
-                if !(now && self.finish(session.id, &session.account, session.dotlock)) {
-                    self.clear_away(process.child.pid, &session);
+                let whole = exited(0) || exited(NOT_OPENED);
+                let broken = session.is_torn() && !whole;
+                // At the very end the next start finishes it, and until then nobody else should read what is half moved.
+                let later = broken && matches!(self.stage, Stage::Ending(_));
+                let (account, dotlock, finishers) =
+                    (&session.account, session.dotlock, session.finishers);
+                let now = broken && !later && finishers < FINISHERS_MAX;
+                if !(now && self.finish(session.id, account, dotlock, finishers)) {
+                    if !later {
+                        self.remove_dotlock(process.child.pid, &session);
+                    }
+                    self.tell_of_end(&session);
                 }
                 if self.stage == Stage::Serving {
                     self.tend();
@@ -255,7 +275,7 @@ impl Monitor {
         self.log.own(Level::Error, "process died", &fields);
     }
 
-    pub(super) fn clear_away(&mut self, pid: u32, session: &sessions::Session) {
+    fn remove_dotlock(&mut self, pid: u32, session: &sessions::Session) {
         if let Some(Err(error)) = session.left_behind(pid).map(|lock| lock.remove()) {
             let fields: &[(&str, &dyn std::fmt::Display)] = &[
                 ("session", &session.id),
@@ -264,6 +284,9 @@ impl Monitor {
             ];
             self.log.own(Level::Error, "dotlock not removed", fields);
         }
+    }
+
+    fn tell_of_end(&mut self, session: &sessions::Session) {
         if let Some(front) = self.front_child(session.id.front()) {
             let finished = session.update == Progress::Finished;
             let ended = MonitorToFront::Ended {

@@ -322,9 +322,9 @@ proptest! {
                             }
                         }
                         if let Some(plan) = Plan::new(maildrop, &deleted) {
-                            let length = maildrop.length;
+                            let seen = desk.seen(maildrop.length as usize);
                             naming.prepare(&state, maildrop, &deleted);
-                            let done = update(spool, Some(&state), &plan, length, || ());
+                            let done = update(spool, Some(&state), &plan, seen, || ());
                             let journal = done.unwrap();
                             naming.put(&state).unwrap();
                             journal.iter().for_each(Journal::end);

@@ -61,3 +61,71 @@ fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildr
     std::fs::remove_file(&lock).unwrap();
     assert!(told(&desk).0.is_none());
 }
+
+/// The update would be done to a file that nobody reads any more.
+#[test]
+fn p3_a_spool_that_is_replaced_during_a_session_is_not_written() {
+    let desk = Desk::new(b"From a@b Mon Nov 23 00:00:00 2026\n\nold\n");
+    let mut locked = desk.lock();
+    locked.prove().unwrap();
+    let new = desk.directory.path().join("new");
+    std::fs::write(&new, b"").unwrap();
+    std::fs::rename(&new, desk.spool()).unwrap();
+    assert_eq!(locked.prove(), Err(super::Lost));
+    std::fs::remove_file(desk.spool()).unwrap();
+    assert_eq!(locked.prove(), Err(super::Lost));
+}
+
+/// What is left of the dotlock of process `pid` by a worker that wants the lock.
+fn stands(desk: &Desk, pid: u32) -> bool {
+    let lock = desk.directory.path().join("alice.lock");
+    std::fs::write(&lock, format!("{pid}:{}", desk.job(true).host.as_str())).unwrap();
+    let busy = told(desk).0;
+    assert!(matches!(busy, Some(LockError::Busy("the dotlock"))));
+    let stands = lock.exists();
+    let _ = std::fs::remove_file(&lock);
+    stands
+}
+
+#[test]
+fn p2_a_dotlock_is_stale_once_its_process_is_dead_buried_or_not() {
+    let desk = Desk::new(b"");
+    let mut child = std::process::Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(stands(&desk, child.id()), "it lives");
+    drop(child.stdin.take());
+    let status = format!("/proc/{}/stat", child.id());
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !std::fs::read_to_string(&status).unwrap().contains(") Z ") {
+        assert!(std::time::Instant::now() < end);
+        std::thread::yield_now();
+    }
+    assert!(!stands(&desk, child.id()), "nobody has waited for it");
+    child.wait().unwrap();
+    assert!(!stands(&desk, child.id()));
+}
+
+/// Its process id is another's now: of one that began when the lock had stood for a while.
+#[test]
+fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_lock() {
+    let desk = Desk::new(b"");
+    let lock = desk.directory.path().join("alice.lock");
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let status = nix::sys::stat::stat(&lock).unwrap();
+    let own = super::began(std::process::id().try_into().unwrap()).unwrap();
+    assert!(own > 0 && !super::is_older(&directory, &status, own));
+    // As if it had been touched a minute before this process began.
+    let mut old = status;
+    old.st_ctime -= 60 * 60;
+    assert_eq!(
+        super::is_older(&directory, &old, own),
+        !super::is_on_nfs(&directory)
+    );
+    assert!(!super::is_older(&directory, &old, 0) || own < 60 * 60);
+    // Process 1 began with the host, where this one can see it.
+    assert!(super::began(1).is_some_and(|began| began < own + 1));
+}

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
-    recover(&mut desk.lock(), &desk.state())
+    recover(&mut desk.lock(), &desk.state(), || {})
 }
 
 fn scanned(spool: &[u8]) -> Maildrop {
@@ -91,8 +91,14 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
     let old = case.old();
     let mut spool = desk.lock();
     let plan = planned(&old, &case.deleted);
-    let length = old.len() as u64;
-    let mut work = begin(&mut spool, &desk.state(), &plan, length, || ()).unwrap();
+    let mut work = begin(
+        &mut spool,
+        &desk.state(),
+        &plan,
+        desk.seen(old.len()),
+        || (),
+    )
+    .unwrap();
     let steps = if matches!(crash, Crash::Done | Crash::Cleared) {
         usize::MAX
     } else {
@@ -145,11 +151,11 @@ pub(crate) fn broken_off_at(
     spool: &mut LockedSpool,
     state: &State,
     plan: &Plan,
-    length: u64,
     steps: usize,
     share: u8,
 ) {
-    let mut work = begin(spool, state, plan, length, || ()).unwrap();
+    let seen = spool.identity().unwrap();
+    let mut work = begin(spool, state, plan, seen, || ()).unwrap();
     for _ in 0..steps {
         if work.head.stage == Stage::Cut {
             return;
@@ -227,7 +233,7 @@ proptest! {
         let inode = std::fs::metadata(desk.spool()).unwrap().ino();
         let mut begun = 0;
         let plan = planned(&old, &case.deleted);
-        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, old.len() as u64, || begun += 1).unwrap();
+        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, desk.seen(old.len()), || begun += 1).unwrap();
         prop_assert_eq!(begun, 1);
         prop_assert!(!no_journal(&desk), "until the client is answered");
         journal.unwrap().end();
@@ -362,8 +368,13 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
     // By a program that asked for no lock.
     desk.append(&message(9, 10));
     let now = desk.bytes();
-    let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ());
+    let result = update(
+        &mut desk.lock(),
+        Some(&desk.state()),
+        &plan,
+        desk.seen(old.len()),
+        || (),
+    );
     assert!(matches!(result, Err(UpdateError::Changed(_))));
     assert_eq!(desk.bytes(), now);
 }
@@ -437,8 +448,14 @@ fn p3_on_a_full_disk_the_reserve_is_enough_and_the_index_gives_way() {
         let filler = std::fs::write(desk.state().path("filler"), vec![1; 1 << 20]);
         assert!(filler.is_err(), "the disk is full");
         let plan = planned(&old, &case.deleted);
-        let length = old.len() as u64;
-        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ()).unwrap();
+        let journal = update(
+            &mut desk.lock(),
+            Some(&desk.state()),
+            &plan,
+            desk.seen(old.len()),
+            || (),
+        )
+        .unwrap();
         let journal = journal.unwrap();
         let slot = if index { 4 << 10 } else { 2 << 10 };
         assert!(journal.slot == slot, "{}", journal.slot);
@@ -459,13 +476,25 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
     let filler = std::fs::write(desk.state().path("filler"), vec![1; 1 << 20]);
     assert!(filler.is_err(), "the disk is full");
     let plan = planned(&old, &[true, false, false, false]);
-    let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ());
+    let result = update(
+        &mut desk.lock(),
+        Some(&desk.state()),
+        &plan,
+        desk.seen(old.len()),
+        || (),
+    );
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert!(desk.bytes() == old && no_journal(&desk));
     // The cut at the start of a block is one change to the disk.
     let plan = planned(&old, &[true; 4]);
-    let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ()).unwrap();
+    let journal = update(
+        &mut desk.lock(),
+        Some(&desk.state()),
+        &plan,
+        desk.seen(old.len()),
+        || (),
+    )
+    .unwrap();
     assert!(journal.is_none());
     assert!(desk.bytes().is_empty());
     drop(disk);
@@ -484,8 +513,13 @@ fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
     std::fs::remove_file(desk.journal()).unwrap();
     let plan = planned(&old, &[true, false, false, false]);
     nix::unistd::mkfifo(&desk.state().path("reserve"), mode).unwrap();
-    let length = old.len() as u64;
-    let result = update(&mut desk.lock(), Some(&desk.state()), &plan, length, || ());
+    let result = update(
+        &mut desk.lock(),
+        Some(&desk.state()),
+        &plan,
+        desk.seen(old.len()),
+        || (),
+    );
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert_eq!(desk.bytes(), old);
 }
