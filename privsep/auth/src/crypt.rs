@@ -43,7 +43,7 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     (!made.starts_with(b"*")).then(|| equal(made, hash.as_bytes()))
 }
 
-/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters; BSDi's 20 after an
+/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters; that of `BSDi` 20 after an
 /// underscore). Accounts are locked by a mark before it or in its place.
 pub(crate) fn has_form(hash: &str) -> bool {
     let is_des = |hash: &str| {

@@ -99,14 +99,15 @@ impl Auth {
                 return Ok(());
             }
             Some(Turn::Later) => {
-                let why = "too many logins by this name at once";
-                return self.wait_for_others(ticket, shown, why);
+                self.wait_for_others(ticket, shown, "too many logins by this name at once");
+                return Ok(());
             }
             Some(Turn::Now(guess)) => Some(guess),
             None => None,
         };
         if self.in_line(&shown) {
-            return self.wait_for_others(ticket, shown, REACHED);
+            self.wait_for_others(ticket, shown, REACHED);
+            return Ok(());
         }
         let Some(login) = self.logins.get(ticket) else {
             return Ok(());
@@ -134,22 +135,16 @@ impl Auth {
     }
 
     /// Tries again in a moment, unless it waits too long already.
-    fn wait_for_others(
-        &mut self,
-        ticket: Ticket,
-        shown: Shown,
-        why: &str,
-    ) -> Result<(), ChannelError> {
+    fn wait_for_others(&mut self, ticket: Ticket, shown: Shown, why: &str) {
         let now = Instant::now();
         let Some(login) = self.logins.get(ticket) else {
-            return Ok(());
+            return;
         };
         if now.saturating_duration_since(login.ready()) < LINE_MAX {
             login.hold(now + LINE_STEP, shown);
         } else {
             self.cannot(ticket, why);
         }
-        Ok(())
     }
 
     /// Whether credentials need a conversation, and there are as many as there may be.
