@@ -55,7 +55,9 @@ impl std::error::Error for Lost {}
 impl Lost {
     /// Whether it is why reading or writing the spool failed.
     pub fn is(error: &std::io::Error) -> bool {
-        error.get_ref().is_some_and(|why| why.is::<Self>())
+        error
+            .get_ref()
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

@@ -578,7 +578,9 @@ impl Session {
             self.prove(index).map_err(|broken| match broken {
                 Broken::SpoolChanged => UpdateError::Changed("a message is not where it was"),
                 Broken::LockLost => UpdateError::LockLost,
-                _ => UpdateError::System(std::io::Error::other("the spool cannot be read")),
+                Broken::System => {
+                    UpdateError::System(std::io::Error::other("the spool cannot be read"))
+                }
             })?;
         }
         let Some(spool) = &mut self.spool else {

@@ -322,7 +322,7 @@ proptest! {
                             }
                         }
                         if let Some(plan) = Plan::new(maildrop, &deleted) {
-                            let seen = desk.seen(maildrop.length as usize);
+                            let seen = desk.seen(usize::try_from(maildrop.length).unwrap());
                             naming.prepare(&state, maildrop, &deleted);
                             let done = update(spool, Some(&state), &plan, seen, || ());
                             let journal = done.unwrap();
