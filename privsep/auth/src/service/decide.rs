@@ -296,21 +296,16 @@ impl Auth {
         let session = ticket.session;
         match verdict {
             Verdict::Granted(account) => {
-                if !self.admit(ticket, &account) {
-                    return Ok(());
+                if self.admit(ticket, &account) {
+                    self.logins.end(ticket);
+                    return self.grant(session, account);
                 }
-                self.logins.end(ticket);
-                self.grant(session, account)
             }
-            Verdict::Named(user) => {
-                self.named(ticket, user);
-                Ok(())
-            }
+            Verdict::Named(user) => self.named(ticket, user),
             Verdict::Challenge(first, exchange) => {
                 login.await_proof(exchange, Instant::now());
                 let first = Text::truncated(&first);
                 self.answer(session, &AuthToFront::Challenge { session, first });
-                Ok(())
             }
             Verdict::Proved(signature, account) => {
                 if !self.admit(ticket, &account) {
@@ -322,21 +317,12 @@ impl Auth {
                     login.await_proceed(account, Instant::now());
                     self.answer(session, &AuthToFront::Signature { session, signature });
                 }
-                Ok(())
             }
-            Verdict::Failed(why) => {
-                self.cannot(ticket, &why);
-                Ok(())
-            }
-            Verdict::Unusable(why) => {
-                self.unusable(ticket, &why);
-                Ok(())
-            }
-            Verdict::Refused(why) => {
-                self.refused(ticket, &why);
-                Ok(())
-            }
+            Verdict::Failed(why) => self.cannot(ticket, &why),
+            Verdict::Unusable(why) => self.unusable(ticket, &why),
+            Verdict::Refused(why) => self.refused(ticket, &why),
         }
+        Ok(())
     }
 
     /// A token or a certificate is this user's: now for the account.
