@@ -104,7 +104,14 @@ impl Front {
             (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
-            (M::Session { session, user }, Some(socket)) => self.attach(session, user, socket),
+            (
+                M::Session {
+                    session,
+                    user,
+                    login_delay_s,
+                },
+                Some(socket),
+            ) => self.attach(session, (user, login_delay_s), socket),
             (M::NoSession { session, too_many }, _) => {
                 self.tell(session, |conn, turn| conn.no_session(too_many, turn));
             }
@@ -137,13 +144,13 @@ impl Front {
     }
 
     /// Gives a session its worker. A socket for which nobody waits any more is closed, and its worker ends.
-    fn attach(&mut self, id: SessionId, user: UserName, socket: OwnedFd) {
+    fn attach(&mut self, id: SessionId, whose: (UserName, u32), socket: OwnedFd) {
         let now = self.now;
         let Some(slot) = self.slots.of_session(id) else {
             return;
         };
         let attached = self.slots.at(slot).and_then(|conn| {
-            let channel = conn.attach(user, socket, now)?;
+            let channel = conn.attach(whose, socket, now)?;
             Some(channel.as_fd().as_raw_fd())
         });
         if let Some(descriptor) = attached {

@@ -65,9 +65,9 @@ fn the_worker_is_read_in_an_afternoon() {
     assert!(worker <= 6780, "the worker has {worker} lines");
 }
 
-/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but for `popward spool`, once; and by 80 lines: one
-/// line of the log a minute for a user who gets no worker, auth's word on a configuration before it is taken, and to auth that a
-/// grant came to no session).
+/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`, by 35 for what holds
+/// for some accounts: whom a table names, for auth too, and login delays on their way; and by 85: one line of the log a minute for a
+/// user who gets no worker, auth's word on a configuration before it is taken, and to auth that a grant came to no session).
 #[test]
 fn the_monitor_does_not_grow() {
     let whole = all(&[
@@ -88,7 +88,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4360, "the monitor has {monitor} lines");
+    assert!(monitor <= 4400, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"

@@ -328,7 +328,7 @@ fn p1_a_worker_can_read_the_bulletins_directory_and_no_more() {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        error.contains("bulletins.directory: expected it to be root's"),
+        error.contains("bulletins.directory: expected ") && error.contains(" to be root's"),
         "{error}"
     );
 }

@@ -16,6 +16,7 @@ fn refused(text: &str) -> String {
     let file = directory.path().join("popward.toml");
     let text = text.replace("@", directory.path().to_str().unwrap());
     std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     let output = Command::new(directory.path().join("libexec/popward"))
         .args(["--check", "--config"])
         .arg(&file)

@@ -94,7 +94,7 @@ impl Conn {
     /// Auth granted, and this is the worker's socket. Returns it for registration if somebody waits for it.
     pub(crate) fn attach(
         &mut self,
-        user: UserName,
+        (user, login_delay_s): (UserName, u32),
         socket: OwnedFd,
         now: Instant,
     ) -> Option<&Channel<FrontToWorker, WorkerToFront>> {
@@ -104,7 +104,7 @@ impl Conn {
         let channel = Channel::new(socket, ClientPhase::Opening);
         channel.set_nonblocking().ok()?;
         self.at_auth = false;
-        self.pop3.granted(user);
+        self.pop3.granted(user, login_delay_s);
         self.waits = Waits::Opening(now);
         let session = Session {
             channel,

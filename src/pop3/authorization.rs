@@ -385,9 +385,14 @@ impl Pop3 {
         out.extend_from_slice(
             b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
         );
-        let delay = self.own().login_delay_s;
+        // Before a login the most that it may be, and that the account's own is to be had after it (RFC 2449, section 6.5).
+        let (delay, differs) = match self.login_delay_s {
+            Some(own) => (own, ""),
+            None if self.own().login_delay_differs => (self.own().login_delay_s, " USER"),
+            None => (self.own().login_delay_s, ""),
+        };
         if delay > 0 {
-            out.extend_from_slice(format!("LOGIN-DELAY {delay}\r\n").as_bytes());
+            out.extend_from_slice(format!("LOGIN-DELAY {delay}{differs}\r\n").as_bytes());
         }
         // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
         if self.own().utf8 != Utf8::Off {

@@ -149,6 +149,8 @@ pub struct Pop3 {
     language: Language,
     /// Whether the client said UTF8.
     utf8: bool,
+    /// How many seconds the account's logins are apart, once it is known whose they are.
+    login_delay_s: Option<u32>,
 }
 
 impl Pop3 {
@@ -173,6 +175,7 @@ impl Pop3 {
             settings: None,
             language: Language::English,
             utf8: false,
+            login_delay_s: None,
         }
     }
 
@@ -305,9 +308,10 @@ impl Pop3 {
         self.close(End::Temporary)
     }
 
-    /// Auth granted: whose maildrop it is, whatever the client called itself.
-    pub fn granted(&mut self, user: UserName) {
+    /// Auth granted: whose maildrop it is, whatever the client called itself, and how far apart its logins are.
+    pub fn granted(&mut self, user: UserName, login_delay_s: u32) {
         self.user = Some(user);
+        self.login_delay_s = Some(login_delay_s);
     }
 
     /// The worker said something. With `Listing`, `Body` and `Ahead` data come.

@@ -269,6 +269,8 @@ impl Host {
             config = config.replace(line, other);
         }
         std::fs::write(at("popward.toml"), config).unwrap();
+        let mode = PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(at("popward.toml"), mode).unwrap();
         let (server, log) = run(start(directory.path().join(SERVER)), directory.path());
         let host = Self {
             directory,

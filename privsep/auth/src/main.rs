@@ -9,6 +9,7 @@ mod conversations;
 mod crypt;
 mod hashing;
 mod login;
+mod own_file;
 mod passwd_file;
 mod policy;
 mod service;

@@ -3,13 +3,13 @@
 
 mod extra;
 
+use crate::own_file;
 use crate::stored::{Stored, scram};
 use crate::verdict::Verdict;
 use extra::Extra;
 use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::Path;
@@ -94,7 +94,7 @@ impl Entry {
 
 /// Reads the whole file, whoever is looked for (P9). `hash` is asked for where it is SCRAM's turn.
 pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Result<Found, String> {
-    let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
+    let mut file = BufReader::new(own_file::open(path)?);
     let mut line = Vec::new();
     let (mut entry, mut first, mut stand_in, mut recipe) = (None, None, None, None);
     let unusable = |number: u64, expected: String| {

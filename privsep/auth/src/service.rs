@@ -6,6 +6,7 @@ mod decide;
 use crate::conversations::Conversations;
 use crate::hashing::Hashing;
 use crate::login::{Due, Logins, NotBegun, Shown};
+use crate::own_file;
 use crate::policy::admission::Rules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
@@ -16,7 +17,8 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_auth::{
-    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase, TokenSource,
+    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, Named, SetupPhase, TABLES_MAX,
+    TokenSource,
 };
 use popward_proto::network::Network;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
@@ -60,6 +62,8 @@ pub(crate) struct Auth {
     monitor: Monitor,
     fronts: Vec<(FrontId, Front)>,
     settings: Option<Settings>,
+    /// Login delays that the next settings come with.
+    delays: Vec<(Named, u32)>,
     logins: Logins,
     memory: Memory,
     said: Said,
@@ -80,6 +84,7 @@ impl Auth {
             monitor: Channel::new(control, SetupPhase::Starting),
             fronts: Vec::new(),
             settings: None,
+            delays: Vec::new(),
             logins: Logins::default(),
             memory: Memory {
                 penalties: Penalties::new(),
@@ -157,8 +162,9 @@ impl Auth {
         };
         match (message, descriptors.pop()) {
             (MonitorToAuth::Settings { version, settings }, _) if version == VERSION => {
-                let told = *settings;
-                let admission = usable(&told).and_then(|()| Rules::load(told.admission.clone()));
+                let (told, delays) = (*settings, std::mem::take(&mut self.delays));
+                let admission =
+                    usable(&told).and_then(|()| Rules::load(told.admission.clone(), delays));
                 let admission = match admission {
                     Ok(admission) => admission,
                     Err(why) => {
@@ -173,6 +179,10 @@ impl Auth {
             }
             (MonitorToAuth::NotOpened { session, user }, _) => {
                 self.memory.intervals.take_back(&user, session);
+                Ok(())
+            }
+            (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
+                self.delays.push((named, delay_s));
                 Ok(())
             }
             (MonitorToAuth::Front(id), Some(socket)) if self.fronts.len() < FRONTS_MAX => {
@@ -275,7 +285,7 @@ impl Auth {
 /// Whether accounts can be looked up there at all, so that the operator hears of it at the start and not at a login.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
     let opened = |key: &str, path: &popward_proto::bounded::AbsolutePath| {
-        std::fs::File::open(path.as_path())
+        own_file::open(path.as_path())
             .map(drop)
             .map_err(|error| format!("{key}: {path}, as auth's user: {error}"))
     };

@@ -9,7 +9,7 @@ use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use popward_proto::account::Account;
-use popward_proto::bounded::{List, UserName};
+use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
 use popward_proto::monitor_worker::{JOURNAL, dotlock_name};
 use std::path::Path;
@@ -48,16 +48,18 @@ fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;
     }
+    let groups = config.members.groups_of(&name, status.st_uid);
     let account = Account {
         name,
         uid: status.st_uid,
         gid: status.st_gid,
-        groups: List::try_from(Vec::new()).ok()?,
+        groups,
         home: None,
         spool: None,
     };
     let journal = look(&directory.join(JOURNAL)).is_some();
-    let Ok((spool_directory, spool)) = spool::place(&config.spool, &account) else {
+    let own = config.settings.of(&account);
+    let Ok((spool_directory, spool)) = spool::place(&own.spool, &account) else {
         // Its owner's home is known to auth alone, and at a login only.
         if journal {
             let text = "an unfinished update waits for its user's next login";

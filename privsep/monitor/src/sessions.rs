@@ -2,6 +2,7 @@
 
 use crate::children::{Nursery, Role, Sockets};
 use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::dotlock::Dotlock;
 use crate::spool;
 use crate::state::{StateError, StateRoot};
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Whose.
     pub(crate) account: Account,
+    /// What held for it when it began, and holds for whoever finishes its update: a reload may say that its spool is elsewhere.
+    pub(crate) settings: Settings,
     directory: PathBuf,
     spool: UserName,
     /// With which group's rights its dotlock is made and removed.
@@ -130,23 +133,23 @@ fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
     Ok(())
 }
 
-/// Makes a worker for `account`.
+/// Makes a worker for an account, by these settings.
 pub(crate) fn start(
     config: &Config,
     nursery: &mut Nursery,
     state: &StateRoot,
     session: SessionId,
-    account: &Account,
+    (account, own): (&Account, &Settings),
     task: Task,
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
-    let (directory, spool) = spool::place(&config.spool, account).map_err(NoWorker::Spool)?;
+    let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
     let state = state
         .of(&account.name, account.uid, account.gid)
         .map_err(NoWorker::State)?;
     let state =
         AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
-    let lock_group = config.accounts.and(config.spool.group);
+    let lock_group = config.accounts.and(own.spool.group);
     let groups: Vec<u32> = if config.accounts.is_some() {
         let groups = account.groups.as_slice().iter().copied();
         groups.filter(|gid| *gid != 0).collect()
@@ -182,10 +185,10 @@ pub(crate) fn start(
         spool_name: spool.clone(),
         state_directory: Some(state),
         host: config.host.clone(),
-        locks: config.spool.locks,
-        uidl: config.spool.uidl.clone(),
-        hide: config.spool.hide.clone(),
-        bulletins: config.bulletins.clone(),
+        locks: own.spool.locks,
+        uidl: own.spool.uidl.clone(),
+        hide: own.spool.hide.clone(),
+        bulletins: own.bulletins.shown(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);
@@ -198,6 +201,7 @@ pub(crate) fn start(
     let session = Session {
         id: session,
         account: account.clone(),
+        settings: own.clone(),
         directory: directory.as_path().to_owned(),
         spool,
         lock_gid: lock_group.unwrap_or(account.gid),

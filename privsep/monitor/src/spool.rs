@@ -1,7 +1,7 @@
 //! Where an account's spool is: the configured pattern with what is known of the account in it, or where the account's source
 //! says.
 
-use crate::config::Spool;
+use crate::config::settings::Spool;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, OutOfBounds, UserName};
 

@@ -51,8 +51,36 @@ pub struct Admission {
     pub deny_file: Option<AbsolutePath>,
     /// Groups of which a user must have one; if there are none here, all may.
     pub groups: List<u32, ALLOWED_GROUPS_MAX>,
-    /// Seconds from one login of an account to the next (RFC 2449, section 6.5); 0 for none.
+    /// Seconds from one login of an account to the next (RFC 2449, section 6.5); 0 for none. [`MonitorToAuth::LoginDelay`] has
+    /// others for some accounts.
     pub login_delay_s: u32,
+}
+
+/// Most tables of the configuration that name accounts.
+pub const TABLES_MAX: usize = 64;
+
+/// Most users that one of them names.
+pub const NAMED_USERS_MAX: usize = 64;
+
+/// Most groups that one of them names.
+pub const NAMED_GROUPS_MAX: usize = 16;
+
+/// Accounts, by their names or by the groups that they have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Those of these names.
+    pub users: List<UserName, NAMED_USERS_MAX>,
+    /// Those of which one of these is a group, primary or not.
+    pub groups: List<u32, NAMED_GROUPS_MAX>,
+}
+
+impl Named {
+    /// Whether the account is one of them.
+    pub fn has(&self, account: &Account) -> bool {
+        let groups = account.groups.as_slice();
+        let in_group = |gid| groups.contains(gid) || *gid == account.gid;
+        self.users.as_slice().contains(&account.name) || self.groups.as_slice().iter().any(in_group)
+    }
 }
 
 /// What is done to a name before it is looked for.
@@ -172,6 +200,9 @@ pub enum MonitorToAuth {
         /// The settings.
         settings: Box<AuthSettings>,
     },
+    /// In force with the settings that come next: how many seconds the logins of these accounts are apart; 0: any. Of several
+    /// that name an account, the first counts.
+    LoginDelay(Named, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
     /// What was granted came to no session, since its maildrop was not opened: it was no login.
@@ -218,6 +249,7 @@ impl Message for MonitorToAuth {
         use SetupPhase::{Serving, Starting};
         match self {
             Self::Settings { .. } => any("Settings", &[Starting, Serving]),
+            Self::LoginDelay(..) => any("LoginDelay", &[Starting, Serving]),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
             Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }

@@ -47,8 +47,11 @@ pub struct Pop3Settings {
     pub language: Language,
     /// Whether logins and ends are logged in Qpopper's words too.
     pub qpopper_log: bool,
-    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it.
+    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it. Where that differs
+    /// between accounts: the most.
     pub login_delay_s: u32,
+    /// Whether it differs.
+    pub login_delay_differs: bool,
 }
 
 impl Pop3Settings {
@@ -65,6 +68,7 @@ impl Pop3Settings {
         language: Language::English,
         qpopper_log: false,
         login_delay_s: 0,
+        login_delay_differs: false,
     };
 }
 
@@ -224,6 +228,8 @@ pub enum MonitorToFront {
         session: SessionId,
         /// The account's name, as the source of accounts spells it, for the log.
         user: UserName,
+        /// How many seconds its logins are apart.
+        login_delay_s: u32,
     },
     /// Auth granted, and no worker was made.
     NoSession {

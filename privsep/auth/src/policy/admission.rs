@@ -1,12 +1,11 @@
 //! Which accounts may log in at all.
 
+use crate::own_file;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::monitor_auth::Admission;
+use popward_proto::monitor_auth::{Admission, Named};
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 
 /// Longest list, in bytes.
 const LIST_MAX: u64 = 16 * 1024 * 1024;
@@ -17,11 +16,13 @@ pub(crate) struct Rules {
     told: Admission,
     allow: Option<HashSet<UserName>>,
     deny: HashSet<UserName>,
+    /// Seconds from one login of these accounts to the next, in place of what holds for all.
+    delays: Vec<(Named, u32)>,
 }
 
 impl Rules {
     /// Reads the files. An error is in words for the operator.
-    pub(crate) fn load(rules: Admission) -> Result<Self, String> {
+    pub(crate) fn load(rules: Admission, delays: Vec<(Named, u32)>) -> Result<Self, String> {
         let allow = rules.allow_file.as_ref();
         let allow = allow
             .map(|path| read("auth.allow_file", path))
@@ -33,6 +34,7 @@ impl Rules {
             told: rules,
             allow,
             deny,
+            delays,
         })
     }
 
@@ -58,21 +60,17 @@ impl Rules {
         }
     }
 
-    /// Seconds from one login of an account to the next.
-    pub(crate) fn login_delay_s(&self) -> u32 {
-        self.told.login_delay_s
+    /// Seconds from one login of the account to the next.
+    pub(crate) fn login_delay_s(&self, account: &Account) -> u32 {
+        let own = self.delays.iter().find(|(named, _)| named.has(account));
+        own.map_or(self.told.login_delay_s, |(_, delay_s)| *delay_s)
     }
 }
 
 /// The names of a file that only root, or who runs popward, can have written.
 fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     let told = |error: &dyn std::fmt::Display| format!("{key}: {path}: {error}");
-    let file = File::open(path.as_path()).map_err(|error| told(&error))?;
-    let status = file.metadata().map_err(|error| told(&error))?;
-    let own = nix::unistd::geteuid().as_raw();
-    if !status.is_file() || status.mode() & 0o022 != 0 || ![0, own].contains(&status.uid()) {
-        return Err(told(&"expected a file of root's that others cannot write"));
-    }
+    let file = own_file::open(path.as_path()).map_err(|error| told(&error))?;
     let mut text = String::new();
     let read = file.take(LIST_MAX + 1).read_to_string(&mut text);
     if read.map_err(|error| told(&error))? as u64 > LIST_MAX {
@@ -135,10 +133,10 @@ mod tests {
     fn lists_groups_and_ids_say_who_may() {
         let (_a, allow) = file("# ours\nalice\n\n bob \n");
         let (_d, deny) = file("bob\n");
-        let all = Rules::load(rules(None, None, Vec::new())).unwrap();
-        let lists = Rules::load(rules(allow, deny, Vec::new())).unwrap();
-        let groups = Rules::load(rules(None, None, vec![7, 8])).unwrap();
-        let other = Rules::load(rules(None, None, vec![7, 1000])).unwrap();
+        let all = Rules::load(rules(None, None, Vec::new()), Vec::new()).unwrap();
+        let lists = Rules::load(rules(allow, deny, Vec::new()), Vec::new()).unwrap();
+        let groups = Rules::load(rules(None, None, vec![7, 8]), Vec::new()).unwrap();
+        let other = Rules::load(rules(None, None, vec![7, 1000]), Vec::new()).unwrap();
         for (rules, name, uid, gid, may) in [
             (&all, "carol", 1000, 1000, true),
             (&all, "carol", 999, 1000, false),
@@ -160,15 +158,45 @@ mod tests {
     }
 
     #[test]
+    fn the_first_delay_that_names_an_account_is_its_own() {
+        let named = |users: &[&str], groups: &[u32]| {
+            let user = |name: &&str| UserName::try_from((*name).to_owned()).unwrap();
+            Named {
+                users: List::try_from(users.iter().map(user).collect::<Vec<_>>()).unwrap(),
+                groups: List::try_from(groups.to_vec()).unwrap(),
+            }
+        };
+        let delays = vec![
+            (named(&["alice", "bob"], &[]), 10),
+            (named(&["alice"], &[8]), 20),
+            (named(&[], &[7]), 0),
+        ];
+        let mut all = rules(None, None, Vec::new());
+        all.login_delay_s = 5;
+        let rules = Rules::load(all, delays).unwrap();
+        let delay = |name, gid, groups: &[u32]| {
+            let groups = List::try_from(groups.to_vec()).unwrap();
+            let account = account(name, 1000, gid);
+            rules.login_delay_s(&Account { groups, ..account })
+        };
+        assert_eq!(delay("alice", 8, &[7]), 10);
+        assert_eq!(delay("carol", 8, &[]), 20, "by its primary group");
+        assert_eq!(delay("carol", 1000, &[7, 8]), 20, "by another one");
+        assert_eq!(delay("carol", 7, &[]), 0, "none is a delay of its own");
+        assert_eq!(delay("carol", 1000, &[]), 5);
+        assert_eq!(delay("Alice", 1000, &[]), 5, "names are names");
+    }
+
+    #[test]
     fn a_list_that_others_can_write_or_that_cannot_be_read_is_no_list() {
         let (held, path) = file("alice\n");
         std::fs::set_permissions(held.path(), PermissionsExt::from_mode(0o622)).unwrap();
-        let error = Rules::load(rules(None, path, Vec::new())).unwrap_err();
+        let error = Rules::load(rules(None, path, Vec::new()), Vec::new()).unwrap_err();
         assert!(error.contains("others cannot write"), "{error}");
         let (held, path) = file("alice\n../x\n");
-        let error = Rules::load(rules(path.clone(), None, Vec::new())).unwrap_err();
+        let error = Rules::load(rules(path.clone(), None, Vec::new()), Vec::new()).unwrap_err();
         assert!(error.ends_with("line 2: expected a name"), "{error}");
         drop(held);
-        assert!(Rules::load(rules(path, None, Vec::new())).is_err());
+        assert!(Rules::load(rules(path, None, Vec::new()), Vec::new()).is_err());
     }
 }

@@ -4,6 +4,7 @@ use super::Auth;
 use crate::check::Whom;
 use crate::hashing::Work;
 use crate::login::{Shown, Ticket};
+use crate::own_file;
 use crate::policy::attempts::{Counted, Turn};
 use crate::policy::names;
 use crate::verdict::Verdict;
@@ -241,7 +242,7 @@ impl Auth {
             },
         };
         let open = |path: popward_proto::bounded::AbsolutePath| {
-            File::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
+            own_file::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
         };
         let file = file.map(open).transpose()?;
         Ok(self.converse(ticket, &question, file.as_ref())?)
@@ -386,7 +387,7 @@ impl Auth {
     ) -> Result<(), ChannelError> {
         let now = Instant::now();
         let delay = self.settings.as_ref();
-        let delay = delay.map_or(0, |settings| settings.admission.login_delay_s());
+        let delay = delay.map_or(0, |settings| settings.admission.login_delay_s(&account));
         let delay = Duration::from_secs(delay.into());
         let (intervals, user) = (&mut self.memory.intervals, &account.name);
         if intervals.log_in(user, session, delay, now) {

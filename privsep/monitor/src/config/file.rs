@@ -33,6 +33,8 @@ pub(super) struct File {
     pub(super) proxy: Proxy,
     #[serde(default)]
     pub(super) log: Log,
+    #[serde(default)]
+    pub(super) account: Vec<Spanned<Account>>,
 }
 
 /// A string with its place in the file.
@@ -207,4 +209,62 @@ pub(super) struct Log {
     pub(super) level: Option<Placed>,
     #[serde(default)]
     pub(super) qpopper: bool,
+}
+
+/// What holds for some accounts: keys of the sections above, by the same names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
+    #[serde(default)]
+    pub(super) users: Vec<Placed>,
+    #[serde(default)]
+    pub(super) groups: Vec<Spanned<Id>>,
+    #[serde(default)]
+    pub(super) spool: AccountSpool,
+    #[serde(default)]
+    pub(super) lock: Lock,
+    #[serde(default)]
+    pub(super) bulletins: AccountBulletins,
+    #[serde(default)]
+    pub(super) auth: AccountAuth,
+    #[serde(default)]
+    pub(super) limits: AccountLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountSpool {
+    pub(super) path: Option<Placed>,
+    pub(super) group: Option<Spanned<Id>>,
+    pub(super) lock_timeout: Option<u16>,
+    pub(super) uidl: Option<Spanned<Vec<String>>>,
+    pub(super) hide: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountBulletins {
+    pub(super) directory: Option<Spanned<Board>>,
+    pub(super) keep: Option<u16>,
+    pub(super) days: Option<u16>,
+}
+
+/// A directory of bulletins, or `false`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Board {
+    Any(bool),
+    At(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountAuth {
+    pub(super) login_delay: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountLimits {
+    pub(super) sessions_per_user: Option<u32>,
 }

@@ -3,11 +3,14 @@
 
 mod check;
 mod file;
+mod members;
+mod owner;
+pub(crate) mod settings;
 
-use popward_proto::bounded::{AbsolutePath, List, Text};
+use owner::Owners;
+use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::monitor_worker::{Bulletins, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use popward_proto::proxies::Headers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,14 +41,12 @@ pub(crate) struct Config {
     pub(crate) client_ca: Option<AbsolutePath>,
     /// What auth is told.
     pub(crate) auth: AuthSettings,
-    /// Where spools are and how they are locked.
-    pub(crate) spool: Spool,
-    /// Messages for everybody.
-    pub(crate) bulletins: Option<Bulletins>,
+    /// What may differ between accounts.
+    pub(crate) settings: settings::AllSettings,
+    /// Whose settings a group's are, as far as that says where spools are.
+    pub(crate) members: members::Members,
     /// What fronts are told.
     pub(crate) front: FrontSettings,
-    /// Most sessions at once of one user, over all fronts.
-    pub(crate) sessions_per_user: u32,
     /// Where the log goes, and from which level on.
     pub(crate) log: crate::log::Settings,
 }
@@ -81,26 +82,13 @@ pub(crate) struct Certificate {
     pub(crate) key: PathBuf,
 }
 
-/// Where spools are and how they are locked.
-#[derive(Debug, Clone)]
-pub(crate) struct Spool {
-    /// Its last component is the spool's name.
-    pub(crate) pattern: crate::spool::Pattern,
-    /// The group that a worker has until its locks are taken.
-    pub(crate) group: Option<u32>,
-    /// Which locks.
-    pub(crate) locks: LockSettings,
-    /// How messages are named.
-    pub(crate) uidl: List<Scheme, SCHEMES_MAX>,
-    /// Header fields that are not shown.
-    pub(crate) hide: List<Text<16>, HIDDEN_MAX>,
-}
-
 /// Why a configuration cannot be run.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     /// The file could not be read.
     Unreadable(PathBuf, std::io::Error),
+    /// Somebody else could change the file. What was expected.
+    Foreign(PathBuf, String),
     /// A value, or the file's form, is not what was expected.
     Invalid {
         /// The file.
@@ -116,6 +104,7 @@ impl std::fmt::Display for ConfigError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreadable(path, error) => write!(out, "{}: {error}", path.display()),
+            Self::Foreign(path, expected) => write!(out, "{}: {expected}", path.display()),
             Self::Invalid {
                 path,
                 line,
@@ -132,8 +121,11 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads and checks `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+        let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let whole = std::path::absolute(path).map_err(unreadable)?;
+        let foreign = |expected| ConfigError::Foreign(path.to_owned(), expected);
+        Owners::of_the_configuration().of(&whole).map_err(foreign)?;
         Self::from_text(path, &text)
     }
 

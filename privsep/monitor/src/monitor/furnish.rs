@@ -143,7 +143,10 @@ impl Monitor {
         let Some(Link::Auth { channel, .. }) = self.link(id) else {
             return Ok(());
         };
-        children::send(channel, &auth_settings(&self.config), &[])?;
+        let settings = auth_settings(&self.config);
+        settings
+            .iter()
+            .try_for_each(|message| children::send(channel, message, &[]))?;
         self.asked.push_back(None);
         for front in self.fronts() {
             self.introduce(front, Role::Auth)?;
@@ -281,10 +284,12 @@ impl Monitor {
     }
 }
 
-/// Auth's part of a configuration.
-pub(super) fn auth_settings(config: &Config) -> MonitorToAuth {
-    MonitorToAuth::Settings {
+/// Auth's part of a configuration, the settings themselves last.
+pub(super) fn auth_settings(config: &Config) -> Vec<MonitorToAuth> {
+    let settings = MonitorToAuth::Settings {
         version: VERSION,
         settings: Box::new(config.auth.clone()),
-    }
+    };
+    let delays = config.settings.login_delays();
+    delays.chain([settings]).collect()
 }

@@ -5,6 +5,7 @@ use super::{
     MonitorToAuth, MonitorToFront, NOT_OPENED, Process, Role, SessionId, Signal, Stage, StartError,
     Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
 };
+use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
 
 /// Of sessions that no client has: fronts are counted from 1.
@@ -36,13 +37,14 @@ impl Monitor {
         }
         // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
         let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
-        if self.processes.values().filter(theirs).count() >= self.config.sessions_per_user as usize
-        {
+        let own = self.config.settings.of(account);
+        if self.processes.values().filter(theirs).count() >= own.sessions_per_user as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
             return Err(true);
         }
         let (config, nursery) = (&self.config, &mut self.nursery);
-        let started = sessions::start(config, nursery, &self.state, session, account, Task::Serve);
+        let whose = (account, &own);
+        let started = sessions::start(config, nursery, &self.state, session, whose, Task::Serve);
         let mut started = started.map_err(|error| {
             self.no_worker(session, account, &error);
             false
@@ -52,7 +54,11 @@ impl Monitor {
         let front_end = front_end.filter(|_| watched).ok_or(false)?;
         if let Some(Link::Front(to)) = self.link(front) {
             let user = account.name.clone();
-            let message = MonitorToFront::Session { session, user };
+            let message = MonitorToFront::Session {
+                session,
+                user,
+                login_delay_s: own.login_delay_s,
+            };
             if let Err(error) = children::send(&to.channel, &message, &[front_end.as_fd()]) {
                 self.banish(front, &error);
             }
@@ -62,17 +68,19 @@ impl Monitor {
 
     /// Tells auth that what it granted was no login, so that the next one need not wait for `auth.login_delay`.
     fn not_opened(&mut self, session: SessionId, account: &Account) {
-        if self.config.auth.admission.login_delay_s > 0 {
-            let user = account.name.clone();
-            self.tell_auth(&MonitorToAuth::NotOpened { session, user });
-        }
+        let user = account.name.clone();
+        self.tell_auth(&[MonitorToAuth::NotOpened { session, user }]);
     }
 
     /// Returns whether there is an auth.
-    pub(super) fn tell_auth(&mut self, message: &MonitorToAuth) -> bool {
-        let auth = |(id, process): (&ChildId, &Process)| match &process.link {
-            Some(Link::Auth { channel, .. }) => Some((*id, children::send(channel, message, &[]))),
-            _ => None,
+    pub(super) fn tell_auth(&mut self, messages: &[MonitorToAuth]) -> bool {
+        let auth = |(id, process): (&ChildId, &Process)| {
+            let Some(Link::Auth { channel, .. }) = &process.link else {
+                return None;
+            };
+            let mut all = messages.iter();
+            let sent = all.try_for_each(|message| children::send(channel, message, &[]));
+            Some((*id, sent))
         };
         match self.processes.iter().find_map(auth) {
             Some((_, Ok(()))) => return true,
@@ -119,19 +127,19 @@ impl Monitor {
     fn finish(
         &mut self,
         id: SessionId,
-        account: &Account,
+        whose: (&Account, &Settings),
         dotlock: Option<(u64, u64)>,
         finishers: u8,
     ) -> bool {
         let task = Task::Finish { dotlock };
         let (config, nursery) = (&self.config, &mut self.nursery);
-        match sessions::start(config, nursery, &self.state, id, account, task) {
+        match sessions::start(config, nursery, &self.state, id, whose, task) {
             Ok(mut started) => {
                 started.session.finishers = finishers + 1;
                 self.watch_worker(started)
             }
             Err(error) => {
-                self.no_worker(id, account, &error);
+                self.no_worker(id, whose.0, &error);
                 false
             }
         }
@@ -164,7 +172,8 @@ impl Monitor {
             };
             self.tended += 1;
             let id = SessionId::new(NO_FRONT, self.tended);
-            self.finish(id, &account, None, 0);
+            let own = self.config.settings.of(&account);
+            self.finish(id, (&account, &own), None, 0);
         }
     }
 
@@ -216,10 +225,10 @@ impl Monitor {
                 let broken = session.is_torn() && !whole;
                 // At the very end the next start finishes it, and until then nobody else should read what is half moved.
                 let later = broken && matches!(self.stage, Stage::Ending(_));
-                let (account, dotlock, finishers) =
-                    (&session.account, session.dotlock, session.finishers);
+                let whose = (&session.account, &session.settings);
+                let (dotlock, finishers) = (session.dotlock, session.finishers);
                 let now = broken && !later && finishers < FINISHERS_MAX;
-                if !(now && self.finish(session.id, account, dotlock, finishers)) {
+                if !(now && self.finish(session.id, whose, dotlock, finishers)) {
                     if !later {
                         self.remove_dotlock(process.child.pid, &session);
                     }

@@ -15,7 +15,8 @@ use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey,
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
-    Conversing, MonitorToAuth, NameRules, SetupPhase, Throttle, TokenRules, TokenSource,
+    Conversing, MonitorToAuth, NAMED_GROUPS_MAX, NAMED_USERS_MAX, NameRules, Named, SetupPhase,
+    Throttle, TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
@@ -148,6 +149,11 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         version: u32::MAX,
         settings: Box::new(auth_settings(&long)),
     });
+    let named = Named {
+        users: list(vec![name.clone(); NAMED_USERS_MAX]),
+        groups: list(vec![u32::MAX; NAMED_GROUPS_MAX]),
+    };
+    there_and_back(&MonitorToAuth::LoginDelay(named, u32::MAX));
     conversations(&name, &long);
     there_and_back(&KeysToMonitor::Loaded(key_facts()));
     there_and_back(&MonitorToKeys::Key(KeyId(u16::MAX)));
@@ -411,6 +417,7 @@ fn settings() -> FrontSettings {
             language: Language::Spanish,
             qpopper_log: true,
             login_delay_s: u32::MAX,
+            login_delay_differs: true,
         },
         proxies: Proxies {
             networks: list(vec![host; NETWORKS_MAX]),

@@ -116,6 +116,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             MonitorToFront::Session {
                 session: session(),
                 user: user("u"),
+                login_delay_s: 0,
             },
             Serving,
             Starting,

@@ -1,7 +1,8 @@
 //! `[auth]`: where accounts come from, which may log in, and what guessing costs.
 
-use super::{Checked, placed, problem};
+use super::{Checked, group, placed, problem, safe};
 use crate::config::file;
+use crate::config::owner::Owners;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, Conversing,
@@ -9,14 +10,22 @@ use popward_proto::monitor_auth::{
 };
 use toml::Spanned;
 
-/// `authorities` are those of client certificates, if clients are asked for one.
-pub(super) fn auth(file: &file::Auth, authorities: Option<&AbsolutePath>) -> Checked<AuthSettings> {
+/// `authorities` are those of client certificates, if clients are asked for one. Whatever is a program, or says who is whom,
+/// is `owners`'; lists of accounts may belong to the user of auth, `own`, as well.
+pub(super) fn auth(
+    file: &file::Auth,
+    authorities: Option<&AbsolutePath>,
+    owners: &Owners,
+    own: Option<u32>,
+) -> Checked<AuthSettings> {
+    let lists = owners.clone().and_auth(own);
+    let tokens = file.oauth2.as_ref().map(|file| tokens(file, owners));
     Ok(AuthSettings {
-        source: source(file)?,
+        source: source(file, owners, &lists)?,
         names: names(file)?,
-        admission: admission(file)?,
+        admission: admission(file, &lists)?,
         throttle: throttle(file)?,
-        tokens: file.oauth2.as_ref().map(tokens).transpose()?,
+        tokens: tokens.transpose()?,
         certificates: certificates(file, authorities)?,
         conversing: Conversing {
             limit_ms: u32::from(file.conversation_limit.unwrap_or(30).max(1)) * 1000,
@@ -57,10 +66,13 @@ fn text(value: Option<&file::Placed>, default: &str) -> (usize, String) {
     placed(value.cloned(), || default.to_owned())
 }
 
-/// A path that must be a file's, as whoever uses it finds out: auth cannot read what the monitor can.
-fn file_at(key: &str, (offset, path): (usize, String)) -> Checked<AbsolutePath> {
+/// The path of a file that nobody but `owners` can change. Whether auth can read it, auth finds out.
+fn file_at(key: &str, (offset, path): (usize, String), owners: &Owners) -> Checked<AbsolutePath> {
     match AbsolutePath::try_from(path) {
-        Ok(path) if path.as_path().is_file() => Ok(path),
+        Ok(path) if path.as_path().is_file() => {
+            safe(key, offset, path.as_path(), owners)?;
+            Ok(path)
+        }
         _ => problem(
             offset,
             format!("{key}: expected the absolute path of a file"),
@@ -68,18 +80,22 @@ fn file_at(key: &str, (offset, path): (usize, String)) -> Checked<AbsolutePath> 
     }
 }
 
-fn optional(key: &str, value: Option<&file::Placed>) -> Checked<Option<AbsolutePath>> {
+fn optional(
+    key: &str,
+    value: Option<&file::Placed>,
+    owners: &Owners,
+) -> Checked<Option<AbsolutePath>> {
     value
-        .map(|value| file_at(key, text(Some(value), "")))
+        .map(|value| file_at(key, text(Some(value), ""), owners))
         .transpose()
 }
 
-fn source(file: &file::Auth) -> Checked<AccountSource> {
+fn source(file: &file::Auth, owners: &Owners, lists: &Owners) -> Checked<AccountSource> {
     let (offset, source) = text(file.source.as_ref(), "passwd-file");
     match source.as_str() {
         "passwd-file" => {
             let path = text(file.passwd_file.as_ref(), "/etc/popward/users");
-            let path = file_at("auth.passwd_file", path)?;
+            let path = file_at("auth.passwd_file", path, lists)?;
             Ok(AccountSource::PasswdFile { path })
         }
         "pam" => {
@@ -95,7 +111,7 @@ fn source(file: &file::Auth) -> Checked<AccountSource> {
                 .checkpassword
                 .as_ref()
                 .map_or(offset, |value| value.span().start);
-            let program = file_at("auth.checkpassword", (place, written))?;
+            let program = file_at("auth.checkpassword", (place, written), owners)?;
             Ok(AccountSource::Checkpassword { program })
         }
         _ => problem(
@@ -123,36 +139,34 @@ fn names(file: &file::Auth) -> Checked<NameRules> {
     }
 }
 
-fn admission(file: &file::Auth) -> Checked<Admission> {
+fn admission(file: &file::Auth, lists: &Owners) -> Checked<Admission> {
     let (offset, first_uid) = placed(file.first_uid.clone(), || 1000);
     let last_uid = file.last_uid.unwrap_or(65533);
     if first_uid == 0 || first_uid > last_uid {
         return problem(offset, "auth.first_uid: expected 1 to auth.last_uid");
     }
-    let (offset, login_delay_s) = placed(file.login_delay.clone(), || 0);
-    if login_delay_s > 86_400 {
-        return problem(offset, "auth.login_delay: expected at most 86400");
-    }
     Ok(Admission {
         first_uid,
         last_uid,
-        allow_file: optional("auth.allow_file", file.allow_file.as_ref())?,
-        deny_file: optional("auth.deny_file", file.deny_file.as_ref())?,
+        allow_file: optional("auth.allow_file", file.allow_file.as_ref(), lists)?,
+        deny_file: optional("auth.deny_file", file.deny_file.as_ref(), lists)?,
         groups: groups(file.groups.as_ref())?,
-        login_delay_s,
+        login_delay_s: login_delay_s(file.login_delay.clone())?,
     })
+}
+
+/// Seconds from one login to the next.
+pub(super) fn login_delay_s(value: Option<Spanned<u32>>) -> Checked<u32> {
+    match placed(value, || 0) {
+        (_, seconds) if seconds <= 86_400 => Ok(seconds),
+        (offset, _) => problem(offset, "auth.login_delay: expected at most 86400"),
+    }
 }
 
 fn groups<const MAX: usize>(file: Option<&Spanned<Vec<file::Id>>>) -> Checked<List<u32, MAX>> {
     let offset = file.map_or(0, |ids| ids.span().start);
     let ids = file.iter().flat_map(|ids| ids.get_ref());
-    let gid = |id: &file::Id| match id {
-        file::Id::Number(number) => Some(*number),
-        file::Id::Name(name) => {
-            let group = nix::unistd::Group::from_name(name).ok().flatten()?;
-            Some(group.gid.as_raw())
-        }
-    };
+    let gid = |id| group(id).map(|(gid, _)| gid);
     let gids: Option<Vec<u32>> = ids.map(gid).collect();
     match gids.and_then(|gids| List::try_from(gids).ok()) {
         Some(gids) => Ok(gids),
@@ -193,9 +207,9 @@ fn throttle(file: &file::Auth) -> Checked<Throttle> {
     })
 }
 
-fn tokens(file: &Spanned<file::OAuth2>) -> Checked<TokenSource> {
+fn tokens(file: &Spanned<file::OAuth2>, owners: &Owners) -> Checked<TokenSource> {
     let (offset, file) = (file.span().start, file.get_ref());
-    let path = |key: &str, path: &String| file_at(key, (offset, path.clone()));
+    let path = |key: &str, path: &String| file_at(key, (offset, path.clone()), owners);
     if let Some(program) = &file.program {
         if file.keys.is_some()
             || file.issuer.is_some()

@@ -1,30 +1,31 @@
 //! `[bulletins]`: messages for everybody.
 
-use super::{Checked, is_roots, problem};
+use super::{Checked, placed, problem, safe};
 use crate::config::file;
+use crate::config::owner::Owners;
+use crate::config::settings::Bulletins;
 use popward_proto::bounded::AbsolutePath;
-use popward_proto::monitor_worker::Bulletins;
 
-pub(super) fn bulletins(file: file::Bulletins, root: bool) -> Checked<Option<Bulletins>> {
-    let Some(directory) = file.directory else {
-        return Ok(None);
-    };
-    let offset = directory.span().start;
-    let Ok(directory) = AbsolutePath::try_from(directory.into_inner()) else {
-        return problem(offset, "bulletins.directory: expected an absolute path");
-    };
-    let path = directory.as_path();
-    if !path.is_dir() {
-        return problem(offset, "bulletins.directory: expected a directory");
-    }
-    // Whoever can write there writes to everybody.
-    if root && !path.ancestors().all(is_roots) {
-        let expected = "bulletins.directory: expected it to be root's and writable by nobody else, like all directories above it";
-        return problem(offset, expected);
-    }
-    Ok(Some(Bulletins {
-        directory,
+pub(super) fn bulletins(file: file::Bulletins, owners: &Owners) -> Checked<Bulletins> {
+    let directory = file.directory.map(|value| {
+        let (offset, path) = placed(Some(value), String::new);
+        directory(offset, path, owners)
+    });
+    Ok(Bulletins {
+        directory: directory.transpose()?,
         keep: file.keep.unwrap_or(1),
         days: file.days,
-    }))
+    })
+}
+
+/// Whoever can write there writes to everybody.
+pub(super) fn directory(offset: usize, path: String, owners: &Owners) -> Checked<AbsolutePath> {
+    let Ok(directory) = AbsolutePath::try_from(path) else {
+        return problem(offset, "bulletins.directory: expected an absolute path");
+    };
+    if !directory.as_path().is_dir() {
+        return problem(offset, "bulletins.directory: expected a directory");
+    }
+    safe("bulletins.directory", offset, directory.as_path(), owners)?;
+    Ok(directory)
 }

@@ -1,5 +1,6 @@
 //! From what was written to what can be run: names become ids, files exist, directories are safe.
 
+mod account;
 mod auth;
 mod bulletins;
 mod front;
@@ -9,9 +10,10 @@ mod proxy;
 mod spool;
 mod tls;
 
+use super::owner::Owners;
+use super::settings::{AllSettings, Settings};
 use super::{Accounts, Config, Listen, file};
 use popward_proto::bounded::{AbsolutePath, Text};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -54,19 +56,23 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     } else {
         None
     };
-    let spool = spool::spool(file.spool, file.lock)?;
+    let owners = Owners::of_the_configuration();
     let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
     let proxies = proxy::proxies(&file.proxy)?;
-    let (tls, client_ca) = tls::tls(file.tls)?;
-    let auth_settings = auth::auth(&file.auth, client_ca.as_ref())?;
+    let (tls, client_ca) = tls::tls(file.tls, &owners)?;
+    let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
+    let auth_settings = auth::auth(&file.auth, client_ca.as_ref(), &owners, auth_id)?;
+    let everybody = Settings {
+        spool: spool::spool(file.spool, file.lock)?,
+        bulletins: bulletins::bulletins(file.bulletins, &owners)?,
+        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
+        login_delay_s: auth_settings.admission.login_delay_s,
+    };
+    let (tables, members) = account::tables(file.account, &everybody, &owners)?;
+    let settings = AllSettings { everybody, tables };
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;
-    let pop3 = pop3::pop3(
-        &file.pop3,
-        file.log.qpopper,
-        auth_settings.admission.login_delay_s,
-    )?;
-    let bulletins = bulletins::bulletins(file.bulletins, root)?;
+    let pop3 = pop3::pop3(&file.pop3, file.log.qpopper, settings.longest_login_delay())?;
     let front = front::front(
         &file.limits,
         &file.auth,
@@ -82,7 +88,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     }
     Ok(Config {
         path: path.to_owned(),
-        libexec: libexec(file.server.libexec, root)?,
+        libexec: libexec(file.server.libexec, &owners)?,
         state: absolute("server.state", file.server.state, "/var/lib/popward")?,
         host,
         grace: Duration::from_secs(grace.unwrap_or(30).into()),
@@ -92,10 +98,9 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         client_ca,
         listen,
         auth: auth_settings,
-        spool,
-        bulletins,
+        settings,
+        members,
         front,
-        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         log: log::log(file.log)?,
     })
 }
@@ -148,7 +153,7 @@ fn accounts(file: file::Accounts) -> Checked<Accounts> {
 }
 
 /// Only root may be able to change what root starts.
-fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
+fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<PathBuf> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let own = std::env::current_exe()
         .ok()
@@ -165,24 +170,32 @@ fn libexec(value: Option<file::Placed>, root: bool) -> Checked<PathBuf> {
                 format!("server.libexec: expected {} to exist", path.display()),
             );
         }
-        if root && !path.ancestors().all(is_roots) {
-            let why = "to be root's and writable by nobody else, like all directories above it";
-            return problem(
-                offset,
-                format!("server.libexec: expected {} {why}", path.display()),
-            );
-        }
+        safe("server.libexec", offset, &path, owners)?;
     }
     Ok(directory)
 }
 
-/// Whether only root can change what is at `path`: it, or (in a directory) what it has entries for that are root's.
-fn is_roots(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|status| {
-        let others_write = status.mode() & 0o022 != 0;
-        let sticky = status.is_dir() && status.mode() & 0o1000 != 0;
-        status.uid() == 0 && (!others_write || sticky)
-    })
+/// Only `owners` can change what is at `path`.
+fn safe(key: &str, offset: usize, path: &Path, owners: &Owners) -> Checked<()> {
+    owners
+        .of(path)
+        .or_else(|expected| problem(offset, format!("{key}: {expected}")))
+}
+
+/// A group's id, and its members' names as far as the system tells them.
+fn group(id: &file::Id) -> Option<(u32, Vec<String>)> {
+    use nix::unistd::{Gid, Group};
+    match id {
+        // A number needs no group.
+        file::Id::Number(gid) => {
+            let group = Group::from_gid(Gid::from_raw(*gid)).ok().flatten();
+            Some((*gid, group.map(|group| group.mem).unwrap_or_default()))
+        }
+        file::Id::Name(name) => {
+            let group = Group::from_name(name).ok().flatten()?;
+            Some((group.gid.as_raw(), group.mem))
+        }
+    }
 }
 
 fn host(value: Option<file::Placed>) -> Checked<Text<64>> {

@@ -8,7 +8,7 @@ use popward_proto::monitor_front::{Language, Pop3Settings, Utf8};
 pub(super) fn pop3(
     file: &file::Pop3,
     qpopper_log: bool,
-    login_delay_s: u32,
+    (login_delay_s, login_delay_differs): (u32, bool),
 ) -> Checked<Pop3Settings> {
     let utf8 = match file.utf8.as_ref().map(|v| (v.span().start, &**v.get_ref())) {
         None | Some((_, "pass")) => Utf8::Pass,
@@ -39,6 +39,7 @@ pub(super) fn pop3(
         language,
         qpopper_log,
         login_delay_s,
+        login_delay_differs,
     })
 }
 

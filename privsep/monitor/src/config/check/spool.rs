@@ -1,7 +1,8 @@
 //! `[spool]` and `[lock]`: where spools are, how they are locked, how their messages are named and shown.
 
-use super::{Checked, placed, problem};
-use crate::config::{Spool, file};
+use super::{Checked, group, placed, problem};
+use crate::config::file;
+use crate::config::settings::Spool;
 use crate::spool::Pattern;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
@@ -9,15 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
-    let (offset, path) = placed(file.path, || "/var/mail/{user}".to_owned());
-    let Some(pattern) = Pattern::parse(&path) else {
-        let expected = "spool.path: expected an absolute path with {user}, {name} or {home}, no other patterns than {user:1}, {user:2}, {user:hash}, {domain}";
-        return problem(offset, expected);
-    };
-    let group = match file.group {
-        None => shared_group(&pattern),
-        Some(id) => Some(group(id.span().start, id.into_inner())?),
-    };
+    let pattern = pattern(file.path)?;
+    let group = lock_group(file.group, &pattern)?;
     let (offset, names) = placed(file.locks, || {
         ["dotlock", "fcntl", "flock"].map(str::to_owned).to_vec()
     });
@@ -32,12 +26,11 @@ pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
         );
     }
     let has = |name: &str| names.iter().any(|n| n == name);
-    let timeout_ms = u32::from(file.lock_timeout.unwrap_or(10)) * 1000;
     let locks = LockSettings {
         dotlock: has("dotlock"),
         fcntl: has("fcntl"),
         flock: has("flock"),
-        timeout_ms,
+        timeout_ms: lock_timeout_ms(file.lock_timeout.unwrap_or(10)),
         yield_ms: yield_idle(lock.yield_idle, has("dotlock"))?,
     };
     Ok(Spool {
@@ -49,9 +42,26 @@ pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
     })
 }
 
-/// For how long a client is silent until the locks are given up: `"60s"`, `"5m"`.
-fn yield_idle(value: Option<file::Placed>, dotlock: bool) -> Checked<Option<u32>> {
-    let Some(value) = value else {
+/// Where spools are.
+pub(super) fn pattern(path: Option<file::Placed>) -> Checked<Pattern> {
+    let (offset, path) = placed(path, || "/var/mail/{user}".to_owned());
+    match Pattern::parse(&path) {
+        Some(pattern) => Ok(pattern),
+        None => problem(
+            offset,
+            "spool.path: expected an absolute path with {user}, {name} or {home}, no other patterns than {user:1}, {user:2}, {user:hash}, {domain}",
+        ),
+    }
+}
+
+/// In milliseconds.
+pub(super) fn lock_timeout_ms(seconds: u16) -> u32 {
+    u32::from(seconds) * 1000
+}
+
+/// For how long a client is silent until the locks are given up: `"60s"`, `"5m"`; or `"never"`.
+pub(super) fn yield_idle(value: Option<file::Placed>, dotlock: bool) -> Checked<Option<u32>> {
+    let Some(value) = value.filter(|value| value.get_ref() != "never") else {
         return Ok(None);
     };
     let offset = value.span().start;
@@ -70,7 +80,7 @@ fn yield_idle(value: Option<file::Placed>, dotlock: bool) -> Checked<Option<u32>
         Some(ms) => Ok(Some(ms)),
         None => problem(
             offset,
-            r#"lock.yield_idle: expected a time from "1s" to "1440m""#,
+            r#"lock.yield_idle: expected a time from "1s" to "1440m", or "never""#,
         ),
     }
 }
@@ -88,7 +98,7 @@ const HIDEABLE: [&str; HIDDEN_MAX] = [
     "Lines",
 ];
 
-fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
+pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
     let (offset, names) = placed(file, Vec::new);
     let known = |name: &str| {
         let same = |field: &&&str| field.eq_ignore_ascii_case(name);
@@ -110,7 +120,7 @@ fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX
 }
 
 /// The list up to `native`, which names every message.
-fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
+pub(super) fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
     let (offset, names) = placed(file, Vec::new);
     let mut schemes = Vec::new();
     for name in names.iter().take_while(|name| *name != "native") {
@@ -132,18 +142,15 @@ fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>
     }
 }
 
-fn group(offset: usize, id: file::Id) -> Checked<u32> {
-    let gid = match id {
-        file::Id::Number(number) => Some(number),
-        file::Id::Name(name) => nix::unistd::Group::from_name(&name)
-            .ok()
-            .flatten()
-            .map(|group| group.gid.as_raw()),
+/// The group with which dotlocks are made there.
+pub(super) fn lock_group(id: Option<Spanned<file::Id>>, pattern: &Pattern) -> Checked<Option<u32>> {
+    let Some(id) = id else {
+        return Ok(shared_group(pattern));
     };
-    match gid {
-        Some(gid) if gid != 0 => Ok(gid),
+    match group(id.get_ref()) {
+        Some((gid, _)) if gid != 0 => Ok(Some(gid)),
         _ => problem(
-            offset,
+            id.span().start,
             "spool.group: expected a group of this system, not root's",
         ),
     }

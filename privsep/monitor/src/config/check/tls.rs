@@ -1,6 +1,7 @@
 //! `[tls]` and `[[certificate]]`.
 
-use super::{Checked, placed, problem};
+use super::{Checked, placed, problem, safe};
+use crate::config::owner::Owners;
 use crate::config::{Certificate, file};
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_front::TlsSettings;
@@ -10,7 +11,10 @@ use std::fs::File;
 const ROTATION_MAX: u32 = 86_400;
 
 /// What is the same for all certificates, and the authorities of clients'.
-pub(super) fn tls(file: file::Tls) -> Checked<(TlsSettings, Option<AbsolutePath>)> {
+pub(super) fn tls(
+    file: file::Tls,
+    owners: &Owners,
+) -> Checked<(TlsSettings, Option<AbsolutePath>)> {
     let (offset, minimum) = placed(file.minimum, || "1.2".to_owned());
     let only_1_3 = match minimum.as_str() {
         "1.2" => false,
@@ -22,7 +26,12 @@ pub(super) fn tls(file: file::Tls) -> Checked<(TlsSettings, Option<AbsolutePath>
         return problem(offset, "tls.ticket_rotation: expected 0 to 86400");
     }
     let client_ca = match file.client_ca {
-        Some(path) => Some(readable("tls.client_ca", &path)?),
+        Some(value) => {
+            let path = readable("tls.client_ca", &value)?;
+            // Whoever can write it can be everybody.
+            safe("tls.client_ca", value.span().start, path.as_path(), owners)?;
+            Some(path)
+        }
         None => None,
     };
     let settings = TlsSettings {

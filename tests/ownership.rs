@@ -1,0 +1,243 @@
+//! What says who is let in is root's alone, or popward does not start by it (docs/operation.md, "Whose files they are").
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{AUTH, Client, Host, assert_ok, install, root, skipped, spool, until, user};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Somebody else on this host.
+const STRANGER: u32 = 64451;
+
+/// Executables, a configuration and all files that it can name.
+struct Site(tempfile::TempDir);
+
+/// The key that names a file, and the file.
+const NAMED: [(&str, &str); 7] = [
+    ("auth.passwd_file", "users"),
+    ("auth.allow_file", "allow"),
+    ("auth.deny_file", "deny"),
+    ("auth.oauth2.keys", "jwks.json"),
+    ("tls.client_ca", "ca.pem"),
+    ("auth.checkpassword", "check"),
+    ("auth.oauth2.program", "token"),
+];
+
+impl Site {
+    fn new() -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        mode(site.0.path(), 0o755);
+        install(&site.at("libexec"));
+        fs::create_dir(site.at("etc")).unwrap();
+        mode(&site.at("etc"), 0o755);
+        for (_, name) in NAMED {
+            fs::write(site.at("etc").join(name), "").unwrap();
+            mode(&site.at("etc").join(name), 0o644);
+        }
+        site.write(PASSWD_FILE);
+        site
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The configuration, in which `@` is the directory of the files.
+    fn write(&self, auth: &str) {
+        let text = format!(
+            "[accounts]\nfront = 64301\nauth = {AUTH}\nkeys = 64303\n[tls]\nclient_ca = \"@/ca.pem\"\n[auth]\n{auth}"
+        );
+        let accounts = text.split_once("[tls]").unwrap().0.to_owned();
+        let text = if root() {
+            text
+        } else {
+            text.replace(&accounts, "")
+        };
+        let text = text.replace('@', self.at("etc").to_str().unwrap());
+        fs::write(self.at("etc/popward.toml"), text).unwrap();
+        mode(&self.at("etc/popward.toml"), 0o644);
+    }
+
+    /// What `popward --check` says, if the configuration is not one that is run.
+    fn check(&self, prepare: impl Fn(&mut Command)) -> Result<(), String> {
+        let mut command = Command::new(self.at("libexec/popward"));
+        command.args(["--check", "--config"]);
+        command.arg(self.at("etc/popward.toml"));
+        prepare(&mut command);
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        output.status.success().then_some(()).ok_or(error)
+    }
+
+    fn checked(&self) -> Result<(), String> {
+        self.check(|_| ())
+    }
+}
+
+const PASSWD_FILE: &str = "passwd_file = \"@/users\"\nallow_file = \"@/allow\"\ndeny_file = \"@/deny\"\n[auth.oauth2]\nkeys = \"@/jwks.json\"\nissuer = \"i\"\naudience = \"a\"\n";
+const PROGRAMS: &str = "source = \"checkpassword\"\ncheckpassword = \"@/check\"\n[auth.oauth2]\nprogram = \"@/token\"\n";
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Whether it is refused because of `path`, which `what` names.
+#[track_caller]
+fn refused(said: Result<(), String>, what: &str, path: &Path) {
+    let error = said.unwrap_err();
+    let expected = format!("{what}: expected {} to be ", path.display());
+    assert!(error.contains(&expected), "{error}");
+    assert!(error.contains("writable by nobody else"), "{error}");
+}
+
+#[test]
+fn whatever_others_can_write_or_own_lets_nothing_start() {
+    let site = Site::new();
+    let file = site.at("etc/popward.toml");
+    let own = file.to_str().unwrap().to_owned();
+    for (configuration, names) in [(PASSWD_FILE, &NAMED[..5]), (PROGRAMS, &NAMED[5..])] {
+        site.write(configuration);
+        site.checked().unwrap();
+        let files = names
+            .iter()
+            .map(|(key, name)| (*key, site.at("etc").join(name)));
+        for (key, path) in files.chain([(own.as_str(), file.clone())]) {
+            for bits in [0o664, 0o646] {
+                mode(&path, bits);
+                refused(site.checked(), key, &path);
+            }
+            mode(&path, 0o644);
+            if root() {
+                chown(&path, Some(STRANGER), None).unwrap();
+                refused(site.checked(), key, &path);
+                chown(&path, Some(0), None).unwrap();
+            }
+            site.checked().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_directory_or_a_link_on_the_way_counts_too() {
+    let site = Site::new();
+    let (etc, file) = (site.at("etc"), site.at("etc/popward.toml"));
+    mode(&etc, 0o777);
+    refused(site.checked(), file.to_str().unwrap(), &etc);
+    mode(&etc, 0o755);
+    // The file is safe where it lies, and the link to it is where anybody can put another one.
+    let loose = site.at("loose");
+    fs::create_dir(&loose).unwrap();
+    mode(&loose, 0o777);
+    std::os::unix::fs::symlink(etc.join("users"), loose.join("users")).unwrap();
+    site.write(&PASSWD_FILE.replace("@/users", loose.join("users").to_str().unwrap()));
+    refused(site.checked(), "auth.passwd_file", &loose);
+    let line = "popward.toml:8: auth.passwd_file";
+    let line = if root() {
+        line
+    } else {
+        "popward.toml:4: auth.passwd_file"
+    };
+    let error = site.checked().unwrap_err();
+    assert!(error.contains(line), "{error}");
+    mode(&loose, 0o755);
+    site.checked().unwrap();
+}
+
+#[test]
+fn auth_may_have_its_own_lists_and_no_more() {
+    if !root() {
+        return skipped("files are given away: it takes root");
+    }
+    let site = Site::new();
+    let path = |name: &str| site.at("etc").join(name);
+    for name in ["users", "allow", "deny"] {
+        chown(path(name), Some(AUTH), None).unwrap();
+    }
+    site.checked().unwrap();
+    for (key, name) in [
+        ("auth.oauth2.keys", "jwks.json"),
+        ("tls.client_ca", "ca.pem"),
+    ] {
+        chown(path(name), Some(AUTH), None).unwrap();
+        refused(site.checked(), key, &path(name));
+        chown(path(name), Some(0), None).unwrap();
+    }
+    site.write(PROGRAMS);
+    chown(path("check"), Some(AUTH), None).unwrap();
+    refused(site.checked(), "auth.checkpassword", &path("check"));
+}
+
+#[test]
+fn an_ordinary_users_popward_takes_its_own_files_and_roots() {
+    if !root() {
+        return skipped("users of several ids: it takes root");
+    }
+    let site = Site::new();
+    let check = || {
+        site.check(|command| {
+            command.uid(STRANGER).gid(STRANGER);
+        })
+    };
+    check().unwrap();
+    let file = site.at("etc/popward.toml");
+    chown(&file, Some(STRANGER), None).unwrap();
+    chown(site.at("etc/users"), Some(STRANGER), None).unwrap();
+    check().unwrap();
+    refused(site.checked(), file.to_str().unwrap(), &file);
+    chown(site.at("etc/users"), Some(STRANGER + 1), None).unwrap();
+    refused(check(), "auth.passwd_file", &site.at("etc/users"));
+}
+
+fn pass(host: &Host) -> String {
+    let mut client = Client::new(host.plain);
+    assert_ok(&client.line());
+    assert_ok(&client.ask("USER alice"));
+    client.ask("PASS alice")
+}
+
+#[test]
+fn a_reload_of_what_others_can_write_changes_nothing() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let file = host.at("popward.toml");
+    let other = fs::read_to_string(&file).unwrap();
+    let other = other.replace("[spool]\n", "[pop3]\ngreeting = \"another one\"\n[spool]\n");
+    fs::write(&file, &other).unwrap();
+    mode(&file, 0o666);
+    host.signal(Signal::SIGHUP);
+    let said = host.logged("configuration not reloaded");
+    assert!(said.contains("writable by nobody else"), "{said}");
+    // It is greeted as before.
+    drop(host.connect());
+    assert_ok(&pass(&host));
+    mode(&file, 0o644);
+    mode(&host.at("users"), 0o620);
+    host.signal(Signal::SIGHUP);
+    let said = host.logged_times("configuration not reloaded", 2);
+    assert!(said.contains("auth.passwd_file: expected"), "{said}");
+    drop(host.connect());
+    mode(&host.at("users"), 0o600);
+    host.signal(Signal::SIGHUP);
+    host.logged("configuration reloaded");
+    until("it is greeted by the new one", || {
+        Client::new(host.plain).line() == "+OK another one"
+    });
+}
+
+#[test]
+fn a_password_file_that_others_can_write_lets_nobody_in_from_then_on() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_ok(&pass(&host));
+    mode(&host.at("users"), 0o602);
+    let answer = pass(&host);
+    assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    let said = host.logged("cannot check");
+    assert!(said.contains("others cannot write"), "{said}");
+    mode(&host.at("users"), 0o600);
+    assert_ok(&pass(&host));
+}
