@@ -43,8 +43,8 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     (!made.starts_with(b"*")).then(|| equal(made, hash.as_bytes()))
 }
 
-/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters; that of `BSDi` 20 after an
-/// underscore). Accounts are locked by a mark before it or in its place.
+/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters, or an underscore and
+/// 19 in its extended form). Accounts are locked by a mark before it or in its place.
 pub(crate) fn has_form(hash: &str) -> bool {
     let is_des = |hash: &str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');

@@ -55,9 +55,8 @@ impl std::error::Error for Lost {}
 impl Lost {
     /// Whether it is why reading or writing the spool failed.
     pub fn is(error: &std::io::Error) -> bool {
-        error
-            .get_ref()
-            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+        let why = error.get_ref();
+        why.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

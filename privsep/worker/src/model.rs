@@ -148,7 +148,7 @@ impl Model {
             assert!(recover(&mut self.desk.lock(), &state, || {}).unwrap());
             return;
         }
-        let seen = self.desk.seen(usize::try_from(maildrop.length).unwrap());
+        let seen = self.desk.seen(maildrop.length);
         let done = update(&mut spool, Some(&state), &plan, seen, || ());
         let journal = done.unwrap();
         naming.put(&state).unwrap();

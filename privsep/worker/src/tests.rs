@@ -64,12 +64,12 @@ impl Desk {
     }
 
     /// The spool as it is now, if it was read with `length` bytes.
-    pub(crate) fn seen(&self, length: usize) -> Identity {
+    pub(crate) fn seen(&self, length: u64) -> Identity {
         use std::os::unix::fs::MetadataExt;
         let now = std::fs::metadata(self.spool()).unwrap();
         Identity {
             inode: now.ino(),
-            length: length as u64,
+            length,
             mtime: now.mtime() * 1_000_000_000 + now.mtime_nsec(),
             ctime: now.ctime() * 1_000_000_000 + now.ctime_nsec(),
         }

@@ -138,7 +138,7 @@ pub(super) struct Spool {
     pub(super) path: Option<Placed>,
     pub(super) group: Option<Spanned<Id>>,
     pub(super) locks: Option<Spanned<Vec<String>>>,
-    pub(super) lock_timeout: Option<u16>,
+    pub(super) lock_timeout: Option<Spanned<u16>>,
     pub(super) uidl: Option<Spanned<Vec<String>>>,
     pub(super) hide: Option<Spanned<Vec<String>>>,
 }
@@ -236,7 +236,7 @@ pub(super) struct Account {
 pub(super) struct AccountSpool {
     pub(super) path: Option<Placed>,
     pub(super) group: Option<Spanned<Id>>,
-    pub(super) lock_timeout: Option<u16>,
+    pub(super) lock_timeout: Option<Spanned<u16>>,
     pub(super) uidl: Option<Spanned<Vec<String>>>,
     pub(super) hide: Option<Spanned<Vec<String>>>,
 }

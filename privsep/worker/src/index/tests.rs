@@ -322,7 +322,7 @@ proptest! {
                             }
                         }
                         if let Some(plan) = Plan::new(maildrop, &deleted) {
-                            let seen = desk.seen(usize::try_from(maildrop.length).unwrap());
+                            let seen = desk.seen(maildrop.length);
                             naming.prepare(&state, maildrop, &deleted);
                             let done = update(spool, Some(&state), &plan, seen, || ());
                             let journal = done.unwrap();

@@ -95,7 +95,7 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
         &mut spool,
         &desk.state(),
         &plan,
-        desk.seen(old.len()),
+        desk.seen(old.len() as u64),
         || (),
     )
     .unwrap();
@@ -233,7 +233,7 @@ proptest! {
         let inode = std::fs::metadata(desk.spool()).unwrap().ino();
         let mut begun = 0;
         let plan = planned(&old, &case.deleted);
-        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, desk.seen(old.len()), || begun += 1).unwrap();
+        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, desk.seen(old.len() as u64), || begun += 1).unwrap();
         prop_assert_eq!(begun, 1);
         prop_assert!(!no_journal(&desk), "until the client is answered");
         journal.unwrap().end();
@@ -372,7 +372,7 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
         &mut desk.lock(),
         Some(&desk.state()),
         &plan,
-        desk.seen(old.len()),
+        desk.seen(old.len() as u64),
         || (),
     );
     assert!(matches!(result, Err(UpdateError::Changed(_))));
@@ -452,7 +452,7 @@ fn p3_on_a_full_disk_the_reserve_is_enough_and_the_index_gives_way() {
             &mut desk.lock(),
             Some(&desk.state()),
             &plan,
-            desk.seen(old.len()),
+            desk.seen(old.len() as u64),
             || (),
         )
         .unwrap();
@@ -480,7 +480,7 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
         &mut desk.lock(),
         Some(&desk.state()),
         &plan,
-        desk.seen(old.len()),
+        desk.seen(old.len() as u64),
         || (),
     );
     assert!(matches!(result, Err(UpdateError::System(_))));
@@ -491,7 +491,7 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
         &mut desk.lock(),
         Some(&desk.state()),
         &plan,
-        desk.seen(old.len()),
+        desk.seen(old.len() as u64),
         || (),
     )
     .unwrap();
@@ -517,7 +517,7 @@ fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
         &mut desk.lock(),
         Some(&desk.state()),
         &plan,
-        desk.seen(old.len()),
+        desk.seen(old.len() as u64),
         || (),
     );
     assert!(matches!(result, Err(UpdateError::System(_))));

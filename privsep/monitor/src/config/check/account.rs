@@ -9,11 +9,13 @@ use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{NAMED_GROUPS_MAX, NAMED_USERS_MAX, Named, TABLES_MAX};
 use toml::Spanned;
 
-/// The tables, in their order, and who is in the groups of those with a `spool.path`.
+/// The tables, in their order, and who is in the groups of those with a `spool.path`. `open` is how many seconds a login may
+/// take.
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
     everybody: &Settings,
     owners: &Owners,
+    open: u16,
 ) -> Checked<(Vec<Table>, Members)> {
     if let Some(beyond) = file.get(TABLES_MAX) {
         let expected = format!("account: expected at most {TABLES_MAX}");
@@ -22,7 +24,7 @@ pub(super) fn tables(
     let mut members = Members::default();
     let mut tables = Vec::new();
     for account in file {
-        tables.push(table(account, everybody, owners, &mut members)?);
+        tables.push(table(account, everybody, owners, open, &mut members)?);
     }
     Ok((tables, members))
 }
@@ -31,6 +33,7 @@ fn table(
     file: Spanned<file::Account>,
     everybody: &Settings,
     owners: &Owners,
+    open: u16,
     members: &mut Members,
 ) -> Checked<Table> {
     let offset = file.span().start;
@@ -48,7 +51,9 @@ fn table(
     Ok(Table {
         named: Named { users, groups },
         place: place(file.spool.path, file.spool.group)?,
-        lock_timeout_ms: file.spool.lock_timeout.map(spool::lock_timeout_ms),
+        lock_timeout_ms: (file.spool.lock_timeout)
+            .map(|seconds| spool::lock_timeout_ms(seconds, open))
+            .transpose()?,
         yield_ms: match file.lock.yield_idle {
             None => None,
             value => Some(spool::yield_idle(value, everybody.spool.locks.dotlock)?.into()),

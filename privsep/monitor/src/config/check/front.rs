@@ -9,6 +9,9 @@ use popward_proto::monitor_front::{
 };
 use popward_proto::proxies::Proxies;
 
+/// Seconds from PASS until the maildrop is open, where nothing else is configured.
+pub(super) const OPEN_S: u16 = 60;
+
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
@@ -78,7 +81,7 @@ pub(super) fn front(
             stall_ms: ms(file.stall, 300),
             rate: file.rate.unwrap_or(64),
             session_ms: file.session.unwrap_or(14_400).clamp(1, 1_000_000) * 1000,
-            open_ms: ms(file.open, 60),
+            open_ms: ms(file.open, OPEN_S),
             bad_commands: file.bad_commands.unwrap_or(20).max(1),
             failed_logins: file.failed_logins.unwrap_or(3).max(1),
             drain_ms: ms(grace, 30),

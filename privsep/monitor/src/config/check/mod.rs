@@ -62,13 +62,14 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let (tls, client_ca) = tls::tls(file.tls, &owners)?;
     let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref(), &owners, auth_id)?;
+    let open = file.limits.open.unwrap_or(front::OPEN_S);
     let everybody = Settings {
-        spool: spool::spool(file.spool, file.lock)?,
+        spool: spool::spool(file.spool, file.lock, open)?,
         bulletins: bulletins::bulletins(file.bulletins, &owners)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth_settings.admission.login_delay_s,
     };
-    let (tables, members) = account::tables(file.account, &everybody, &owners)?;
+    let (tables, members) = account::tables(file.account, &everybody, &owners, open)?;
     let settings = AllSettings { everybody, tables };
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;

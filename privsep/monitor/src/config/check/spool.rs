@@ -9,7 +9,8 @@ use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Schem
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
-pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
+/// `open` is how many seconds a login may take.
+pub(super) fn spool(file: file::Spool, lock: file::Lock, open: u16) -> Checked<Spool> {
     let pattern = pattern(file.path)?;
     let group = lock_group(file.group, &pattern)?;
     let (offset, names) = placed(file.locks, || {
@@ -30,7 +31,10 @@ pub(super) fn spool(file: file::Spool, lock: file::Lock) -> Checked<Spool> {
         dotlock: has("dotlock"),
         fcntl: has("fcntl"),
         flock: has("flock"),
-        timeout_ms: lock_timeout_ms(file.lock_timeout.unwrap_or(10)),
+        timeout_ms: match file.lock_timeout {
+            Some(seconds) => lock_timeout_ms(seconds, open)?,
+            None => u32::from(open.saturating_sub(1).min(10)) * 1000,
+        },
         yield_ms: yield_idle(lock.yield_idle, has("dotlock"))?,
     };
     Ok(Spool {
@@ -54,9 +58,16 @@ pub(super) fn pattern(path: Option<file::Placed>) -> Checked<Pattern> {
     }
 }
 
-/// In milliseconds.
-pub(super) fn lock_timeout_ms(seconds: u16) -> u32 {
-    u32::from(seconds) * 1000
+/// In milliseconds. `open` is how many seconds a login may take in all.
+pub(super) fn lock_timeout_ms(value: Spanned<u16>, open: u16) -> Checked<u32> {
+    let (offset, seconds) = (value.span().start, value.into_inner());
+    if seconds >= open {
+        let expected = format!(
+            "spool.lock_timeout: expected less than limits.open, which is {open}: a login that waits longer is not answered [IN-USE]"
+        );
+        return problem(offset, expected);
+    }
+    Ok(u32::from(seconds) * 1000)
 }
 
 /// For how long a client is silent until the locks are given up: `"60s"`, `"5m"`; or `"never"`.
