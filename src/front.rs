@@ -7,7 +7,7 @@ pub(crate) use door::FULL;
 use crate::client::Handshake;
 use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
-use crate::limits::{Admission, Hush, lower};
+use crate::limits::{Admission, Said, lower};
 use crate::links::{Link, Links, MonitorEnd};
 use crate::report;
 use crate::slots::{Guest, Handle, Slots};
@@ -113,7 +113,7 @@ pub struct Front {
     admission: Admission,
     /// Who has to yield is nobody's to foresee: how often one was drawn, and by which secret.
     drawn: (u64, RandomState),
-    pub(crate) hush: Hush,
+    pub(crate) said: Said,
     pub(crate) settings: Rc<FrontSettings>,
     /// The host's name in the settings.
     host: Rc<str>,
@@ -156,7 +156,7 @@ impl Front {
             deadlines: Deadlines::default(),
             admission: Admission::default(),
             drawn: (0, RandomState::new()),
-            hush: Hush::default(),
+            said: Said::default(),
             most: given.settings.limits.connections,
             host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
@@ -329,7 +329,7 @@ impl Front {
             }
             Handshake::Failed(error) => {
                 if let Some(error) = &error {
-                    if self.hush.may_say(conn.peer.ip(), now) {
+                    if self.said.may_say(conn.peer.ip(), now) {
                         report::handshake(&self.log, conn, error);
                     }
                 }
@@ -433,7 +433,7 @@ impl Front {
                 }
                 Err(failure) => {
                     conn.client.alert(&failure.alert);
-                    if self.hush.may_say(conn.peer.ip(), now) {
+                    if self.said.may_say(conn.peer.ip(), now) {
                         report::handshake(&self.log, conn, &failure.error);
                     }
                     self.with(done.handle.slot, Conn::handshake_failed);

@@ -4,6 +4,7 @@
 use popward_proto::monitor_front::Limits;
 use popward_proto::network::Network;
 use popward_proto::proxies::Proxies;
+use popward_sys::hush::Hush;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -198,39 +199,17 @@ impl Rate {
     }
 }
 
-/// How long nothing more is said about one address, or about what has no address.
-const HUSH: Duration = Duration::from_secs(60);
-
-/// Addresses that are remembered at once: as many lines a minute are written about single ones at most.
-const REMEMBERED: usize = 1024;
-
 /// What was said lately: strangers must not be able to fill the log.
 #[derive(Debug, Default)]
-pub(crate) struct Hush {
-    said: HashMap<Network, Instant>,
-    /// When `said` was last rid of what is older than [`HUSH`].
-    swept: Option<Instant>,
-    general: HashMap<(&'static str, TooMany), (Option<Instant>, u32)>,
+pub(crate) struct Said {
+    addresses: Hush<Network>,
+    general: Hush<(&'static str, TooMany)>,
 }
 
-impl Hush {
+impl Said {
     /// Whether a line about `peer` may be written now; if so, there is none for the next minute.
     pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
-        let address = Network::source(peer);
-        let hushed = |said: &Instant| now.saturating_duration_since(*said) < HUSH;
-        if self.said.get(&address).is_some_and(hushed) {
-            return false;
-        }
-        let swept = |swept| now.saturating_duration_since(swept) < HUSH / 60;
-        if self.said.len() >= REMEMBERED && !self.swept.is_some_and(swept) {
-            self.said.retain(|_, said| hushed(said));
-            self.swept = Some(now);
-        }
-        if self.said.len() >= REMEMBERED {
-            return false;
-        }
-        self.said.insert(address, now);
-        true
+        self.addresses.may_say(Network::source(peer), now).is_some()
     }
 
     /// Whether this line may be written now about what concerns everybody, whoever met it: then, how often it was met since
@@ -241,13 +220,7 @@ impl Hush {
         why: TooMany,
         now: Instant,
     ) -> Option<u32> {
-        let (said, unsaid) = self.general.entry((line, why)).or_default();
-        *unsaid = unsaid.saturating_add(1);
-        if said.is_some_and(|said| now.saturating_duration_since(said) < HUSH) {
-            return None;
-        }
-        *said = Some(now);
-        Some(std::mem::take(unsaid))
+        self.general.may_say((line, why), now)
     }
 }
 

@@ -50,6 +50,7 @@ fn the_worker_is_read_in_an_afternoon() {
         "privsep/proto/src/proxies.rs",
         "privsep/proto/src/secret.rs",
         "privsep/sys/src/confine/lasting.rs",
+        "privsep/sys/src/hush.rs",
         "privsep/sys/src/spawn.rs",
         "privsep/sys/src/systemd.rs",
     ];
@@ -64,9 +65,11 @@ fn the_worker_is_read_in_an_afternoon() {
     assert!(worker <= 6780, "the worker has {worker} lines");
 }
 
-/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`; by 35 for what holds
-/// for some accounts: whom a table names, for auth too, and login delays on their way; and by 30 for what a reload says to
-/// listening sockets and what becomes of a front with which auth or keys broke off).
+/// Not yet the 2,200 lines that docs/design.md aims at. It may shrink, not grow (but once for `popward spool`, by 35 for what holds
+/// for some accounts: whom a table names, for auth too, and login delays on their way; by 30 for what a reload says to
+/// listening sockets and what becomes of a front with which auth or keys broke off; by 85: one line of the log a minute for a
+/// user who gets no worker, auth's word on a configuration before it is taken, and to auth that a grant came to no session; and by 30: who
+/// finishes an update when its finisher dies, and that a user's spool is not two at a time).
 #[test]
 fn the_monitor_does_not_grow() {
     let whole = all(&[
@@ -87,7 +90,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4345, "the monitor has {monitor} lines");
+    assert!(monitor <= 4460, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"

@@ -4,7 +4,7 @@
 
 mod host;
 
-use host::{Host, install, root, spool, user};
+use host::{Host, install, root, spool, until, user};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -116,4 +116,39 @@ fn a_good_configuration_is_checked_without_starting_anything() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn a_configuration_of_which_auth_cannot_use_its_part_changes_nothing() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let announced = || {
+        host.connect_any()
+            .multi("CAPA")
+            .contains("\nLOGIN-DELAY 3600\n")
+    };
+    let reload = |changes: &str| {
+        let text = good.replace("[auth]\n", &format!("[auth]\n{changes}\n"));
+        std::fs::write(host.at("popward.toml"), text).unwrap();
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+    };
+    // The monitor reads no list: what is in it, only auth sees.
+    let list = host.at("deny");
+    std::fs::write(&list, "../alice\n").unwrap();
+    std::fs::set_permissions(&list, PermissionsExt::from_mode(0o644)).unwrap();
+    reload(&format!(
+        "login_delay = 3600\ndeny_file = \"{}\"",
+        list.display()
+    ));
+    let error = host.logged("configuration not reloaded");
+    assert!(error.contains("line 1: expected a name"), "{error}");
+    assert!(!announced(), "what is announced is what is kept");
+    reload("login_delay = 3600");
+    host.logged("configuration reloaded");
+    until("it is announced", announced);
+    host.login("alice");
+    let mut again = host.connect_any();
+    assert!(again.ask("USER alice").starts_with("+OK"));
+    assert!(again.ask("PASS alice").starts_with("-ERR [LOGIN-DELAY]"));
+    assert!(!host.log().contains("broke the rules"));
 }

@@ -274,6 +274,43 @@ fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
     assert_ok(&pass(&host, "bob", "b"));
 }
 
+/// A login whose maildrop was not opened did nothing for its user: the next one need not wait.
+#[test]
+fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
+    let lines =
+        "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
+    let Some(host) = host("login_delay = 3600", lines) else {
+        return;
+    };
+    let opens_once = |name: &str, secret: &str| {
+        // Auth hears of it when the worker has ended, which can be after the client has heard.
+        until("the next login is looked at", || {
+            let answer = pass(&host, name, secret);
+            assert!(
+                answer.starts_with("+OK") || answer.starts_with("-ERR [LOGIN-DELAY]"),
+                "{answer}"
+            );
+            answer.starts_with("+OK")
+        });
+        let answer = pass(&host, name, secret);
+        assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
+    };
+    // The worker says no: another program has the spool.
+    let lock = host.spool("alice.lock");
+    fs::write(&lock, "1:elsewhere").unwrap();
+    assert!(pass(&host, "alice", "a").starts_with("-ERR [IN-USE]"));
+    fs::remove_file(&lock).unwrap();
+    opens_once("alice", "a");
+    // The monitor makes no worker: bob's state directory is none.
+    let state = host.at("state/bob");
+    fs::write(&state, "").unwrap();
+    assert!(pass(&host, "bob", "b").starts_with("-ERR [SYS/TEMP]"));
+    fs::remove_file(&state).unwrap();
+    opens_once("bob", "b");
+    // Nor has any process died in all this.
+    assert!(!host.log().contains("process died"), "{}", host.log());
+}
+
 #[test]
 fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
     let lines =

@@ -58,10 +58,15 @@ enum Kind {
     EmptyPassword,
     /// Longer than any password is taken.
     LongPassword,
+    /// The account's line is not as it must be: the operator learns of it, and nobody else.
+    BadLine,
+    /// Its hash is of a kind that this host cannot make.
+    BadHash,
 }
 
 use Kind::{
-    EmptyPassword, ImpossibleName, Locked, LongPassword, NotAdmitted, UnknownUser, WrongPassword,
+    BadHash, BadLine, EmptyPassword, ImpossibleName, Locked, LongPassword, NotAdmitted,
+    UnknownUser, WrongPassword,
 };
 
 impl Kind {
@@ -76,6 +81,8 @@ impl Kind {
             ImpossibleName => ("a/b".to_owned(), "wrong".to_owned()),
             EmptyPassword => (own, String::new()),
             LongPassword => (own, "x".repeat(700)),
+            BadLine => (format!("line{}", turn % 8), "right".to_owned()),
+            BadHash => (format!("hash{}", turn % 8), "right".to_owned()),
         }
     }
 }
@@ -103,6 +110,8 @@ fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Hos
         lines += &format!("user{number}:{right}:64401:64401::/nonexistent\n");
         lines += &format!("locked{number}:{{CRYPT}}!locked:64401:64401::/nonexistent\n");
         lines += &format!("root{number}:{right}:0:0::/nonexistent\n");
+        lines += &format!("line{number}:{right}:nobody:64401::/nonexistent\n");
+        lines += &format!("hash{number}:{{CRYPT}}$99$salt$x:64401:64401::/nonexistent\n");
     }
     fs::write(host.at("users"), lines).unwrap();
     host
@@ -229,6 +238,8 @@ const ALL: &[Kind] = &[
     ImpossibleName,
     EmptyPassword,
     LongPassword,
+    BadLine,
+    BadHash,
 ];
 
 /// As it is configured: a delay that is longer than a check. Clients on several connections wait it out side by side.
@@ -267,7 +278,14 @@ fn p9_secrets_that_are_not_known_are_not_told_from_others() {
     let _alone = ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let kinds = [WrongPassword, UnknownUser, Locked, ImpossibleName];
+    let kinds = [
+        WrongPassword,
+        UnknownUser,
+        Locked,
+        ImpossibleName,
+        BadLine,
+        BadHash,
+    ];
     let methods = [Method::Apop, Method::CramMd5, Method::Scram];
     for (delay_ms, connections) in [(40, 6), (0, 1)] {
         let mechanisms = "[\"apop\", \"cram-md5\", \"scram-sha-256\"]";

@@ -126,7 +126,7 @@ impl Front {
             return Ok(());
         };
         if self.make_room() {
-            if let Some(times) = self.hush.may_say_of_all(report::YIELDED, full, self.now) {
+            if let Some(times) = self.said.may_say_of_all(report::YIELDED, full, self.now) {
                 report::yielded(&self.log, full, times);
             }
             return Ok(());
@@ -281,10 +281,10 @@ impl Front {
         let _ = stream.read(&mut self.read);
         let said = match why {
             TooMany::FromAddress | TooMany::FromPrefix | TooMany::InAMinute => {
-                self.hush.may_say(peer.ip(), self.now).then_some(1)
+                self.said.may_say(peer.ip(), self.now).then_some(1)
             }
             TooMany::InAll | TooMany::Unauthenticated | TooMany::OfProxies => {
-                self.hush.may_say_of_all(report::REFUSED, why, self.now)
+                self.said.may_say_of_all(report::REFUSED, why, self.now)
             }
         };
         if let Some(times) = said {
@@ -293,7 +293,7 @@ impl Front {
     }
 
     pub(super) fn refuse(&mut self, peer: SocketAddr, why: &dyn std::fmt::Display) {
-        if self.hush.may_say(peer.ip(), self.now) {
+        if self.said.may_say(peer.ip(), self.now) {
             report::refused(&self.log, peer, why);
         }
     }

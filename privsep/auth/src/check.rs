@@ -3,7 +3,7 @@
 //! A check takes as long for somebody who does not exist or is locked (P9): the whole file is read, and what is shown is
 //! held against something of the kind that the file's users have.
 
-use crate::passwd_file::{Entry, Found, find};
+use crate::passwd_file::{Entry, Found, NoEntry, find};
 use crate::stored::{Stored, scram};
 use crate::verdict::Verdict;
 use popward_proto::auth::{Credentials, SCRAM_MAX, ScramHash, ScramProof};
@@ -30,8 +30,8 @@ pub(crate) struct Exchange {
     messages: String,
     recipe: scram::Recipe,
     secret: Secret,
-    /// Whose proof it is, if it is right; `None` where no proof is.
-    entry: Option<Entry>,
+    /// Whose proof it is, if it is right; where no proof is, why there is nobody, or nothing for this mechanism.
+    entry: Result<Entry, NoEntry>,
 }
 
 /// What a proof is held against. Of a password the keys are made only then: it takes a while, which would tell apart in
@@ -67,34 +67,50 @@ pub(crate) fn check(path: &Path, whom: Whom, shown: &Credentials, key: &[u8; 32]
 pub(crate) fn account(path: &Path, whom: &Whom) -> Verdict {
     match find(path, &whom.user, None) {
         Err(why) => Verdict::Failed(format!("{}: {why}", path.display())),
-        Ok(Found { entry: None, .. }) => Verdict::Refused("no such user".to_owned()),
-        Ok(Found {
-            entry: Some(entry), ..
-        }) => entry.grant(&whom.user, whom.peer),
+        Ok(Found { entry, .. }) => match entry {
+            Ok(entry) => entry.grant(&whom.user, whom.peer),
+            Err(none) => none.verdict(),
+        },
     }
 }
 
 /// Mechanisms of one step.
 fn shown_at_once(found: Found, whom: &Whom, shown: &Credentials) -> Verdict {
-    let usable = found
-        .entry
-        .as_ref()
-        .map(|entry| &entry.stored)
-        .filter(|stored| stored.is_usable());
-    let right = verify(usable.unwrap_or(&found.like), shown);
-    let usable = usable.is_some();
-    match (found.entry, right) {
-        (None, _) => Verdict::Refused("no such user".to_owned()),
-        (Some(_), _) if !usable => Verdict::Refused("locked".to_owned()),
-        (Some(_), None) => Verdict::Refused("no secret for this mechanism".to_owned()),
-        (Some(_), Some(false)) => Verdict::Refused("wrong password".to_owned()),
-        (Some(entry), Some(true)) => entry.grant(&whom.user, whom.peer),
+    let entry = match found.entry {
+        Ok(entry) => entry,
+        Err(none) => {
+            pretend(&found.like, shown);
+            return none.verdict();
+        }
+    };
+    if !entry.stored.is_usable() {
+        pretend(&found.like, shown);
+        return Verdict::Refused("locked".to_owned());
+    }
+    match (verify(&entry.stored, shown), shown) {
+        (Some(true), _) => entry.grant(&whom.user, whom.peer),
+        (Some(false), _) => Verdict::Refused("wrong password".to_owned()),
+        (None, Credentials::Password { .. }) => {
+            pretend(&found.like, shown);
+            let user = &whom.user;
+            Verdict::Unusable(format!("{user}: expected a hash that this host can make"))
+        }
+        (None, _) => Verdict::Refused("no secret for this mechanism".to_owned()),
     }
 }
 
+/// Takes as long as a check of somebody's, for whom there is nothing to be checked against (P9).
+fn pretend(like: &Stored, shown: &Credentials) {
+    if verify(like, shown).is_none() {
+        // The first line of the file may be one that cannot be used as well.
+        let _ = verify(&Stored::nobody(), shown);
+    }
+}
+
+/// `None` where nothing can be found out by what is stored.
 fn verify(stored: &Stored, shown: &Credentials) -> Option<bool> {
     match shown {
-        Credentials::Password { secret, .. } => Some(stored.verify(secret.expose())),
+        Credentials::Password { secret, .. } => stored.verify(secret.expose()),
         Credentials::Apop {
             timestamp, digest, ..
         } => stored.verify_apop(timestamp.as_str(), digest),
@@ -130,16 +146,16 @@ fn challenge(
         _ => Secret::Keys(scram::Keys::nobody(hash, made_up.clone())),
     };
     let (recipe, secret, entry) = match found.entry {
-        Some(entry) => match &entry.stored {
+        Ok(entry) => match &entry.stored {
             Stored::Scram(own, keys) if *own == hash => {
-                (keys.recipe.clone(), Secret::Keys(keys.clone()), Some(entry))
+                (keys.recipe.clone(), Secret::Keys(keys.clone()), Ok(entry))
             }
             Stored::Plain(password) if !password.is_empty() => {
-                (made_up, Secret::Password(password.clone()), Some(entry))
+                (made_up, Secret::Password(password.clone()), Ok(entry))
             }
-            _ => (made_up, nobody, None),
+            _ => (made_up, nobody, Err(NoEntry::NoLine)),
         },
-        None => (made_up, nobody, None),
+        Err(none) => (made_up, nobody, Err(none)),
     };
     let Ok(server_nonce) = scram::nonce() else {
         return Verdict::Failed("no randomness".to_owned());
@@ -176,11 +192,12 @@ impl Exchange {
         ];
         let signature = keys.prove(self.hash, &message, proof.proof.as_slice());
         match (self.entry, signature) {
-            (None, _) => {
+            (Err(NoEntry::NoLine), _) => {
                 Verdict::Refused("no such user, or no secret for this mechanism".to_owned())
             }
-            (Some(_), None) => Verdict::Refused("wrong password".to_owned()),
-            (Some(entry), Some(signature)) => match entry.grant(&self.whom.user, self.whom.peer) {
+            (Err(unusable), _) => unusable.verdict(),
+            (Ok(_), None) => Verdict::Refused("wrong password".to_owned()),
+            (Ok(entry), Some(signature)) => match entry.grant(&self.whom.user, self.whom.peer) {
                 Verdict::Granted(account) => Verdict::Proved(signature, account),
                 other => other,
             },

@@ -113,7 +113,9 @@ fn answer(mut channel: Auth, mode: Mode) -> Result<(), ChannelError> {
         Verdict::Named(user) => ConversationToAuth::Named(user),
         Verdict::Refused(why) => ConversationToAuth::Refused(Text::truncated(&why)),
         Verdict::Failed(why) => ConversationToAuth::Failed(Text::truncated(&why)),
-        Verdict::Challenge(..) | Verdict::Proved(..) => return Err(ChannelError::Closed),
+        Verdict::Challenge(..) | Verdict::Proved(..) | Verdict::Unusable(_) => {
+            return Err(ChannelError::Closed);
+        }
     })
 }
 

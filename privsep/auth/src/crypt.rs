@@ -15,16 +15,14 @@ unsafe extern "C" {
     fn crypt_r(phrase: *const c_char, setting: *const c_char, data: *mut c_void) -> *const c_char;
 }
 
-/// Whether `secret` has the hash `hash`. False for a hash of no known form.
-pub(crate) fn verify(secret: &[u8], hash: &str) -> bool {
+/// Whether `secret` has the hash `hash`. `None` for a hash that the library cannot make, which it says at once.
+pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     let mut phrase = Zeroizing::new(secret.to_vec());
     phrase.push(0);
     let Ok(phrase) = CStr::from_bytes_with_nul(&phrase) else {
-        return false;
+        return Some(false);
     };
-    let Ok(setting) = CString::new(hash) else {
-        return false;
-    };
+    let setting = CString::new(hash).ok()?;
     // Of u128s, so that it is aligned as anything in C. The library's alone; zeroed before, wiped after.
     let mut data = Zeroizing::new(vec![0u128; CRYPT_DATA / size_of::<u128>()]);
     // SAFETY: both strings end in NUL and live through the call; `data` is as large as the library's structure,
@@ -36,12 +34,13 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> bool {
             data.as_mut_ptr().cast::<c_void>(),
         )
     };
-    // SAFETY: the result is null or a string that ends in NUL inside of `data`, which still lives.
-    !result.is_null()
-        && equal(
-            unsafe { CStr::from_ptr(result) }.to_bytes(),
-            hash.as_bytes(),
-        )
+    if result.is_null() {
+        return None;
+    }
+    // SAFETY: the result is a string that ends in NUL inside of `data`, which still lives.
+    let made = unsafe { CStr::from_ptr(result) }.to_bytes();
+    // By `*0` or `*1` the library says that it failed.
+    (!made.starts_with(b"*")).then(|| equal(made, hash.as_bytes()))
 }
 
 /// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters, or an underscore and

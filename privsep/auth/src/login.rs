@@ -4,8 +4,9 @@
 //! failed and told in due time. There are so many at most, and one that stands still between two steps is dropped.
 
 use crate::check::Exchange;
+use crate::policy::attempts::Guess;
 use popward_proto::account::{Account, SessionId};
-use popward_proto::auth::{Client, Credentials};
+use popward_proto::auth::{Client, Credentials, ScramProof};
 use popward_proto::bounded::UserName;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -43,17 +44,30 @@ pub(crate) struct Login {
     pub(crate) abandoned: bool,
     /// Who shows credentials.
     pub(crate) client: Client,
+    /// While what it shows is looked at: it counts against its name.
+    pub(crate) guess: Option<Guess>,
     /// When came what is to be answered next.
     came: Instant,
+    /// Since when it would be looked at, were there nobody else.
+    ready: Instant,
     number: u64,
     state: State,
+}
+
+/// What a client has shown and is still to be looked at.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// What a login begins with.
+    Credentials(Credentials),
+    /// The answer to a challenge.
+    Proof(Box<Exchange>, ScramProof),
 }
 
 #[derive(Debug)]
 enum State {
     Held {
         until: Instant,
-        credentials: Box<Credentials>,
+        shown: Box<Shown>,
     },
     Checking,
     AwaitingProof {
@@ -72,8 +86,8 @@ enum State {
 /// What is to be done with a login whose time has come.
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// Its source has waited: check these.
-    Check(Ticket, Box<Credentials>),
+    /// It has waited: look at this.
+    Check(Ticket, Box<Shown>),
     /// Its failure is told.
     Refuse(SessionId),
     /// It stood still, and is no more.
@@ -122,7 +136,9 @@ impl Logins {
             named: false,
             abandoned: false,
             client,
+            guess: None,
             came: now,
+            ready: now,
             number: self.count,
             state: State::Checking,
         };
@@ -175,7 +191,7 @@ impl Logins {
         match std::mem::replace(&mut login.state, State::Checking) {
             State::AwaitingProof { exchange, .. } => {
                 // How long the client thought is no part of how long the check takes.
-                login.came = now;
+                (login.came, login.ready) = (now, now);
                 let number = login.number;
                 Ok(Some((Ticket { session, number }, exchange)))
             }
@@ -206,9 +222,7 @@ impl Logins {
             let login = self.held.get_mut(&session)?;
             let number = login.number;
             Some(match std::mem::replace(&mut login.state, State::Checking) {
-                State::Held { credentials, .. } => {
-                    Due::Check(Ticket { session, number }, credentials)
-                }
+                State::Held { shown, .. } => Due::Check(Ticket { session, number }, shown),
                 State::Failed { .. } => {
                     self.held.remove(&session);
                     Due::Refuse(session)
@@ -235,9 +249,9 @@ impl Login {
         }
     }
 
-    /// When came what is to be answered next.
-    pub(crate) fn came(&self) -> Instant {
-        self.came
+    /// Since when it would be looked at, were there nobody else.
+    pub(crate) fn ready(&self) -> Instant {
+        self.ready
     }
 
     /// Whether it waits for its client.
@@ -250,9 +264,15 @@ impl Login {
     }
 
     /// Its source has to wait until its credentials are looked at.
-    pub(crate) fn hold(&mut self, until: Instant, credentials: Credentials) {
-        let credentials = Box::new(credentials);
-        self.state = State::Held { until, credentials };
+    pub(crate) fn punish(&mut self, until: Instant, credentials: Credentials) {
+        self.ready = until;
+        self.hold(until, Shown::Credentials(credentials));
+    }
+
+    /// Others come first: it is to be tried again then.
+    pub(crate) fn hold(&mut self, until: Instant, shown: Shown) {
+        let shown = Box::new(shown);
+        self.state = State::Held { until, shown };
     }
 
     /// The challenge is given.

@@ -28,11 +28,30 @@ pub(crate) struct Entry {
     extra: Extra,
 }
 
+/// Why a name has no entry.
+#[derive(Debug)]
+pub(crate) enum NoEntry {
+    /// There is no line for it.
+    NoLine,
+    /// Its line is not as it must be, for the log.
+    Unusable(String),
+}
+
+impl NoEntry {
+    /// What a login by this name comes to.
+    pub(crate) fn verdict(self) -> Verdict {
+        match self {
+            Self::NoLine => Verdict::Refused("no such user".to_owned()),
+            Self::Unusable(why) => Verdict::Unusable(why),
+        }
+    }
+}
+
 /// What the file says about a name, and about names that it does not have.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// The name's line.
-    pub(crate) entry: Option<Entry>,
+    pub(crate) entry: Result<Entry, NoEntry>,
     /// What a password is held against for somebody who has none: the stand-in's, or the first usable line's.
     pub(crate) like: Stored,
     /// How keys are made for SCRAM: the stand-in's, or the first line's that has some.
@@ -78,6 +97,9 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
     let mut file = BufReader::new(own_file::open(path)?);
     let mut line = Vec::new();
     let (mut entry, mut first, mut stand_in, mut recipe) = (None, None, None, None);
+    let unusable = |number: u64, expected: String| {
+        NoEntry::Unusable(format!("{}: line {number}: {expected}", path.display()))
+    };
     for number in 1u64.. {
         line.clear();
         let read = file.read_until(b'\n', &mut line);
@@ -91,8 +113,7 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
         // The whole field: a name with a colon in it is nobody's.
         let name = text.split(|byte| *byte == b':').next();
         if name == Some(user.as_str().as_bytes()) && entry.is_none() {
-            let found = parse(text).map_err(|expected| format!("line {number}: {expected}"))?;
-            entry = Some(found);
+            entry = Some(parse(text).map_err(|expected| unusable(number, expected)));
         }
         let keyed = || {
             text.get(name.map_or(0, <[u8]>::len)..).is_some_and(|rest| {
@@ -122,7 +143,7 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
         _ => None,
     };
     Ok(Found {
-        entry,
+        entry: entry.unwrap_or(Err(NoEntry::NoLine)),
         like: stand_in.or(first).unwrap_or_else(Stored::nobody),
         recipe,
         key,
@@ -135,7 +156,7 @@ fn password(line: &[u8]) -> Result<Stored, &'static str> {
     Stored::parse(std::str::from_utf8(field).map_err(|_| "expected UTF-8")?)
 }
 
-fn parse(line: &[u8]) -> Result<Entry, &'static str> {
+fn parse(line: &[u8]) -> Result<Entry, String> {
     let stored = password(line)?;
     // What the eighth field has may have colons in it.
     let mut fields = line.splitn(8, |byte| *byte == b':').skip(2);

@@ -4,8 +4,8 @@
 mod decide;
 
 use crate::conversations::Conversations;
-use crate::hashing::{Hashing, Work};
-use crate::login::{Due, Logins, NotBegun};
+use crate::hashing::Hashing;
+use crate::login::{Due, Logins, NotBegun, Shown};
 use crate::own_file;
 use crate::policy::admission::Rules;
 use crate::policy::attempts::Attempts;
@@ -15,13 +15,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
-use popward_proto::bounded::Text;
+use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_auth::{
     AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, Named, SetupPhase, TABLES_MAX,
     TokenSource,
 };
+use popward_proto::network::Network;
 use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::hush::Hush;
 use popward_sys::log::Log;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -48,6 +50,17 @@ struct Memory {
     intervals: Intervals,
 }
 
+/// What was said lately in the log, each by what it is about: strangers come as often as they like.
+#[derive(Default)]
+struct Said {
+    /// Sources that wait.
+    waiting: Hush<Network>,
+    /// Why something could not be found out.
+    causes: Hush<String>,
+    /// Who came too soon.
+    too_soon: Hush<UserName>,
+}
+
 /// The process's state.
 pub(crate) struct Auth {
     monitor: Monitor,
@@ -57,6 +70,7 @@ pub(crate) struct Auth {
     delays: Vec<(Named, u32)>,
     logins: Logins,
     memory: Memory,
+    said: Said,
     hashing: Hashing,
     conversations: Conversations,
     log: Log,
@@ -81,6 +95,7 @@ impl Auth {
                 attempts: Attempts::new(),
                 intervals: Intervals::new(),
             },
+            said: Said::default(),
             hashing,
             conversations,
             log,
@@ -163,13 +178,13 @@ impl Auth {
                         return self.monitor.send(&AuthToMonitor::Unusable(why));
                     }
                 };
-                let first = self.settings.is_none();
                 self.settings = Some(Settings { told, admission });
                 self.monitor.enter(SetupPhase::Serving);
-                if first {
-                    let ready = AuthToMonitor::Ready { version: VERSION };
-                    self.monitor.send(&ready)?;
-                }
+                self.monitor
+                    .send(&AuthToMonitor::Ready { version: VERSION })
+            }
+            (MonitorToAuth::NotOpened { session, user }, _) => {
+                self.memory.intervals.take_back(&user, session);
                 Ok(())
             }
             (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
@@ -211,18 +226,13 @@ impl Auth {
                 Ok(ticket) => self.begun(ticket, credentials, now),
                 Err(NotBegun::OutOfOrder) => self.out_of_order(session),
                 Err(NotBegun::Full) => {
-                    let why = "too many logins at once";
-                    self.log
-                        .warning(Some(session), "cannot check", &[("why", &why)]);
+                    self.say_cannot(session, "-", "too many logins at once");
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
                 }
             },
             FrontToAuth::Prove { proof, .. } => match self.logins.prove(session, now) {
-                Ok(Some((ticket, exchange))) => {
-                    self.proved(ticket, Work::Prove(exchange, proof));
-                    Ok(())
-                }
+                Ok(Some((ticket, exchange))) => self.check(ticket, Shown::Proof(exchange, proof)),
                 Ok(None) => {
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
@@ -230,9 +240,7 @@ impl Auth {
                 Err(_) => self.out_of_order(session),
             },
             FrontToAuth::Proceed(_) => match self.logins.proceed(session) {
-                Ok(Some(account)) => self
-                    .monitor
-                    .send(&AuthToMonitor::Granted { session, account }),
+                Ok(Some(account)) => self.grant(session, account),
                 Ok(None) => {
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
@@ -268,7 +276,7 @@ impl Auth {
     fn tell_due(&mut self) -> Result<(), ChannelError> {
         for due in self.logins.due(Instant::now()) {
             match due {
-                Due::Check(ticket, credentials) => self.check(ticket, *credentials)?,
+                Due::Check(ticket, shown) => self.check(ticket, *shown)?,
                 Due::Refuse(session) => self.refuse(session, AuthRefusal::Credentials),
                 Due::Dropped(session) => {
                     let why = "no next step came";

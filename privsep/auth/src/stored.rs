@@ -79,20 +79,23 @@ impl Stored {
         }
     }
 
-    /// Whether `secret` is this password.
-    pub(crate) fn verify(&self, secret: &[u8]) -> bool {
-        use argon2::password_hash::{PasswordHash, PasswordVerifier};
+    /// Whether `secret` is this password. `None` for a hash that this host cannot make: it took no time to find out.
+    pub(crate) fn verify(&self, secret: &[u8]) -> Option<bool> {
+        use argon2::password_hash::{Error, PasswordHash, PasswordVerifier};
         match self {
             Self::Crypt(hash) => crypt::verify(secret, hash),
-            Self::Plain(password) => crypt::equal(secret, password.as_bytes()),
-            Self::Argon2(hash) => PasswordHash::new(hash).is_ok_and(|hash| {
-                argon2::Argon2::default()
-                    .verify_password(secret, &hash)
-                    .is_ok()
-            }),
-            Self::Digest(digest) => digest.verify(secret),
-            Self::CramMd5(contexts) => Contexts::of(secret) == *contexts,
-            Self::Scram(hash, keys) => keys.verify(*hash, secret),
+            Self::Plain(password) => Some(crypt::equal(secret, password.as_bytes())),
+            Self::Argon2(hash) => {
+                let hash = PasswordHash::new(hash).ok()?;
+                match argon2::Argon2::default().verify_password(secret, &hash) {
+                    Ok(()) => Some(true),
+                    Err(Error::Password) => Some(false),
+                    Err(_) => None,
+                }
+            }
+            Self::Digest(digest) => Some(digest.verify(secret)),
+            Self::CramMd5(contexts) => Some(Contexts::of(secret) == *contexts),
+            Self::Scram(hash, keys) => Some(keys.verify(*hash, secret)),
         }
     }
 

@@ -17,6 +17,9 @@ pub(crate) enum Verdict {
     Proved(Vec<u8>, Account),
     /// They are nobody's, or of somebody who may not log in.
     Refused(String),
+    /// They are of somebody whose entry in the source of accounts cannot be used. The operator hears of it, and the client what
+    /// all hear who are refused: that something is amiss would tell that there is such a user (P9).
+    Unusable(String),
     /// It could not be found out.
     Failed(String),
 }

@@ -3,7 +3,7 @@
 use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::network::Network;
-use crate::permit::{Message, Permit, any, once};
+use crate::permit::{Message, Permit, any};
 use serde::{Deserialize, Serialize};
 
 /// Where auth looks for accounts.
@@ -205,17 +205,24 @@ pub enum MonitorToAuth {
     LoginDelay(Named, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
+    /// What was granted came to no session, since its maildrop was not opened: it was no login.
+    NotOpened {
+        /// The session.
+        session: SessionId,
+        /// The account's name, as it was granted.
+        user: UserName,
+    },
 }
 
 /// What auth tells the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToMonitor {
-    /// Confined, and the settings were taken.
+    /// The settings were taken. The first time: and it is confined.
     Ready {
         /// [`crate::VERSION`].
         version: u32,
     },
-    /// The settings cannot be used, in words for the operator.
+    /// The settings cannot be used, in words for the operator. Those before them, if any, stay.
     Unusable(Text<256>),
     /// This session is this account's.
     Granted {
@@ -246,6 +253,7 @@ impl Message for MonitorToAuth {
             Self::Settings { .. } => any("Settings", &[Starting, Serving]),
             Self::LoginDelay(..) => any("LoginDelay", &[Starting, Serving]),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
+            Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }
     }
 }
@@ -256,7 +264,7 @@ impl Message for AuthToMonitor {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Ready { .. } => once("Ready", &[Starting]),
+            Self::Ready { .. } => any("Ready", &[Starting, Serving]),
             Self::Unusable(_) => any("Unusable", &[Starting, Serving]),
             Self::Granted { .. } => any("Granted", &[Serving]),
             Self::BrokeRules(_) => any("BrokeRules", &[Serving]),

@@ -134,6 +134,9 @@ pub enum JobPhase {
     Working,
 }
 
+/// A worker's exit status where it had to serve and could not open the maildrop, as it told the front. Nothing is amiss with it.
+pub const NOT_OPENED: u8 = 3;
+
 /// The name in a state directory of an update that is to be finished.
 pub const JOURNAL: &str = "journal";
 

@@ -6,6 +6,8 @@
 
 pub mod channel;
 pub mod confine;
+#[cfg(feature = "server")]
+pub mod hush;
 pub mod inherited;
 pub mod landlock;
 pub mod log;

@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     if matches!(failure, Failure::Confine(_)) || half_done || job.task != Task::Serve {
         ExitCode::FAILURE
     } else {
-        ExitCode::SUCCESS
+        ExitCode::from(popward_proto::monitor_worker::NOT_OPENED)
     }
 }
 

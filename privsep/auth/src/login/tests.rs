@@ -158,7 +158,7 @@ proptest! {
                     login.await_proceed(account(), now);
                     granted = true;
                 }
-                (3, Some(login)) if login.until().is_none() => login.hold(now + DELAY, credentials()),
+                (3, Some(login)) if login.until().is_none() => login.punish(now + DELAY, credentials()),
                 (4, _) => if let Ok(Some(_)) = logins.proceed(session(1)) {
                     prop_assert!(granted);
                     granted = false;

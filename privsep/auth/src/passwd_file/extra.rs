@@ -1,4 +1,5 @@
-//! The extra fields of a line that mean something here: `allow_nets`, `nologin`, `userdb_mail`. Others are Dovecot's own.
+//! The extra fields of a line that mean something here: `allow_nets`, `nologin`, `userdb_mail`. Of the others, which are Dovecot's
+//! own, those that bar, rename or move a user make the line one that cannot be used; the rest is passed over.
 
 use popward_proto::account::Account;
 use popward_proto::bounded::AbsolutePath;
@@ -8,11 +9,40 @@ use std::net::IpAddr;
 /// Most networks of one user.
 const NETWORKS_MAX: usize = 64;
 
+/// What Dovecot bars, renames or moves users by, and is not kept here. To pass it over would let somebody in who is not to be, or
+/// to another maildrop than theirs.
+const NOT_KEPT: [&str; 24] = [
+    "allow_real_nets",
+    "delay_until",
+    "domain",
+    "fail",
+    "host",
+    "login_user",
+    "noauthenticate",
+    "passdb_import",
+    "password",
+    "password_noscheme",
+    "proxy",
+    "proxy_always",
+    "proxy_maybe",
+    "user",
+    "userdb_chroot",
+    "userdb_domain",
+    "userdb_gid",
+    "userdb_tempfail",
+    "userdb_uid",
+    "userdb_uidgid_file",
+    "userdb_user",
+    "userdb_userdb_import",
+    "userdb_username",
+    "username",
+];
+
 /// What a line says beyond who the user is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Extra {
-    /// `None`: from everywhere.
-    allow: Option<Vec<Network>>,
+    /// Lists of networks: the user must come from one of each.
+    allow: Vec<Vec<Network>>,
     no_login: bool,
     /// `userdb_mail`, as written.
     mail: Option<String>,
@@ -20,23 +50,31 @@ pub(super) struct Extra {
 
 impl Extra {
     /// Reads fields that are separated by spaces. What protects an account and cannot be read is an error, not nothing.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let mut extra = Self::default();
         for field in text.split(|byte| *byte == b' ') {
             let mut parts = field.splitn(2, |byte| *byte == b'=');
             let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+            // What is no UTF-8 is none of the names.
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            // `NAME:protected` and `NAME:remove` do something else with the same field.
+            let (name, how) = name.split_once(':').unwrap_or((name, ""));
             match name {
-                b"allow_nets" => {
+                "allow_nets" | "nologin" | "userdb_mail" if !how.is_empty() => {
+                    return Err(format!("expected {name} without :{how}"));
+                }
+                "allow_nets" => {
                     let networks = networks(value.unwrap_or_default());
                     let expected = "expected addresses or networks after allow_nets=, such as 192.0.2.0/24,2001:db8::/32";
-                    // Said twice, both count.
-                    let before = extra.allow.take().unwrap_or_default();
-                    extra.allow = Some([before, networks.ok_or(expected)?].concat());
+                    extra.allow.push(networks.ok_or(expected)?);
                 }
-                b"nologin" => extra.no_login = true,
-                b"userdb_mail" => {
+                "nologin" => extra.no_login = true,
+                "userdb_mail" => {
                     let value = value.and_then(|value| String::from_utf8(value.to_vec()).ok());
                     extra.mail = Some(value.ok_or("expected a location after userdb_mail=")?);
+                }
+                name if NOT_KEPT.contains(&name) => {
+                    return Err(format!("expected no {name}, which is not kept here"));
                 }
                 _ => {}
             }
@@ -50,7 +88,7 @@ impl Extra {
             |networks: &Vec<Network>| networks.iter().any(|network| network.contains(peer));
         if self.no_login {
             Err("nologin")
-        } else if !self.allow.as_ref().is_none_or(allowed) {
+        } else if !self.allow.iter().all(allowed) {
             Err("not from an address of allow_nets")
         } else {
             Ok(())

@@ -52,7 +52,10 @@ fn told(verdict: &Verdict) -> String {
             )
         }
         Verdict::Refused(why) => why.clone(),
-        Verdict::Failed(why) => why[why.find(": ").unwrap() + 2..].to_owned(),
+        // To a client like a refusal; told apart here.
+        Verdict::Unusable(why) | Verdict::Failed(why) => {
+            why[why.find(": ").unwrap() + 2..].to_owned()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -163,6 +166,47 @@ fn a_line_that_is_not_as_expected_says_what_was() {
     assert!(told("x:1:1::home").contains("expected an absolute home"));
 }
 
+/// What a client may see of a check: its kind, and not why.
+fn kind(name: &str, lines: &str) -> &'static str {
+    let file = file(lines);
+    let whom = whom(name, "192.0.2.7");
+    let user = whom.user.clone();
+    let shown = Credentials::Password {
+        user: user.clone(),
+        secret: Secret::try_from(b"x".to_vec()).unwrap(),
+    };
+    match (
+        check(file.path(), whom.clone(), &shown, &KEY),
+        account(file.path(), &whom),
+    ) {
+        (Verdict::Refused(_), Verdict::Refused(_)) => "refused",
+        (Verdict::Unusable(_), Verdict::Unusable(_)) => "refused, and the operator told",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn p9_a_line_that_cannot_be_used_does_not_tell_that_there_is_one() {
+    let lines =
+        "bob:{PLAIN}b:7:7\nalice:x:root:1\ncarol:{ROT13}x:1:1\ndave:{PLAIN}x:1:1::::user=bob\n";
+    assert_eq!(kind("nobody", lines), "refused");
+    for name in ["alice", "carol", "dave"] {
+        assert_eq!(
+            kind(name, lines),
+            "refused, and the operator told",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_hash_that_this_host_cannot_make_is_told_to_the_operator() {
+    for hash in ["$99$salt$x", "{CRYPT}$2b$99$x", "{ARGON2ID}$argon2id$x"] {
+        let answer = checked(&alice(hash), "x");
+        assert_eq!(answer, "expected a hash that this host can make", "{hash}");
+    }
+}
+
 #[test]
 fn a_name_ends_at_the_first_colon() {
     for name in ["alice:{PLAIN}x", "alice:{PLAIN}x:5:6", "alic"] {
@@ -196,6 +240,14 @@ fn allow_nets_and_nologin_refuse_whoever_has_the_right_password() {
         ("userdb_x=y allow_nets=::1,192.0.2.7", "1001:1002"),
         ("allow_nets=192.0.2.8", "not from an address of allow_nets"),
         ("allow_nets=local", "not from an address of allow_nets"),
+        (
+            "allow_nets=::/0,192.0.2.7 allow_nets=192.0.2.0/24",
+            "1001:1002",
+        ),
+        (
+            "allow_nets=192.0.2.7 allow_nets=192.0.2.8",
+            "not from an address of allow_nets",
+        ),
         ("nologin", "nologin"),
         ("nologin=yes reason=moved", "nologin"),
         ("nodelay userdb_quota_rule=*:storage=1G", "1001:1002"),
@@ -218,6 +270,25 @@ fn what_protects_and_cannot_be_read_is_an_error_with_its_line() {
         let answer = extra(fields);
         assert!(
             answer.starts_with("line 1: expected addresses or networks"),
+            "{fields}: {answer}"
+        );
+    }
+    for (fields, field) in [
+        ("allow_real_nets=192.0.2.0/24", "no allow_real_nets"),
+        ("nodelay user=bob", "no user"),
+        ("userdb_uid=7 userdb_gid=7", "no userdb_uid"),
+        ("fail", "no fail"),
+        ("proxy=y host=192.0.2.9", "no proxy"),
+        ("user:protected=bob", "no user"),
+        (
+            "allow_nets:protected=0.0.0.0/0",
+            "allow_nets without :protected",
+        ),
+        ("nologin:remove", "nologin without :remove"),
+    ] {
+        let answer = extra(fields);
+        assert!(
+            answer.starts_with(&format!("line 1: expected {field}")),
             "{fields}: {answer}"
         );
     }

@@ -1,19 +1,46 @@
 //! Failures by name, whether or not there is such a user: who guesses one account's password from many places is stopped
-//! there.
+//! there, also if all the guesses come at the same time.
 
 use super::recent::Recent;
+use crate::login::LOGINS_MAX;
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::Throttle;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 /// Most names that are remembered: about 10 MiB of the longest ones.
 const NAMES_MAX: usize = 65_536;
 
-/// The failures of all names.
+/// Names whose guesses under way are looked for before those that have none are forgotten. There are as many guesses under
+/// way as logins at most, so this bounds the names too.
+const UNDER_WAY_MAX: usize = 2 * LOGINS_MAX;
+
+/// The failures of all names, and their guesses under way.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     /// Since when, and how many since then.
     failures: Recent<UserName, (Instant, u32)>,
+    /// As many as there are owners.
+    under_way: HashMap<UserName, Weak<()>>,
+}
+
+/// A guess that is looked at: until this is dropped it is held against its name as a failure is, since it may become one.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Guess {
+    _under_way: Rc<()>,
+}
+
+/// Whether a guess may be looked at.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// It may.
+    Now(Guess),
+    /// If those under way fail, it may not: what becomes of them is to be waited for.
+    Later,
+    /// Nothing is checked for this name now.
+    Closed,
 }
 
 /// What a failure led to.
@@ -30,12 +57,39 @@ impl Attempts {
     pub(crate) fn new() -> Self {
         Self {
             failures: Recent::new(NAMES_MAX),
+            under_way: HashMap::new(),
         }
     }
 
-    /// Whether nothing is checked for this name now.
-    pub(crate) fn is_closed(&self, name: &UserName, rules: &Throttle, now: Instant) -> bool {
-        rules.account_failures > 0 && self.count(name, rules, now).1 >= rules.account_failures
+    /// Begins a guess at this name's password, if there may be one more: never are so many looked at that more than
+    /// `account_failures` can fail.
+    pub(crate) fn begin(&mut self, name: &UserName, rules: &Throttle, now: Instant) -> Turn {
+        let most = rules.account_failures;
+        let failures = self.count(name, rules, now).1;
+        if most > 0 && failures >= most {
+            return Turn::Closed;
+        }
+        let others = self.under_way.get(name).and_then(Weak::upgrade);
+        // With the one that was just made of the weak one.
+        let count = others
+            .as_ref()
+            .map_or(0, Rc::strong_count)
+            .saturating_sub(1);
+        if most > 0 && count >= (most - failures) as usize {
+            return Turn::Later;
+        }
+        let under_way = others.unwrap_or_else(|| {
+            let first = Rc::new(());
+            if self.under_way.len() >= UNDER_WAY_MAX {
+                self.under_way
+                    .retain(|_, guesses| guesses.strong_count() > 0);
+            }
+            self.under_way.insert(name.clone(), Rc::downgrade(&first));
+            first
+        });
+        Turn::Now(Guess {
+            _under_way: under_way,
+        })
     }
 
     /// A check for this name has failed.
@@ -86,10 +140,26 @@ mod tests {
         }
     }
 
+    fn name(text: &str) -> UserName {
+        UserName::try_from(text.to_owned()).unwrap()
+    }
+
+    impl Attempts {
+        fn is_closed(&mut self, name: &UserName, rules: &Throttle, now: Instant) -> bool {
+            matches!(self.begin(name, rules, now), Turn::Closed)
+        }
+
+        fn begun(&mut self, name: &UserName, rules: &Throttle, now: Instant) -> Option<Guess> {
+            match self.begin(name, rules, now) {
+                Turn::Now(guess) => Some(guess),
+                Turn::Later | Turn::Closed => None,
+            }
+        }
+    }
+
     #[test]
     fn a_name_closes_once_opens_again_and_no_other_name_does() {
         let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
-        let name = |text: &str| UserName::try_from(text.to_owned()).unwrap();
         let alice = name("alice");
         let at = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(attempts.failed(&alice, &rules, at(0)), Counted::Open);
@@ -111,10 +181,52 @@ mod tests {
     #[test]
     fn a_success_forgets_failures() {
         let (mut attempts, rules, now) = (Attempts::new(), rules(2), Instant::now());
-        let alice = UserName::try_from("alice".to_owned()).unwrap();
+        let alice = name("alice");
         attempts.failed(&alice, &rules, now);
         attempts.succeeded(&alice);
         attempts.failed(&alice, &rules, now);
         assert!(!attempts.is_closed(&alice, &rules, now));
+    }
+
+    #[test]
+    fn no_more_guesses_are_looked_at_than_may_fail_and_the_right_one_waits_for_its_turn() {
+        let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
+        let alice = name("alice");
+        attempts.failed(&alice, &rules, now);
+        let first = attempts.begun(&alice, &rules, now).unwrap();
+        let second = attempts.begun(&alice, &rules, now).unwrap();
+        assert!(matches!(attempts.begin(&alice, &rules, now), Turn::Later));
+        assert!(attempts.begun(&name("bob"), &rules, now).is_some());
+        // One was right: what had failed before is forgotten, and the other one is still under way.
+        drop(first);
+        attempts.succeeded(&alice);
+        let more = [(); 2].map(|()| attempts.begun(&alice, &rules, now).unwrap());
+        assert!(matches!(attempts.begin(&alice, &rules, now), Turn::Later));
+        // All that are under way are wrong.
+        drop((second, more));
+        for _ in 0..3 {
+            assert!(!attempts.is_closed(&alice, &rules, now));
+            attempts.failed(&alice, &rules, now);
+        }
+        assert!(attempts.is_closed(&alice, &rules, now));
+        let unlimited = self::rules(0);
+        let many = [(); 200].map(|()| attempts.begun(&alice, &unlimited, now).is_some());
+        assert_eq!(many, [true; 200]);
+    }
+
+    #[test]
+    fn p8_names_without_a_guess_under_way_are_forgotten() {
+        let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
+        let held = attempts.begun(&name("alice"), &rules, now);
+        for number in 0..3 * UNDER_WAY_MAX {
+            let guess = attempts.begun(&name(&format!("user{number}")), &rules, now);
+            assert!(guess.is_some());
+            assert!(attempts.under_way.len() <= UNDER_WAY_MAX);
+        }
+        let others = [(); 2].map(|()| attempts.begun(&name("alice"), &rules, now));
+        assert!(
+            attempts.begun(&name("alice"), &rules, now).is_none(),
+            "{held:?} {others:?}"
+        );
     }
 }

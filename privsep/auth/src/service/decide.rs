@@ -3,24 +3,29 @@
 use super::Auth;
 use crate::check::Whom;
 use crate::hashing::Work;
-use crate::login::Ticket;
+use crate::login::{Shown, Ticket};
 use crate::own_file;
-use crate::policy::{attempts::Counted, names};
+use crate::policy::attempts::{Counted, Turn};
+use crate::policy::names;
 use crate::verdict::Verdict;
-use popward_proto::account::Account;
+use popward_proto::account::{Account, SessionId};
 use popward_proto::auth::{AuthRefusal, AuthToFront, Client, Credentials};
 use popward_proto::auth_conversation::AuthToConversation;
 use popward_proto::bounded::{Bytes, Text, UserName};
 use popward_proto::monitor_auth::{AccountSource, AuthToMonitor, TokenSource};
+use popward_proto::network::Network;
 use popward_sys::channel::ChannelError;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// How long a login may wait for its turn to have a conversation.
+/// How long a login may wait for its turn: to have a conversation, or to be looked at after others of its name.
 const LINE_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether it is its turn.
 const LINE_STEP: Duration = Duration::from_millis(100);
+
+/// Why there is no conversation.
+const REACHED: &str = "auth.conversations is reached";
 
 /// Why nothing is being found out about a login.
 enum NotAsked {
@@ -60,59 +65,64 @@ impl Auth {
         };
         let (rules, throttle) = (&settings.told.names, &settings.told.throttle);
         login.user = name(&credentials).map(|user| names::normal(user.clone(), rules));
-        let wait = self.memory.penalties.wait(login.client.peer, throttle, now);
+        let peer = login.client.peer;
+        let wait = self.memory.penalties.wait(peer, throttle, now);
         if wait.is_zero() {
-            return self.check(ticket, credentials);
+            return self.check(ticket, Shown::Credentials(credentials));
         }
-        login.hold(now + wait, credentials);
+        login.punish(now + wait, credentials);
+        if let Some(times) = self.said.waiting.may_say(Network::source(peer), now) {
+            let seconds = wait.as_secs_f64();
+            self.log.notice(
+                Some(ticket.session),
+                "a source waits before its logins are looked at",
+                &[("peer", &peer), ("seconds", &seconds), ("times", &times)],
+            );
+        }
         Ok(())
     }
 
-    /// The client's proof has come. What was closed since its login began is closed for it too.
-    pub(super) fn proved(&mut self, ticket: Ticket, work: Work) {
+    /// Has what a client has shown looked at. What was closed since its login began is closed for it too.
+    pub(super) fn check(&mut self, ticket: Ticket, shown: Shown) -> Result<(), ChannelError> {
         let now = Instant::now();
-        let settings = self.settings.as_ref();
-        let login = self.logins.get(ticket);
-        let closed = settings.zip(login).is_some_and(|(settings, login)| {
-            let throttle = &settings.told.throttle;
-            let attempts = &self.memory.attempts;
-            let user = login.user.as_ref();
-            user.is_some_and(|user| attempts.is_closed(user, throttle, now))
-        });
-        if closed {
-            self.failed(ticket);
-        } else if !self.hashing.submit(ticket, work) {
-            self.cannot(ticket, "too many wait");
-        }
-    }
-
-    /// Has the credentials of a login checked.
-    pub(super) fn check(
-        &mut self,
-        ticket: Ticket,
-        credentials: Credentials,
-    ) -> Result<(), ChannelError> {
         let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(ticket)) else {
             return Ok(());
         };
-        let (user, client) = (login.user.clone(), login.client);
         let throttle = &settings.told.throttle;
-        let closed = |user| {
-            self.memory
-                .attempts
-                .is_closed(user, throttle, Instant::now())
-        };
-        if user.as_ref().is_some_and(closed) {
-            self.failed(ticket);
-            return Ok(());
-        }
-        if let Some(again) = self.in_line(ticket, &credentials, Instant::now()) {
-            if let Some(login) = self.logins.get(ticket) {
-                login.hold(again, credentials);
+        let attempts = &mut self.memory.attempts;
+        let guess = match login
+            .user
+            .as_ref()
+            .map(|user| attempts.begin(user, throttle, now))
+        {
+            Some(Turn::Closed) => {
+                self.failed(ticket);
+                return Ok(());
             }
+            Some(Turn::Later) => {
+                self.wait_for_others(ticket, shown, "too many logins by this name at once");
+                return Ok(());
+            }
+            Some(Turn::Now(guess)) => Some(guess),
+            None => None,
+        };
+        if self.in_line(&shown) {
+            self.wait_for_others(ticket, shown, REACHED);
             return Ok(());
         }
-        match self.ask(ticket, user, client, credentials) {
+        let Some(login) = self.logins.get(ticket) else {
+            return Ok(());
+        };
+        login.guess = guess;
+        let (user, client) = (login.user.clone(), login.client);
+        let asked = match shown {
+            Shown::Proof(exchange, proof) => {
+                let work = Work::Prove(exchange, proof);
+                self.submit(ticket, work).map_err(NotAsked::Failed)
+            }
+            Shown::Credentials(credentials) => self.ask(ticket, user, client, credentials),
+        };
+        match asked {
             Ok(()) => Ok(()),
             Err(NotAsked::NotOffered) => {
                 let why = "no secret is kept for this mechanism".to_owned();
@@ -125,22 +135,31 @@ impl Auth {
         }
     }
 
-    /// When to try again, if credentials need a conversation and there are as many as there may be.
-    fn in_line(
-        &mut self,
-        ticket: Ticket,
-        credentials: &Credentials,
-        now: Instant,
-    ) -> Option<Instant> {
-        let told = &self.settings.as_ref()?.told;
-        let converses = match credentials {
-            Credentials::Token { .. } | Credentials::Certificate { .. } => true,
-            _ => !matches!(told.source, AccountSource::PasswdFile { .. }),
+    /// Tries again in a moment, unless it waits too long already.
+    fn wait_for_others(&mut self, ticket: Ticket, shown: Shown, why: &str) {
+        let now = Instant::now();
+        let Some(login) = self.logins.get(ticket) else {
+            return;
         };
-        let full = self.conversations.count() >= usize::from(told.conversing.at_once);
-        let came = self.logins.get(ticket)?.came();
-        let waits = converses && full && now.saturating_duration_since(came) < LINE_MAX;
-        waits.then_some(now + LINE_STEP)
+        if now.saturating_duration_since(login.ready()) < LINE_MAX {
+            login.hold(now + LINE_STEP, shown);
+        } else {
+            self.cannot(ticket, why);
+        }
+    }
+
+    /// Whether credentials need a conversation, and there are as many as there may be.
+    fn in_line(&self, shown: &Shown) -> bool {
+        let Some(settings) = &self.settings else {
+            return false;
+        };
+        let told = &settings.told;
+        let converses = match shown {
+            Shown::Credentials(Credentials::Token { .. } | Credentials::Certificate { .. }) => true,
+            Shown::Credentials(_) => !matches!(told.source, AccountSource::PasswdFile { .. }),
+            Shown::Proof(..) => false,
+        };
+        converses && self.conversations.count() >= usize::from(told.conversing.at_once)
     }
 
     fn ask(
@@ -248,7 +267,7 @@ impl Auth {
             return Err("no settings".to_owned());
         };
         if self.conversations.count() >= usize::from(bounds.at_once) {
-            return Err("auth.conversations is reached".to_owned());
+            return Err(REACHED.to_owned());
         }
         let limit = Duration::from_millis(bounds.limit_ms.into());
         self.conversations.start(ticket, question, file, limit)
@@ -263,10 +282,14 @@ impl Auth {
         let Some(login) = self.logins.get(ticket) else {
             return Ok(());
         };
+        // If it was wrong, it is counted below.
+        login.guess = None;
         if login.abandoned {
             // To go away before the answer makes no guess cheaper.
-            if let Verdict::Refused(why) = verdict {
-                self.refused(ticket, &why);
+            match verdict {
+                Verdict::Refused(why) => self.refused(ticket, &why),
+                Verdict::Unusable(why) => self.unusable(ticket, &why),
+                _ => {}
             }
             self.logins.end(ticket);
             return Ok(());
@@ -274,22 +297,16 @@ impl Auth {
         let session = ticket.session;
         match verdict {
             Verdict::Granted(account) => {
-                if !self.admit(ticket, &account) {
-                    return Ok(());
+                if self.admit(ticket, &account) {
+                    self.logins.end(ticket);
+                    return self.grant(session, account);
                 }
-                self.logins.end(ticket);
-                let granted = AuthToMonitor::Granted { session, account };
-                self.monitor.send(&granted)
             }
-            Verdict::Named(user) => {
-                self.named(ticket, user);
-                Ok(())
-            }
+            Verdict::Named(user) => self.named(ticket, user),
             Verdict::Challenge(first, exchange) => {
                 login.await_proof(exchange, Instant::now());
                 let first = Text::truncated(&first);
                 self.answer(session, &AuthToFront::Challenge { session, first });
-                Ok(())
             }
             Verdict::Proved(signature, account) => {
                 if !self.admit(ticket, &account) {
@@ -301,17 +318,12 @@ impl Auth {
                     login.await_proceed(account, Instant::now());
                     self.answer(session, &AuthToFront::Signature { session, signature });
                 }
-                Ok(())
             }
-            Verdict::Failed(why) => {
-                self.cannot(ticket, &why);
-                Ok(())
-            }
-            Verdict::Refused(why) => {
-                self.refused(ticket, &why);
-                Ok(())
-            }
+            Verdict::Failed(why) => self.cannot(ticket, &why),
+            Verdict::Unusable(why) => self.unusable(ticket, &why),
+            Verdict::Refused(why) => self.refused(ticket, &why),
         }
+        Ok(())
     }
 
     /// A token or a certificate is this user's: now for the account.
@@ -360,41 +372,65 @@ impl Auth {
             self.refused(ticket, &why);
             return false;
         }
-        let delay = Duration::from_secs(settings.admission.login_delay_s(account).into());
-        let memory = &mut self.memory;
-        if let Some(user) = self
-            .logins
-            .get(ticket)
-            .and_then(|login| login.user.as_ref())
-        {
-            memory.attempts.succeeded(user);
+        let login = self.logins.get(ticket);
+        if let Some(user) = login.and_then(|login| login.user.as_ref()) {
+            self.memory.attempts.succeeded(user);
         }
-        if memory
-            .intervals
-            .log_in(&account.name, delay, Instant::now())
-        {
-            return true;
+        true
+    }
+
+    /// Grants to the monitor, unless the account comes too soon.
+    pub(super) fn grant(
+        &mut self,
+        session: SessionId,
+        account: Account,
+    ) -> Result<(), ChannelError> {
+        let now = Instant::now();
+        let delay = self.settings.as_ref();
+        let delay = delay.map_or(0, |settings| settings.admission.login_delay_s(&account));
+        let delay = Duration::from_secs(delay.into());
+        let (intervals, user) = (&mut self.memory.intervals, &account.name);
+        if intervals.log_in(user, session, delay, now) {
+            let granted = AuthToMonitor::Granted { session, account };
+            return self.monitor.send(&granted);
         }
-        self.log.notice(
-            Some(ticket.session),
-            "refused",
-            &[("user", &account.name), ("why", &"auth.login_delay")],
-        );
-        self.logins.end(ticket);
-        self.refuse(ticket.session, AuthRefusal::TooSoon);
-        false
+        if let Some(times) = self.said.too_soon.may_say(user.clone(), now) {
+            let why = "auth.login_delay";
+            self.log.notice(
+                Some(session),
+                "refused",
+                &[("user", user), ("why", &why), ("times", &times)],
+            );
+        }
+        self.refuse(session, AuthRefusal::TooSoon);
+        Ok(())
     }
 
     /// Nothing can be found out about a login.
     pub(super) fn cannot(&mut self, ticket: Ticket, why: &str) {
         let user = self.shown(ticket);
-        self.log.error(
-            Some(ticket.session),
-            "cannot check",
-            &[("user", &user), ("why", &why)],
-        );
+        self.say_cannot(ticket.session, &user, why);
         self.logins.end(ticket);
         self.refuse(ticket.session, AuthRefusal::Temporary);
+    }
+
+    /// Says why something cannot be found out, and for how many since the line before: this is the last of them.
+    pub(super) fn say_cannot(&mut self, session: SessionId, user: &str, why: &str) {
+        if let Some(times) = self.said.causes.may_say(why.to_owned(), Instant::now()) {
+            self.log.error(
+                Some(session),
+                "cannot check",
+                &[("user", &user), ("why", &why), ("times", &times)],
+            );
+        }
+    }
+
+    /// The account's entry cannot be used, which only the operator learns. All else is as at any failure, its line of the log too:
+    /// that takes longer than a digest, so that without it times would tell (P9).
+    fn unusable(&mut self, ticket: Ticket, why: &str) {
+        let user = self.shown(ticket);
+        self.say_cannot(ticket.session, &user, why);
+        self.refused(ticket, why);
     }
 
     /// The credentials are wrong, or the account may not log in.

@@ -34,7 +34,8 @@ fn cram_md5_as_in_rfc_2195() {
     ] {
         assert_eq!(stored.verify_cram(challenge, &right), Some(true));
         assert_eq!(stored.verify_cram("<1@x>", &right), Some(false));
-        assert!(stored.verify(b"tanstaaftanstaaf") && !stored.verify(b"tanstaaf"));
+        assert_eq!(stored.verify(b"tanstaaftanstaaf"), Some(true));
+        assert_eq!(stored.verify(b"tanstaaf"), Some(false));
     }
     assert_eq!(
         plain("tanstaaf").verify_cram(challenge, &right),

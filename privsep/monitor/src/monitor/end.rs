@@ -1,5 +1,6 @@
 //! Signals: reload, and the two steps of the end.
 
+use super::furnish::auth_settings;
 use super::{
     AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process, Role,
     Signal, Stage, children,
@@ -20,22 +21,42 @@ impl Monitor {
         }
     }
 
-    pub(super) fn reload(&mut self) {
+    /// Reads the configuration, and has auth say first whether it can use what is its part: all of it is taken, or nothing.
+    fn reload(&mut self) {
         crate::notify::notify("RELOADING=1");
         match Config::load(&self.config.path) {
-            Err(error) => {
-                self.log.own(
-                    Level::Error,
-                    "configuration not reloaded",
-                    &[("error", &error)],
-                );
+            Err(error) => self.not_reloaded(&error),
+            Ok(config) => {
+                if self.tell_auth(&auth_settings(&config)) {
+                    return self.asked.push_back(Some(config));
+                }
+                // When it is started again, it gets these.
+                self.apply(config);
             }
-            Ok(config) => self.apply(config),
         }
         crate::notify::notify("READY=1");
     }
 
-    pub(super) fn apply(&mut self, config: Config) {
+    /// Nothing of a configuration is taken.
+    pub(super) fn not_reloaded(&mut self, error: &dyn std::fmt::Display) {
+        let text = "configuration not reloaded";
+        self.log.own(Level::Error, text, &[("error", error)]);
+    }
+
+    /// Auth has answered for settings that it was given, with why it cannot use them. Returns whether they were new.
+    pub(super) fn auth_answered(&mut self, unusable: Option<&str>) -> bool {
+        let Some(Some(config)) = self.asked.pop_front() else {
+            return false;
+        };
+        match unusable {
+            Some(why) => self.not_reloaded(&why),
+            None => self.apply(config),
+        }
+        crate::notify::notify("READY=1");
+        true
+    }
+
+    fn apply(&mut self, config: Config) {
         if config.listen != self.config.listen || config.fronts != self.config.fronts {
             let text = "listen and fronts are read at the start only: restart for them";
             self.log.own(Level::Warning, text, &[]);
@@ -50,16 +71,6 @@ impl Monitor {
             if let Err(error) = listener.set_stall(self.config.front.limits.stall_ms) {
                 let text = "limits.stall not set for new connections";
                 self.log.own(Level::Error, text, &[("error", &error)]);
-            }
-        }
-        let settings = self.auth_settings();
-        for (id, process) in &self.processes {
-            if let Some(Link::Auth { channel, .. }) = &process.link {
-                let mut all = settings.iter();
-                if let Err(error) = all.try_for_each(|one| children::send(channel, one, &[])) {
-                    let id = *id;
-                    return self.banish(id, &error);
-                }
             }
         }
         for front in self.fronts() {

@@ -1,9 +1,9 @@
 //! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
 
 use super::{
-    AsFd, ChannelError, ChildId, Duration, File, Front, FrontId, Instant, KeyId, Level, Link,
-    Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError, VERSION,
-    children, socket_pair,
+    AsFd, ChannelError, ChildId, Config, Duration, File, Front, FrontId, Instant, KeyId, Level,
+    Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError,
+    VERSION, children, socket_pair,
 };
 
 impl Monitor {
@@ -146,26 +146,18 @@ impl Monitor {
     }
 
     pub(super) fn furnish_auth(&mut self, id: ChildId) -> Result<(), ChannelError> {
-        let settings = self.auth_settings();
         let Some(Link::Auth { channel, .. }) = self.link(id) else {
             return Ok(());
         };
+        let settings = auth_settings(&self.config);
         settings
             .iter()
             .try_for_each(|message| children::send(channel, message, &[]))?;
+        self.asked.push_back(None);
         for front in self.fronts() {
             self.introduce(front, Role::Auth)?;
         }
         Ok(())
-    }
-
-    pub(super) fn auth_settings(&self) -> Vec<MonitorToAuth> {
-        let settings = MonitorToAuth::Settings {
-            version: VERSION,
-            settings: Box::new(self.config.auth.clone()),
-        };
-        let delays = self.config.settings.login_delays();
-        delays.chain([settings]).collect()
     }
 
     pub(super) fn furnish_front(&mut self, id: ChildId) -> Result<(), ChannelError> {
@@ -296,4 +288,14 @@ impl Monitor {
             .find(|(_, process)| is(process))
             .map(|(id, _)| *id)
     }
+}
+
+/// Auth's part of a configuration, the settings themselves last.
+pub(super) fn auth_settings(config: &Config) -> Vec<MonitorToAuth> {
+    let settings = MonitorToAuth::Settings {
+        version: VERSION,
+        settings: Box::new(config.auth.clone()),
+    };
+    let delays = config.settings.login_delays();
+    delays.chain([settings]).collect()
 }

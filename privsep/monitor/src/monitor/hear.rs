@@ -2,8 +2,8 @@
 
 use super::{
     Account, AsFd, AuthToMonitor, ChannelError, ChildId, FrontId, FrontToMonitor, KeyFacts,
-    KeysToMonitor, Level, Link, Monitor, Packet, Process, SessionId, SetupPhase, Stage, StartError,
-    TURN, VERSION, WorkerToMonitor,
+    KeysToMonitor, Level, Link, Monitor, Packet, Process, Role, SessionId, SetupPhase, Stage,
+    StartError, TURN, VERSION, WorkerToMonitor,
 };
 use crate::sessions::Progress;
 
@@ -155,6 +155,7 @@ impl Monitor {
             Some(Link::Auth { channel, ready }) => {
                 *ready = true;
                 channel.enter(SetupPhase::Serving);
+                self.auth_answered(None);
             }
             Some(Link::Keys { channel, ready }) => {
                 *ready = true;
@@ -166,10 +167,11 @@ impl Monitor {
     }
 
     pub(super) fn unusable(&mut self, id: ChildId, why: &str) {
-        let role = self
-            .processes
-            .get(&id)
-            .map_or("", |process| process.role.name());
+        let role = self.processes.get(&id).map(|process| process.role);
+        if role == Some(Role::Auth) && self.auth_answered(Some(why)) {
+            return;
+        }
+        let role = role.map_or("", Role::name);
         self.log.own(
             Level::Error,
             "cannot use what it was given",

@@ -17,15 +17,18 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use popward_proto::VERSION;
 use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::bounded::UserName;
 use popward_proto::keys::KeyId;
 use popward_proto::log::Level;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::{Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
-use std::collections::BTreeMap;
+use popward_sys::hush::Hush;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::mem::Discriminant;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -51,6 +54,11 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     config: Config,
+    /// The settings that auth was given and has not answered for, the oldest first: those of a configuration that is taken when
+    /// it can use them, or (`None`) of the one in force.
+    asked: VecDeque<Option<Config>>,
+    /// Who was said to get no worker, and why.
+    said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
     events: Events,
     listeners: Vec<Listener>,
@@ -88,6 +96,8 @@ impl Monitor {
     ) -> Self {
         Self {
             config,
+            asked: VecDeque::new(),
+            said: Hush::default(),
             log,
             events,
             listeners,

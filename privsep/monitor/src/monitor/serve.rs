@@ -2,8 +2,8 @@
 
 use super::{
     Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Link, Monitor,
-    MonitorToFront, Process, Role, SessionId, Signal, Stage, StartError, Task, WaitPidFlag,
-    WaitStatus, children, sessions, waitid,
+    MonitorToAuth, MonitorToFront, NOT_OPENED, Process, Role, SessionId, Signal, Stage, StartError,
+    Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
 };
 use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
@@ -20,37 +20,55 @@ const TENDED_AT_ONCE: usize = 4;
 
 impl Monitor {
     pub(super) fn granted(&mut self, session: SessionId, account: &Account) {
+        if let Err(too_many) = self.serve(session, account) {
+            self.not_opened(session, account);
+            if let Some(front) = self.front_child(session.front()) {
+                let no = MonitorToFront::NoSession { session, too_many };
+                self.tell_front(front, &no);
+            }
+        }
+    }
+
+    /// Hands a front a worker. An error is whether the user has too many.
+    fn serve(&mut self, session: SessionId, account: &Account) -> Result<(), bool> {
         let live = |process: &Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.id == session);
-        let Some(front) = self.front_child(session.front()) else {
-            return;
-        };
-        let no = |too_many| MonitorToFront::NoSession { session, too_many };
+        let front = self.front_child(session.front()).ok_or(false)?;
         if self.processes.values().any(live) || self.stage != Stage::Serving {
-            self.tell_front(front, &no(false));
-            return;
+            return Err(false);
         }
         // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
         let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
         let own = self.config.settings.of(account);
         if self.processes.values().filter(theirs).count() >= own.sessions_per_user as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
-            self.tell_front(front, &no(true));
-            return;
+            return Err(true);
         }
-        let started = if self.is_elsewhere(account, &own) {
-            Err(NoWorker::Elsewhere)
-        } else {
-            let (config, nursery) = (&self.config, &mut self.nursery);
-            let whose = (account, &own);
-            sessions::start(config, nursery, &self.state, session, whose, Task::Serve)
-        };
-        match started {
-            Ok(started) => self.hand_over(front, started, account),
-            Err(error) => {
-                self.no_worker(session, account, &error);
-                self.tell_front(front, &no(false));
+        if self.is_elsewhere(account, &own) {
+            self.no_worker(session, account, &NoWorker::Elsewhere);
+            return Err(false);
+        }
+        let (config, nursery) = (&self.config, &mut self.nursery);
+        let whose = (account, &own);
+        let started = sessions::start(config, nursery, &self.state, session, whose, Task::Serve);
+        let mut started = started.map_err(|error| {
+            self.no_worker(session, account, &error);
+            false
+        })?;
+        let front_end = started.session.front_end.take();
+        let watched = self.watch_worker(started);
+        let front_end = front_end.filter(|_| watched).ok_or(false)?;
+        if let Some(Link::Front(to)) = self.link(front) {
+            let user = account.name.clone();
+            let message = MonitorToFront::Session {
+                session,
+                user,
+                login_delay_s: own.login_delay_s,
+            };
+            if let Err(error) = children::send(&to.channel, &message, &[front_end.as_fd()]) {
+                self.banish(front, &error);
             }
         }
+        Ok(())
     }
 
     /// Whether they have a session with another spool than is theirs now. A state directory is for one spool at a time: the
@@ -64,34 +82,28 @@ impl Monitor {
         self.processes.values().any(moved)
     }
 
-    fn hand_over(&mut self, front: ChildId, mut started: sessions::Started, account: &Account) {
-        let id = started.session.id;
-        let front_end = started.session.front_end.take();
-        let login_delay_s = started.session.settings.login_delay_s;
-        let watched = self.watch_worker(started);
-        let Some(front_end) = front_end.filter(|_| watched) else {
-            let none = MonitorToFront::NoSession {
-                session: id,
-                too_many: false,
+    /// Tells auth that what it granted was no login, so that the next one need not wait for `auth.login_delay`.
+    fn not_opened(&mut self, session: SessionId, account: &Account) {
+        let user = account.name.clone();
+        self.tell_auth(&[MonitorToAuth::NotOpened { session, user }]);
+    }
+
+    /// Returns whether there is an auth.
+    pub(super) fn tell_auth(&mut self, messages: &[MonitorToAuth]) -> bool {
+        let auth = |(id, process): (&ChildId, &Process)| {
+            let Some(Link::Auth { channel, .. }) = &process.link else {
+                return None;
             };
-            self.tell_front(front, &none);
-            return;
+            let mut all = messages.iter();
+            let sent = all.try_for_each(|message| children::send(channel, message, &[]));
+            Some((*id, sent))
         };
-        let Some(Link::Front(to)) = self.link(front) else {
-            return;
-        };
-        let sent = children::send(
-            &to.channel,
-            &MonitorToFront::Session {
-                session: id,
-                user: account.name.clone(),
-                login_delay_s,
-            },
-            &[front_end.as_fd()],
-        );
-        if let Err(error) = sent {
-            self.banish(front, &error);
+        match self.processes.iter().find_map(auth) {
+            Some((_, Ok(()))) => return true,
+            Some((id, Err(error))) => self.banish(id, &error),
+            None => {}
         }
+        false
     }
 
     /// Takes a worker in. Returns whether it can be watched.
@@ -151,8 +163,16 @@ impl Monitor {
     }
 
     fn no_worker(&mut self, id: SessionId, account: &Account, error: &NoWorker) {
-        let fields: &[(&str, &dyn std::fmt::Display)] =
-            &[("session", &id), ("user", &account.name), ("error", error)];
+        let what = (account.name.clone(), std::mem::discriminant(error));
+        let Some(times) = self.said.may_say(what, Instant::now()) else {
+            return;
+        };
+        let fields: &[(&str, &dyn std::fmt::Display)] = &[
+            ("session", &id),
+            ("user", &account.name),
+            ("error", error),
+            ("times", &times),
+        ];
         let level = match error {
             NoWorker::TooMany => Level::Warning,
             _ => Level::Error,
@@ -217,7 +237,11 @@ impl Monitor {
         self.report(&process, status);
         match process.link {
             Some(Link::Worker { session, .. }) => {
-                let broken = session.is_torn(status);
+                let exited = |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
+                if exited(NOT_OPENED) {
+                    self.not_opened(session.id, &session.account);
+                }
+                let broken = !exited(NOT_OPENED) && session.is_torn(status);
                 // At the very end the next start finishes it, and until then nobody else should read what is half moved.
                 let later = broken && matches!(self.stage, Stage::Ending(_));
                 let whose = (&session.account, &session.settings);
@@ -235,6 +259,11 @@ impl Monitor {
             }
             _ if process.role == Role::Worker => {}
             _ => {
+                if process.role == Role::Auth {
+                    while !self.asked.is_empty() {
+                        self.auth_answered(Some("auth died"));
+                    }
+                }
                 let name = process.role.executable();
                 self.fail(StartError::Child(format!(
                     "{name} ended before everything was ready"
@@ -247,7 +276,11 @@ impl Monitor {
     pub(super) fn report(&mut self, process: &Process, status: WaitStatus) {
         let how = match status {
             WaitStatus::Exited(_, 0) if matches!(self.stage, Stage::Ending(_)) => return,
-            WaitStatus::Exited(_, 0) if process.role == Role::Worker => return,
+            WaitStatus::Exited(_, code)
+                if process.role == Role::Worker && [0, NOT_OPENED.into()].contains(&code) =>
+            {
+                return;
+            }
             WaitStatus::Exited(_, code) => format!("exit status {code}"),
             WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
                 "a system call that its filter forbids".into()

@@ -141,6 +141,10 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
     there_and_back(&ConversationToAuth::Failed(Text::truncated(
         &"w".repeat(128),
     )));
+    there_and_back(&MonitorToAuth::NotOpened {
+        session: session(),
+        user: name.clone(),
+    });
     there_and_back(&MonitorToAuth::Settings {
         version: u32::MAX,
         settings: Box::new(auth_settings(&long)),
