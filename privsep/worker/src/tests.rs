@@ -1,6 +1,6 @@
 //! What the modules' tests work on.
 
-use crate::locks::{LockedSpool, try_lock};
+use crate::locks::{LockError, LockedSpool, try_lock};
 use crate::naming::Naming;
 use crate::state::State;
 use nix::fcntl::{OFlag, open};
@@ -90,7 +90,16 @@ impl Desk {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
         let job = self.job(dotlock);
-        try_lock(&job, &directory, &mut |_, _| {}).unwrap().unwrap()
+        // What another test starts has copies of all descriptors, and so of locks that were given back, until its exec.
+        for _ in 0..100 {
+            match try_lock(&job, &directory, &mut |_, _| {}) {
+                Err(LockError::Busy(_)) => {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                locked => return locked.unwrap().unwrap(),
+            }
+        }
+        panic!("the spool stays locked");
     }
 
     pub(crate) fn job(&self, dotlock: bool) -> Job {
