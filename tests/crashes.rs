@@ -248,6 +248,22 @@ fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
     assert_err(&alice.ask("XYZZY"));
 }
 
+#[test]
+fn an_auth_that_does_not_answer_for_a_reload_is_replaced_and_nothing_is_taken() {
+    let host = Host::start(&two());
+    let auth = host.children("popward-auth")[0];
+    kill(Pid::from_raw(auth), Signal::SIGSTOP).unwrap();
+    host.signal(Signal::SIGHUP);
+    let line = host.logged("configuration not reloaded");
+    assert!(line.contains("auth does not answer"), "{line}");
+    successor(&host, "popward-auth", auth);
+    until("logins work again", || {
+        let mut client = host.connect();
+        client.ask("USER bob");
+        client.ask("PASS bob").starts_with("+OK")
+    });
+}
+
 /// Messages of some 100 KB: an update takes a while.
 fn large() -> Vec<String> {
     let body = "x".repeat(70) + "\n";
@@ -386,6 +402,43 @@ fn p3_who_finishes_an_update_may_be_killed_too() {
         }
     }
     panic!("{finished} finished, {killed} times by others than the first who came to do it");
+}
+
+/// What is half moved is for nobody to read: the dotlock stays, until a login of theirs takes it and finishes.
+#[test]
+fn p3_an_update_that_nobody_can_finish_stays_locked() {
+    let messages = large();
+    let after = without(messages.clone()).concat();
+    let old = messages.concat();
+    let host = Host::start(&[user("alice", 64401, old.as_bytes())]);
+    let journal = host.at("state/alice/journal");
+    for _ in 0..40 {
+        std::fs::write(host.spool("alice"), &old).unwrap();
+        let mut client = quit(&host);
+        let mut pids: Vec<i32> = Vec::new();
+        until("all are killed, or it is finished", || {
+            for worker in host.children("popward-worker") {
+                let updates = !pids.is_empty() || journal.exists();
+                let new = updates && !pids.contains(&worker);
+                if new && kill(Pid::from_raw(worker), Signal::SIGKILL).is_ok() {
+                    pids.push(worker);
+                }
+            }
+            pids.len() >= 4 || host.bytes("alice") == after.as_bytes()
+        });
+        let answer = client.until_end();
+        if pids.len() < 4 || !journal.exists() {
+            continue;
+        }
+        assert_err(&answer);
+        assert!(host.children("popward-worker").is_empty());
+        assert!(host.spool("alice.lock").exists(), "free for all");
+        let stat = host.login("alice").ask("STAT");
+        assert!(stat.starts_with("+OK 298 "), "{stat}");
+        assert!(host.bytes("alice") == after.as_bytes());
+        return;
+    }
+    panic!("always finished");
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) struct Front {
 pub(crate) enum Link {
     Front(Front),
     Auth {
-        channel: Channel<MonitorToAuth, AuthToMonitor>,
+        channel: AuthChannel,
         ready: bool,
     },
     Keys {
@@ -73,6 +73,8 @@ pub(crate) enum Link {
         session: Session,
     },
 }
+
+pub(crate) type AuthChannel = Channel<MonitorToAuth, AuthToMonitor>;
 
 impl Link {
     /// The channel's descriptor.

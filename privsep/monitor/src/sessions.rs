@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{
+    Job, JobPhase, MonitorToWorker, NOT_OPENED, Task, WorkerToMonitor,
+};
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
 use popward_sys::spawn::{Become, Child};
@@ -59,14 +61,12 @@ impl Session {
         self.update == Progress::Begun || self.task != Task::Serve
     }
 
-    /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish. Where one
-    /// who came to finish it could not, the next could not either; but it may have died.
+    /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish.
     pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
-        match status {
-            WaitStatus::Exited(_, 0) => false,
-            WaitStatus::Exited(..) => self.update == Progress::Begun && self.task == Task::Serve,
-            _ if self.task == Task::Serve => self.update == Progress::Begun,
-            _ => self.update != Progress::Finished,
+        match (status, self.task) {
+            (WaitStatus::Exited(_, code), _) if [0, i32::from(NOT_OPENED)].contains(&code) => false,
+            (_, Task::Serve) => self.update == Progress::Begun,
+            (_, Task::Finish { .. }) => self.update != Progress::Finished,
         }
     }
 

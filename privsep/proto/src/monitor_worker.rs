@@ -137,6 +137,9 @@ pub enum JobPhase {
 /// A worker's exit status where it had to serve and could not open the maildrop, as it told the front. Nothing is amiss with it.
 pub const NOT_OPENED: u8 = 3;
 
+/// The same where the reason is an update that another one left, and that could not be finished.
+pub const NOT_FINISHED: u8 = 4;
+
 /// The name in a state directory of an update that is to be finished.
 pub const JOURNAL: &str = "journal";
 

@@ -25,7 +25,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{
+    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor,
+};
 use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
@@ -72,13 +74,13 @@ fn main() -> ExitCode {
     );
     // The front may have gone meanwhile.
     let _ = ends.answer(None, &WorkerToFront::NotOpened(failure.answer()));
-    // What is half done is for another one to finish, and the monitor's to see to.
-    let half_done =
-        matches!(&failure, Failure::Recovery(error) if !matches!(error, UpdateError::Changed(_)));
-    if matches!(failure, Failure::Confine(_)) || half_done || job.task != Task::Serve {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::from(popward_proto::monitor_worker::NOT_OPENED)
+    match failure {
+        // Nobody can finish it: the spool is not what it was made for.
+        Failure::Recovery(UpdateError::Changed(_)) => NOT_OPENED.into(),
+        Failure::Recovery(_) => NOT_FINISHED.into(),
+        Failure::Confine(_) => ExitCode::FAILURE,
+        _ if job.task == Task::Serve => NOT_OPENED.into(),
+        _ => ExitCode::FAILURE,
     }
 }
 

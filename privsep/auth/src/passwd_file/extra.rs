@@ -11,7 +11,7 @@ const NETWORKS_MAX: usize = 64;
 
 /// What Dovecot bars, renames or moves users by, and is not kept here. To pass it over would let somebody in who is not to be, or
 /// to another maildrop than theirs.
-const NOT_KEPT: [&str; 24] = [
+const NOT_KEPT: [&str; 28] = [
     "allow_real_nets",
     "delay_until",
     "domain",
@@ -29,6 +29,10 @@ const NOT_KEPT: [&str; 24] = [
     "userdb_chroot",
     "userdb_domain",
     "userdb_gid",
+    "userdb_home",
+    "userdb_mail_driver",
+    "userdb_mail_inbox_path",
+    "userdb_mail_path",
     "userdb_tempfail",
     "userdb_uid",
     "userdb_uidgid_file",

@@ -2,8 +2,8 @@
 
 use super::furnish::auth_settings;
 use super::{
-    AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process, Role,
-    Signal, Stage, children,
+    ANSWER, AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process,
+    Role, Signal, Stage, children,
 };
 
 /// More than there can be certificates.
@@ -27,11 +27,15 @@ impl Monitor {
         match Config::load(&self.config.path) {
             Err(error) => self.not_reloaded(&error),
             Ok(config) => {
-                if self.tell_auth(&auth_settings(&config)) {
-                    return self.asked.push_back(Some(config));
+                match self.tell_auth(&auth_settings(&config)) {
+                    Some(true) => {
+                        let until = Instant::now() + ANSWER;
+                        return self.asked.push_back((until, Some(config)));
+                    }
+                    Some(false) => self.not_reloaded(&"auth does not listen"),
+                    // When it is started again, it gets these.
+                    None => self.apply(config),
                 }
-                // When it is started again, it gets these.
-                self.apply(config);
             }
         }
         crate::notify::notify("READY=1");
@@ -45,7 +49,7 @@ impl Monitor {
 
     /// Auth has answered for settings that it was given, with why it cannot use them. Returns whether they were new.
     pub(super) fn auth_answered(&mut self, unusable: Option<&str>) -> bool {
-        let Some(Some(config)) = self.asked.pop_front() else {
+        let Some((_, Some(config))) = self.asked.pop_front() else {
             return false;
         };
         match unusable {
@@ -54,6 +58,25 @@ impl Monitor {
         }
         crate::notify::notify("READY=1");
         true
+    }
+
+    /// Ends an auth that has not answered for its settings in time. What was asked is not taken then.
+    pub(super) fn await_auth(&mut self) {
+        let late = self
+            .asked
+            .front()
+            .is_some_and(|(until, _)| *until <= Instant::now());
+        let auth = self
+            .processes
+            .iter()
+            .find(|(_, process)| process.role == Role::Auth);
+        if let (true, Some((id, _))) = (late, auth) {
+            let id = *id;
+            self.asked.drain(..).for_each(drop);
+            self.not_reloaded(&"auth does not answer");
+            crate::notify::notify("READY=1");
+            self.banish(id, &"it does not say whether it can use its settings");
+        }
     }
 
     fn apply(&mut self, config: Config) {

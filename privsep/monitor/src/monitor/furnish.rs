@@ -1,8 +1,8 @@
 //! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
 
 use super::{
-    AsFd, ChannelError, ChildId, Config, Duration, File, Front, FrontId, Instant, KeyId, Level,
-    Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError,
+    ANSWER, AsFd, ChannelError, ChildId, Config, Duration, File, Front, FrontId, Instant, KeyId,
+    Level, Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError,
     VERSION, children, socket_pair,
 };
 
@@ -105,7 +105,7 @@ impl Monitor {
         children::send(channel, &self.keys_settings(), &[])?;
         self.send_keys(id);
         for front in self.fronts() {
-            self.introduce(front, Role::Keys)?;
+            self.introduce(front, Role::Keys);
         }
         Ok(())
     }
@@ -153,9 +153,9 @@ impl Monitor {
         settings
             .iter()
             .try_for_each(|message| children::send(channel, message, &[]))?;
-        self.asked.push_back(None);
+        self.asked.push_back((Instant::now() + ANSWER, None));
         for front in self.fronts() {
-            self.introduce(front, Role::Auth)?;
+            self.introduce(front, Role::Auth);
         }
         Ok(())
     }
@@ -177,8 +177,8 @@ impl Monitor {
             children::send(&front.channel, &message, &[listener.socket.as_fd()])?;
         }
         self.send_certificates(id)?;
-        self.introduce(id, Role::Auth)?;
-        self.introduce(id, Role::Keys)?;
+        self.introduce(id, Role::Auth);
+        self.introduce(id, Role::Keys);
         match self.link(id) {
             Some(Link::Front(front)) => children::send(&front.channel, &MonitorToFront::Serve, &[]),
             _ => Ok(()),
@@ -245,26 +245,39 @@ impl Monitor {
             .ok()
     }
 
-    /// Gives a front and `to` (auth or keys) a channel to each other.
-    pub(super) fn introduce(&mut self, front: ChildId, to: Role) -> Result<(), ChannelError> {
-        let (front_end, other_end) = socket_pair().map_err(ChannelError::System)?;
+    /// Gives a front and `to` (auth or keys) a channel to each other. Who does not take its end is ended, and not the other.
+    pub(super) fn introduce(&mut self, front: ChildId, to: Role) {
+        if let Err((whose, error)) = self.acquaint(front, to) {
+            self.banish(whose, &error);
+        }
+    }
+
+    /// An error is whose it is, too.
+    fn acquaint(&self, front: ChildId, to: Role) -> Result<(), (ChildId, ChannelError)> {
+        let of_front = |error| (front, error);
+        let (front_end, other_end) =
+            socket_pair().map_err(|errno| of_front(ChannelError::System(errno)))?;
         let Some(Link::Front(Front { id, channel, .. })) = self.link(front) else {
             return Ok(());
         };
-        let id = *id;
-        let other = self.processes.values().find(|process| process.role == to);
-        match (to, other.and_then(|process| process.link.as_ref())) {
-            (Role::Auth, Some(Link::Auth { channel: auth, .. })) => {
-                children::send(auth, &MonitorToAuth::Front(id), &[other_end.as_fd()])?;
-                children::send(channel, &MonitorToFront::Auth, &[front_end.as_fd()])
-            }
-            (Role::Keys, Some(Link::Keys { channel: keys, .. })) => {
-                children::send(keys, &MonitorToKeys::Front(id), &[other_end.as_fd()])?;
-                children::send(channel, &MonitorToFront::Keys, &[front_end.as_fd()])
-            }
+        let mut others = self.processes.iter().filter(|(_, other)| other.role == to);
+        let Some((other, process)) = others.next() else {
+            return Ok(());
+        };
+        let (sent, answer) = match &process.link {
+            Some(Link::Auth { channel: auth, .. }) => (
+                children::send(auth, &MonitorToAuth::Front(*id), &[other_end.as_fd()]),
+                MonitorToFront::Auth,
+            ),
+            Some(Link::Keys { channel: keys, .. }) => (
+                children::send(keys, &MonitorToKeys::Front(*id), &[other_end.as_fd()]),
+                MonitorToFront::Keys,
+            ),
             // It is dead: when it is started again, it is introduced to all fronts.
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        sent.map_err(|error| (*other, error))?;
+        children::send(channel, &answer, &[front_end.as_fd()]).map_err(of_front)
     }
 
     pub(super) fn link(&self, id: ChildId) -> Option<&Link> {

@@ -41,6 +41,11 @@ impl Monitor {
                 Ok(heard) => self.heard(id, heard),
                 Err(ChannelError::WouldBlock) => return,
                 Err(ChannelError::Closed) => {
+                    // Who lives without it can be told nothing any more: another one can, when this one has ended. A worker ends
+                    // by itself, or in its time.
+                    if self.stage == Stage::Serving && process.role != Role::Worker {
+                        process.kill();
+                    }
                     let link = process.link.as_ref().map(Link::as_fd);
                     return link.into_iter().for_each(|fd| self.events.forget(fd));
                 }

@@ -23,7 +23,7 @@ use popward_proto::log::Level;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::{NOT_OPENED, Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::hush::Hush;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +37,9 @@ const TURN: usize = 64;
 
 /// How long children have, after their channels were closed, to end by themselves.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long auth may take to say whether it can use its settings: it reads its lists meanwhile.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Where the server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +58,8 @@ enum Stage {
 pub(crate) struct Monitor {
     config: Config,
     /// The settings that auth was given and has not answered for, the oldest first: those of a configuration that is taken when
-    /// it can use them, or (`None`) of the one in force.
-    asked: VecDeque<Option<Config>>,
+    /// it can use them, or (`None`) of the one in force. Each with the time by which it must have answered.
+    asked: VecDeque<(Instant, Option<Config>)>,
     /// Who was said to get no worker, and why.
     said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
@@ -143,6 +146,7 @@ impl Monitor {
                 }
             }
             self.start_due();
+            self.await_auth();
             if self.is_over() {
                 return self.failure.take().map_or(Ok(()), Err);
             }
@@ -154,7 +158,9 @@ impl Monitor {
             Stage::Draining(until) | Stage::Ending(until) => Some(until),
             Stage::Starting | Stage::Serving => None,
         };
-        let next = self.due.iter().map(|(at, _)| *at).chain(deadline).min();
+        let answer = self.asked.front().map(|(until, _)| *until);
+        let due = self.due.iter().map(|(at, _)| *at);
+        let next = due.chain(deadline).chain(answer).min();
         next.map_or(Duration::from_secs(60), |at| {
             at.saturating_duration_since(Instant::now())
         })

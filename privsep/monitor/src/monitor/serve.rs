@@ -2,8 +2,8 @@
 
 use super::{
     Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Link, Monitor,
-    MonitorToAuth, MonitorToFront, NOT_OPENED, Process, Role, SessionId, Signal, Stage, StartError,
-    Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
+    MonitorToAuth, MonitorToFront, NOT_FINISHED, NOT_OPENED, Process, Role, SessionId, Signal,
+    Stage, StartError, Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
 };
 use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
@@ -82,28 +82,33 @@ impl Monitor {
         self.processes.values().any(moved)
     }
 
-    /// Tells auth that what it granted was no login, so that the next one need not wait for `auth.login_delay`.
-    fn not_opened(&mut self, session: SessionId, account: &Account) {
+    /// Tells auth that what it granted was no login, so that the next one need not wait for `auth.login_delay`. An auth that
+    /// does not read is not waited for: it would have this process in its hand, and all it misses is this.
+    fn not_opened(&self, session: SessionId, account: &Account) {
         let user = account.name.clone();
-        self.tell_auth(&[MonitorToAuth::NotOpened { session, user }]);
+        if let Some((_, channel)) = self.auth() {
+            let _ = channel.send(&MonitorToAuth::NotOpened { session, user });
+        }
     }
 
-    /// Returns whether there is an auth.
-    pub(super) fn tell_auth(&mut self, messages: &[MonitorToAuth]) -> bool {
-        let auth = |(id, process): (&ChildId, &Process)| {
-            let Some(Link::Auth { channel, .. }) = &process.link else {
-                return None;
-            };
-            let mut all = messages.iter();
-            let sent = all.try_for_each(|message| children::send(channel, message, &[]));
-            Some((*id, sent))
-        };
-        match self.processes.iter().find_map(auth) {
-            Some((_, Ok(()))) => return true,
-            Some((id, Err(error))) => self.banish(id, &error),
-            None => {}
+    fn auth(&self) -> Option<(ChildId, &children::AuthChannel)> {
+        self.processes
+            .iter()
+            .find_map(|(id, process)| match &process.link {
+                Some(Link::Auth { channel, .. }) => Some((*id, channel)),
+                _ => None,
+            })
+    }
+
+    /// Returns whether auth has been told; `None`: there is none.
+    pub(super) fn tell_auth(&mut self, messages: &[MonitorToAuth]) -> Option<bool> {
+        let (id, channel) = self.auth()?;
+        let mut all = messages.iter();
+        let sent = all.try_for_each(|message| children::send(channel, message, &[]));
+        if let Err(error) = &sent {
+            self.banish(id, error);
         }
-        false
+        Some(sent.is_ok())
     }
 
     /// Takes a worker in. Returns whether it can be watched.
@@ -139,24 +144,38 @@ impl Monitor {
         true
     }
 
-    /// Has a worker finish what `finishers` others left, with the dotlock of the last one still in place. Returns whether
-    /// there is one.
-    fn finish(
+    /// Has a worker finish what a session left, with the dotlock of the last one still in place. Returns whether there is one.
+    fn finish(&mut self, left: &sessions::Session) -> bool {
+        left.finishers < FINISHERS_MAX
+            && self.start_finisher(
+                left.id,
+                &left.account,
+                &left.settings,
+                left.dotlock,
+                left.finishers + 1,
+            )
+    }
+
+    fn start_finisher(
         &mut self,
         id: SessionId,
-        whose: (&Account, &Settings),
+        account: &Account,
+        own: &Settings,
         dotlock: Option<(u64, u64)>,
         finishers: u8,
     ) -> bool {
         let task = Task::Finish { dotlock };
         let (config, nursery) = (&self.config, &mut self.nursery);
-        match sessions::start(config, nursery, &self.state, id, whose, task) {
+        match sessions::start(config, nursery, &self.state, id, (account, own), task) {
             Ok(mut started) => {
-                started.session.finishers = finishers + 1;
+                started.session.finishers = finishers;
                 self.watch_worker(started)
             }
             Err(error) => {
-                self.no_worker(id, whose.0, &error);
+                let fields: &[(&str, &dyn std::fmt::Display)] =
+                    &[("session", &id), ("user", &account.name), ("error", &error)];
+                self.log
+                    .own(Level::Error, "no worker to finish an update", fields);
                 false
             }
         }
@@ -190,7 +209,7 @@ impl Monitor {
             self.tended += 1;
             let id = SessionId::new(NO_FRONT, self.tended);
             let own = self.config.settings.of(&account);
-            self.finish(id, (&account, &own), None, 0);
+            self.start_finisher(id, &account, &own, None, 1);
         }
     }
 
@@ -238,17 +257,18 @@ impl Monitor {
         match process.link {
             Some(Link::Worker { session, .. }) => {
                 let exited = |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
-                if exited(NOT_OPENED) {
+                if session.task == Task::Serve && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
                     self.not_opened(session.id, &session.account);
                 }
-                let broken = !exited(NOT_OPENED) && session.is_torn(status);
-                // At the very end the next start finishes it, and until then nobody else should read what is half moved.
-                let later = broken && matches!(self.stage, Stage::Ending(_));
-                let whose = (&session.account, &session.settings);
-                let (dotlock, finishers) = (session.dotlock, session.finishers);
-                let now = broken && !later && finishers < FINISHERS_MAX;
-                if !(now && self.finish(session.id, whose, dotlock, finishers)) {
-                    if !later {
+                let torn = session.is_torn(status);
+                // Who came to finish it and could not has no successor; who died has.
+                let could =
+                    session.task == Task::Serve || !matches!(status, WaitStatus::Exited(..));
+                let now = torn && could && !matches!(self.stage, Stage::Ending(_));
+                if !(now && self.finish(&session)) {
+                    // Nobody should read what is half moved: the next login, or the next start, takes the dotlock of a dead
+                    // process away and finishes it.
+                    if !torn {
                         self.remove_dotlock(process.child.pid, &session);
                     }
                     self.tell_of_end(&session);
@@ -277,7 +297,7 @@ impl Monitor {
         let how = match status {
             WaitStatus::Exited(_, 0) if matches!(self.stage, Stage::Ending(_)) => return,
             WaitStatus::Exited(_, code)
-                if process.role == Role::Worker && [0, NOT_OPENED.into()].contains(&code) =>
+                if process.role == Role::Worker && [0, i32::from(NOT_OPENED)].contains(&code) =>
             {
                 return;
             }
