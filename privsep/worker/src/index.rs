@@ -19,6 +19,10 @@ const DRAFT: &str = "index.new";
 /// Bytes of the spool read at once.
 const PIECE: usize = 1 << 20;
 
+/// The allocator returns what is at least so large to the system at once; what is smaller it keeps as long as the session
+/// lasts.
+const GIVEN_BACK: usize = 256 << 10;
+
 /// A spool of fewer bytes is always read.
 const SMALL: u64 = if cfg!(test) { 1 } else { 200 << 10 };
 
@@ -164,7 +168,7 @@ pub fn read_all(
 /// A buffer for a scan of so many bytes.
 fn buffer_for(length: u64) -> Vec<u8> {
     let room = usize::try_from(length).unwrap_or(PIECE);
-    vec![0; room.clamp(BUFFER_MIN, PIECE)]
+    vec![0; room.clamp(GIVEN_BACK, PIECE)]
 }
 
 /// Whether what was appended is all that has changed, as far as some of the messages show.
