@@ -60,19 +60,24 @@ impl Monitor {
         true
     }
 
-    /// Ends an auth that has not answered for its settings in time. What was asked is not taken then.
+    /// By when auth must have answered for a configuration that is to be taken.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let due = |(until, config): &(Instant, Option<Config>)| config.is_some().then_some(*until);
+        self.asked.iter().find_map(due)
+    }
+
+    /// Ends an auth that has not answered for it in time: nothing is taken then.
     pub(super) fn await_auth(&mut self) {
         let late = self
-            .asked
-            .front()
-            .is_some_and(|(until, _)| *until <= Instant::now());
+            .answer_due()
+            .is_some_and(|until| until <= Instant::now());
         let auth = self
             .processes
             .iter()
             .find(|(_, process)| process.role == Role::Auth);
         if let (true, Some((id, _))) = (late, auth) {
             let id = *id;
-            self.asked.drain(..).for_each(drop);
+            self.asked.clear();
             self.not_reloaded(&"auth does not answer");
             crate::notify::notify("READY=1");
             self.banish(id, &"it does not say whether it can use its settings");

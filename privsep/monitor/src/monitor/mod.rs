@@ -58,7 +58,7 @@ enum Stage {
 pub(crate) struct Monitor {
     config: Config,
     /// The settings that auth was given and has not answered for, the oldest first: those of a configuration that is taken when
-    /// it can use them, or (`None`) of the one in force. Each with the time by which it must have answered.
+    /// it can use them, or (`None`) of the one in force. Each with the time by which it must have answered for the former.
     asked: VecDeque<(Instant, Option<Config>)>,
     /// Who was said to get no worker, and why.
     said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
@@ -158,9 +158,8 @@ impl Monitor {
             Stage::Draining(until) | Stage::Ending(until) => Some(until),
             Stage::Starting | Stage::Serving => None,
         };
-        let answer = self.asked.front().map(|(until, _)| *until);
         let due = self.due.iter().map(|(at, _)| *at);
-        let next = due.chain(deadline).chain(answer).min();
+        let next = due.chain(deadline).chain(self.answer_due()).min();
         next.map_or(Duration::from_secs(60), |at| {
             at.saturating_duration_since(Instant::now())
         })
