@@ -30,7 +30,7 @@ mod at_every_call {
         FEW, Known, LARGE, PIECES, apart, delivered, listed, opening, pid, quit, traceable,
         unfinished,
     };
-    use super::harness::trace::{Act, From, Run, run, shortable, writes};
+    use super::harness::trace::{Act, From, Run, retrieve, run, shortable, writes};
     use super::harness::{Case, Desk, Outcome, Snapshot, say, spread};
     use nix::errno::Errno;
     use nix::libc;
@@ -249,6 +249,52 @@ mod at_every_call {
         cases.push(Case::cramped(PIECES).swap_remove(0));
         let tables = spread(&cases, |case| fault_recoveries(&Desk::of(case), case));
         assert!(print("recoveries", tables) > 500);
+    }
+
+    #[test]
+    fn p4_a_fault_at_any_call_of_retr_sends_the_message_or_says_that_it_is_not_whole() {
+        if !traceable() {
+            return;
+        }
+        // One that fits into a packet, and one that does not.
+        let tables = spread(&[(FEW, 3), (LARGE, 2)], |(size, number)| {
+            fault_retrieval(&Case::all(*size).swap_remove(0), *number)
+        });
+        assert!(print("retrievals", tables) > 100);
+    }
+
+    fn fault_retrieval(case: &Case, number: u32) -> Table {
+        let desk = Desk::of(case);
+        let start = || desk.restore(&Snapshot::fresh(case.spool(Outcome::Kept)));
+        start();
+        let (calls, _, whole) = retrieve(&desk, number, None);
+        let (octets, message, all) = whole.unwrap();
+        assert!(all && !message.is_empty());
+        let mut table = Table::new();
+        for at in apart(&calls) {
+            let call = calls[at];
+            for act in acts(call) {
+                start();
+                let (done, acted, body) = retrieve(&desk, number, Some((at, act)));
+                if !acted || done.last() != Some(&call) {
+                    continue;
+                }
+                let (answer, right) = match body {
+                    Some((announced, sent, true)) => {
+                        ("the message", announced == octets && sent == message)
+                    }
+                    // The client is cut off: within a reply nothing can be said.
+                    Some((_, sent, false)) => ("a part", message.starts_with(&sent)),
+                    None => ("-ERR", true),
+                };
+                let borne = answer == "the message" || !is_to_be_borne(call, act);
+                let now = state(case, &desk.bytes(), 0);
+                let truly = right && borne && now == "as before";
+                let line = line(truly, call, act, answer, now, false);
+                *table.entry(line).or_default() += 1;
+            }
+        }
+        table
     }
 
     fn fault_recoveries(desk: &Desk, case: &Case) -> Table {

@@ -4,7 +4,7 @@
 //! for one that is permitted and does nothing, since "no call at all" is none that the filter knows.
 
 use super::Desk;
-use super::worker::{Seen, Worker, dele};
+use super::worker::{Seen, Worker, dele, retr};
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
 use nix::sys::ptrace;
@@ -146,8 +146,7 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
         let went_well = answers.len() == requests.len() + 1;
         if script.traced == Some(From::Quit) && went_well {
             stop(&mut worker);
-            let waits = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
-            let first = to_call(&mut worker, &waits);
+            let first = to_call(&mut worker, WAITS);
             worker.ask(FrontToWorker::Quit);
             (calls, acted) = step(&mut worker, first, script, look);
         } else if script.quit {
@@ -170,6 +169,36 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
 pub fn run(desk: &Desk, script: &Script<'_>) -> Run {
     run_looking(desk, script, &mut || {})
 }
+
+/// A session that retrieves a message and quits, with `act` done at one of the calls from RETR on: these calls, whether it was
+/// done, and what came of the message.
+pub fn retrieve(
+    desk: &Desk,
+    number: u32,
+    act: Option<(usize, Act)>,
+) -> (Vec<i64>, bool, Option<(u64, Vec<u8>, bool)>) {
+    let mut worker = Worker::start(desk).unwrap();
+    worker.give_job(desk);
+    let opened = worker.answers(&[]);
+    assert_eq!(opened.len(), 1);
+    stop(&mut worker);
+    let first = to_call(&mut worker, WAITS);
+    worker.ask(retr(number));
+    worker.ask(FrontToWorker::Quit);
+    let script = Script {
+        act,
+        ..Script::PLAIN
+    };
+    let (calls, acted) = step(&mut worker, first, &script, &mut || {});
+    worker.run_out();
+    let body = worker.body();
+    let seen = worker.seen(&[], opened);
+    desk.clean_up(seen.lock, seen.pid);
+    (calls, acted, body)
+}
+
+/// Where it waits for a request.
+const WAITS: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
 
 /// Stops it where it is.
 fn stop(worker: &mut Worker) {

@@ -13,7 +13,7 @@ use popward_proto::log::{LogPhase, Record, Silence};
 use popward_proto::monitor_worker::{
     Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
-use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, WorkerToFront};
+use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Spawn, Spawner};
 use std::fs::File;
@@ -140,6 +140,38 @@ impl Worker {
         None
     }
 
+    /// The data of the reply to RETR: the octets that were announced, what came of them, and whether that was all. `None`: no
+    /// data came, but another answer or none.
+    pub fn body(&mut self) -> Option<(u64, Vec<u8>, bool)> {
+        self.front.enter(ClientPhase::Asked(Request::Body));
+        let (mut announced, mut body) = (None, Vec::new());
+        // As above.
+        let mut closed = 0;
+        while closed < 2 {
+            readable(&self.front.as_fd());
+            match self.front.receive(&mut self.buffer) {
+                Ok(Packet::Data {
+                    announced: first,
+                    bytes,
+                    last,
+                }) => {
+                    if let Some(WorkerToFront::Body(octets)) = first {
+                        announced = Some(octets);
+                    }
+                    body.extend_from_slice(bytes);
+                    if last {
+                        return announced.map(|octets| (octets, body, true));
+                    }
+                    self.front.enter(ClientPhase::Streaming);
+                }
+                Ok(Packet::Message(_, _)) => break,
+                Err(ChannelError::Closed) => closed += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        announced.map(|octets| (octets, body, false))
+    }
+
     /// The answers to the opening and to `requests`, as far as they came.
     pub fn answers(&mut self, requests: &[FrontToWorker]) -> Vec<WorkerToFront> {
         let asked = requests
@@ -263,6 +295,11 @@ where
 /// DELE.
 pub fn dele(number: u32) -> FrontToWorker {
     FrontToWorker::Dele(MessageNumber(NonZeroU32::new(number).unwrap()))
+}
+
+/// RETR.
+pub fn retr(number: u32) -> FrontToWorker {
+    FrontToWorker::Retr(MessageNumber(NonZeroU32::new(number).unwrap()))
 }
 
 fn readable(end: &impl AsFd) {
