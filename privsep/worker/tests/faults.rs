@@ -268,8 +268,8 @@ mod at_every_call {
         let start = || desk.restore(&Snapshot::fresh(case.spool(Outcome::Kept)));
         start();
         let (calls, _, whole) = retrieve(&desk, number, None);
-        let (octets, message, all) = whole.unwrap();
-        assert!(all && !message.is_empty());
+        let whole = whole.unwrap();
+        assert!(whole.whole && !whole.bytes.is_empty());
         let mut table = Table::new();
         for at in apart(&calls) {
             let call = calls[at];
@@ -280,11 +280,9 @@ mod at_every_call {
                     continue;
                 }
                 let (answer, right) = match body {
-                    Some((announced, sent, true)) => {
-                        ("the message", announced == octets && sent == message)
-                    }
+                    Some(body) if body.whole => ("the message", body == whole),
                     // The client is cut off: within a reply nothing can be said.
-                    Some((_, sent, false)) => ("a part", message.starts_with(&sent)),
+                    Some(body) => ("a part", whole.bytes.starts_with(&body.bytes)),
                     None => ("-ERR", true),
                 };
                 let borne = answer == "the message" || !is_to_be_borne(call, act);

@@ -4,7 +4,7 @@
 //! for one that is permitted and does nothing, since "no call at all" is none that the filter knows.
 
 use super::Desk;
-use super::worker::{Seen, Worker, dele, retr};
+use super::worker::{Body, Seen, Worker, dele, retr};
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
 use nix::sys::ptrace;
@@ -176,7 +176,7 @@ pub fn retrieve(
     desk: &Desk,
     number: u32,
     act: Option<(usize, Act)>,
-) -> (Vec<i64>, bool, Option<(u64, Vec<u8>, bool)>) {
+) -> (Vec<i64>, bool, Option<Body>) {
     let mut worker = Worker::start(desk).unwrap();
     worker.give_job(desk);
     let opened = worker.answers(&[]);

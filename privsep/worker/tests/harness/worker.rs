@@ -48,6 +48,16 @@ pub struct Seen {
     pub lock: Option<(u64, u64)>,
 }
 
+/// The data of a reply to RETR.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Body {
+    /// How many octets were announced.
+    pub octets: u64,
+    pub bytes: Vec<u8>,
+    /// Whether that was all.
+    pub whole: bool,
+}
+
 impl Worker {
     /// Starts one. It has no job yet. The error is that of tracing it, which some systems forbid.
     pub fn start(desk: &Desk) -> Result<Self, Errno> {
@@ -140,11 +150,10 @@ impl Worker {
         None
     }
 
-    /// The data of the reply to RETR: the octets that were announced, what came of them, and whether that was all. `None`: no
-    /// data came, but another answer or none.
-    pub fn body(&mut self) -> Option<(u64, Vec<u8>, bool)> {
+    /// The data of the reply to RETR, as far as it came. `None`: no data came, but another answer or none.
+    pub fn body(&mut self) -> Option<Body> {
         self.front.enter(ClientPhase::Asked(Request::Body));
-        let (mut announced, mut body) = (None, Vec::new());
+        let mut body = None;
         // As above.
         let mut closed = 0;
         while closed < 2 {
@@ -156,20 +165,26 @@ impl Worker {
                     last,
                 }) => {
                     if let Some(WorkerToFront::Body(octets)) = first {
-                        announced = Some(octets);
+                        body = Some(Body {
+                            octets,
+                            bytes: Vec::new(),
+                            whole: false,
+                        });
                     }
-                    body.extend_from_slice(bytes);
-                    if last {
-                        return announced.map(|octets| (octets, body, true));
-                    }
+                    let body = body.as_mut().unwrap();
+                    body.bytes.extend_from_slice(bytes);
+                    body.whole = last;
                     self.front.enter(ClientPhase::Streaming);
+                    if last {
+                        break;
+                    }
                 }
                 Ok(Packet::Message(_, _)) => break,
                 Err(ChannelError::Closed) => closed += 1,
                 Err(error) => panic!("{error}"),
             }
         }
-        announced.map(|octets| (octets, body, false))
+        body
     }
 
     /// The answers to the opening and to `requests`, as far as they came.
