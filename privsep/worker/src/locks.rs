@@ -1,26 +1,25 @@
 //! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking makes a
 //! [`LockedSpool`], and only through it the spool is read or written.
 
+mod stale;
+
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{SysconfVar, UnlinkatFlags, linkat, sysconf, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use popward_mbox::index::Identity;
 use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 /// How often the dotlock is touched, at the most: maildrop breaks one that has stood still for 60 s.
 pub const REFRESH: Duration = Duration::from_secs(20);
-
-/// By how many seconds a dotlock must be older than a process to be none of its own.
-const MARGIN_S: i64 = 60;
 
 /// Why a spool was not locked.
 #[derive(Debug)]
@@ -131,7 +130,7 @@ pub fn try_lock(
             // sees no messages all are new the next time. But a delivery agent waits for a lock that a crash left.
             let lock = dotlock_name(&job.spool_name);
             if job.locks.dotlock {
-                break_stale(job, directory, &lock);
+                stale::remove(job, directory, &lock);
             }
             let found = fstatat(directory, lock.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
@@ -286,91 +285,8 @@ fn dotlock(
         return Ok((file, status));
     }
     tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
-    break_stale(job, directory, &name);
+    stale::remove(job, directory, &name);
     Err(LockError::Busy("the dotlock"))
-}
-
-/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server, or of the host,
-/// leaves. The next try takes it, if nobody is faster.
-fn break_stale(job: &Job, directory: &OwnedFd, name: &str) {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
-        return;
-    };
-    let Ok(status) = fstat(&file) else { return };
-    if status.st_uid != job.uid {
-        return;
-    }
-    let mut text = String::new();
-    let read = File::from(file).take(128).read_to_string(&mut text);
-    let owner = text.split_once(':').filter(|_| read.is_ok());
-    let owner = owner.filter(|(_, host)| *host == job.host.as_str());
-    let owner = owner.and_then(|(pid, _)| pid.parse::<i32>().ok());
-    let owner = owner.filter(|pid| *pid > 1);
-    let is_dead = match owner.map_or(Some(0), began) {
-        None => true,
-        // After the clock was set forward a lock that is held looks as old: who is named in it counts where only the fcntl
-        // lock would tell the difference. Clocks are read one after the other, and not to the second.
-        Some(began) if owner.is_some() => {
-            job.locks.fcntl && is_older(directory, &status, began - MARGIN_S)
-        }
-        Some(_) => is_older(directory, &status, 0),
-    };
-    if !is_dead || !nobody_locks(job, directory) {
-        return;
-    }
-    if is_at(directory, name, &status) {
-        // Should it fail, the lock stays busy.
-        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
-    }
-}
-
-/// How many seconds after the host came up this process began; 0 where that is not to be seen. `None`: there is no such
-/// process, or it is dead and its parent does not know yet.
-fn began(pid: i32) -> Option<i64> {
-    if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
-        return None;
-    }
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return Some(0);
-    };
-    // proc(5): behind the name, which may have anything in it, the state, and as the twentieth the start.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    if fields.next() == Some("Z") {
-        return None;
-    }
-    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-    let start = fields.nth(18).and_then(|start| start.parse().ok());
-    Some(start.unwrap_or(0) / ticks.max(1))
-}
-
-/// Whether the lock was last touched before the host had been up for this many seconds, on a disk that no other host has.
-/// With 0 whoever held it is dead, whatever is in it; after a power cut that may be nothing.
-fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> bool {
-    let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
-    let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
-    let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up + up_for);
-    older && !is_on_nfs(directory)
-}
-
-/// Whether no process has the fcntl lock. Whoever lives has it: one that took its dotlock before the host's clock was set, or
-/// one whose process id means something else here, as in another container.
-fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::ENOENT) => return true,
-        Err(_) => return false,
-    };
-    let Ok(mut lock) = whole_file() else {
-        return false;
-    };
-    let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
-    match asked {
-        Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,
-        // Nobody is kept from having none where none is asked for, as on a server without such locks.
-        Err(_) => !job.locks.fcntl,
-    }
 }
 
 /// Whether this file is what stands at `name`.

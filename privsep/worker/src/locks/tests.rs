@@ -116,16 +116,16 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
     let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
     std::fs::write(&lock, "").unwrap();
     let status = nix::sys::stat::stat(&lock).unwrap();
-    let own = super::began(std::process::id().try_into().unwrap()).unwrap();
-    assert!(own > 0 && !super::is_older(&directory, &status, own));
+    let own = super::stale::began(std::process::id().try_into().unwrap()).unwrap();
+    assert!(own > 0 && !super::stale::is_older(&directory, &status, own));
     // As if it had been touched a minute before this process began.
     let mut old = status;
     old.st_ctime -= 60 * 60;
     assert_eq!(
-        super::is_older(&directory, &old, own),
+        super::stale::is_older(&directory, &old, own),
         !super::is_on_nfs(&directory)
     );
-    assert!(!super::is_older(&directory, &old, 0) || own < 60 * 60);
+    assert!(!super::stale::is_older(&directory, &old, 0) || own < 60 * 60);
     // Process 1 began with the host, where this one can see it.
-    assert!(super::began(1).is_some_and(|began| began < own + 1));
+    assert!(super::stale::began(1).is_some_and(|began| began < own + 1));
 }

@@ -1,0 +1,99 @@
+//! Dotlocks that a crash left: which are stale, and their end.
+
+use super::{is_at, is_on_nfs, whole_file};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, UnlinkatFlags, sysconf, unlinkat};
+use popward_proto::monitor_worker::Job;
+use popward_sys::libc;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+/// By how many seconds a dotlock must be older than a process to be none of its own.
+const MARGIN_S: i64 = 60;
+
+/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server, or of the host,
+/// leaves. The next try takes it, if nobody is faster.
+pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
+        return;
+    };
+    let Ok(status) = fstat(&file) else { return };
+    if status.st_uid != job.uid {
+        return;
+    }
+    let mut text = String::new();
+    let read = File::from(file).take(128).read_to_string(&mut text);
+    let owner = text.split_once(':').filter(|_| read.is_ok());
+    let owner = owner.filter(|(_, host)| *host == job.host.as_str());
+    let owner = owner.and_then(|(pid, _)| pid.parse::<i32>().ok());
+    let owner = owner.filter(|pid| *pid > 1);
+    let is_dead = match owner.map_or(Some(0), began) {
+        None => true,
+        // After the clock was set forward a lock that is held looks as old: who is named in it counts where only the fcntl
+        // lock would tell the difference. Clocks are read one after the other, and not to the second.
+        Some(began) if owner.is_some() => {
+            job.locks.fcntl && is_older(directory, &status, began - MARGIN_S)
+        }
+        Some(_) => is_older(directory, &status, 0),
+    };
+    if !is_dead || !nobody_locks(job, directory) {
+        return;
+    }
+    if is_at(directory, name, &status) {
+        // Should it fail, the lock stays busy.
+        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+/// How many seconds after the host came up this process began; 0 where that is not to be seen. `None`: there is no such
+/// process, or it is dead and its parent does not know yet.
+pub(super) fn began(pid: i32) -> Option<i64> {
+    if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return None;
+    }
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Some(0);
+    };
+    // proc(5): behind the name, which may have anything in it, the state, and as the twentieth the start.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    if fields.next() == Some("Z") {
+        return None;
+    }
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let start = fields.nth(18).and_then(|start| start.parse().ok());
+    Some(start.unwrap_or(0) / ticks.max(1))
+}
+
+/// Whether the lock was last touched before the host had been up for this many seconds, on a disk that no other host has.
+/// With 0 whoever held it is dead, whatever is in it; after a power cut that may be nothing.
+pub(super) fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> bool {
+    let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
+    let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
+    let older = matches!((real, up), (Ok(real), Ok(up)) if lock.st_ctime < real - up + up_for);
+    older && !is_on_nfs(directory)
+}
+
+/// Whether no process has the fcntl lock. Whoever lives has it: one that took its dotlock before the host's clock was set, or
+/// one whose process id means something else here, as in another container.
+fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::ENOENT) => return true,
+        Err(_) => return false,
+    };
+    let Ok(mut lock) = whole_file() else {
+        return false;
+    };
+    let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
+    match asked {
+        Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,
+        // Nobody is kept from having none where none is asked for, as on a server without such locks.
+        Err(_) => !job.locks.fcntl,
+    }
+}
