@@ -404,6 +404,17 @@ fn p3_who_finishes_an_update_may_be_killed_too() {
     panic!("{finished} finished, {killed} times by others than the first who came to do it");
 }
 
+/// Everything dies at once.
+fn crash(host: &Host) {
+    // Stopped, the monitor cannot see that its workers have gone.
+    host.signal(Signal::SIGSTOP);
+    for worker in host.children("popward-worker") {
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+    }
+    host.signal(Signal::SIGKILL);
+}
+
 /// What is half moved is for nobody to read: the dotlock stays, until a login of theirs takes it and finishes.
 #[test]
 fn p3_an_update_that_nobody_can_finish_stays_locked() {
@@ -457,13 +468,7 @@ fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(step % 8));
-        // Stopped, it cannot see that its worker has gone.
-        host.signal(Signal::SIGSTOP);
-        let workers = host.children("popward-worker");
-        for worker in &workers {
-            let _ = kill(Pid::from_raw(*worker), Signal::SIGKILL);
-        }
-        host.signal(Signal::SIGKILL);
+        crash(&host);
         let stood = journal.exists();
         let locked = host.spool("alice.lock").exists();
         host.start_again();
@@ -496,11 +501,7 @@ fn p3_a_login_that_finishes_an_update_deletes_too() {
             journal.exists() || host.children("popward-worker").is_empty()
         });
         std::thread::sleep(std::time::Duration::from_millis(step % 8));
-        host.signal(Signal::SIGSTOP);
-        for worker in host.children("popward-worker") {
-            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
-        }
-        host.signal(Signal::SIGKILL);
+        crash(&host);
         let stood = journal.exists();
         host.start_again();
         let mut client = host.login("alice");
@@ -522,11 +523,7 @@ fn p3_a_login_that_finishes_an_update_deletes_too() {
 fn p2_a_dotlock_that_a_killed_server_left_goes_at_its_next_start() {
     let mut host = Host::start(&two());
     let _client = host.login("alice");
-    host.signal(Signal::SIGSTOP);
-    for worker in host.children("popward-worker") {
-        kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
-    }
-    host.signal(Signal::SIGKILL);
+    crash(&host);
     assert!(host.spool("alice.lock").exists());
     // Of another program, and of another host: not ours to remove.
     std::fs::write(host.spool("bob.lock"), "0").unwrap();
