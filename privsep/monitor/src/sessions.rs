@@ -11,7 +11,7 @@ use nix::sys::wait::WaitStatus;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, MonitorToWorker, NOT_OPENED, Task, WorkerToMonitor,
+    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor,
 };
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
@@ -65,6 +65,7 @@ impl Session {
     pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
         match (status, self.task) {
             (WaitStatus::Exited(_, code), _) if [0, i32::from(NOT_OPENED)].contains(&code) => false,
+            (WaitStatus::Exited(_, code), _) if code == i32::from(NOT_FINISHED) => true,
             (_, Task::Serve) => self.update == Progress::Begun,
             (_, Task::Finish { .. }) => self.update != Progress::Finished,
         }

@@ -134,10 +134,11 @@ pub enum JobPhase {
     Working,
 }
 
-/// A worker's exit status where it had to serve and could not open the maildrop, as it told the front. Nothing is amiss with it.
+/// A worker's exit status where it could not open the maildrop, as it told the front; or where the spool is not what an update
+/// that another one left was made for. Nothing is amiss with it.
 pub const NOT_OPENED: u8 = 3;
 
-/// The same where the reason is an update that another one left, and that could not be finished.
+/// Its exit status where an update that another one left could not be finished: the spool may be half moved.
 pub const NOT_FINISHED: u8 = 4;
 
 /// The name in a state directory of an update that is to be finished.
