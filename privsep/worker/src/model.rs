@@ -251,12 +251,12 @@ fn kept_seeds() -> Vec<u64> {
 
 /// Where the sources cannot be written, the seed is in the test's output alone.
 fn note(seed: u64) {
-    let file = std::fs::File::options().append(true).open(KEPT);
-    if let Ok(mut file) = file
-        && !kept_seeds().contains(&seed)
-    {
-        let _ = std::io::Write::write_all(&mut file, format!("{seed}\n").as_bytes());
+    if kept_seeds().contains(&seed) {
+        return;
     }
+    let file = std::fs::File::options().append(true).open(KEPT);
+    let _ = file
+        .and_then(|mut file| std::io::Write::write_all(&mut file, format!("{seed}\n").as_bytes()));
 }
 
 #[test]
