@@ -319,18 +319,20 @@ fn p1_a_worker_can_read_the_bulletins_directory_and_no_more() {
     assert_ok(&client.ask("DELE 3"));
     assert_ok(&client.ask("QUIT"));
     assert_eq!(listing(board.0.path()), before);
-    // Nor is it taken where others could write.
-    std::fs::set_permissions(board.0.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    let output = std::process::Command::new(host.at("libexec/popward"))
-        .args(["--check", "--config"])
-        .arg(host.at("popward.toml"))
-        .output()
-        .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains("bulletins.directory: expected ") && error.contains(" to be root's"),
-        "{error}"
-    );
+    // Nor is it taken where others could write, be it only what is their own.
+    for (mode, expected) in [(0o777, " to be root's"), (0o1777, "nobody but its owner")] {
+        std::fs::set_permissions(board.0.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let output = std::process::Command::new(host.at("libexec/popward"))
+            .args(["--check", "--config"])
+            .arg(host.at("popward.toml"))
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains("bulletins.directory: expected ") && error.contains(expected),
+            "{error}"
+        );
+    }
 }
 
 fn listing(path: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {

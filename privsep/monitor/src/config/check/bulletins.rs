@@ -27,6 +27,7 @@ pub(super) fn directory(offset: usize, path: String, owners: &Owners) -> Checked
     if !directory.as_path().is_dir() {
         return problem(offset, "bulletins.directory: expected a directory");
     }
+    safe("bulletins.directory", offset, directory.as_path(), owners)?;
     // Above it a directory like /tmp is safe: what stands there is its owner's. In it everybody could put something.
     if directory
         .as_path()
@@ -38,6 +39,5 @@ pub(super) fn directory(offset: usize, path: String, owners: &Owners) -> Checked
             "bulletins.directory: expected nobody but its owner to be able to write there",
         );
     }
-    safe("bulletins.directory", offset, directory.as_path(), owners)?;
     Ok(directory)
 }
