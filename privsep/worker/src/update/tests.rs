@@ -14,6 +14,12 @@ fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
     recover(&mut desk.lock(), &desk.state(), || {})
 }
 
+/// What comes of `plan`, which was made for the spool `read`.
+fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<Option<Journal>, UpdateError> {
+    let seen = desk.seen(read.len() as u64);
+    update(&mut desk.lock(), Some(&desk.state()), plan, seen, || ())
+}
+
 fn scanned(spool: &[u8]) -> Maildrop {
     let length = spool.len() as u64;
     scan(&mut InMemory(spool), length, &mut vec![0; BUFFER_MIN]).unwrap()
@@ -368,13 +374,7 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
     // By a program that asked for no lock.
     desk.append(&message(9, 10));
     let now = desk.bytes();
-    let result = update(
-        &mut desk.lock(),
-        Some(&desk.state()),
-        &plan,
-        desk.seen(old.len() as u64),
-        || (),
-    );
+    let result = updated(&desk, &plan, &old);
     assert!(matches!(result, Err(UpdateError::Changed(_))));
     assert_eq!(desk.bytes(), now);
 }
@@ -448,14 +448,7 @@ fn p3_on_a_full_disk_the_reserve_is_enough_and_the_index_gives_way() {
         let filler = std::fs::write(desk.state().path("filler"), vec![1; 1 << 20]);
         assert!(filler.is_err(), "the disk is full");
         let plan = planned(&old, &case.deleted);
-        let journal = update(
-            &mut desk.lock(),
-            Some(&desk.state()),
-            &plan,
-            desk.seen(old.len() as u64),
-            || (),
-        )
-        .unwrap();
+        let journal = updated(&desk, &plan, &old).unwrap();
         let journal = journal.unwrap();
         let slot = if index { 4 << 10 } else { 2 << 10 };
         assert!(journal.slot == slot, "{}", journal.slot);
@@ -476,25 +469,12 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
     let filler = std::fs::write(desk.state().path("filler"), vec![1; 1 << 20]);
     assert!(filler.is_err(), "the disk is full");
     let plan = planned(&old, &[true, false, false, false]);
-    let result = update(
-        &mut desk.lock(),
-        Some(&desk.state()),
-        &plan,
-        desk.seen(old.len() as u64),
-        || (),
-    );
+    let result = updated(&desk, &plan, &old);
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert!(desk.bytes() == old && no_journal(&desk));
     // The cut at the start of a block is one change to the disk.
     let plan = planned(&old, &[true; 4]);
-    let journal = update(
-        &mut desk.lock(),
-        Some(&desk.state()),
-        &plan,
-        desk.seen(old.len() as u64),
-        || (),
-    )
-    .unwrap();
+    let journal = updated(&desk, &plan, &old).unwrap();
     assert!(journal.is_none());
     assert!(desk.bytes().is_empty());
     drop(disk);
@@ -513,13 +493,7 @@ fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
     std::fs::remove_file(desk.journal()).unwrap();
     let plan = planned(&old, &[true, false, false, false]);
     nix::unistd::mkfifo(&desk.state().path("reserve"), mode).unwrap();
-    let result = update(
-        &mut desk.lock(),
-        Some(&desk.state()),
-        &plan,
-        desk.seen(old.len() as u64),
-        || (),
-    );
+    let result = updated(&desk, &plan, &old);
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert_eq!(desk.bytes(), old);
 }
