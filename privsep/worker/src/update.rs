@@ -80,9 +80,9 @@ impl From<Lost> for UpdateError {
     }
 }
 
-/// Does what `plan` says to a spool that was `seen`: nobody may have written it since. `begins` is called before anything is changed that a
-/// crash would leave for others to finish. The journal still stands then, so that whoever dies before it is told is
-/// known to have done it.
+/// Does what `plan` says to a spool that was `seen`: nobody may have written it since. `begins` is called before anything is
+/// changed that a crash would leave for others to finish. The journal still stands then, so that whoever dies before it is
+/// told is known to have done it. `None`: the disk had no room for a journal, and all was cut at once.
 pub fn update(
     spool: &mut LockedSpool,
     state: Option<&State>,

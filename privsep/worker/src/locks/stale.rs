@@ -60,7 +60,8 @@ pub(super) fn began(pid: i32) -> Option<i64> {
         return Some(0);
     };
     // proc(5): behind the name, which may have anything in it, the state, and as the twentieth the start.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut fields = fields.split_ascii_whitespace();
     if fields.next() == Some("Z") {
         return None;
     }
