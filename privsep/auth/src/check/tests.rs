@@ -164,24 +164,23 @@ fn p9_with_a_stand_in_made_up_salts_outlast_auth() {
     assert!(log_in(own.path(), "nobody", ScramHash::Sha256, "secret").is_err());
 }
 
-/// The shortest of some checks, which what else runs here disturbs least.
-fn shortest(path: &Path, name: &str, secret: &[u8]) -> f64 {
-    let one = || {
-        let user = UserName::try_from(name.to_owned()).unwrap();
-        let shown = Credentials::Password {
-            user: user.clone(),
-            secret: popward_proto::secret::Secret::try_from(secret.to_vec()).unwrap(),
-        };
-        let peer = std::net::Ipv4Addr::LOCALHOST.into();
-        let start = std::time::Instant::now();
-        let verdict = check(path, Whom { user, peer }, &shown, &KEY);
-        let refused = matches!(verdict, Verdict::Refused(_) | Verdict::Unusable(_));
-        assert!(refused, "{verdict:?}");
-        start.elapsed().as_secs_f64()
+/// How long a login that is refused takes, in seconds.
+fn refusal(path: &Path, name: &str, secret: &[u8]) -> f64 {
+    let user = UserName::try_from(name.to_owned()).unwrap();
+    let shown = Credentials::Password {
+        user: user.clone(),
+        secret: popward_proto::secret::Secret::try_from(secret.to_vec()).unwrap(),
     };
-    (0..15).map(|_| one()).fold(f64::INFINITY, f64::min)
+    let peer = std::net::Ipv4Addr::LOCALHOST.into();
+    let start = std::time::Instant::now();
+    let verdict = check(path, Whom { user, peer }, &shown, &KEY);
+    let refused = matches!(verdict, Verdict::Refused(_) | Verdict::Unusable(_));
+    assert!(refused, "{verdict:?}");
+    start.elapsed().as_secs_f64()
 }
 
+/// The shortest times are compared, which what else runs here disturbs least, of logins in
+/// turn, and of more of them while they differ: a hash that is not made differs for ever.
 #[test]
 fn p9_a_password_is_hashed_for_whoever_is_not_there_as_for_a_user() {
     let hash = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
@@ -189,20 +188,18 @@ fn p9_a_password_is_hashed_for_whoever_is_not_there_as_for_a_user() {
         "alice:{hash}:1:1\nbob:!:2:2\ncarol:{hash}:3:3::::nologin\n\
          dave:{hash}:root:1\nerin:{{ROT13}}x:1:1\nfrank:$99$salt$x:1:1\ngrace:{hash}:1:1::::user=alice\n"
     ));
-    let user = shortest(file.path(), "alice", b"wrong");
-    for (name, secret) in [
-        ("nobody", b"secret"),
-        ("bob", b"secret"),
-        ("carol", b"secret"),
-        ("dave", b"secret"),
-        ("erin", b"secret"),
-        ("frank", b"secret"),
-        ("grace", b"secret"),
-    ] {
-        let other = shortest(file.path(), name, secret);
-        assert!(
-            (0.7..1.4).contains(&(other / user)),
-            "{name}: {other} s, a user: {user} s"
-        );
+    let others = ["nobody", "bob", "carol", "dave", "erin", "frank", "grace"];
+    let mut shortest = [f64::INFINITY; 8];
+    for round in 1.. {
+        let user = refusal(file.path(), "alice", b"wrong");
+        shortest[0] = shortest[0].min(user);
+        for (shortest, name) in shortest[1..].iter_mut().zip(others) {
+            *shortest = shortest.min(refusal(file.path(), name, b"secret"));
+        }
+        let alike = |other| (0.7..1.4).contains(&(other / shortest[0]));
+        if round >= 15 && shortest.iter().copied().all(alike) {
+            break;
+        }
+        assert!(round < 500, "a user and {others:?}: {shortest:?} s");
     }
 }
