@@ -228,6 +228,8 @@ pub fn keep(state: &State, seen: Seen, rules: &Rules, maildrop: &Maildrop) -> io
     let written = state
         .create(DRAFT)
         .and_then(|mut file| file.write_all(&encode(&identity, rules, maildrop)))
+        // ext4 hands a file to the disk at once that takes another's place, and this one may as well be lost.
+        .and_then(|()| state.remove(INDEX))
         .and_then(|()| state.rename(DRAFT, INDEX));
     if written.is_err() {
         // Half an index takes room that its user may not have.
