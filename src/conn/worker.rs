@@ -12,6 +12,9 @@ use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
+/// So many requests of messages that were there already are sent together.
+const HELD: usize = 2;
+
 /// The way to the session's worker.
 ///
 /// While the client retrieves one message after the other, the beginning of the next one is in the socket before it is asked
@@ -28,8 +31,8 @@ pub(crate) struct Session {
     watched: bool,
     /// The message that RETR was asked of, until its answer begins.
     retrieves: Option<MessageNumber>,
-    /// A request that is sent after a look into the socket.
-    held: Option<FrontToWorker>,
+    /// Requests that are sent after a look into the socket: RETR of messages that were there, and one more.
+    held: Vec<FrontToWorker>,
 }
 
 impl Session {
@@ -65,7 +68,7 @@ impl Session {
             _ => None,
         };
         self.readable |= !self.watched;
-        self.held = Some(request);
+        self.held.push(request);
         if self.watched {
             self.ask_held()
         } else {
@@ -74,9 +77,8 @@ impl Session {
     }
 
     fn ask_held(&mut self) -> Result<(), ChannelError> {
-        self.held
-            .take()
-            .map_or(Ok(()), |request| self.channel.send(&request))
+        let mut held = self.held.drain(..);
+        held.try_for_each(|request| self.channel.send(&request))
     }
 }
 
@@ -112,7 +114,7 @@ impl Conn {
             closed: false,
             watched: true,
             retrieves: None,
-            held: None,
+            held: Vec::new(),
         };
         Some(&self.session.insert(session).channel)
     }
@@ -139,7 +141,11 @@ impl Conn {
     /// Takes one packet from the worker, and lets a request go that waited for that.
     pub(super) fn receive(&mut self, turn: &mut Turn<'_>) -> Step {
         let step = self.take_packet(turn);
-        let sent = self.session.as_mut().map(Session::ask_held);
+        let sent = self.session.as_mut().map(|session| {
+            // What was there is answered, and there is more: the worker is not woken for each message.
+            let waits = session.channel.phase() == ClientPhase::Idle && session.held.len() < HELD;
+            if waits { Ok(()) } else { session.ask_held() }
+        });
         if matches!(sent, Some(Err(_))) {
             self.worker_gone(turn);
         }

@@ -45,7 +45,7 @@ pub struct Head {
     pub stage: Stage,
     /// The spool's inode.
     pub inode: u64,
-    /// The spool's length when the update was planned.
+    /// The spool's length when the update was planned; where nothing is kept, with the empty line before what came since.
     pub planned: u64,
     /// The spool's length that this step knows of. What lies behind `planned` came since, and is kept.
     pub length: u64,

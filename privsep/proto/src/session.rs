@@ -3,9 +3,10 @@
 //! Listings and message bodies come as data, the first with their announcement ([`crate::codec::TAG_FIRST`]), the others in
 //! packets of their own: CRLF-ended and dot-stuffed, without the final `.` line, which is the front's.
 //!
-//! A worker may send the beginning of a message ahead, one packet, where it expects `Retr` of it to be the next request. If it
-//! is, the packet is the beginning of its answer; if anything else is, the packet is thrown away. Both see which it is: there is
-//! one request at a time, and one packet ahead at most between two.
+//! A worker may send the beginnings of messages ahead, a packet each, where it expects `Retr` of them to be the next requests; none
+//! behind one whose rest is still to be sent. If a request is `Retr` of one of them, that packet is the beginning of its answer,
+//! and those before it are thrown away; if it is anything else, all of them are. Both see which they are: whatever went ahead comes
+//! before the answer. A front may keep such requests back until it has another one.
 
 use crate::bounded::{OutOfBounds, Text};
 use crate::permit::{Message, Permit, any, once};

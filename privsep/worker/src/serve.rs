@@ -24,6 +24,7 @@ use popward_proto::session::{
     Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -218,6 +219,8 @@ pub struct Session {
     state: Option<State>,
     maildrop: Maildrop,
     seen: Option<Seen>,
+    /// Something that is told of a message is wrong, as an index said it.
+    distrusted: bool,
     naming: Naming,
     /// Indexes of the messages that are shown: message number less 1 is the place in here.
     visible: Vec<usize>,
@@ -235,8 +238,8 @@ pub struct Session {
     retrieved: Option<MessageNumber>,
     /// What the client will ask for next, as far as one can tell.
     expected: Option<MessageNumber>,
-    /// What was sent ahead, whether all of it was, and its number.
-    ahead: Option<(Outgoing, bool, MessageNumber)>,
+    /// What was sent ahead, in order: their numbers, and what is left to be sent of the last one.
+    ahead: VecDeque<(MessageNumber, Option<Outgoing>)>,
     /// Room for a piece of the spool, and for a packet.
     piece: Vec<u8>,
     packet: Vec<u8>,
@@ -273,6 +276,7 @@ impl Session {
             state,
             maildrop,
             seen,
+            distrusted: false,
             naming,
             visible,
             deleted,
@@ -283,7 +287,7 @@ impl Session {
             bulletins: Bulletins::default(),
             retrieved: None,
             expected: None,
-            ahead: None,
+            ahead: VecDeque::new(),
             piece: Vec::new(),
             packet: Vec::new(),
         }
@@ -325,15 +329,21 @@ impl Session {
             return Ok(());
         };
         if read {
+            let settled = seen.settled && !self.distrusted;
+            let seen = Seen { settled, ..seen };
             index::keep(state, seen, &self.naming.rules, &self.maildrop)?;
         }
         Journal::keep_reserve(state)
     }
 
-    /// The spool is not what the index says: a reader has edited it in place, and mail came. The next session reads all of it.
+    /// The spool is not what the index says: a reader has edited it in place, and mail came. The next session reads all of it;
+    /// of the index it has the names.
     pub fn distrust(&mut self) {
-        self.seen = None;
-        if let Some(state) = &self.state {
+        if std::mem::replace(&mut self.distrusted, true) {
+            return;
+        }
+        let kept = self.maildrop.messages.len() == self.named && self.keep(true).is_ok();
+        if let (false, Some(state)) = (kept, &self.state) {
             let _ = state.remove(INDEX);
         }
     }
@@ -347,11 +357,13 @@ impl Session {
         if let Some(journal) = journal {
             journal.end();
         }
-        if self.seen.is_none() || self.maildrop.messages.len() > self.named {
+        if self.maildrop.messages.len() > self.named {
             return Ok(());
         }
         let left = plan::left(&self.maildrop, &self.deleted);
-        index::keep(state, Seen::soon(spool)?, &self.naming.rules, &left)
+        let mut seen = Seen::soon(spool)?;
+        seen.settled &= !self.distrusted;
+        index::keep(state, seen, &self.naming.rules, &left)
     }
 
     /// Serves until QUIT or a stop. After QUIT, says what was done.
@@ -433,15 +445,15 @@ impl Session {
             if let Some(request) = ends.pending(packets)? {
                 break request;
             }
-            self.look_ahead(ends)?;
-            ends.wait(self.spool.as_mut(), PollFlags::POLLIN, None)?;
+            if !self.look_ahead(ends)? {
+                ends.wait(self.spool.as_mut(), PollFlags::POLLIN, None)?;
+            }
         };
         self.expected = None;
-        // The front goes by the same rule: what went ahead of any other request is thrown away.
-        self.ahead = self
-            .ahead
-            .take()
-            .filter(|ahead| request == FrontToWorker::Retr(ahead.2));
+        // The front goes by the same rule: what went ahead of what it asks for is thrown away.
+        let asked = |ahead: &(MessageNumber, _)| request == FrontToWorker::Retr(ahead.0);
+        let asked = self.ahead.iter().position(asked);
+        self.ahead.drain(..asked.unwrap_or(self.ahead.len()));
         if !matches!(request, FrontToWorker::Retr(_)) {
             self.retrieved = None;
         }

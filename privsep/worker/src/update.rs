@@ -140,7 +140,8 @@ fn begin(
         .map_or(0, |kept| kept.start - plan.first_change);
     let enough = |slot: u64| moved / slot.max(gap).max(1) <= PIECES_MAX;
     let ranges = plan.kept.len() as u64;
-    let journal = Journal::create(state, ranges, moved.min(PIECE), enough)?;
+    // Where nothing is moved, mail may come before the cut: it must not go by as few bytes as were deleted.
+    let journal = Journal::create(state, ranges, moved.clamp(1, PIECE), enough)?;
     let encoded = kept.encode();
     let head = Head {
         sequence: 0,

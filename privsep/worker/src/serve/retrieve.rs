@@ -6,6 +6,9 @@ use popward_mbox::convert::Converter;
 use popward_proto::session::{Broken, MessageNumber, WorkerToFront};
 use popward_sys::channel::ChannelError;
 
+/// Most messages of which something goes ahead of their requests.
+const AHEAD: usize = 3;
+
 impl Session {
     /// Makes sure that a message is where it was, and puts its first bytes into the packet. Says whether they are all.
     fn begin(&mut self, index: usize, converter: Converter) -> Result<(Outgoing, bool), Broken> {
@@ -57,11 +60,16 @@ impl Session {
                 front.send_data(None, packet, last)
             })?;
         }
+        self.done(outgoing);
+        Ok(())
+    }
+
+    /// All of a message has been sent.
+    fn done(&mut self, outgoing: Outgoing) {
         if outgoing.differs() {
             self.distrust();
         }
         self.piece = outgoing.into_room();
-        Ok(())
     }
 
     /// RETR. Its first packet may have gone ahead.
@@ -73,42 +81,57 @@ impl Session {
     ) -> Result<(), Stop> {
         let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
         self.last = self.last.max(number.0.get());
-        match self.ahead.take() {
-            Some((outgoing, last, _)) => {
-                // It was looked at when its beginning went ahead, and the client may have thought for long.
-                if !last {
-                    self.prove(index).map_err(Stop::Broken)?;
-                }
-                self.rest(ends, outgoing, last)?;
+        match self.ahead.pop_front() {
+            // It was looked at when its beginning went ahead, and the client may have thought for long.
+            Some((_, Some(outgoing))) => {
+                self.prove(index).map_err(Stop::Broken)?;
+                self.rest(ends, outgoing, false)?;
             }
+            Some((_, None)) => {}
             None => self.body(ends, index, Converter::whole())?,
         }
         self.retrieved = Some(number);
-        self.expected = number.0.checked_add(1).map(MessageNumber);
-        self.expected = self.expected.filter(|_| in_order);
+        let (furthest, left) = match self.ahead.back() {
+            Some((furthest, left)) => (*furthest, left.is_some()),
+            None => (number, false),
+        };
+        // The rest of a message comes before the next one.
+        let next = furthest.0.checked_add(1).map(MessageNumber);
+        self.expected = next.filter(|_| in_order && !left);
         Ok(())
     }
 
     /// While the client takes what it asked for, sends the beginning of what it will ask for next, if it has been retrieving
-    /// one message after the other: one packet, and only if the socket has room. See `popward_proto::session`.
-    pub(super) fn look_ahead(&mut self, ends: &Ends) -> Result<(), Stop> {
+    /// one message after the other: one packet, and only if the socket has room. Returns whether it did. See
+    /// `popward_proto::session`.
+    pub(super) fn look_ahead(&mut self, ends: &Ends) -> Result<bool, Stop> {
         let Some(number) = self.expected.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let Ok(index) = self.find(number) else {
-            return Ok(());
+            return Ok(false);
         };
         // Should something be wrong with it, the answer to its request will say so.
         let Ok((outgoing, last)) = self.begin(index, Converter::whole()) else {
-            return Ok(());
+            return Ok(false);
         };
         let announced = WorkerToFront::Ahead(number, self.maildrop.messages[index].octets);
         match ends.front.send_data(Some(&announced), &self.packet, last) {
-            Ok(()) => self.ahead = Some((outgoing, last, number)),
+            Ok(()) => {}
             // It was of no use. If the front has gone, the next wait says so.
-            Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
+            Err(ChannelError::WouldBlock | ChannelError::Closed) => return Ok(false),
             Err(error) => return Err(Stop::Rules(error)),
         }
-        Ok(())
+        let left = if last {
+            self.done(outgoing);
+            None
+        } else {
+            Some(outgoing)
+        };
+        if last && self.ahead.len() + 1 < AHEAD {
+            self.expected = number.0.checked_add(1).map(MessageNumber);
+        }
+        self.ahead.push_back((number, left));
+        Ok(true)
     }
 }

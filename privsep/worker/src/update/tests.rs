@@ -403,6 +403,24 @@ fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
     }
 }
 
+/// Not by as few bytes at a time as were deleted.
+#[test]
+fn p3_much_mail_that_comes_before_the_cut_takes_few_steps() {
+    let case = Case {
+        parts: vec![message(1, 10)],
+        deleted: vec![true],
+    };
+    let desk = Desk::in_memory(&case.old());
+    broken_off(&desk, &case, 0, Crash::Moved(0));
+    let mail: Vec<u8> = (0..300).flat_map(|number| message(number, 1000)).collect();
+    desk.append(&mail);
+    assert!(recovered(&desk).unwrap());
+    assert!(desk.bytes() == mail);
+    let journal = std::fs::read(desk.state().path("reserve")).unwrap();
+    let last = Head::newest(journal.first_chunk().unwrap()).unwrap();
+    assert!(last.sequence < 200, "{} steps", last.sequence);
+}
+
 /// A file system of so many bytes, which goes when it is dropped.
 struct SmallDisk(PathBuf);
 
