@@ -61,14 +61,14 @@ fn p8_an_octet_now_and_then_does_not_put_off_the_end_before_a_login() {
 
 #[test]
 fn p8_a_command_is_complete_in_time_and_ends_no_session_that_is_not_slow() {
-    let host = host("line = 1");
+    let host = host("line = 4");
     let mut alice = host.login("alice");
     let mut carol = host.login("carol");
     let slow = std::thread::spawn(move || drip(alice.stream(), b"N").max(drained(&mut alice)));
     // Each write ends one command and begins the next: no line takes long.
     carol.send(b"NO");
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(12) {
         carol.send(b"OP\r\nNO");
         assert_ok(&carol.line());
         std::thread::sleep(Duration::from_millis(300));
@@ -161,7 +161,7 @@ fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
     until("there is room again", || {
         Client::new(host.plain).line().starts_with("+OK")
     });
-    assert_eq!(host.log().matches("connection refused").count(), 1);
+    host.assert_hushed("connection refused", 1);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn p8_strangers_yield_to_newcomers_and_sessions_do_not() {
     });
     assert_ok(&alice.ask("NOOP"));
     host.logged("a connection was ended to make room why=\"too many connections before login\"");
-    assert_eq!(host.log().matches("to make room why").count(), 1);
+    host.assert_hushed("to make room why", 1);
 }
 
 #[test]

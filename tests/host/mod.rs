@@ -116,6 +116,7 @@ pub struct Host {
     pub tls: u16,
     server: Child,
     log: Arc<Lines>,
+    began: Instant,
 }
 
 /// A port that was free a moment ago, below those that the kernel gives to connections: of these, a client of another test
@@ -278,6 +279,7 @@ impl Host {
             tls,
             server,
             log,
+            began: Instant::now(),
         };
         host.logged("ready version=");
         host
@@ -364,6 +366,15 @@ impl Host {
     /// All log lines so far.
     pub fn log(&self) -> String {
         self.log.lines.lock().unwrap().join("\n")
+    }
+
+    /// Asserts that a line which is written once a minute, for each of `causes`, is not there more often than that.
+    #[track_caller]
+    pub fn assert_hushed(&self, text: &str, causes: usize) {
+        let times = self.log().matches(text).count();
+        let minutes = usize::try_from(self.began.elapsed().as_secs() / 60).unwrap();
+        let most = causes * (1 + minutes);
+        assert!((causes..=most).contains(&times), "{times} times {text:?}");
     }
 
     /// A connection that has been greeted.
