@@ -231,7 +231,6 @@ const HASH: &str = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix
 
 #[test]
 fn p9_failures_of_all_kinds_take_the_same_time() {
-    const SAMPLES: usize = 12;
     let ids = "64421:64421::/nonexistent";
     let lines = format!(
         "alice:{HASH}:{ids}\nbob:{SCRAM_256}:{ids}\ncarol:{{PLAIN}}secret:{ids}\ndave:!:{ids}\nerin:{HASH}:{ids}::nologin\nfrank:{HASH}:0:0::\n"
@@ -251,32 +250,59 @@ fn p9_failures_of_all_kinds_take_the_same_time() {
         ("frank", "secret"),
     ];
     for mechanism in ["USER", "PLAIN", "CRAM-MD5", "SCRAM-SHA-256"] {
-        // One kind after the other, many times, all at once: what disturbs one disturbs all.
-        let samples: Vec<Vec<f64>> = std::thread::scope(|scope| {
-            let threads = kinds.map(|(user, secret)| {
-                let host = &host;
-                scope.spawn(move || {
-                    (0..SAMPLES)
-                        .map(|_| failure(host, mechanism, user, secret))
-                        .collect()
-                })
-            });
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
-        });
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+        let differs = |samples: &[Vec<f64>]| {
+            let place = |times: &Vec<f64>| apart(&samples[0], times).abs() >= 4.0;
+            samples.iter().position(place)
+        };
+        // What differs by chance does not go on differing: what stays is a difference.
+        for _ in 0..4 {
+            for (samples, more) in samples.iter_mut().zip(tried(&host, mechanism, &kinds)) {
+                samples.extend(more);
+            }
+            if differs(&samples).is_none() {
+                break;
+            }
+        }
         for (kind, times) in kinds.iter().zip(&samples) {
-            let apart = apart(&samples[0], times);
-            assert!(
-                apart.abs() < 4.0,
-                "{mechanism} {kind:?}: {apart} deviations: {times:?} {:?}",
-                samples[0]
-            );
             assert!(
                 times.iter().all(|time| *time >= 200.0),
                 "{mechanism} {kind:?}: {times:?}"
             );
         }
+        if let Some(kind) = differs(&samples) {
+            panic!(
+                "{mechanism} {:?}: {} deviations: {:?} {:?}",
+                kinds[kind],
+                apart(&samples[0], &samples[kind]),
+                samples[kind],
+                samples[0]
+            );
+        }
     }
+}
+
+/// How long failures of each kind take: all kinds at once, many times, so that what disturbs one disturbs all. Each thread tries one
+/// kind after the other: the first thread may always be the first to be served.
+fn tried(host: &Host, mechanism: &str, kinds: &[(&str, &str)]) -> Vec<Vec<f64>> {
+    const ROUNDS: usize = 12;
+    let mut samples = vec![Vec::new(); kinds.len()];
+    std::thread::scope(|scope| {
+        let one = |thread: usize| {
+            let tries = (0..ROUNDS).map(move |round| {
+                let kind = (round + thread) % kinds.len();
+                let (user, secret) = kinds[kind];
+                (kind, failure(host, mechanism, user, secret))
+            });
+            scope.spawn(move || tries.collect::<Vec<_>>())
+        };
+        let threads: Vec<_> = (0..kinds.len()).map(one).collect();
+        for (kind, took) in threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+        {
+            samples[kind].push(took);
+        }
+    });
+    samples
 }
