@@ -157,7 +157,10 @@ pub fn install(into: &Path) {
     ] {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {
-            std::fs::copy(&from, &to).unwrap();
+            // By another process: what one thread has open for writing, a child that another one starts meanwhile has too, and
+            // as long as anybody has, it cannot be executed.
+            let copied = Command::new("cp").arg(&from).arg(&to).status().unwrap();
+            assert!(copied.success());
         }
         std::fs::set_permissions(&to, PermissionsExt::from_mode(0o755)).unwrap();
     }
@@ -485,6 +488,20 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The same, for what is over in some milliseconds: looks again and again.
+pub fn at_once(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A file's length. An update's last step changes it.
+pub fn length(path: &Path) -> usize {
+    usize::try_from(std::fs::metadata(path).unwrap().len()).unwrap()
 }
 
 /// Asserts that a reply is positive.
