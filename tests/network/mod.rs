@@ -52,7 +52,7 @@ impl Network {
 
     /// Adds the machine 198.18.0.`number`: that network is for benchmarks, nobody lives there.
     pub fn machine(&self, number: u8) -> Machine {
-        self.add(number).expect("as when the network was made")
+        self.add(number).unwrap()
     }
 
     fn add(&self, number: u8) -> Option<Machine> {
