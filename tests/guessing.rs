@@ -74,6 +74,13 @@ fn lines(host: &Host, text: &str) -> usize {
     host.log().matches(text).count()
 }
 
+/// Of a line that is written once a minute for each of `causes`, after auth has said all that it had to say.
+#[track_caller]
+fn assert_hushed(host: &Host, text: &str, causes: usize) {
+    lines(host, text);
+    host.assert_hushed(text, causes);
+}
+
 #[test]
 fn of_many_guesses_at_once_no_more_are_looked_at_than_may_fail() {
     let host = host(
@@ -83,7 +90,7 @@ fn of_many_guesses_at_once_no_more_are_looked_at_than_may_fail() {
     let answers = at_once(&host, 50, "alice", "b");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
     assert_eq!(lines(&host, "why=\"wrong password\""), 4);
-    assert_eq!(lines(&host, "too many failures: nothing is checked"), 1);
+    assert_hushed(&host, "too many failures: nothing is checked", 1);
     assert_eq!(
         pass(&host, "alice", "a"),
         WRONG,
@@ -115,10 +122,10 @@ fn p8_a_source_that_has_to_wait_is_said_once_and_not_for_each_login() {
     for _ in 0..2 {
         assert_eq!(pass(&host, "alice", "b"), WRONG);
     }
-    assert_eq!(lines(&host, "a source waits"), 1, "the marker waits");
+    assert_hushed(&host, "a source waits", 1);
     let answers = at_once(&host, 30, "alice", "b");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
-    assert_eq!(lines(&host, "a source waits"), 1);
+    assert_hushed(&host, "a source waits", 1);
     assert!(host.logged("a source waits").ends_with("times=1"));
 }
 
@@ -131,12 +138,12 @@ fn p8_what_cannot_be_checked_is_said_once_and_not_for_each_login() {
         assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
     }
     fs::rename(host.at("away"), host.at("users")).unwrap();
-    assert_eq!(lines(&host, "cannot check"), 1);
+    assert_hushed(&host, "cannot check", 1);
     // Another cause is another line; and who has the account does not learn of it (P9).
     users(&host, &good.replace(&ids(), "root:1"));
     let answers = at_once(&host, 30, "alice", "a");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
-    assert_eq!(lines(&host, "cannot check"), 2);
+    assert_hushed(&host, "cannot check", 2);
     host.logged("users: line 1: expected a user id");
 }
 
@@ -148,7 +155,7 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
     for answer in at_once(&host, 20, "alice", "a") {
         assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
     }
-    assert_eq!(lines(&host, "why=auth.login_delay"), 1);
+    assert_hushed(&host, "why=auth.login_delay", 1);
     let config = fs::read_to_string(host.at("popward.toml")).unwrap();
     fs::write(
         host.at("popward.toml"),
@@ -167,7 +174,7 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
         assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
     }
     assert_ok(&first.ask("NOOP"));
-    assert_eq!(lines(&host, "as many sessions as a user may have"), 1);
+    assert_hushed(&host, "as many sessions as a user may have", 1);
 }
 
 /// How long a login takes that fails, in milliseconds.
@@ -224,7 +231,6 @@ const HASH: &str = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix
 
 #[test]
 fn p9_failures_of_all_kinds_take_the_same_time() {
-    const SAMPLES: usize = 12;
     let ids = "64421:64421::/nonexistent";
     let lines = format!(
         "alice:{HASH}:{ids}\nbob:{SCRAM_256}:{ids}\ncarol:{{PLAIN}}secret:{ids}\ndave:!:{ids}\nerin:{HASH}:{ids}::nologin\nfrank:{HASH}:0:0::\n"
@@ -244,32 +250,59 @@ fn p9_failures_of_all_kinds_take_the_same_time() {
         ("frank", "secret"),
     ];
     for mechanism in ["USER", "PLAIN", "CRAM-MD5", "SCRAM-SHA-256"] {
-        // One kind after the other, many times, all at once: what disturbs one disturbs all.
-        let samples: Vec<Vec<f64>> = std::thread::scope(|scope| {
-            let threads = kinds.map(|(user, secret)| {
-                let host = &host;
-                scope.spawn(move || {
-                    (0..SAMPLES)
-                        .map(|_| failure(host, mechanism, user, secret))
-                        .collect()
-                })
-            });
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
-        });
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+        let differs = |samples: &[Vec<f64>]| {
+            let place = |times: &Vec<f64>| apart(&samples[0], times).abs() >= 4.0;
+            samples.iter().position(place)
+        };
+        // What differs by chance does not go on differing: what stays is a difference.
+        for _ in 0..4 {
+            for (samples, more) in samples.iter_mut().zip(tried(&host, mechanism, &kinds)) {
+                samples.extend(more);
+            }
+            if differs(&samples).is_none() {
+                break;
+            }
+        }
         for (kind, times) in kinds.iter().zip(&samples) {
-            let apart = apart(&samples[0], times);
-            assert!(
-                apart.abs() < 4.0,
-                "{mechanism} {kind:?}: {apart} deviations: {times:?} {:?}",
-                samples[0]
-            );
             assert!(
                 times.iter().all(|time| *time >= 200.0),
                 "{mechanism} {kind:?}: {times:?}"
             );
         }
+        if let Some(kind) = differs(&samples) {
+            panic!(
+                "{mechanism} {:?}: {} deviations: {:?} {:?}",
+                kinds[kind],
+                apart(&samples[0], &samples[kind]),
+                samples[kind],
+                samples[0]
+            );
+        }
     }
+}
+
+/// How long failures of each kind take: all kinds at once, many times, so that what disturbs one disturbs all. Each thread tries one
+/// kind after the other: the first thread may always be the first to be served.
+fn tried(host: &Host, mechanism: &str, kinds: &[(&str, &str)]) -> Vec<Vec<f64>> {
+    const ROUNDS: usize = 12;
+    let mut samples = vec![Vec::new(); kinds.len()];
+    std::thread::scope(|scope| {
+        let one = |thread: usize| {
+            let tries = (0..ROUNDS).map(move |round| {
+                let kind = (round + thread) % kinds.len();
+                let (user, secret) = kinds[kind];
+                (kind, failure(host, mechanism, user, secret))
+            });
+            scope.spawn(move || tries.collect::<Vec<_>>())
+        };
+        let threads: Vec<_> = (0..kinds.len()).map(one).collect();
+        for (kind, took) in threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+        {
+            samples[kind].push(took);
+        }
+    });
+    samples
 }

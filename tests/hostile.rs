@@ -61,14 +61,14 @@ fn p8_an_octet_now_and_then_does_not_put_off_the_end_before_a_login() {
 
 #[test]
 fn p8_a_command_is_complete_in_time_and_ends_no_session_that_is_not_slow() {
-    let host = host("line = 1");
+    let host = host("line = 4");
     let mut alice = host.login("alice");
     let mut carol = host.login("carol");
     let slow = std::thread::spawn(move || drip(alice.stream(), b"N").max(drained(&mut alice)));
     // Each write ends one command and begins the next: no line takes long.
     carol.send(b"NO");
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(12) {
         carol.send(b"OP\r\nNO");
         assert_ok(&carol.line());
         std::thread::sleep(Duration::from_millis(300));
@@ -121,11 +121,11 @@ fn sip(client: &Client, octets: usize, time: Duration) -> bool {
 
 #[test]
 fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
-    let host = host("stall = 2\nrate = 20000");
+    let host = host("stall = 5\nrate = 20000");
     let bob = retrieving(&host);
     let locked = || host.at("mail/bob.lock").exists();
     assert!(locked());
-    // 2,000 octets a second: a tenth of what is asked for, and never two seconds without.
+    // 2,000 octets a second: a tenth of what is asked for, and never five seconds without.
     let reads = std::thread::spawn(move || sip(&bob, 200, PATIENCE));
     host.logged("why=\"client took too little\"");
     until("the spool is free", || !locked());
@@ -137,8 +137,8 @@ fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
 fn who_reads_slowly_but_not_too_slowly_may_go_on() {
     let host = host("stall = 2\nrate = 20000");
     let bob = retrieving(&host);
-    // Three times what is asked for, over several times the limit.
-    assert!(!sip(&bob, 6000, Duration::from_secs(9)), "{}", host.log());
+    // Ten times what is asked for, over several times the limit.
+    assert!(!sip(&bob, 20_000, Duration::from_secs(9)), "{}", host.log());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
     until("there is room again", || {
         Client::new(host.plain).line().starts_with("+OK")
     });
-    assert_eq!(host.log().matches("connection refused").count(), 1);
+    host.assert_hushed("connection refused", 1);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn p8_strangers_yield_to_newcomers_and_sessions_do_not() {
     });
     assert_ok(&alice.ask("NOOP"));
     host.logged("a connection was ended to make room why=\"too many connections before login\"");
-    assert_eq!(host.log().matches("to make room why").count(), 1);
+    host.assert_hushed("to make room why", 1);
 }
 
 #[test]

@@ -221,10 +221,10 @@ fn a_second_login_is_told_in_use_within_the_lock_timeout() {
     let start = std::time::Instant::now();
     let answer = second.ask("PASS alice");
     assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
-    let took = start.elapsed().as_secs();
+    let took = start.elapsed();
     assert!(
-        (1..10).contains(&took),
-        "{took} s, with a lock_timeout of 2 s"
+        took >= std::time::Duration::from_secs(1) && took < host::PATIENCE,
+        "{took:?}, with a lock_timeout of 2 s"
     );
     assert_ok(&first.ask("QUIT"));
     // Its +OK says that the spool is free.
@@ -308,12 +308,14 @@ fn a_sessions_last_line_says_what_was_sent_deleted_and_left() {
     let end = host.logged("] end session=");
     let expected = format!(
         " user=alice peer=127.0.0.1 retrieved=2 retrieved_octets={} sent_octets={sent} \
-         deleted=1 deleted_octets={} left=2 left_octets={} seconds=0 why=quit",
+         deleted=1 deleted_octets={} left=2 left_octets={} seconds=",
         octets(1) + octets(2),
         octets(2),
         octets(1) + octets(3),
     );
-    assert!(end.ends_with(&expected), "{expected:?}: {end}");
+    let seconds = end.split(&expected).nth(1).unwrap_or_default();
+    let seconds = seconds.strip_suffix(" why=quit").unwrap_or_default();
+    assert!(seconds.parse::<u8>().is_ok(), "{expected:?}: {end}");
     // Marked, and not deleted.
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));

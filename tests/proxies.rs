@@ -6,7 +6,7 @@
 mod host;
 mod network;
 
-use host::{Host, User, retrieved, skipped, spool, user};
+use host::{Host, User, retrieved, skipped, spool, until, user};
 use network::{Machine, Network};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -140,13 +140,15 @@ fn haproxy_with_both_versions_and_its_checks() {
         for (number, (host, machine)) in site.hosts.iter().zip(&site.machines).enumerate() {
             let port = if tls { host.tls } else { host.plain };
             let address = &machine.address;
-            text += &format!(" server h{number} {address}:{port} {options} check inter 100ms\n");
+            text += &format!(
+                " server h{number} {address}:{port} {options} check inter 100ms fall 1000\n"
+            );
         }
         text
     };
     let greeting = " option tcp-check\n tcp-check expect string +OK\n tcp-check send QUIT\\r\\n\n";
     let config = format!(
-        "defaults\n mode tcp\n timeout connect 9s\n timeout client 60s\n timeout server 60s\n\
+        "defaults\n mode tcp\n timeout connect 9s\n timeout check 9s\n timeout client 60s\n timeout server 60s\n\
          frontend stls\n bind :110\n default_backend v1\n\
          frontend pass\n bind :995\n default_backend v2\n\
          frontend ends\n bind :996 ssl crt {}\n default_backend ssl\n{}{}{}",
@@ -283,9 +285,11 @@ fn dovecot_before_two_hosts(keys: &str, tls: bool) {
         assert_eq!(login.contains("tls=TLS"), tls, "{login}");
         // Dovecot's name for the session stands in its log as well.
         let (_, session) = login.split_once(" proxy_session=").unwrap();
-        let theirs = std::fs::read_to_string(directory.path().join("log")).unwrap();
         let session = session.split(' ').next().unwrap().trim_matches('"');
-        assert!(theirs.contains(session), "{login}\n{theirs}");
+        until(&format!("Dovecot's log has {session}"), || {
+            let theirs = std::fs::read_to_string(directory.path().join("log"));
+            theirs.is_ok_and(|theirs| theirs.contains(session))
+        });
     }
     site.assert_quiet();
 }

@@ -21,11 +21,12 @@ fn status(pid: i32) -> BTreeMap<String, String> {
 fn descriptors(pid: i32) -> BTreeMap<i32, String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     entries
-        .map(|entry| {
+        .filter_map(|entry| {
             let entry = entry.unwrap();
             let number = entry.file_name().to_str().unwrap().parse().unwrap();
-            let target = std::fs::read_link(entry.path()).unwrap();
-            (number, target.display().to_string())
+            // It may have been closed since.
+            let target = std::fs::read_link(entry.path()).ok()?;
+            Some((number, target.display().to_string()))
         })
         .collect()
 }

@@ -305,8 +305,8 @@ fn p3_an_update_is_finished_where_it_began_whatever_was_configured_meanwhile() {
         assert_ok(&client.ask("DELE 2"));
         reload(&moved);
         client.send(b"QUIT\r\n");
-        until("the update begins", || {
-            journal.exists() || host.bytes("alice") == new.as_bytes()
+        host::at_once("the update begins", || {
+            journal.exists() || host::length(&host.spool("alice")) == new.len()
         });
         for worker in host.children("popward-worker") {
             let worker = nix::unistd::Pid::from_raw(worker);

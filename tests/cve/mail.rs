@@ -1,7 +1,7 @@
 //! Bytes of messages, which anybody can send.
 
-use super::host::{Host, assert_ok, message, user};
-use std::time::{Duration, Instant};
+use super::host::{Host, PATIENCE, assert_ok, message, user};
+use std::time::Instant;
 
 /// A host whose alice has this spool, with Qpopper's names of messages.
 fn host(spool: &[u8]) -> Host {
@@ -29,11 +29,7 @@ fn reads(host: &Host) -> Vec<String> {
         messages.push(text);
     }
     assert_ok(&client.ask("QUIT"));
-    assert!(
-        began.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     messages
 }
 

@@ -116,6 +116,7 @@ pub struct Host {
     pub tls: u16,
     server: Child,
     log: Arc<Lines>,
+    began: Instant,
 }
 
 /// A port that was free a moment ago, below those that the kernel gives to connections: of these, a client of another test
@@ -156,7 +157,10 @@ pub fn install(into: &Path) {
     ] {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {
-            std::fs::copy(&from, &to).unwrap();
+            // By another process: what one thread has open for writing, a child that another one starts meanwhile has too, and
+            // as long as anybody has, it cannot be executed.
+            let copied = Command::new("cp").arg(&from).arg(&to).status().unwrap();
+            assert!(copied.success());
         }
         std::fs::set_permissions(&to, PermissionsExt::from_mode(0o755)).unwrap();
     }
@@ -278,6 +282,7 @@ impl Host {
             tls,
             server,
             log,
+            began: Instant::now(),
         };
         host.logged("ready version=");
         host
@@ -364,6 +369,15 @@ impl Host {
     /// All log lines so far.
     pub fn log(&self) -> String {
         self.log.lines.lock().unwrap().join("\n")
+    }
+
+    /// Asserts that a line which is written once a minute, for each of `causes`, is not there more often than that.
+    #[track_caller]
+    pub fn assert_hushed(&self, text: &str, causes: usize) {
+        let times = self.log().matches(text).count();
+        let minutes = usize::try_from(self.began.elapsed().as_secs() / 60).unwrap();
+        let most = causes * (1 + minutes);
+        assert!((causes..=most).contains(&times), "{times} times {text:?}");
     }
 
     /// A connection that has been greeted.
@@ -474,6 +488,20 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The same, for what is over in some milliseconds: looks again and again.
+pub fn at_once(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A file's length. An update's last step changes it.
+pub fn length(path: &Path) -> usize {
+    usize::try_from(std::fs::metadata(path).unwrap().len()).unwrap()
 }
 
 /// Asserts that a reply is positive.

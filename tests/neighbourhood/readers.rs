@@ -11,8 +11,6 @@ pub const READERS: &[&str] = &["mutt", "s-nail", "bsd-mailx", "mail.mailutils", 
 
 /// No reader waits longer for a lock than c-client.
 const PATIENCE: Duration = Duration::from_secs(330);
-/// mutt that has not got its lock waits for a key that does not come.
-const KEY: Duration = Duration::from_secs(20);
 
 /// Those that are installed; the others are named.
 pub fn installed() -> Vec<&'static str> {
@@ -45,7 +43,7 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
     } else {
         account.gid
     };
-    let program = if reader == "mutt" { "script" } else { reader };
+    let program = if reader == "mutt" { "bash" } else { reader };
     let mut command = as_user(&find(program).unwrap(), account, group, &home);
     let delete = edit == Edit::Delete;
     match reader {
@@ -59,8 +57,12 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
                 "mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
                 spool.display()
             );
-            command.args(["-qec", &line, "/dev/null"]);
-            run(&mut command, "", KEY)
+            // mutt that has not got its lock, for which it tries five times in four seconds, opens the spool to read only. It
+            // then forgets all that is pushed and waits for a key: it gets one, which ends it, every second. Not by a child of
+            // script's, which waits for all of its children.
+            let keys = "exec script -qec \"$1\" /dev/null < <(while sleep 1; do printf x || break; done &)";
+            command.args(["-c", keys, "bash", &line]);
+            run(&mut command, "", PATIENCE)
         }
         "s-nail" => {
             let verb = if delete { "delete" } else { "print" };

@@ -41,7 +41,9 @@ impl Network {
         let name = &network.name;
         let made = ip(&format!("netns add {name}"))
             && ip(&format!("-n {name} link add bridge type bridge"))
-            && ip(&format!("-n {name} link set bridge up"));
+            && ip(&format!("-n {name} link set bridge up"))
+            // Not every host that has namespaces has what joins them.
+            && network.add(254).is_some();
         if !made {
             super::host::skipped("no network namespaces here");
         }
@@ -50,20 +52,21 @@ impl Network {
 
     /// Adds the machine 198.18.0.`number`: that network is for benchmarks, nobody lives there.
     pub fn machine(&self, number: u8) -> Machine {
+        self.add(number).unwrap()
+    }
+
+    fn add(&self, number: u8) -> Option<Machine> {
         let (hub, name) = (&self.name, format!("{}-{number}", self.name));
         let address = format!("198.18.0.{number}");
-        assert!(
-            ip(&format!("netns add {name}"))
-                && ip(&format!(
-                    "-n {hub} link add port{number} type veth peer name eth0 netns {name}"
-                ))
-                && ip(&format!("-n {hub} link set port{number} master bridge up"))
-                && ip(&format!("-n {name} address add {address}/24 dev eth0"))
-                && ip(&format!("-n {name} link set eth0 up"))
-                && ip(&format!("-n {name} link set lo up")),
-            "{name}"
-        );
-        Machine { name, address }
+        let machine = ip(&format!("netns add {name}")).then_some(Machine { name, address })?;
+        let (name, address) = (&machine.name, &machine.address);
+        let made = ip(&format!(
+            "-n {hub} link add port{number} type veth peer name eth0 netns {name}"
+        )) && ip(&format!("-n {hub} link set port{number} master bridge up"))
+            && ip(&format!("-n {name} address add {address}/24 dev eth0"))
+            && ip(&format!("-n {name} link set eth0 up"))
+            && ip(&format!("-n {name} link set lo up"));
+        made.then_some(machine)
     }
 }
 

@@ -1,11 +1,11 @@
 """Checks a disk that a power cut could have left: the next start of popward, and its next session.
 
-  check.py LIBEXEC DIRECTORY     with $IMG, $ACK and $STATE of crash-images; mount and pid namespaces of its own
+  check.py LIBEXEC DIRECTORY     with $IMG, $ACK and $STATE of crash-images; mount, net and pid namespaces of its own
 
 Prints what is wrong, and fails. What must be there is in sessions.py's words. DIRECTORY/notes gets a line for what loses no
 mail but needs a hand.
 """
-import hashlib, os, shutil, socket, subprocess, sys, tempfile, time
+import hashlib, os, shutil, subprocess, sys, tempfile, time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../mailhost"))
 from messages import from_text, message, retrieved, spool, to_text
@@ -21,12 +21,6 @@ def wrong(what):
 
 def run(*command):
     return subprocess.run(command, capture_output=True, text=True)
-
-
-def free_address():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % s.getsockname()[1]
 
 
 def login(server, lock):
@@ -64,7 +58,7 @@ def check(disk):
             file.write(spool(late))
     with open(path, "rb") as file:
         before = file.read()
-    server = Server(LIBEXEC, home, disk, free_address(), host="vmtest").start()
+    server = Server(LIBEXEC, home, disk, host="vmtest").start()
     try:
         client = login(server, path + ".lock")
         if isinstance(client, str):
@@ -120,6 +114,9 @@ def why(server):
 LIBEXEC, directory = sys.argv[1:]
 if not ack:
     sys.exit(0)  # Nothing was promised yet.
+# Whoever checks another disk meanwhile has the same port, in a network of its own.
+if run("ip", "link", "set", "lo", "up").returncode:
+    wrong("no loopback")
 home = tempfile.mkdtemp(prefix="state.", dir=directory)
 try:
     os.chmod(home, 0o711)

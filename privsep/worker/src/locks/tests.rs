@@ -15,6 +15,19 @@ fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
     (error, told)
 }
 
+/// The same, where nobody else has it: what another test starts has copies of all descriptors, and so of locks that were given
+/// back, until its exec.
+fn free(desk: &Desk) -> Vec<(u64, u64)> {
+    for _ in 0..100 {
+        let (error, files) = told(desk);
+        if error.is_none() {
+            return files;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("the spool stays locked");
+}
+
 /// Its inode is free then, and the next who makes a dotlock may get it: the monitor would remove that one.
 #[test]
 fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
@@ -32,8 +45,7 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     assert_eq!((files.len(), files[1]), (2, (0, 0)));
     assert!(!lock.exists());
     drop(held);
-    let (error, files) = told(&desk);
-    assert!(error.is_none());
+    let files = free(&desk);
     assert_eq!(files.len(), 1);
     assert_eq!(std::fs::metadata(&lock).unwrap().ino(), files[0].1);
 }
@@ -59,7 +71,7 @@ fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildr
     assert!(matches!(error, Some(LockError::Busy(_))) && files.is_empty());
     assert!(lock.exists());
     std::fs::remove_file(&lock).unwrap();
-    assert!(told(&desk).0.is_none());
+    free(&desk);
 }
 
 /// The update would be done to a file that nobody reads any more.
@@ -97,7 +109,7 @@ fn p2_a_dotlock_is_stale_once_its_process_is_dead_buried_or_not() {
     assert!(stands(&desk, child.id()), "it lives");
     drop(child.stdin.take());
     let status = format!("/proc/{}/stat", child.id());
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !std::fs::read_to_string(&status).unwrap().contains(") Z ") {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
