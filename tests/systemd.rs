@@ -93,8 +93,9 @@ fn more_sockets_than_can_be_served_do_not_start() {
             for i in range(n): os.dup2(300+i,3+i); os.set_inheritable(3+i,True)\n\
             os.environ.update(LISTEN_PID=str(os.getpid()),LISTEN_FDS=str(n))\n\
             os.execv(sys.argv[1],sys.argv[1:])\n";
-        let output = Command::new("python3")
-            .args(["-c", script])
+        // It would serve for ever if it did start.
+        let output = Command::new("timeout")
+            .args(["30", "python3", "-c", script])
             .arg(desk.at("libexec/popward"))
             .arg("--config")
             .arg(desk.at("popward.toml"))
