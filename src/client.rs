@@ -13,6 +13,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Most octets that a client may send in TLS before something for us comes of them: of a record that is not complete (16 KiB),
+/// or of its part of the handshake, with its certificates. TLS keeps all of them.
+const UNOPENED_MAX: usize = 20 << 10;
+
 /// What lies between the socket and POP3.
 enum Layer {
     Plain,
@@ -77,6 +81,8 @@ pub(crate) struct Client {
     pub(crate) sent: u64,
     /// Octets that the socket took, as they are sent.
     taken_by_socket: u64,
+    /// Octets that TLS has read since something last came of them.
+    unopened: usize,
 }
 
 impl Client {
@@ -100,6 +106,7 @@ impl Client {
             progress: now,
             sent: 0,
             taken_by_socket: 0,
+            unopened: 0,
         }
     }
 
@@ -193,28 +200,47 @@ impl Client {
     }
 
     fn read_tls(&mut self, buffer: &mut [u8]) -> Got {
-        let Layer::Tls(tls) = &mut self.layer else {
-            return Got::Nothing;
-        };
-        loop {
+        while let Layer::Tls(tls) = &mut self.layer {
             match tls.reader().read(buffer) {
                 Ok(0) => return Got::End,
-                Ok(length) => return Got::Bytes(length),
+                Ok(length) => {
+                    self.unopened = 0;
+                    return Got::Bytes(length);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return Got::End,
             }
-            if !self.readable {
-                return Got::Nothing;
+            let read = self.read_records();
+            let (Layer::Tls(tls), Got::Bytes(_)) = (&mut self.layer, read) else {
+                return read;
+            };
+            if tls.process_new_packets().is_err() {
+                // The alert, if the socket takes it; the stream is beyond repair either way.
+                let _ = tls.write_tls(&mut self.stream);
+                self.gone = true;
+                return Got::End;
             }
-            match tls.read_tls(&mut self.stream) {
+        }
+        Got::Nothing
+    }
+
+    /// Has TLS read what is in the socket, or some of it.
+    fn read_records(&mut self) -> Got {
+        if self.unopened > UNOPENED_MAX {
+            self.gone = true;
+            return Got::End;
+        }
+        while self.readable {
+            let read = match &mut self.layer {
+                Layer::Hello(acceptor) => acceptor.read_tls(&mut self.stream),
+                Layer::Tls(tls) => tls.read_tls(&mut self.stream),
+                Layer::Plain | Layer::Away(_) => return Got::Nothing,
+            };
+            match read {
                 Ok(0) => return Got::End,
-                Ok(_) => {
-                    if tls.process_new_packets().is_err() {
-                        // The alert, if the socket takes it; the stream is beyond repair either way.
-                        let _ = tls.write_tls(&mut self.stream);
-                        self.gone = true;
-                        return Got::End;
-                    }
+                Ok(length) => {
+                    self.unopened += length;
+                    return Got::Bytes(length);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.readable = false,
@@ -226,6 +252,7 @@ impl Client {
                 },
             }
         }
+        Got::Nothing
     }
 
     /// Sends what is in `out`, then `parts`, and keeps what the socket does not take now.
@@ -368,56 +395,44 @@ impl Client {
     }
 
     fn read_hello(&mut self) -> Handshake {
-        let Layer::Hello(acceptor) = &mut self.layer else {
-            return Handshake::Waits;
-        };
-        while self.readable {
-            match acceptor.read_tls(&mut self.stream) {
-                Ok(0) => return Handshake::Failed(None),
-                Ok(_) => match acceptor.accept() {
-                    Ok(None) => {}
-                    Ok(Some(accepted)) => {
-                        self.layer = Layer::Away(None);
-                        return Handshake::Work(Work::Accept(Box::new(accepted)));
-                    }
-                    Err((error, mut alert)) => {
-                        let _ = alert.write(&mut self.stream);
-                        return Handshake::Failed(Some(error));
-                    }
-                },
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.readable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => return Handshake::Failed(None),
-                },
+        loop {
+            match self.read_records() {
+                Got::Bytes(_) => {}
+                Got::Nothing => return Handshake::Waits,
+                Got::End => return Handshake::Failed(None),
+            }
+            let Layer::Hello(acceptor) = &mut self.layer else {
+                return Handshake::Waits;
+            };
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    self.layer = Layer::Away(None);
+                    return Handshake::Work(Work::Accept(Box::new(accepted)));
+                }
+                Err((error, mut alert)) => {
+                    let _ = alert.write(&mut self.stream);
+                    return Handshake::Failed(Some(error));
+                }
             }
         }
-        Handshake::Waits
     }
 
     fn read_step(&mut self) -> Handshake {
         if self.gone {
             return Handshake::Failed(None);
         }
-        while self.readable {
-            let Layer::Tls(tls) = &mut self.layer else {
-                return Handshake::Waits;
-            };
-            match tls.read_tls(&mut self.stream) {
-                Ok(0) => return Handshake::Failed(None),
-                Ok(_) => {
-                    if let Layer::Tls(tls) = std::mem::replace(&mut self.layer, Layer::Away(None)) {
-                        return Handshake::Work(Work::Process(tls));
-                    }
+        match self.read_records() {
+            Got::Nothing => Handshake::Waits,
+            Got::End => Handshake::Failed(None),
+            Got::Bytes(_) => match std::mem::replace(&mut self.layer, Layer::Away(None)) {
+                Layer::Tls(tls) => Handshake::Work(Work::Process(tls)),
+                other => {
+                    self.layer = other;
+                    Handshake::Waits
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.readable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => return Handshake::Failed(None),
-                },
-            }
+            },
         }
-        Handshake::Waits
     }
 
     /// Remembers where the step that [`Client::handshake`] gave waits for a thread.
@@ -445,6 +460,7 @@ impl Client {
         tls.set_buffer_limit(None);
         self.witness = witness.or(self.witness.take());
         if !tls.is_handshaking() {
+            self.unopened = 0;
             let shown = self.witness.take().and_then(|witness| witness.take());
             self.certificate = shown.map(Box::new);
         }

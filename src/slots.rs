@@ -100,7 +100,10 @@ impl Slots {
     /// Takes a call out of its slot, which stays reserved for what becomes of it.
     pub(crate) fn take_caller(&mut self, slot: usize) -> Option<Caller> {
         match self.guests.get_mut(slot)?.take()? {
-            Guest::Caller(caller) => Some(*caller),
+            Guest::Caller(caller) => {
+                self.sessions.remove(&caller.id);
+                Some(*caller)
+            }
             conn @ Guest::Conn(_) => {
                 self.guests[slot] = Some(conn);
                 None

@@ -39,7 +39,7 @@ fn host(
     name: &str,
     account: &str,
     seconds: &str,
-    limit: u32,
+    auth: &str,
 ) -> Option<(Service, Host, tempfile::TempDir)> {
     let modules = ["/lib", "/usr/lib", "/usr/lib64"].iter().any(|root| {
         let machine =
@@ -67,9 +67,7 @@ fn host(
     let users = [user("games", GAMES, &spool(2))];
     let changes = [(
         "[auth]\n",
-        format!(
-            "[auth]\nsource = \"pam\"\npam_service = \"{name}\"\nconversation_limit = {limit}\nconversations = 2\n"
-        ),
+        format!("[auth]\nsource = \"pam\"\npam_service = \"{name}\"\n{auth}\n"),
     )];
     let changes: Vec<_> = changes
         .iter()
@@ -86,7 +84,7 @@ fn answer(host: &Host, name: &str, secret: &str) -> String {
 
 #[test]
 fn pam_grants_the_system_user_whom_it_knows() {
-    let Some((_service, host, _scripts)) = host("popward-test-a", "pam_permit.so", "0", 30) else {
+    let Some((_service, host, _scripts)) = host("popward-test-a", "pam_permit.so", "0", "") else {
         return;
     };
     assert_ok(&answer(&host, "games", "right"));
@@ -107,7 +105,7 @@ fn conversations(host: &Host) -> usize {
 
 #[test]
 fn the_account_phase_is_asked_too() {
-    let Some((_service, host, _scripts)) = host("popward-test-b", "pam_deny.so", "0", 30) else {
+    let Some((_service, host, _scripts)) = host("popward-test-b", "pam_deny.so", "0", "") else {
         return;
     };
     assert!(answer(&host, "games", "right").starts_with("-ERR [AUTH]"));
@@ -116,7 +114,9 @@ fn the_account_phase_is_asked_too() {
 
 #[test]
 fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_nobody() {
-    let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "617", 3) else {
+    let auth = "conversation_limit = 3\nconversations = 2";
+    let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "617", auth)
+    else {
         return;
     };
     let mut stuck: Vec<_> = (0..2)
@@ -144,4 +144,28 @@ fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_no
             .any(|line| line == b"sleep\x00617\x00")
     };
     until("nothing is left behind", || !left());
+}
+
+#[test]
+fn the_account_phase_needs_no_place_beside_that_of_the_token() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "#!/bin/sh\necho games\n").unwrap();
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o755)).unwrap();
+    let auth = format!(
+        "conversations = 1\nmechanisms = [\"xoauth2\"]\noauth2 = {{ program = \"{}\" }}",
+        token.display()
+    );
+    let Some((_service, host, _scripts)) = host("popward-test-d", "pam_permit.so", "0", &auth)
+    else {
+        return;
+    };
+    // `user=games^Aauth=Bearer t^A^A`
+    let command = "AUTH XOAUTH2 dXNlcj1nYW1lcwFhdXRoPUJlYXJlciB0AQE=";
+    for _ in 0..10 {
+        let mut client = host.connect();
+        assert_ok(&client.ask(command));
+        assert_ok(&client.ask("QUIT"));
+    }
 }

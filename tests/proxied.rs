@@ -14,11 +14,15 @@ const DOVECOT: &str = "127.0.0.3";
 
 /// A host with these networks and `more` keys of `[proxy]`, and `limits`.
 fn host(proxy: &str, limits: &str) -> Host {
+    host_with(proxy, limits, &[])
+}
+
+fn host_with(proxy: &str, limits: &str, changes: &[(&str, &str)]) -> Host {
     let users = [user("alice", 64401, &spool(3))];
     let more = format!(
         "[proxy]\nnetworks = [\"{PROXY}\"]\nxclient = [\"{DOVECOT}\"]\n{proxy}\n[limits]\n{limits}\n"
     );
-    Host::with(&users, &more, &[])
+    Host::with(&users, &more, changes)
 }
 
 /// What lets passwords come as they are.
@@ -299,6 +303,17 @@ fn p8_a_proxys_clients_are_limited_each_by_its_own_address() {
     assert_eq!(host.log().matches(refused).count(), 1);
     drop(one);
     until("there is room again", || greeted("192.0.2.7").1 == ready);
+}
+
+#[test]
+fn who_was_turned_away_behind_a_proxy_is_not_waited_for() {
+    let grace = [("shutdown_grace = 5\n", "shutdown_grace = 600\n")];
+    let mut host = host_with("", "connections_per_address = 1", &grace);
+    let mut one = of(&host, "192.0.2.7");
+    assert_ok(&one.line());
+    assert!(of(&host, "192.0.2.7").line().starts_with("-ERR"));
+    assert_ok(&one.ask("QUIT"));
+    assert_eq!(host.stop(), Some(0));
 }
 
 #[test]

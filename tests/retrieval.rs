@@ -141,3 +141,80 @@ fn what_was_sent_ahead_never_shows_in_another_answer() {
     }
     assert_eq!(host.bytes("alice"), spool.into_bytes());
 }
+
+/// Spools of which an index is kept: 400 messages with room in their headers, as Dovecot leaves it to write flags into.
+fn padded() -> Vec<String> {
+    let mail = (1..=400).map(|number| {
+        let room = format!("X-UID: {number:<60}\nSubject:");
+        message(number, &"x".repeat(1000)).replace("Subject:", &room)
+    });
+    mail.collect()
+}
+
+/// What a session is told of each message's size, and how large those are that are asked for: none of their lines begins with
+/// a dot.
+fn sizes(host: &Host, asked: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let mut client = host.login("alice");
+    let list = client.multi("LIST");
+    let told = list.lines().map(|line| line.split_once(' ').unwrap().1);
+    let told = told.map(|octets| octets.parse().unwrap()).collect();
+    let got = asked.iter().map(|number| {
+        let message = client.multi(&format!("RETR {number}"));
+        message.lines().map(|line| line.len() + 2).sum()
+    });
+    let got = got.collect();
+    assert_ok(&client.ask("QUIT"));
+    (told, got)
+}
+
+/// A spool whose index proves it unchanged, and then edited in place as `edit` says, its length being kept, and grown.
+fn edited_and_grown(edit: impl Fn(&mut [String])) -> Host {
+    let mut mail = padded();
+    let host = Host::start(&[user("alice", 64401, mail.concat().as_bytes())]);
+    let how = |times| host.logged_times("opened session=", times);
+    for times in 1.. {
+        sizes(&host, &[]);
+        if how(times).contains("how=unchanged") {
+            break;
+        }
+        assert!(times < 100, "its stamp never settles");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let before = mail.concat().len();
+    edit(&mut mail);
+    assert_eq!(mail.concat().len(), before);
+    mail.push(message(401, "new"));
+    std::fs::write(host.spool("alice"), mail.concat()).unwrap();
+    host
+}
+
+#[test]
+fn p4_a_size_that_an_edit_in_place_has_changed_is_wrong_in_one_session_only() {
+    // Dovecot takes the line from the room that it has left behind X-UID.
+    let host = edited_and_grown(|mail| {
+        let (old, new) = ("X-UID: 10            ", "X-Status: A\nX-UID: 10");
+        mail[9] = mail[9].replace(old, new);
+    });
+    let (told, got) = sizes(&host, &[9, 10, 11]);
+    assert!(host.log().contains("how=grown"), "{}", host.log());
+    assert_eq!(told[8..11], [got[0], got[1] - 1, got[2]]);
+    let (told, again) = sizes(&host, &[9, 10, 11]);
+    assert_eq!((&told[8..11], &again), (&got[..], &got));
+}
+
+#[test]
+fn p4_messages_that_an_edit_in_place_has_moved_are_found_by_the_next_session() {
+    // The header of 201 takes its room from that of 203, and 202 moves.
+    let host = edited_and_grown(|mail| {
+        let line = "X-Keywords: one two\nSubject:";
+        mail[200] = mail[200].replace("Subject:", line);
+        let room = " ".repeat(line.len() - "Subject:".len());
+        mail[202] = mail[202].replace(&format!("203{room}"), "203");
+    });
+    let mut client = host.login("alice");
+    assert!(host.log().contains("how=grown"), "{}", host.log());
+    assert_err(&client.ask("RETR 202"));
+    drop(client);
+    let (told, got) = sizes(&host, &[201, 202, 203]);
+    assert_eq!(told[200..203], got);
+}

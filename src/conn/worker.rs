@@ -221,7 +221,7 @@ impl Conn {
             self.commanded = turn.now;
         }
         let action = self.pop3.worker(message, &mut self.client.out);
-        if let W::Opened(totals) = message {
+        if let (W::Opened(totals), true) = (message, self.pop3.is_logged_in()) {
             self.logged_in = Some(turn.now);
             report::login(turn.log, self, *totals);
         }

@@ -259,6 +259,10 @@ impl Pop3 {
         let State::Sasl(exchange) = std::mem::replace(&mut self.state, fresh) else {
             return Action::None;
         };
+        if *exchange == Exchange::TokenRefused {
+            // Whatever the client says to it (RFC 7628, section 3.2.3: `*` will do as well), it is refused.
+            return self.heard(exchange.hear(b""), out);
+        }
         if line == b"*" {
             let known = exchange.is_known_to_auth();
             return self.give_up(known, Phrase::Cancelled, out);

@@ -291,6 +291,9 @@ impl Pop3 {
     /// A line longer than any may be. If it was a message of AUTH, that is over.
     fn too_long(&mut self, out: &mut Vec<u8>) -> Action {
         match &self.state {
+            State::Sasl(exchange) if **exchange == Exchange::TokenRefused => {
+                self.sasl_line(b"", out)
+            }
             State::Sasl(exchange) => {
                 let known = exchange.is_known_to_auth();
                 self.give_up(known, Phrase::LineTooLong, out)

@@ -1,5 +1,5 @@
 //! XCLIENT as Dovecot's proxies say it before they log in for a client: `XCLIENT ADDR=ip PORT=n SESSION=id TTL=n
-//! FORWARD=base64`. The arguments in, whose connection it is out. No I/O, no state.
+//! FORWARD=base64`, with more of the kind that later ones add. The arguments in, whose connection it is out. No I/O, no state.
 
 use popward_proto::bounded::Text;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,8 @@ pub struct Forwarded {
     pub session: Option<Text<SESSION_MAX>>,
 }
 
-/// Reads the arguments; `None`: they are not as they have to be. Each may come once; `ADDR` and `PORT` have to.
+/// Reads the arguments; `None`: they are not as they have to be. Each may come once; `ADDR` and `PORT` have to. Others than those
+/// above mean nothing here.
 pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
     let text = std::str::from_utf8(arguments).ok()?;
     let [mut address, mut port, mut session, mut ttl, mut forward] = [None; 5];
@@ -28,7 +29,7 @@ pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
             "SESSION" => &mut session,
             "TTL" => &mut ttl,
             "FORWARD" => &mut forward,
-            _ => return None,
+            _ => continue,
         };
         if value.is_empty() || place.replace(value).is_some() {
             return None;
@@ -73,6 +74,9 @@ mod tests {
         assert_eq!(said.session.unwrap().as_str(), "6fL2EPUKYu5/AAAB");
         let said = parse(b"addr=2001:db8::7  port=0 ").unwrap();
         assert_eq!(said.source, "[2001:db8::7]:0".parse().unwrap());
+        // Of its later versions, or of another proxy: only the address and the port do anything.
+        let said = parse(b"ADDR=192.0.2.7 PORT=1 DESTADDR=192.0.2.1 DESTNAME= LOGIN=root").unwrap();
+        assert_eq!(said.source, "192.0.2.7:1".parse().unwrap());
         let mapped = parse(b"ADDR=::ffff:192.0.2.7 PORT=1").unwrap();
         assert_eq!(mapped.source, "192.0.2.7:1".parse().unwrap());
     }
@@ -96,7 +100,6 @@ mod tests {
             "ADDR=192.0.2.7 PORT=1 SESSION=",
             "ADDR=192.0.2.7 PORT=1 SESSION=a\tb",
             "ADDR=192.0.2.7 PORT=1 FORWARD=a-b",
-            "ADDR=192.0.2.7 PORT=1 LOGIN=root",
             "ADDR=192.0.2.7 PORT=1 TTL",
             &long,
         ] {

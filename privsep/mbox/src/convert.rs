@@ -34,6 +34,8 @@ pub struct Converter {
     in_body: bool,
     /// Body lines that may still be sent; `None` for the whole message.
     lines: Option<u32>,
+    /// What it has become so far, before dot-stuffing.
+    octets: u64,
 }
 
 impl Converter {
@@ -43,6 +45,7 @@ impl Converter {
             line: Line::Start,
             in_body: false,
             lines: None,
+            octets: 0,
         }
     }
 
@@ -57,6 +60,11 @@ impl Converter {
     /// Whether all lines that TOP asked for have been converted.
     pub fn is_done(&self) -> bool {
         self.in_body && self.line == Line::Start && self.lines == Some(0)
+    }
+
+    /// The octets of the message that was converted, before dot-stuffing. `None` where not all of it was asked for.
+    pub fn octets(&self) -> Option<u64> {
+        self.lines.is_none().then_some(self.octets)
     }
 
     /// Appends to `output` what `input` becomes, while it is not longer than `room` (at least 8), and returns what of
@@ -82,6 +90,7 @@ impl Converter {
             let end = memchr(b'\n', piece);
             let text = &piece[..end.unwrap_or(piece.len())];
             output.extend_from_slice(text);
+            self.octets += text.len() as u64;
             self.line = self.line.after(text);
             input = &input[text.len()..];
             if end.is_some() {
@@ -94,7 +103,9 @@ impl Converter {
 
     fn end_line(&mut self, output: &mut Vec<u8>) {
         let cr = matches!(self.line, Line::Cr | Line::TextCr);
-        output.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
+        let end: &[u8] = if cr { b"\n" } else { b"\r\n" };
+        output.extend_from_slice(end);
+        self.octets += end.len() as u64;
         if self.in_body {
             self.lines = self.lines.map(|lines| lines.saturating_sub(1));
         } else {
@@ -107,6 +118,7 @@ impl Converter {
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         if self.line != Line::Start {
             output.extend_from_slice(b"\r\n");
+            self.octets += 2;
             self.line = Line::Start;
         }
     }

@@ -314,6 +314,9 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         }
         Ok(Err(error)) => {
             log.error(id, "update failed", &fields(&error));
+            if matches!(error, UpdateError::Changed(_)) {
+                session.distrust();
+            }
             WorkerToFront::NotCommitted(match error {
                 UpdateError::Changed(_) => Broken::SpoolChanged,
                 UpdateError::LockLost => Broken::LockLost,
@@ -321,6 +324,9 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
             })
         }
         Err(Stop::Broken(broken)) => {
+            if broken == Broken::SpoolChanged {
+                session.distrust();
+            }
             let why = format!("{broken:?}");
             log.error(
                 id,

@@ -44,6 +44,12 @@ impl Outgoing {
         self.piece
     }
 
+    /// Whether it was sent whole, and has another size than was told.
+    pub fn differs(&self) -> bool {
+        let octets = self.converter.octets();
+        octets.is_some_and(|octets| octets != self.message.octets)
+    }
+
     /// Makes sure that the message begins where it did: whoever changed the spool, of `length` bytes, did not ask for our locks.
     pub fn prove(&mut self, spool: &mut LockedSpool, length: u64) -> Result<(), Broken> {
         // So much is looked at, and part of it may be the next message's.

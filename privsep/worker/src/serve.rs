@@ -4,7 +4,7 @@ mod extensions;
 mod retrieve;
 
 use crate::bulletins::Bulletins;
-use crate::index::{self, Seen};
+use crate::index::{self, INDEX, Seen};
 use crate::journal::Journal;
 use crate::locks::{LockedSpool, Lost, Retaken, pause};
 use crate::naming::Naming;
@@ -330,6 +330,14 @@ impl Session {
         Journal::keep_reserve(state)
     }
 
+    /// The spool is not what the index says: a reader has edited it in place, and mail came. The next session reads all of it.
+    pub fn distrust(&mut self) {
+        self.seen = None;
+        if let Some(state) = &self.state {
+            let _ = state.remove(INDEX);
+        }
+    }
+
     /// After an update: puts its pins and its journal where they belong, and writes the index of what it has left.
     pub fn keep_left(&mut self, journal: Option<&Journal>) -> std::io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
@@ -339,7 +347,7 @@ impl Session {
         if let Some(journal) = journal {
             journal.end();
         }
-        if self.maildrop.messages.len() > self.named {
+        if self.seen.is_none() || self.maildrop.messages.len() > self.named {
             return Ok(());
         }
         let left = plan::left(&self.maildrop, &self.deleted);

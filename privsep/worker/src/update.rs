@@ -308,6 +308,17 @@ impl Work {
             return Err(UpdateError::Changed("the spool was cut"));
         }
         if length > self.head.length {
+            if self.kept.final_length() == 0 {
+                // Of the empty line that maildrop puts between a message and the next one, the spool must not come to begin.
+                let begin = read_range(spool, self.head.length..length.min(self.head.length + 2))?;
+                self.head.length += match begin[..] {
+                    [b'\n', ..] => 1,
+                    [b'\r', b'\n'] => 2,
+                    _ => 0,
+                };
+                self.head.planned = self.head.length;
+                self.head.end_mark = look_before(spool, self.head.planned)?;
+            }
             self.kept.add(self.head.length..length);
             self.head.length = length;
             self.place = self.kept.place(self.head.at);

@@ -266,7 +266,9 @@ impl Auth {
         else {
             return Err("no settings".to_owned());
         };
-        if self.conversations.count() >= usize::from(bounds.at_once) {
+        // Who has just been named goes on in the place of the conversation that named them, which may still be dying.
+        let goes_on = self.logins.get(ticket).is_some_and(|login| login.named);
+        if !goes_on && self.conversations.count() >= usize::from(bounds.at_once) {
             return Err(REACHED.to_owned());
         }
         let limit = Duration::from_millis(bounds.limit_ms.into());

@@ -57,6 +57,9 @@ impl Session {
                 front.send_data(None, packet, last)
             })?;
         }
+        if outgoing.differs() {
+            self.distrust();
+        }
         self.piece = outgoing.into_room();
         Ok(())
     }
