@@ -129,10 +129,11 @@ pub fn open(
     let grown = known.is_some_and(|known| {
         known.inode == identity.inode && known.length < identity.length && known.ctime != UNSETTLED
     }) && still_holds(spool, &old, identity.length)?;
-    let (begin, how) = if grown {
-        (old.messages.clone(), How::Grown)
+    let (begin, others, how) = if grown {
+        let last = old.messages.last().cloned();
+        (old.messages, last.into_iter().collect(), How::Grown)
     } else {
-        (Vec::new(), How::Scanned)
+        (Vec::new(), old.messages, How::Scanned)
     };
     let read_from = begin.len().saturating_sub(1);
     let mut buffer = buffer_for(identity.length);
@@ -143,7 +144,8 @@ pub fn open(
         naming.hide,
         begin,
     )?;
-    let unpinned = naming.name(spool, state, &mut maildrop, &old, &mut buffer)?;
+    let known = (read_from, &others[..]);
+    let unpinned = naming.name(spool, state, &mut maildrop, known, &mut buffer)?;
     Ok(Found {
         maildrop,
         seen,

@@ -6,7 +6,7 @@ use crate::read::Reading;
 use crate::state::State;
 use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
-use popward_mbox::message::Maildrop;
+use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::pins::Pins;
 use popward_mbox::scan::ScanError;
 use popward_mbox::scheme::{self, Scheme};
@@ -97,17 +97,18 @@ impl Naming {
         Ok(before != self.rules)
     }
 
-    /// Names the messages of a maildrop that was read; those that are in `known` keep their names. Returns why a name could
-    /// not be pinned: then it lasts as long as the index does.
+    /// Names the messages of a maildrop that was read, but for so many that have their names; those of the others that are in
+    /// `known` keep theirs. Returns why a name could not be pinned: then it lasts as long as the index does.
     pub fn name(
         &mut self,
         spool: &mut LockedSpool,
         state: Option<&State>,
         maildrop: &mut Maildrop,
-        known: &Maildrop,
+        (before, known): (usize, &[Message]),
         buffer: &mut [u8],
     ) -> Result<Option<io::Error>, ScanError<io::Error>> {
-        let named = uidl::carry_over(&mut maildrop.messages, &known.messages);
+        let mut named = vec![true; before];
+        named.extend(uidl::carry_over(&mut maildrop.messages[before..], known));
         let first = named.iter().position(|named| !named);
         let (Some(first), reading) = (first, &mut Reading(spool)) else {
             return Ok(None);
