@@ -2,6 +2,8 @@
 //! the memory of many sessions and of idle connections.
 //!
 //!     ./build && POPWARD_EXECUTABLES=$PWD/target/release cargo bench --bench sessions
+//!
+//! `POPWARD_LINES=50000`: only the logins, with a password file that has so many lines of others, half of them before.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,10 +54,31 @@ fn main() {
     for name in &names {
         assert_ok(&host.login(name).ask("QUIT"));
     }
+    if let Ok(lines) = std::env::var("POPWARD_LINES") {
+        more_lines(&host, lines.parse().unwrap());
+        return logins(&host, &names);
+    }
     logins(&host, &names);
     idle(&host, false);
     idle(&host, true);
     sessions(&host, &names);
+}
+
+/// Makes the password file longer, in place: with lines of others that are as long as those with a SHA-512 hash.
+fn more_lines(host: &Host, count: usize) {
+    let own = std::fs::read_to_string(host.at("users")).unwrap();
+    let hash = "x".repeat(86);
+    let others = |half: usize| -> String {
+        let line = |n| {
+            format!(
+                "other{half}{n}:{{SHA512-CRYPT}}$6$saltsaltsaltsalt${hash}:80000:80000::/home/other{n}\n"
+            )
+        };
+        (0..count / 2).map(line).collect()
+    };
+    let text = format!("{}{own}{}", others(1), others(2));
+    say(&format!("a password file of {} bytes", text.len()));
+    std::fs::write(host.at("users"), text).unwrap();
 }
 
 fn logins(host: &Host, names: &[&str]) {

@@ -19,7 +19,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use popward_proto::monitor_front::{FrontSettings, FrontToMonitor};
+use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, LISTENERS_MAX};
 use popward_proto::proxies::Headers;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::log::Log;
@@ -38,8 +38,8 @@ const LISTENERS: usize = 3;
 /// Connections' tokens: two to a slot, the client's and the session's.
 const CONNS: usize = 64;
 
-/// Most listening sockets of a front.
-pub const LISTENERS_MAX: usize = CONNS - LISTENERS;
+// The monitor starts with no more of them.
+const _: () = assert!(LISTENERS_MAX == CONNS - LISTENERS);
 
 /// What a front is given before it serves.
 pub struct Given {

@@ -1,6 +1,6 @@
 //! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
 
-use crate::front::{Front, FrontError, Given, LISTENERS_MAX, Listening};
+use crate::front::{Front, FrontError, Given, Listening};
 use crate::limits::lower;
 use crate::links::MonitorEnd;
 use crate::syscalls;
@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_auth::SetupPhase;
-use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, LISTENERS_MAX, MonitorToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::landlock::LandlockError;

@@ -152,3 +152,31 @@ fn a_configuration_of_which_auth_cannot_use_its_part_changes_nothing() {
     assert!(again.ask("PASS alice").starts_with("-ERR [LOGIN-DELAY]"));
     assert!(!host.log().contains("broke the rules"));
 }
+
+#[test]
+fn a_reload_says_what_it_leaves_as_it_was() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let mut changes = vec![
+        ("/state\"\n", "/other\"\n"),
+        ("[server]\n", "[server]\nfronts = 2\n"),
+    ];
+    if root() {
+        changes.push(("front = 64301\n", "front = 64304\n"));
+    }
+    for (times, (was, is)) in (1..).zip(changes) {
+        let text = good.replace(was, is);
+        assert_ne!(text, good);
+        std::fs::write(host.at("popward.toml"), text).unwrap();
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        host.logged_times("configuration reloaded", times);
+        host.logged_times("are read at the start only", times);
+    }
+    assert!(!host.at("other").exists());
+    std::fs::write(host.at("popward.toml"), good).unwrap();
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged_times("configuration reloaded", 4 - usize::from(!root()));
+    let said = host.log().matches("are read at the start only").count();
+    assert_eq!(said, 3 - usize::from(!root()), "{}", host.log());
+    drop(host.login("alice"));
+}

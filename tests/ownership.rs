@@ -149,6 +149,40 @@ fn a_directory_or_a_link_on_the_way_counts_too() {
     site.checked().unwrap();
 }
 
+/// Who can write there could put a directory of their own in a user's place.
+#[test]
+fn where_states_are_kept_nobody_else_can_put_another() {
+    let site = Site::new();
+    let (above, state) = (site.at("lib"), site.at("lib/popward"));
+    fs::create_dir(&above).unwrap();
+    mode(&above, 0o755);
+    let file = site.at("etc/popward.toml");
+    let mut text = fs::read_to_string(&file).unwrap();
+    text += &format!("[server]\nstate = \"{}\"\n", state.display());
+    fs::write(&file, text).unwrap();
+    // It is made at the start; so where it is to be counts.
+    site.checked().unwrap();
+    mode(&above, 0o777);
+    refused(site.checked(), "server.state", &above);
+    mode(&above, 0o755);
+    fs::create_dir(&state).unwrap();
+    for bits in [0o775, 0o757] {
+        mode(&state, bits);
+        refused(site.checked(), "server.state", &state);
+    }
+    mode(&state, 0o711);
+    site.checked().unwrap();
+    if root() {
+        chown(&state, Some(STRANGER), None).unwrap();
+        refused(site.checked(), "server.state", &state);
+    }
+    fs::remove_dir(&state).unwrap();
+    fs::remove_dir(&above).unwrap();
+    let error = site.checked().unwrap_err();
+    let expected = format!("server.state: expected {} to be there", above.display());
+    assert!(error.contains(&expected), "{error}");
+}
+
 #[test]
 fn auth_may_have_its_own_lists_and_no_more() {
     if !root() {

@@ -78,3 +78,36 @@ fn sockets_of_systemd_are_served_and_it_is_told_when() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(hear().contains("STOPPING=1"));
 }
+
+/// A front could not wait for all of them: none is left that is open and served by nobody.
+#[test]
+fn more_sockets_than_can_be_served_do_not_start() {
+    let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
+    assert_eq!(desk.stop(), Some(0));
+    // With the two of the configuration, one more than can be.
+    for (sockets, count) in [(60, 62), (80, 82)] {
+        let script = "import os,socket,sys\n\
+            n=int(sys.argv.pop())\n\
+            s=[socket.create_server(('127.0.0.1',0)) for _ in range(n)]\n\
+            for i,x in enumerate(s): os.dup2(x.fileno(),300+i)\n\
+            for i in range(n): os.dup2(300+i,3+i); os.set_inheritable(3+i,True)\n\
+            os.environ.update(LISTEN_PID=str(os.getpid()),LISTEN_FDS=str(n))\n\
+            os.execv(sys.argv[1],sys.argv[1:])\n";
+        // It would serve for ever if it did start.
+        let output = Command::new("timeout")
+            .args(["30", "python3", "-c", script])
+            .arg(desk.at("libexec/popward"))
+            .arg("--config")
+            .arg(desk.at("popward.toml"))
+            .arg(sockets.to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected =
+            format!("expected at most 61 listening sockets, with those of systemd's, not {count}");
+        assert!(
+            !output.status.success() && said.contains(&expected),
+            "{said}"
+        );
+    }
+}

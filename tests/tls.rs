@@ -439,3 +439,47 @@ fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting
     assert!(after < before + 3000, "{before} KiB, then {after} KiB");
     assert!(session(&host, &[]).contains("+OK popward signing off"));
 }
+
+/// CVE-2017-15130: Dovecot kept something for each name that was asked for.
+#[test]
+fn p8_names_that_are_asked_for_take_no_memory() {
+    use rustls::pki_types::pem::PemObject;
+    // When a connection is to be looked at again stands in a queue until then, whether or not it is still there: not for long.
+    let soon = [("[spool]", "[limits]\nlogin = 2\n[spool]")];
+    let host = Host::with(&[user("alice", 64401, &spool(1))], "", &soon);
+    let leaf = [
+        host::P256,
+        &["-addext", "basicConstraints=critical,CA:FALSE"],
+    ]
+    .concat();
+    named(&host, "wild", "DNS:*.example.org", &leaf);
+    reload(&host, &pair(&host, "wild"));
+    let mut roots = rustls::RootCertStore::empty();
+    let own = rustls::pki_types::CertificateDer::from_pem_file(host.at("wild.pem")).unwrap();
+    roots.add(own).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Each a handshake of its own.
+    config.resumption = rustls::client::Resumption::disabled();
+    let config = std::sync::Arc::new(config);
+    let greeted = |number: usize| {
+        let name = format!("{number:063}.example.org").try_into().unwrap();
+        let client = rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
+        let socket = std::net::TcpStream::connect(("127.0.0.1", host.tls)).unwrap();
+        let mut line = String::new();
+        let mut stream = BufReader::new(rustls::StreamOwned::new(client, socket));
+        let _ = stream.read_line(&mut line);
+        line.starts_with("+OK")
+    };
+    host::until("the certificate is served", || greeted(0));
+    (1..3000).for_each(|number| assert!(greeted(number)));
+    let front = host.children("popward-front")[0];
+    let before = resident(front);
+    (3000..9000).for_each(|number| assert!(greeted(number)));
+    let after = resident(front);
+    assert!(after < before + 256, "{before} KiB, then {after} KiB");
+}

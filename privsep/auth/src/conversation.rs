@@ -69,6 +69,13 @@ pub(crate) fn main(mode: Mode) -> ExitCode {
 fn confine() -> Result<(), NotConfined> {
     // Whatever a module starts is in this group, and goes with it.
     let _ = nix::unistd::setsid();
+    // And hears signals, which this process was started without: other people's programs may end theirs by SIGTERM.
+    nix::sys::signal::SigSet::all()
+        .thread_unblock()
+        .map_err(|errno| NotConfined::System {
+            what: "signal mask",
+            errno,
+        })?;
     confine::lasting::end_with_parent()?;
     confine::harden(FILES)?;
     confine::drop_capabilities(&[])?;

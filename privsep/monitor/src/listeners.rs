@@ -1,6 +1,7 @@
 //! The listening sockets: bound here, or taken from systemd (`sd_listen_fds(3)`); accepted from by fronts only.
 
 use crate::config::Listen;
+use popward_proto::monitor_front::LISTENERS_MAX;
 use popward_proto::proxies::Headers;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -27,6 +28,8 @@ pub(crate) enum ListenError {
     Given(std::io::Error),
     /// There is nothing to listen at.
     Nothing,
+    /// There are so many that fronts could not wait for all.
+    TooMany(usize),
 }
 
 impl std::fmt::Display for ListenError {
@@ -37,6 +40,10 @@ impl std::fmt::Display for ListenError {
             Self::Nothing => out.write_str(
                 "nothing to listen at: no [[listen]] in the configuration, no socket of systemd's",
             ),
+            Self::TooMany(count) => write!(
+                out,
+                "expected at most {LISTENERS_MAX} listening sockets, with those of systemd's, not {count}"
+            ),
         }
     }
 }
@@ -46,6 +53,10 @@ pub(crate) fn open(
     configured: &[Listen],
     given: Vec<(OwnedFd, bool)>,
 ) -> Result<Vec<Listener>, ListenError> {
+    let count = given.len() + configured.len();
+    if count > LISTENERS_MAX {
+        return Err(ListenError::TooMany(count));
+    }
     let mut listeners = Vec::new();
     for (socket, tls) in given {
         let given = listener(TcpListener::from(socket), tls, Headers::FromProxies);

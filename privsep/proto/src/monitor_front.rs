@@ -194,6 +194,9 @@ pub enum Plaintext {
     Always,
 }
 
+/// Most listening sockets, as many as a front can wait for.
+pub const LISTENERS_MAX: usize = 61;
+
 /// What the monitor tells a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {

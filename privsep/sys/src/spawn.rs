@@ -54,6 +54,11 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// What a child never hears, as the kernel counts signals: SIGHUP, SIGINT and SIGTERM. When it is to end, its parent closes
+/// its channel or kills it; a `killall`, or a service manager that tells all processes at once, must not end an update.
+static LEFT_TO_THE_PARENT: u64 =
+    1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
+
 /// The bytes of stack that the child has: it calls nothing but the kernel.
 const STACK: usize = 64 * 1024;
 
@@ -201,11 +206,10 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
         if let Some(identity) = &plan.identity {
             become_(identity)?;
         }
-        let none: u64 = 0;
         call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
-            &raw const none,
+            &raw const LEFT_TO_THE_PARENT,
             0,
             size_of::<u64>()
         );

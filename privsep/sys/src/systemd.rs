@@ -13,10 +13,10 @@ pub fn sockets() -> Result<Vec<(OwnedFd, bool)>, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let variable = |name| std::env::var(name).ok();
     let ours = variable("LISTEN_PID").and_then(|pid| pid.parse().ok()) == Some(std::process::id());
-    let count: RawFd = variable("LISTEN_FDS")
+    let count: u16 = variable("LISTEN_FDS")
         .and_then(|n| n.parse().ok())
         .unwrap_or(0);
-    if !ours || !(1..=64).contains(&count) {
+    if !ours || count == 0 {
         return Ok(Vec::new());
     }
     if TAKEN.swap(true, Ordering::SeqCst) {
@@ -25,7 +25,7 @@ pub fn sockets() -> Result<Vec<(OwnedFd, bool)>, Errno> {
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut sockets = Vec::new();
-    for raw in FIRST..FIRST + count {
+    for raw in FIRST..FIRST + RawFd::from(count) {
         // SAFETY: `raw` is whatever it is; the flag is a plain integer, and a closed descriptor is an error.
         Errno::result(unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         // SAFETY: systemd made it for this process and said so; `TAKEN` makes this its only owner.

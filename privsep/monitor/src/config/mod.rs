@@ -52,7 +52,7 @@ pub(crate) struct Config {
 }
 
 /// Who the unprivileged processes run as.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accounts {
     /// The front's user and group id.
     pub(crate) front: (u32, u32),

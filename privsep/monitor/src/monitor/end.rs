@@ -85,11 +85,14 @@ impl Monitor {
     }
 
     fn apply(&mut self, config: Config) {
-        if config.listen != self.config.listen || config.fronts != self.config.fronts {
-            let text = "listen and fronts are read at the start only: restart for them";
+        let old = std::mem::replace(&mut self.config, config);
+        let now = &self.config;
+        if (&old.listen, old.fronts, &old.state, old.accounts)
+            != (&now.listen, now.fronts, &now.state, now.accounts)
+        {
+            let text = "listen, server.fronts, server.state and accounts are read at the start only: restart for them";
             self.log.own(Level::Warning, text, &[]);
         }
-        let old = std::mem::replace(&mut self.config, config);
         self.config.listen = old.listen;
         self.config.fronts = old.fronts;
         self.config.state = old.state;

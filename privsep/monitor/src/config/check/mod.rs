@@ -14,6 +14,7 @@ use super::owner::Owners;
 use super::settings::{AllSettings, Settings};
 use super::{Accounts, Config, Listen, file};
 use popward_proto::bounded::{AbsolutePath, Text};
+use popward_proto::monitor_front::LISTENERS_MAX;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -57,7 +58,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
         None
     };
     let owners = Owners::of_the_configuration();
-    let listen = file.listen.iter().map(listen).collect::<Checked<_>>()?;
+    let listen = listening(&file.listen, !file.certificate.is_empty())?;
     let proxies = proxy::proxies(&file.proxy)?;
     let (tls, client_ca) = tls::tls(file.tls, &owners)?;
     let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
@@ -90,7 +91,7 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     Ok(Config {
         path: path.to_owned(),
         libexec: libexec(file.server.libexec, &owners)?,
-        state: absolute("server.state", file.server.state, "/var/lib/popward")?,
+        state: state(file.server.state, &owners)?,
         host,
         grace: Duration::from_secs(grace.unwrap_or(30).into()),
         fronts: fronts.1,
@@ -115,6 +116,19 @@ fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<Pa
             format!("{key}: expected an absolute path without `..`"),
         ),
     }
+}
+
+/// Whoever can write there can put another directory in a user's place, with a journal or pins in it. Where it is missing it
+/// is made, so this goes for where it is made.
+fn state(value: Option<file::Placed>, owners: &Owners) -> Checked<PathBuf> {
+    let offset = value.as_ref().map_or(0, |value| value.span().start);
+    let path = absolute("server.state", value, "/var/lib/popward")?;
+    let there = match path.parent() {
+        Some(parent) if path.symlink_metadata().is_err() => parent,
+        _ => &path,
+    };
+    safe("server.state", offset, there, owners)?;
+    Ok(path)
 }
 
 fn user(key: &str, id: Option<Spanned<file::Id>>, default: &str) -> Checked<(u32, u32)> {
@@ -213,6 +227,20 @@ fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
             "server.host: expected a host name of at most 64 characters",
         ),
     }
+}
+
+fn listening(files: &[file::Listen], certificate: bool) -> Checked<Vec<Listen>> {
+    if let Some(beyond) = files.get(LISTENERS_MAX) {
+        let expected = format!("listen: expected at most {LISTENERS_MAX}");
+        return problem(beyond.address.span().start, expected);
+    }
+    // TLS may begin at a socket of systemd's as well: that is seen at the start.
+    let tls = files.iter().find(|file| file.tls && !certificate);
+    if let Some(tls) = tls {
+        let expected = "listen.tls: expected a [[certificate]] beside it";
+        return problem(tls.address.span().start, expected);
+    }
+    files.iter().map(listen).collect()
 }
 
 fn listen(file: &file::Listen) -> Checked<Listen> {

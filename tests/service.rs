@@ -1,0 +1,178 @@
+//! What a service manager does with popward, and what packages ship for it (`packaging/`).
+
+#![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
+
+mod host;
+
+use host::{Host, assert_ok, install, root, skipped, spool, spool_of, user};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ALL: [&str; 4] = [
+    "popward-front",
+    "popward-auth",
+    "popward-keys",
+    "popward-worker",
+];
+
+fn packaged(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging")
+        .join(name)
+}
+
+/// As systemd does it without `KillMode=mixed`, and as `killall` does.
+#[test]
+fn p3_who_signals_all_processes_ends_no_session_and_no_update() {
+    let mut host = Host::start(&[user("alice", 64401, &spool(3))]);
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let children: Vec<i32> = ALL.iter().flat_map(|name| host.children(name)).collect();
+    assert_eq!(children.len(), 4);
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        for child in &children {
+            kill(Pid::from_raw(*child), signal).unwrap();
+        }
+    }
+    host.signal(Signal::SIGTERM);
+    host.logged("ending: no new sessions");
+    assert_ok(&alice.ask("STAT"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.stop(), Some(0));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+    assert!(!host.log().contains("process died"), "{}", host.log());
+}
+
+/// Which signals a process does not hear, as /proc says it.
+fn blocked(pid: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("SigBlk:"));
+    u64::from_str_radix(line.unwrap().split_whitespace().nth(1).unwrap(), 16).unwrap()
+}
+
+#[test]
+fn an_operators_program_hears_every_signal() {
+    let program = "#!/bin/sh\nset -- \"$(grep ^SigBlk /proc/$$/status)\"\necho \"$1\" >\"${0%/*}/heard/mask\"\nexit 1\n";
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_eq!(host.stop(), Some(0));
+    let (check, heard) = (host.at("check"), host.at("heard"));
+    std::fs::write(&check, program).unwrap();
+    std::fs::set_permissions(&check, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::create_dir(&heard).unwrap();
+    std::fs::set_permissions(&heard, PermissionsExt::from_mode(0o777)).unwrap();
+    let config = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let source = format!(
+        "[auth]\nsource = \"checkpassword\"\ncheckpassword = \"{}\"\n",
+        check.display()
+    );
+    std::fs::write(host.at("popward.toml"), config.replace("[auth]\n", &source)).unwrap();
+    host.start_again();
+    assert_eq!(
+        blocked(&host.children("popward-auth")[0].to_string()),
+        0x4003
+    );
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    host::assert_err(&client.ask("PASS alice"));
+    let mask = std::fs::read_to_string(heard.join("mask")).unwrap();
+    assert_eq!(mask.trim(), "SigBlk:\t0000000000000000");
+}
+
+#[test]
+fn the_unit_says_what_popward_needs() {
+    let unit = std::fs::read_to_string(packaged("popward.service")).unwrap();
+    for line in [
+        "Type=notify",
+        "KillMode=mixed",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "OOMPolicy=continue",
+        "TasksMax=infinity",
+        "RequiresMountsFor=/var/lib/popward /var/mail",
+    ] {
+        assert!(unit.lines().any(|other| other == line), "{line}");
+    }
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        return skipped("systemd-analyze is not installed");
+    }
+    // The executable is not where a package puts it: another one stands for it.
+    let directory = tempfile::tempdir().unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg("verify");
+    for name in [
+        "popward.service",
+        "popward-pop3.socket",
+        "popward-pop3s.socket",
+    ] {
+        let text = std::fs::read_to_string(packaged(name)).unwrap();
+        let text = text.replace("/usr/libexec/popward/popward", "/bin/true");
+        std::fs::write(directory.path().join(name), text).unwrap();
+        verify.arg(directory.path().join(name));
+    }
+    let output = verify.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let of_ours = said.lines().any(|line| line.contains("popward"));
+    assert!(output.status.success() && !of_ours, "{said}");
+}
+
+/// And it is the one that docs/operation.md shows.
+#[test]
+fn the_configuration_that_is_shipped_is_one() {
+    let text = std::fs::read_to_string(packaged("popward.toml")).unwrap();
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operation.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let line = format!("\n    {line}\n");
+        assert!(document.contains(&line), "{line} in docs/operation.md");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    install(&at("libexec"));
+    host::certificate(directory.path(), host::P256);
+    std::fs::rename(at("cert.pem"), at("chain.pem")).unwrap();
+    std::fs::write(at("users"), "").unwrap();
+    std::fs::create_dir(at("lib")).unwrap();
+    let text = text
+        .replace("/etc/popward", directory.path().to_str().unwrap())
+        .to_owned();
+    let accounts = if root() {
+        "[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n"
+    } else {
+        ""
+    };
+    // Where the test runs there may be no /var/lib of root's.
+    let state = format!("[server]\nstate = \"{}\"\n", at("lib/popward").display());
+    std::fs::write(at("popward.toml"), format!("{text}{accounts}{state}")).unwrap();
+    for name in ["popward.toml", "users", "lib"] {
+        std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    // By a link, as in a directory of PATH's: the others are found where it leads.
+    symlink(at("libexec/popward"), at("popward")).unwrap();
+    let check = || {
+        let mut popward = Command::new(at("popward"));
+        popward
+            .args(["--check", "--config"])
+            .arg(at("popward.toml"));
+        let output = popward.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        output.status.success().then_some(()).ok_or(said)
+    };
+    assert_eq!(check(), Ok(()));
+    let start = text.find("[[certificate]]").unwrap();
+    let end = text.find("[auth]").unwrap();
+    let without = format!("{}{}{accounts}{state}", &text[..start], &text[end..]);
+    std::fs::write(at("popward.toml"), without).unwrap();
+    let said = check().unwrap_err();
+    let expected = "popward.toml:7: listen.tls: expected a [[certificate]] beside it";
+    assert!(said.contains(expected), "{said}");
+}
