@@ -270,10 +270,11 @@ impl Client {
             }
             Layer::Tls(tls) => {
                 let all = [&self.out, parts[0], parts[1]];
-                self.sent += all.map(|part| part.len() as u64).iter().sum::<u64>();
-                // The buffer has no limit of its own: nobody sends more before it is empty again.
-                let taken = all.iter().try_for_each(|part| tls.writer().write_all(part));
-                self.gone = taken.is_err();
+                let octets = all.map(<[u8]>::len).iter().sum::<usize>();
+                self.sent += octets as u64;
+                // As few records as can be. The buffer has no limit of its own: nobody sends more before it is empty again.
+                let taken = tls.writer().write_vectored(&all.map(IoSlice::new));
+                self.gone = !taken.is_ok_and(|taken| taken == octets);
                 self.out = Vec::new();
                 self.pump(now);
             }

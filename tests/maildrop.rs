@@ -149,6 +149,13 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
         host.logged("maildrop not opened")
             .contains(&format!("pins:{}", file.lines().count() + 1))
     );
+    // Nor is one that is not read whole.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    assert!(client.ask("PASS alice").starts_with("-ERR [SYS/PERM]"));
+    host.logged("pins: more than 64 MiB");
     assert_eq!(host.bytes("alice"), spool.concat().as_bytes());
 }
 

@@ -80,6 +80,9 @@ impl Naming {
             let identity = [status.ino(), status.len()];
             let identity = identity.into_iter().flat_map(u64::to_le_bytes);
             hash.update(&identity.chain(stamps).collect::<Vec<_>>());
+            if status.len() > PINS_MAX {
+                return Err(io::Error::other(format!("{PINS}: more than 64 MiB")));
+            }
             let mut text = Vec::new();
             file.take(PINS_MAX).read_to_end(&mut text)?;
             let bad = |line| io::Error::other(format!("{PINS}:{line}: expected `KEY UIDL`"));

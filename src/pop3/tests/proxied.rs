@@ -33,7 +33,7 @@ fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
     assert!(proxied(true, &named.repeat(2)).ends_with(unknown));
     let after = proxied(true, &format!("{named}USER u\r\nPASS p\r\n{named}"));
     assert!(after.ends_with(unknown), "{after}");
-    for bad in ["XCLIENT\r\n", "XCLIENT ADDR=192.0.2.7 PORT=9 LOGIN=u\r\n"] {
+    for bad in ["XCLIENT\r\n", "XCLIENT ADDR=192.0.2.7 PORT=x\r\n"] {
         assert!(proxied(true, bad).ends_with("-ERR bad arguments|"));
     }
     // Whom USER named before, it named for somebody else.
