@@ -259,6 +259,7 @@ impl Conn {
         asked
             && !self.input.left().is_empty()
             && !self.client.gone
+            && !self.client.blocked()
             && self.client.out.len() < GATHER
     }
 

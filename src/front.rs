@@ -293,9 +293,14 @@ impl Front {
                 if number % 2 == CONNS % 2 {
                     let client = &mut conn.client;
                     client.readable |= event.is_readable() || event.is_read_closed();
-                    client.writable |= event.is_writable();
+                    let freed = event.is_writable() && !client.writable;
+                    client.writable |= freed;
                     client.half_closed |= event.is_read_closed();
                     client.gone |= event.is_error() || event.is_write_closed();
+                    if freed {
+                        // There may be room for a part of what waits only: nothing is added to it before it has gone.
+                        client.flush(self.now);
+                    }
                 } else if let Some(session) = &mut conn.session {
                     session.readable = true;
                     session.closed |= event.is_read_closed();

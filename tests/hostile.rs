@@ -9,7 +9,7 @@ use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A spool of one message that no socket's buffers hold.
@@ -131,6 +131,33 @@ fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
     until("the spool is free", || !locked());
     assert!(reads.join().unwrap());
     assert_eq!(host.bytes("bob"), large());
+}
+
+#[test]
+fn p8_a_command_behind_its_retr_makes_no_slow_reader_faster() {
+    let host = host("stall = 5\nrate = 20000");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["s_client", "-quiet", "-connect"]);
+    openssl.arg(format!("127.0.0.1:{}", host.tls));
+    let piped = openssl.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.stderr(Stdio::null()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    for command in ["", "USER bob\r\n", "PASS bob\r\n", "RETR 1\r\nNOOP\r\n"] {
+        let input = child.stdin.as_mut().unwrap();
+        input.write_all(command.as_bytes()).unwrap();
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_ok(&line);
+    }
+    let reads = std::thread::spawn(move || {
+        while said.read_exact(&mut [0; 200]).is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    host.logged("why=\"client took too little\"");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reads.join().unwrap();
 }
 
 #[test]
@@ -297,6 +324,66 @@ fn p2_a_reload_says_how_long_a_vanished_peer_may_hold_locks() {
         host.signal(nix::sys::signal::Signal::SIGHUP);
         host.logged("configuration reloaded");
     });
+}
+
+/// On the way of an Ethernet a socket's buffer is less than a piece of a reply: it takes what is left of one bit by bit.
+#[test]
+fn p8_of_a_reply_that_is_taken_bit_by_bit_a_piece_is_kept() {
+    let users = [user("bob", 64402, &large())];
+    let Some(network) = network::Network::new() else {
+        return;
+    };
+    let (server, client) = (network.machine(1), network.machine(2));
+    // As it is where a line is slow or long; here it would grow.
+    let buffer = "echo 4096 16384 49152 >/proc/sys/net/ipv4/tcp_wmem";
+    assert!(
+        server
+            .command("sh")
+            .args(["-c", buffer])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let everywhere = ("address = \"127.0.0.1:", "address = \"0.0.0.0:");
+    let plaintext = "plaintext = \"always\"\n[spool]";
+    let changes = [everywhere, ("[spool]", plaintext)];
+    let host = Host::by(|path| server.command(path), &users, "", &changes);
+    let script = "import socket, ssl, sys, time\n\
+        to = socket.socket()\n\
+        to.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)\n\
+        to.connect((sys.argv[1], int(sys.argv[2])))\n\
+        if sys.argv[3] == 'tls':\n\
+        \x20   context = ssl.create_default_context()\n\
+        \x20   context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n\
+        \x20   to = context.wrap_socket(to)\n\
+        to.recv(100)\n\
+        for line in b'USER bob', b'PASS bob':\n\
+        \x20   to.sendall(line + b'\\r\\n')\n\
+        \x20   to.recv(100)\n\
+        print('in', flush=True)\n\
+        sys.stdin.readline()\n\
+        to.sendall(b'RETR 1\\r\\n')\n\
+        taken = 0\n\
+        while taken < 8000000:\n\
+        \x20   taken += len(to.recv(8192))\n\
+        \x20   time.sleep(0.0003)\n\
+        print('taken', flush=True)\n\
+        sys.stdin.readline()\n";
+    for (port, how) in [(host.plain, "plain"), (host.tls, "tls")] {
+        let mut python = client.command("python3");
+        python.args(["-c", script, &server.address, &port.to_string(), how]);
+        let piped = python.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "in");
+        let before = resident(&host);
+        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "taken");
+        let more = resident(&host).saturating_sub(before);
+        assert!(more < 512, "{how}: {more} KiB more of the front");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }
 
 /// A client whose host answers nothing any more, where `limits.stall` is `stall` at the start and two seconds after `before`.

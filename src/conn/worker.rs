@@ -68,12 +68,10 @@ impl Session {
             _ => None,
         };
         self.readable |= !self.watched;
+        // A look into the socket comes when the client has taken its replies, and QUIT does not wait for a client.
+        let now = self.watched || request == FrontToWorker::Quit;
         self.held.push(request);
-        if self.watched {
-            self.ask_held()
-        } else {
-            Ok(())
-        }
+        if now { self.ask_held() } else { Ok(()) }
     }
 
     fn ask_held(&mut self) -> Result<(), ChannelError> {

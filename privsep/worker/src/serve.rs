@@ -441,6 +441,10 @@ impl Session {
         ends: &mut Ends,
         packets: &mut PacketBuffer,
     ) -> Result<FrontToWorker, Stop> {
+        // There may be requests without a pause, none of which reads anything of the spool.
+        if let Some(spool) = &mut self.spool {
+            spool.refresh()?;
+        }
         let request = loop {
             if let Some(request) = ends.pending(packets)? {
                 break request;
