@@ -81,6 +81,8 @@ pub(crate) struct Client {
     pub(crate) sent: u64,
     /// Octets that the socket took, as they are sent.
     taken_by_socket: u64,
+    /// How much of them its host had acknowledged when it was last looked at.
+    acknowledged: u64,
     /// Octets that TLS has read since something last came of them.
     unopened: usize,
 }
@@ -106,6 +108,7 @@ impl Client {
             progress: now,
             sent: 0,
             taken_by_socket: 0,
+            acknowledged: 0,
             unopened: 0,
         }
     }
@@ -126,6 +129,22 @@ impl Client {
         let waiting = popward_sys::socket::unacknowledged(self.stream.as_fd());
         self.taken_by_socket
             .saturating_sub(waiting.unwrap_or(0).into())
+    }
+
+    /// Whether its host has acknowledged more than when this was last asked: that is progress.
+    pub(crate) fn advances(&mut self, now: Instant) -> bool {
+        let acknowledged = self.acknowledged();
+        let advances = acknowledged > self.acknowledged;
+        self.acknowledged = acknowledged;
+        if advances {
+            self.progress = now;
+        }
+        advances
+    }
+
+    /// Whether its host has acknowledged all that the socket took.
+    pub(crate) fn has_all(&self) -> bool {
+        self.acknowledged() == self.taken_by_socket
     }
 
     /// Whether bytes wait for the client to take some.

@@ -202,6 +202,21 @@ fn p7_sigterm_ends_a_session_that_goes_on_too_long_without_deletions() {
     assert!(!host.at("mail/alice.lock").exists());
 }
 
+/// Of signals from 34 on the library that waits for processes knows no names.
+#[test]
+fn p2_a_worker_that_its_user_ends_by_any_signal_leaves_no_lock() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let worker = host.children("popward-worker")[0];
+    let kill = std::process::Command::new("/bin/sh")
+        .args(["-c", &format!("kill -34 {worker}")])
+        .status();
+    assert!(kill.unwrap().success());
+    assert_err(&alice.ask("STAT"));
+    until("the spool is free", || !host.at("mail/alice.lock").exists());
+    assert_ok(&host.login("alice").ask("QUIT"));
+}
+
 #[test]
 fn p7_no_process_outlives_a_killed_monitor() {
     let host = Host::start(&two());

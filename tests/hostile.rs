@@ -168,6 +168,27 @@ fn who_reads_slowly_but_not_too_slowly_may_go_on() {
     assert!(!sip(&bob, 20_000, Duration::from_secs(9)), "{}", host.log());
 }
 
+/// A socket's buffer has all of a reply long before the client.
+#[test]
+fn who_still_reads_a_reply_is_not_idle() {
+    let mail = message(
+        1,
+        &"A line of sixty octets and not one more, but for its ends.\n".repeat(15_000),
+    );
+    let users = [user("dave", 64404, mail.as_bytes())];
+    let host = Host::with(&users, "[limits]\nidle = 3\nrate = 1000\n", &[]);
+    let mut dave = host.login("dave");
+    dave.send(b"RETR 1\r\n");
+    assert_ok(&dave.line());
+    assert!(
+        !sip(&dave, 15_000, Duration::from_secs(5)),
+        "{}",
+        host.log()
+    );
+    dave.rest();
+    assert_ok(&dave.ask("NOOP"));
+}
+
 #[test]
 fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
     let host = host("connections = 3");

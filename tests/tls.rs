@@ -70,6 +70,36 @@ fn p1_every_kind_of_key_signs_in_both_versions() {
 }
 
 #[test]
+fn certificates_that_cannot_be_used_leave_those_before_in_use_however_often_they_are_read() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let (chain, key) = (host.at("cert.pem"), host.at("key.pem"));
+    let before = [&chain, &key].map(|path| std::fs::read(path).unwrap());
+    let works = || session(&host, &["-tls1_3"]).contains("+OK popward signing off");
+    assert!(works());
+    let mut refused = 0;
+    let mut reload = |times| {
+        host.signal(Signal::SIGHUP);
+        refused += times;
+        host.logged_times("cannot use what it was given", refused);
+    };
+    // Another key than the chain's, which the front refuses; then none, which keys refuses.
+    host::certificate(&host.at(""), host::P256);
+    let other = std::fs::read(&key).unwrap();
+    std::fs::write(&chain, &before[0]).unwrap();
+    for bad in [&other[..], b"none", &other] {
+        std::fs::write(&key, bad).unwrap();
+        for _ in 0..2 {
+            reload(1);
+            assert!(works(), "{}", host.log());
+        }
+    }
+    std::fs::write(&key, &before[1]).unwrap();
+    host.signal(Signal::SIGHUP);
+    host.logged_times("configuration reloaded", 7);
+    assert!(works());
+}
+
+#[test]
 fn what_is_no_handshake_ends_its_connection_and_no_other() {
     let host = Host::start(&[
         user("alice", 64401, &spool(1)),

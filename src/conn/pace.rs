@@ -38,12 +38,16 @@ impl Conn {
                 return (at, Why::WorkerTime);
             }
             _ if self.client.blocked() => stalled,
-            Waits::Worker(_, since) => (after(since, limits.stall_ms), Why::WorkerTime),
+            Waits::Worker(_, since) => {
+                let since = since.max(self.client.progress);
+                (after(since, limits.stall_ms), Why::WorkerTime)
+            }
             _ => {
                 let line = self
                     .line
                     .map(|since| (after(since, limits.line_ms), Why::LineTime));
-                let idle = (after(self.commanded, limits.idle_ms), Why::IdleTime);
+                let since = self.commanded.max(self.client.progress);
+                let idle = (after(since, limits.idle_ms), Why::IdleTime);
                 soonest(idle, line)
             }
         };
@@ -72,10 +76,29 @@ impl Conn {
             self.end(why);
             return self.drive(turn);
         }
-        if why == Why::SlowTime && self.ending.is_none() && self.keeps_pace(turn.now) {
+        // A socket's buffer can hold minutes of a slow line, in which nothing is seen of it but what its host acknowledges.
+        let goes_on = match (self.ending, why) {
+            (None, Why::SlowTime) => self.keeps_pace(turn.now),
+            (None, Why::StallTime | Why::IdleTime) => self.client.advances(turn.now),
+            (Some(ending), _) if ending.lingers.is_none() && self.may_last(turn.now) => {
+                self.keeps_pace(turn.now) && self.client.advances(turn.now)
+            }
+            _ => false,
+        };
+        if goes_on {
+            // From here on it is measured, if it was not: no octet now and then keeps a session alive.
+            if self.slow.is_none() && !self.has_all() {
+                self.slow = Some((turn.now, self.client.acknowledged()));
+            }
             return Outcome::Waits;
         }
         self.over(why, turn)
+    }
+
+    fn may_last(&self, now: Instant) -> bool {
+        let session = self.settings.limits.session_ms;
+        self.logged_in
+            .is_some_and(|login| now < after(login, session))
     }
 
     /// Notes since when a line is not complete. `commanded`: another one has been since.
@@ -91,9 +114,14 @@ impl Conn {
     pub(super) fn watch_pace(&mut self, now: Instant) {
         if self.slow.is_none() && self.client.blocked() {
             self.slow = Some((now, self.client.acknowledged()));
-        } else if self.slow.is_some() && self.waits == Waits::Client && !self.client.pending() {
+        } else if self.slow.is_some() && self.has_all() {
             self.slow = None;
         }
+    }
+
+    /// Whether the client has taken all that there was for it, and its host has it.
+    fn has_all(&self) -> bool {
+        self.waits == Waits::Client && !self.client.pending() && self.client.has_all()
     }
 
     /// Whether the client has taken enough since it was last looked at; if so, it is measured anew.
@@ -101,6 +129,10 @@ impl Conn {
         let Some((since, before)) = self.slow else {
             return true;
         };
+        if self.has_all() {
+            self.slow = None;
+            return true;
+        }
         let taken = self.client.acknowledged();
         let elapsed = now.saturating_duration_since(since).as_millis();
         let least = u128::from(self.settings.limits.rate) * elapsed / 1000;

@@ -1,14 +1,17 @@
 //! Starting another executable as somebody else, with exactly the descriptors that it is given.
 //!
-//! `clone` with `CLONE_VM | CLONE_VFORK`: no page tables are copied, so it costs the monitor the same however large
-//! it is; the monitor stands still until the exec. The child runs on a stack of its own and only makes system calls
-//! on what was prepared before: no allocation, no lock, no panic.
+//! `clone` with `CLONE_VM`: no page tables are copied, so it costs the monitor the same however large it is; it waits until the
+//! exec. The child runs on a stack of its own and only makes system calls on what was prepared before: no allocation, no
+//! lock, no panic.
+//!
+//! Not `CLONE_VFORK`, whose wait has no end: from the moment that the child has its user's ids, that user can stop it.
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc::{self, c_char, c_int, c_long, c_void};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -62,7 +65,10 @@ static LEFT_TO_THE_PARENT: u64 =
 /// The bytes of stack that the child has: it calls nothing but the kernel.
 const STACK: usize = 64 * 1024;
 
-/// Reused for one spawn after another; a vfork's parent waits, so one is enough.
+/// How long a child may take to its exec, in milliseconds: some system calls, and the executable's first page.
+const PATIENCE_MS: u16 = 250;
+
+/// Reused for one spawn after another; the parent waits for the exec, so one is enough.
 #[derive(Debug)]
 pub struct Spawner {
     stack: Box<[u128]>,
@@ -81,6 +87,7 @@ struct Plan {
     executable: CString,
     arguments: Vec<*const c_char>,
     environment: [*const c_char; 1],
+    /// The last one is closed by the exec, or by the end: so its other end shows either.
     descriptors: Vec<RawFd>,
     moved: Vec<RawFd>,
     directory: RawFd,
@@ -89,7 +96,8 @@ struct Plan {
 }
 
 impl Spawner {
-    /// Starts `spawn`. The error is the first system call's that failed in the child, `execve` included.
+    /// Starts `spawn`. The error is the first system call's that failed in the child, `execve` included; `EAGAIN` where somebody
+    /// has stopped it.
     pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<Child, Errno> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
         let arguments = spawn
@@ -99,6 +107,8 @@ impl Spawner {
             .collect::<Result<Vec<_>, _>>()?;
         let mut descriptors = vec![spawn.null.as_raw_fd(); 3];
         descriptors.extend(spawn.descriptors.iter().map(AsRawFd::as_raw_fd));
+        let (exec, open) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        descriptors.push(open.as_raw_fd());
         let mut plan = Plan {
             executable: c_string(spawn.executable.as_os_str().as_bytes())?,
             arguments: arguments
@@ -121,24 +131,27 @@ impl Spawner {
             Some(&mut before),
         )?;
         let started = self.clone(&mut plan);
+        drop(open);
+        let in_time = started.is_err() || await_exec(&started, &exec);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         let child = started?;
-        if plan.failed != 0 {
+        // SAFETY: it is alive, and its other user has ended or has memory of its own; the compiler knows of neither.
+        let failed = unsafe { std::ptr::read_volatile(&raw const plan.failed) };
+        if failed != 0 || !in_time {
             // It never became anybody: it ended at once, and nobody else will wait for it.
             reap(&child)?;
-            return Err(Errno::from_raw(
-                i32::try_from(plan.failed).unwrap_or(libc::EIO),
-            ));
+            let failed = if in_time { failed } else { libc::EAGAIN.into() };
+            return Err(Errno::from_raw(i32::try_from(failed).unwrap_or(libc::EIO)));
         }
         Ok(child)
     }
 
     fn clone(&mut self, plan: &mut Plan) -> Result<Child, Errno> {
         let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
         let top = self.stack.as_mut_ptr_range().end.cast::<c_void>();
         // SAFETY: `top` is the aligned end of a stack that this object owns and nobody else uses meanwhile; the
-        // parent stands still (CLONE_VFORK) until the child has exec'd or ended, so `plan` outlives its use and is
+        // caller waits (`await_exec`) until the child has exec'd or ended, so `plan` outlives its use and is
         // not touched from two sides; `child` makes only system calls.
         let pid = Errno::result(unsafe {
             libc::clone(child, top, flags, (&raw mut *plan).cast(), &raw mut pidfd)
@@ -152,20 +165,43 @@ impl Spawner {
     }
 }
 
+/// Waits until a child has exec'd, or ended. Returns false where that took too long and it was killed.
+fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let Ok(child) = child else {
+        return true;
+    };
+    let closed = |patience: PollTimeout| {
+        let mut ready = [PollFd::new(exec.as_fd(), PollFlags::empty())];
+        // All signals are blocked: nothing interrupts it.
+        poll(&mut ready, patience).is_ok_and(|count| count > 0)
+    };
+    if closed(PATIENCE_MS.into()) {
+        return true;
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
+    // It is our child and not reaped, so its id is its own. Until it has gone, what it works on must stay.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    while !closed(PollTimeout::NONE) {}
+    false
+}
+
 /// Waits for a child that is known to have ended.
 fn reap(child: &Child) -> nix::Result<()> {
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
-    use std::os::fd::AsFd;
     waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
 }
 
 /// The child's whole life before the exec.
 extern "C" fn child(plan: *mut c_void) -> c_int {
-    // SAFETY: `clone` was given this pointer to a live `Plan`, and its owner stands still meanwhile.
+    // SAFETY: `clone` was given this pointer to a live `Plan`, and its owner waits meanwhile.
     let plan = unsafe { &mut *plan.cast::<Plan>() };
     // SAFETY: system calls on what `plan` holds: strings that end in NUL, arrays that end in null, and lists with
     // their lengths, all alive until the exec.
-    plan.failed = unsafe { prepare(plan).err().unwrap_or_else(|| exec(plan)) };
+    unsafe {
+        let failed = prepare(plan).err().unwrap_or_else(|| exec(plan));
+        std::ptr::write_volatile(&raw mut plan.failed, failed);
+    }
     127
 }
 
@@ -198,7 +234,9 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
         }
         call!(libc::SYS_fchdir, plan.directory);
         for (target, moved) in plan.moved.iter().enumerate() {
-            call!(libc::SYS_dup3, *moved, target, 0);
+            let last = target + 1 == plan.moved.len();
+            let flags = if last { libc::O_CLOEXEC } else { 0 };
+            call!(libc::SYS_dup3, *moved, target, flags);
         }
         call!(libc::SYS_close_range, count, libc::c_uint::MAX, 0);
         call!(libc::SYS_setsid);

@@ -120,8 +120,11 @@ impl Monitor {
                     return self.banish(keys, &error);
                 }
             }
-            // Until fronts have the new certificates they have signatures made by the old keys.
-            self.first_key ^= BANK;
+            // Until fronts have the new certificates they have signatures made by the old keys. Where a set was refused, they still
+            // have the one before: the next one takes the refused one's place.
+            if !std::mem::take(&mut self.refused) {
+                self.first_key ^= BANK;
+            }
             let first = self.first_key;
             self.keys.retain(|number, _| number ^ first >= BANK);
             self.send_keys(keys);

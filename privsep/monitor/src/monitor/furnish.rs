@@ -135,6 +135,7 @@ impl Monitor {
                 self.keys_due += 1;
                 continue;
             };
+            self.refused = true;
             let path = certificate.key.display();
             self.log.own(
                 Level::Error,

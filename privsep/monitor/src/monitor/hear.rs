@@ -176,6 +176,7 @@ impl Monitor {
         if role == Some(Role::Auth) && self.auth_answered(Some(why)) {
             return;
         }
+        self.refused |= role != Some(Role::Auth);
         let role = role.map_or("", Role::name);
         self.log.own(
             Level::Error,

@@ -76,6 +76,8 @@ pub(crate) struct Monitor {
     keys_due: usize,
     /// The number of the first key: a reload's are loaded beside those that fronts still use.
     first_key: u16,
+    /// Keys or a front cannot use the certificates that were last given: fronts still have those before.
+    refused: bool,
     back_off: BTreeMap<&'static str, BackOff>,
     /// What is to be started again, and when.
     due: Vec<(Instant, Role)>,
@@ -112,6 +114,7 @@ impl Monitor {
             keys: BTreeMap::new(),
             keys_due: 0,
             first_key: 0,
+            refused: false,
             back_off: BTreeMap::new(),
             due: Vec::new(),
             to_tend,

@@ -235,8 +235,9 @@ impl Monitor {
             Ok(WaitStatus::StillAlive) => return,
             Ok(status) => status,
             Err(errno) => {
+                // It has ended all the same: by a signal of which the library does not know the name.
                 self.log.own(Level::Error, "waitid", &[("error", &errno)]);
-                return;
+                WaitStatus::Signaled(nix::unistd::Pid::from_raw(0), Signal::SIGKILL, false)
             }
         };
         if let Some(process) = self.processes.get_mut(&id) {
