@@ -72,7 +72,7 @@ fn the_worker_is_read_in_an_afternoon() {
 /// user who gets no worker, auth's word on a configuration before it is taken, and to auth that a grant came to no session; and by 80: who
 /// finishes an update when its finisher dies, that a user's spool is not two at a time, and that neither auth nor a front which does not
 /// listen holds the monitor or takes another down with it; and by 15: that no socket is bound which no front could serve, and that no
-/// child hears a signal meant for all; and by 35: a reload's certificates never take the place of those in use, no
+/// child hears a signal meant for all; and by 45: a log that nobody reads stops nobody, a reload's certificates never take the place of those in use, no
 /// user can stop a child before its exec and hold the monitor up, nor end one by a signal without a name).
 #[test]
 fn the_monitor_does_not_grow() {
@@ -94,7 +94,7 @@ fn the_monitor_does_not_grow() {
     // The configuration's reading grows with what can be configured; it reads root's own file, before anything is started.
     let configuration = lines("privsep/monitor/src/config");
     let monitor = whole - all(&others) - configuration;
-    assert!(monitor <= 4565, "the monitor has {monitor} lines");
+    assert!(monitor <= 4575, "the monitor has {monitor} lines");
     assert!(
         configuration <= 1800,
         "its configuration has {configuration} lines"

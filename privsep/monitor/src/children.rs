@@ -190,11 +190,12 @@ where
 
 /// Waits for a child's channel, log and end.
 pub(crate) fn watch(events: &Events, id: ChildId, process: &Process) -> nix::Result<()> {
+    // Its end first: should the rest not be had, it is killed, and that must be seen.
+    events.watch(process.child.pidfd.as_fd(), Event::Ended(id))?;
     if let Some(link) = &process.link {
         events.watch(link.as_fd(), Event::Control(id))?;
     }
-    events.watch(process.log.as_fd(), Event::Log(id))?;
-    events.watch(process.child.pidfd.as_fd(), Event::Ended(id))
+    events.watch(process.log.as_fd(), Event::Log(id))
 }
 
 /// How long a message may wait for a child to take it. Its socket holds hundreds: a child that takes none of them for

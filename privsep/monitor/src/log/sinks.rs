@@ -1,8 +1,10 @@
 //! The three ends of the log: standard error, journald's native protocol, syslog's (RFC 3164, as local sockets speak it).
 
 use super::{Destination, Origin, QPOPPER, line, tag};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::log::Level;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -88,8 +90,13 @@ fn severity(level: Level) -> u8 {
 fn stderr(origin: Origin, level: Level, text: &str, fields: &[(String, String)]) {
     let level = format!("{level:?}").to_lowercase();
     let line = line(origin, text, fields);
-    // One write, so that lines of several writers do not mix. There is nobody to tell if it fails.
-    let _ = std::io::stderr().write_all(format!("{} {level} {line}\n", tag(origin)).as_bytes());
+    let mut out = std::io::stderr();
+    let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+    // Where nobody reads, lines are lost: the server must not stand still with its log.
+    if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+        // One write, so that lines of several writers do not mix. There is nobody to tell if it fails.
+        let _ = out.write_all(format!("{} {level} {line}\n", tag(origin)).as_bytes());
+    }
 }
 
 /// systemd's native journal protocol: `NAME=value` lines; values with line ends carry their length instead.
