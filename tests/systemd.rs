@@ -111,3 +111,37 @@ fn more_sockets_than_can_be_served_do_not_start() {
         );
     }
 }
+
+/// Ends its process with the test, at once; its children go with it.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Started without systemd, with standard error going to somebody who does not read.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    // Only for its directory, users and configuration.
+    let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
+    assert_eq!(desk.stop(), Some(0));
+    let mut server = Command::new(desk.at("libexec/popward"))
+        .arg("--config")
+        .arg(desk.at("popward.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .unwrap();
+    let nobody = server.0.stderr.take().unwrap();
+    nix::fcntl::fcntl(&nobody, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    host::until("it serves", || {
+        std::net::TcpStream::connect(("127.0.0.1", desk.plain)).is_ok()
+    });
+    for _ in 0..200 {
+        host::assert_ok(&desk.connect().ask("QUIT"));
+    }
+    host::assert_ok(&desk.login("alice").ask("QUIT"));
+}
