@@ -79,10 +79,7 @@ impl Conn {
         // A socket's buffer can hold minutes of a slow line, in which nothing is seen of it but what its host acknowledges.
         let goes_on = match (self.ending, why) {
             (None, Why::SlowTime) => self.keeps_pace(turn.now),
-            (None, Why::StallTime | Why::IdleTime) => self.client.advances(turn.now),
-            (Some(ending), _) if ending.lingers.is_none() && self.may_last(turn.now) => {
-                self.keeps_pace(turn.now) && self.client.advances(turn.now)
-            }
+            (None, Why::IdleTime) => !self.client.has_all() && self.client.advances(turn.now),
             _ => false,
         };
         if goes_on {
@@ -93,12 +90,6 @@ impl Conn {
             return Outcome::Waits;
         }
         self.over(why, turn)
-    }
-
-    fn may_last(&self, now: Instant) -> bool {
-        let session = self.settings.limits.session_ms;
-        self.logged_in
-            .is_some_and(|login| now < after(login, session))
     }
 
     /// Notes since when a line is not complete. `commanded`: another one has been since.
