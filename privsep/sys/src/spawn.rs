@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_char, c_int, c_long, c_void};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -65,8 +66,8 @@ static LEFT_TO_THE_PARENT: u64 =
 /// The bytes of stack that the child has: it calls nothing but the kernel.
 const STACK: usize = 64 * 1024;
 
-/// How long a child may take to its exec, in milliseconds: some system calls, and the executable's first page.
-const PATIENCE_MS: u16 = 250;
+/// How long a child may take to its exec, on a busy host with a slow disk: so many looks, so many milliseconds apart.
+const LOOKS: (u16, u16) = (200, 50);
 
 /// Reused for one spawn after another; the parent waits for the exec, so one is enough.
 #[derive(Debug)]
@@ -176,8 +177,15 @@ fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
         // All signals are blocked: nothing interrupts it.
         poll(&mut ready, patience).is_ok_and(|count| count > 0)
     };
-    if closed(PATIENCE_MS.into()) {
-        return true;
+    for _ in 0..LOOKS.0 {
+        if closed(LOOKS.1.into()) {
+            return true;
+        }
+        let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        let state = waitid(Id::PIDFd(child.pidfd.as_fd()), stopped);
+        if !matches!(state, Ok(WaitStatus::StillAlive)) {
+            break;
+        }
     }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
     // It is our child and not reaped, so its id is its own. Until it has gone, what it works on must stay.
@@ -188,7 +196,6 @@ fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
 
 /// Waits for a child that is known to have ended.
 fn reap(child: &Child) -> nix::Result<()> {
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
     waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
 }
 
