@@ -39,6 +39,7 @@ impl Conn {
             }
             _ if self.client.blocked() => stalled,
             Waits::Worker(_, since) => {
+                // What it had said may have kept the client longer than it may keep us.
                 let since = since.max(self.client.progress);
                 (after(since, limits.stall_ms), Why::WorkerTime)
             }
@@ -84,7 +85,7 @@ impl Conn {
         };
         if goes_on {
             // From here on it is measured, if it was not: no octet now and then keeps a session alive.
-            if self.slow.is_none() && !self.has_all() {
+            if self.slow.is_none() && !self.client.has_all() {
                 self.slow = Some((turn.now, self.client.acknowledged()));
             }
             return Outcome::Waits;
@@ -105,14 +106,14 @@ impl Conn {
     pub(super) fn watch_pace(&mut self, now: Instant) {
         if self.slow.is_none() && self.client.blocked() {
             self.slow = Some((now, self.client.acknowledged()));
-        } else if self.slow.is_some() && self.has_all() {
+        } else if self.slow.is_some() && self.is_served() {
             self.slow = None;
         }
     }
 
-    /// Whether the client has taken all that there was for it, and its host has it.
-    fn has_all(&self) -> bool {
-        self.waits == Waits::Client && !self.client.pending() && self.client.has_all()
+    /// Whether our socket has taken all that there was for the client.
+    fn is_served(&self) -> bool {
+        self.waits == Waits::Client && !self.client.pending()
     }
 
     /// Whether the client has taken enough since it was last looked at; if so, it is measured anew.
@@ -120,7 +121,7 @@ impl Conn {
         let Some((since, before)) = self.slow else {
             return true;
         };
-        if self.has_all() {
+        if self.is_served() && self.client.has_all() {
             self.slow = None;
             return true;
         }
