@@ -447,10 +447,7 @@ impl Client {
             Got::End => Handshake::Failed(None),
             Got::Bytes(_) => match std::mem::replace(&mut self.layer, Layer::Away(None)) {
                 Layer::Tls(tls) => Handshake::Work(Work::Process(tls)),
-                other => {
-                    self.layer = other;
-                    Handshake::Waits
-                }
+                _ => Handshake::Failed(None),
             },
         }
     }

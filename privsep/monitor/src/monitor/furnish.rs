@@ -217,6 +217,7 @@ impl Monitor {
             }
         }
         let count = set.len();
+        self.refused |= count == 0;
         let authorities = if count > 0 { self.authorities() } else { None };
         let Some(Link::Front(front)) = self.link(id) else {
             return Ok(());
