@@ -76,7 +76,7 @@ fn told(
     signature: &[u8],
     name: CertificateUser,
 ) -> String {
-    let chain: Vec<Bytes<_>> = der
+    let chain: Vec<_> = der
         .iter()
         .map(|der| List::try_from(der.clone()).unwrap())
         .collect();
