@@ -4,7 +4,7 @@
 use popward_proto::monitor_front::Limits;
 use popward_proto::network::Network;
 use popward_proto::proxies::Proxies;
-use popward_sys::hush::Hush;
+use popward_sys::log_rate_limit::LogRateLimit;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -202,14 +202,14 @@ impl Rate {
 /// What was said lately: strangers must not be able to fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    addresses: Hush<Network>,
-    general: Hush<(&'static str, TooMany)>,
+    addresses: LogRateLimit<Network>,
+    general: LogRateLimit<(&'static str, TooMany)>,
 }
 
 impl Said {
     /// Whether a line about `peer` may be written now; if so, there is none for the next minute.
     pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
-        self.addresses.may_say(Network::source(peer), now).is_some()
+        self.addresses.may_log(Network::source(peer), now).is_some()
     }
 
     /// Whether this line may be written now about what concerns everybody, whoever met it: then, how often it was met since
@@ -220,7 +220,7 @@ impl Said {
         why: TooMany,
         now: Instant,
     ) -> Option<u32> {
-        self.general.may_say((line, why), now)
+        self.general.may_log((line, why), now)
     }
 }
 

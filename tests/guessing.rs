@@ -76,9 +76,9 @@ fn lines(host: &Host, text: &str) -> usize {
 
 /// Of a line that is written once a minute for each of `causes`, after auth has said all that it had to say.
 #[track_caller]
-fn assert_hushed(host: &Host, text: &str, causes: usize) {
+fn assert_rate_limited(host: &Host, text: &str, causes: usize) {
     lines(host, text);
-    host.assert_hushed(text, causes);
+    host.assert_rate_limited(text, causes);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn of_many_guesses_at_once_no_more_are_looked_at_than_may_fail() {
     let answers = at_once(&host, 50, "alice", "b");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
     assert_eq!(lines(&host, "why=\"wrong password\""), 4);
-    assert_hushed(&host, "too many failures: nothing is checked", 1);
+    assert_rate_limited(&host, "too many failures: nothing is checked", 1);
     assert_eq!(
         pass(&host, "alice", "a"),
         WRONG,
@@ -122,10 +122,10 @@ fn p8_a_source_that_has_to_wait_is_said_once_and_not_for_each_login() {
     for _ in 0..2 {
         assert_eq!(pass(&host, "alice", "b"), WRONG);
     }
-    assert_hushed(&host, "a source waits", 1);
+    assert_rate_limited(&host, "a source waits", 1);
     let answers = at_once(&host, 30, "alice", "b");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
-    assert_hushed(&host, "a source waits", 1);
+    assert_rate_limited(&host, "a source waits", 1);
     assert!(host.logged("a source waits").ends_with("times=1"));
 }
 
@@ -138,12 +138,12 @@ fn p8_what_cannot_be_checked_is_said_once_and_not_for_each_login() {
         assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
     }
     fs::rename(host.at("away"), host.at("users")).unwrap();
-    assert_hushed(&host, "cannot check", 1);
+    assert_rate_limited(&host, "cannot check", 1);
     // Another cause is another line; and who has the account does not learn of it (P9).
     users(&host, &good.replace(&ids(), "root:1"));
     let answers = at_once(&host, 30, "alice", "a");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
-    assert_hushed(&host, "cannot check", 2);
+    assert_rate_limited(&host, "cannot check", 2);
     host.logged("users: line 1: expected a user id");
 }
 
@@ -155,7 +155,7 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
     for answer in at_once(&host, 20, "alice", "a") {
         assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
     }
-    assert_hushed(&host, "why=auth.login_delay", 1);
+    assert_rate_limited(&host, "why=auth.login_delay", 1);
     let config = fs::read_to_string(host.at("popward.toml")).unwrap();
     fs::write(
         host.at("popward.toml"),
@@ -174,7 +174,7 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
         assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
     }
     assert_ok(&first.ask("NOOP"));
-    assert_hushed(&host, "as many sessions as a user may have", 1);
+    assert_rate_limited(&host, "as many sessions as a user may have", 1);
 }
 
 /// How long a login takes that fails, in milliseconds.

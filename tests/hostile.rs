@@ -209,7 +209,7 @@ fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
     until("there is room again", || {
         Client::new(host.plain).line().starts_with("+OK")
     });
-    host.assert_hushed("connection refused", 1);
+    host.assert_rate_limited("connection refused", 1);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn p8_strangers_yield_to_newcomers_and_sessions_do_not() {
     });
     assert_ok(&alice.ask("NOOP"));
     host.logged("a connection was ended to make room why=\"too many connections before login\"");
-    host.assert_hushed("to make room why", 1);
+    host.assert_rate_limited("to make room why", 1);
 }
 
 #[test]

@@ -343,7 +343,7 @@ fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
     let (answer, steps) = timed("bob", "b");
     assert_ok(&answer);
     assert!(steps >= 2, "the source waits, whoever it asks for: {steps}");
-    host.assert_hushed("too many failures", 1);
+    host.assert_rate_limited("too many failures", 1);
 }
 
 #[test]

@@ -373,7 +373,7 @@ impl Host {
 
     /// Asserts that a line which is written once a minute, for each of `causes`, is not there more often than that.
     #[track_caller]
-    pub fn assert_hushed(&self, text: &str, causes: usize) {
+    pub fn assert_rate_limited(&self, text: &str, causes: usize) {
         let times = self.log().matches(text).count();
         let minutes = usize::try_from(self.began.elapsed().as_secs() / 60).unwrap();
         let most = causes * (1 + minutes);

@@ -23,8 +23,8 @@ use popward_proto::monitor_auth::{
 use popward_proto::network::Network;
 use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::hush::Hush;
 use popward_sys::log::Log;
+use popward_sys::log_rate_limit::LogRateLimit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -54,11 +54,11 @@ struct Memory {
 #[derive(Default)]
 struct Said {
     /// Sources that wait.
-    waiting: Hush<Network>,
+    waiting: LogRateLimit<Network>,
     /// Why something could not be found out.
-    causes: Hush<String>,
+    causes: LogRateLimit<String>,
     /// Who came too soon.
-    too_soon: Hush<UserName>,
+    too_soon: LogRateLimit<UserName>,
 }
 
 /// The process's state.

@@ -6,11 +6,11 @@
 
 pub mod channel;
 pub mod confine;
-#[cfg(feature = "server")]
-pub mod hush;
 pub mod inherited;
 pub mod landlock;
 pub mod log;
+#[cfg(feature = "server")]
+pub mod log_rate_limit;
 pub mod seccomp;
 #[cfg(feature = "server")]
 pub mod socket;

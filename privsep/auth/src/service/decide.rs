@@ -71,7 +71,7 @@ impl Auth {
             return self.check(ticket, Shown::Credentials(credentials));
         }
         login.punish(now + wait, credentials);
-        if let Some(times) = self.said.waiting.may_say(Network::source(peer), now) {
+        if let Some(times) = self.said.waiting.may_log(Network::source(peer), now) {
             let seconds = wait.as_secs_f64();
             self.log.notice(
                 Some(ticket.session),
@@ -396,7 +396,7 @@ impl Auth {
             let granted = AuthToMonitor::Granted { session, account };
             return self.monitor.send(&granted);
         }
-        if let Some(times) = self.said.too_soon.may_say(user.clone(), now) {
+        if let Some(times) = self.said.too_soon.may_log(user.clone(), now) {
             let why = "auth.login_delay";
             self.log.notice(
                 Some(session),
@@ -418,7 +418,7 @@ impl Auth {
 
     /// Says why something cannot be found out, and for how many since the line before: this is the last of them.
     pub(super) fn say_cannot(&mut self, session: SessionId, user: &str, why: &str) {
-        if let Some(times) = self.said.causes.may_say(why.to_owned(), Instant::now()) {
+        if let Some(times) = self.said.causes.may_log(why.to_owned(), Instant::now()) {
             self.log.error(
                 Some(session),
                 "cannot check",

@@ -25,7 +25,7 @@ use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
-use popward_sys::hush::Hush;
+use popward_sys::log_rate_limit::LogRateLimit;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::mem::Discriminant;
@@ -61,7 +61,7 @@ pub(crate) struct Monitor {
     /// it can use them, or (`None`) of the one in force. Each with the time by which it must have answered for the former.
     asked: VecDeque<(Instant, Option<Config>)>,
     /// Who was said to get no worker, and why.
-    said: Hush<(UserName, Discriminant<sessions::NoWorker>)>,
+    said: LogRateLimit<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
     events: Events,
     listeners: Vec<Listener>,
@@ -102,7 +102,7 @@ impl Monitor {
         Self {
             config,
             asked: VecDeque::new(),
-            said: Hush::default(),
+            said: LogRateLimit::default(),
             log,
             events,
             listeners,

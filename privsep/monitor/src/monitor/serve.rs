@@ -183,7 +183,7 @@ impl Monitor {
 
     fn no_worker(&mut self, id: SessionId, account: &Account, error: &NoWorker) {
         let what = (account.name.clone(), std::mem::discriminant(error));
-        let Some(times) = self.said.may_say(what, Instant::now()) else {
+        let Some(times) = self.said.may_log(what, Instant::now()) else {
             return;
         };
         let fields: &[(&str, &dyn std::fmt::Display)] = &[
