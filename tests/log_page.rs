@@ -18,9 +18,9 @@ fn sources(path: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// How a line begins in the source: records of the monitor's own, and of everybody's.
+/// How a line begins in the source: the monitor's and the other processes' calls.
 const CALLS: [&str; 5] = [
-    "log.own(",
+    "log.write(",
     "log.error(",
     "log.warning(",
     "log.notice(",

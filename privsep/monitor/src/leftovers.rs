@@ -31,7 +31,7 @@ pub(crate) fn find(config: &Config, log: &mut Log) -> Vec<Account> {
         }
         Err(errno) => {
             let text = "unfinished updates not looked for";
-            log.own(Level::Error, text, &[("error", &errno)]);
+            log.write(Level::Error, text, &[("error", &errno)]);
             Vec::new()
         }
     }
@@ -63,7 +63,7 @@ fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
         // Its owner's home is known to auth alone, and at a login only.
         if journal {
             let text = "an unfinished update waits for its user's next login";
-            log.own(Level::Warning, text, &[("user", &account.name)]);
+            log.write(Level::Warning, text, &[("user", &account.name)]);
         }
         return None;
     };

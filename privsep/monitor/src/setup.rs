@@ -74,10 +74,10 @@ pub(crate) fn start(config: Config) -> Result<Monitor, StartError> {
     confine(&config)?;
     if config.accounts.is_none() {
         let text = "not root: all processes run as one user; a break-in into one reaches the mail and the keys of that user";
-        log.own(Level::Warning, text, &[]);
+        log.write(Level::Warning, text, &[]);
     }
     for listener in &listeners {
-        log.own(
+        log.write(
             Level::Info,
             "listening",
             &[("address", &listener.address), ("tls", &listener.tls)],

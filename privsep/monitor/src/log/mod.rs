@@ -73,7 +73,7 @@ impl Log {
     }
 
     /// Writes a record of the monitor's own.
-    pub(crate) fn own(&mut self, level: Level, text: &str, fields: &[(&str, &dyn Display)]) {
+    pub(crate) fn write(&mut self, level: Level, text: &str, fields: &[(&str, &dyn Display)]) {
         if level > self.settings.level {
             return;
         }

@@ -44,7 +44,7 @@ impl Monitor {
     /// Nothing of a configuration is taken.
     pub(super) fn not_reloaded(&mut self, error: &dyn std::fmt::Display) {
         let text = "configuration not reloaded";
-        self.log.own(Level::Error, text, &[("error", error)]);
+        self.log.write(Level::Error, text, &[("error", error)]);
     }
 
     /// Auth has answered for settings that it was given, with why it cannot use them. Returns whether they were new.
@@ -91,7 +91,7 @@ impl Monitor {
             != (&now.listen, now.fronts, &now.state, now.accounts)
         {
             let text = "listen, server.fronts, server.state and accounts are read at the start only: restart for them";
-            self.log.own(Level::Warning, text, &[]);
+            self.log.write(Level::Warning, text, &[]);
         }
         self.config.listen = old.listen;
         self.config.fronts = old.fronts;
@@ -101,7 +101,7 @@ impl Monitor {
         for listener in &self.listeners {
             if let Err(error) = listener.set_stall(self.config.front.limits.stall_ms) {
                 let text = "limits.stall not set for new connections";
-                self.log.own(Level::Error, text, &[("error", &error)]);
+                self.log.write(Level::Error, text, &[("error", &error)]);
             }
         }
         for front in self.fronts() {
@@ -129,12 +129,12 @@ impl Monitor {
             self.keys.retain(|number, _| number ^ first >= BANK);
             self.send_keys(keys);
         }
-        self.log.own(Level::Notice, "configuration reloaded", &[]);
+        self.log.write(Level::Notice, "configuration reloaded", &[]);
     }
 
     pub(super) fn drain(&mut self) {
         crate::notify::notify("STOPPING=1");
-        self.log.own(
+        self.log.write(
             Level::Notice,
             "ending: no new sessions",
             &[("seconds", &self.config.grace.as_secs())],

@@ -9,7 +9,7 @@ use super::{
 impl Monitor {
     pub(super) fn start_role(&mut self, role: Role) {
         if let Err(error) = self.try_start(role) {
-            self.log.own(
+            self.log.write(
                 Level::Error,
                 "not started",
                 &[("process", &role.name()), ("error", &error)],
@@ -137,7 +137,7 @@ impl Monitor {
             };
             self.refused = true;
             let path = certificate.key.display();
-            self.log.own(
+            self.log.write(
                 Level::Error,
                 "key not loaded",
                 &[("file", &path), ("error", &error)],
@@ -212,7 +212,8 @@ impl Monitor {
                     let path = certificate.chain.display();
                     let fields: &[(&str, &dyn std::fmt::Display)] =
                         &[("file", &path), ("error", &error)];
-                    self.log.own(Level::Error, "certificate not loaded", fields);
+                    self.log
+                        .write(Level::Error, "certificate not loaded", fields);
                 }
             }
         }
@@ -242,7 +243,7 @@ impl Monitor {
         File::open(path.as_path())
             .inspect_err(|error| {
                 let fields: &[(&str, &dyn std::fmt::Display)] = &[("file", path), ("error", error)];
-                self.log.own(Level::Error, "client_ca not loaded", fields);
+                self.log.write(Level::Error, "client_ca not loaded", fields);
             })
             .ok()
     }

@@ -74,7 +74,7 @@ impl Monitor {
             ("pid", &origin.pid),
             ("error", error),
         ];
-        self.log.own(
+        self.log.write(
             Level::Error,
             "broke the rules of its channel: killed",
             fields,
@@ -178,7 +178,7 @@ impl Monitor {
         }
         self.refused |= role != Some(Role::Auth);
         let role = role.map_or("", Role::name);
-        self.log.own(
+        self.log.write(
             Level::Error,
             "cannot use what it was given",
             &[("process", &role), ("error", &why)],

@@ -201,7 +201,7 @@ impl Monitor {
             .all(|id| matches!(self.link(*id), Some(Link::Front(f)) if f.ready));
         if all && fronts.len() == self.config.fronts as usize {
             self.stage = Stage::Serving;
-            self.log.own(
+            self.log.write(
                 Level::Notice,
                 "ready",
                 &[("version", &env!("CARGO_PKG_VERSION"))],

@@ -134,7 +134,7 @@ impl Monitor {
                 })
             });
         if let Err(error) = adopted {
-            self.log.own(
+            self.log.write(
                 Level::Error,
                 "worker not watched",
                 &[("session", &id), ("error", &error)],
@@ -175,7 +175,7 @@ impl Monitor {
                 let fields: &[(&str, &dyn std::fmt::Display)] =
                     &[("session", &id), ("user", &account.name), ("error", &error)];
                 self.log
-                    .own(Level::Error, "no worker to finish an update", fields);
+                    .write(Level::Error, "no worker to finish an update", fields);
                 false
             }
         }
@@ -196,7 +196,7 @@ impl Monitor {
             NoWorker::TooMany => Level::Warning,
             _ => Level::Error,
         };
-        self.log.own(level, "no worker", fields);
+        self.log.write(level, "no worker", fields);
     }
 
     /// Starts workers for what was found at the start, a few at a time.
@@ -236,7 +236,7 @@ impl Monitor {
             Ok(status) => status,
             Err(errno) => {
                 // It has ended all the same: by a signal of which the library does not know the name.
-                self.log.own(Level::Error, "waitid", &[("error", &errno)]);
+                self.log.write(Level::Error, "waitid", &[("error", &errno)]);
                 WaitStatus::Signaled(nix::unistd::Pid::from_raw(0), Signal::SIGKILL, false)
             }
         };
@@ -321,7 +321,7 @@ impl Monitor {
             fields.push(("session", &session.id));
             fields.push(("user", &session.account.name));
         }
-        self.log.own(Level::Error, "process died", &fields);
+        self.log.write(Level::Error, "process died", &fields);
     }
 
     fn remove_dotlock(&mut self, pid: u32, session: &sessions::Session) {
@@ -331,7 +331,7 @@ impl Monitor {
                 ("user", &session.account.name),
                 ("error", &error),
             ];
-            self.log.own(Level::Error, "dotlock not removed", fields);
+            self.log.write(Level::Error, "dotlock not removed", fields);
         }
     }
 
@@ -355,6 +355,6 @@ impl Monitor {
             ("user", &session.account.name),
             ("why", &"its front died"),
         ];
-        self.log.own(Level::Notice, "end", fields);
+        self.log.write(Level::Notice, "end", fields);
     }
 }
