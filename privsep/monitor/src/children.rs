@@ -6,7 +6,7 @@ use crate::log::Origin;
 use crate::sessions::Session;
 use nix::errno::Errno;
 use popward_proto::account::FrontId;
-use popward_proto::log::{LogPhase, Record, Silence};
+use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
@@ -93,7 +93,7 @@ impl Link {
 pub(crate) struct Process {
     pub(crate) role: Role,
     pub(crate) child: Child,
-    pub(crate) log: Channel<Silence, Record>,
+    pub(crate) log: Channel<NoMessage, Record>,
     /// `None` once it broke the rules of its channel: it is being killed.
     pub(crate) link: Option<Link>,
     pub(crate) since: Instant,
@@ -171,7 +171,7 @@ impl Nursery {
 }
 
 /// Makes a child's log channel: the monitor never waits for a record.
-pub(crate) fn log_channel(socket: OwnedFd) -> nix::Result<Channel<Silence, Record>> {
+pub(crate) fn log_channel(socket: OwnedFd) -> nix::Result<Channel<NoMessage, Record>> {
     let channel = Channel::new(socket, LogPhase::Open);
     channel.set_nonblocking()?;
     Ok(channel)

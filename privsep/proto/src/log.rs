@@ -61,9 +61,9 @@ impl Message for Record {
 
 /// What goes back over a log channel: nothing. A value of this type cannot exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Silence {}
+pub enum NoMessage {}
 
-impl Message for Silence {
+impl Message for NoMessage {
     const LIMIT: usize = 0;
     type Phase = LogPhase;
     fn permit(&self) -> Permit<LogPhase> {

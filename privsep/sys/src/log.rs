@@ -4,7 +4,7 @@
 use crate::channel::{Channel, ChannelError};
 use popward_proto::account::SessionId;
 use popward_proto::bounded::{List, Text};
-use popward_proto::log::{FIELDS_MAX, Level, LogPhase, Record, Silence};
+use popward_proto::log::{FIELDS_MAX, Level, LogPhase, NoMessage, Record};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The way to the log.
 #[derive(Debug)]
 pub struct Log {
-    channel: Channel<Record, Silence>,
+    channel: Channel<Record, NoMessage>,
     lost: AtomicU32,
 }
 

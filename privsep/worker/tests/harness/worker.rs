@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::log::{LogPhase, Record, Silence};
+use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::monitor_worker::{
     Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
@@ -29,7 +29,7 @@ const PATIENCE_MS: u16 = 60_000;
 pub struct Worker {
     pub pid: Pid,
     monitor: Channel<MonitorToWorker, WorkerToMonitor>,
-    log: Channel<Silence, Record>,
+    log: Channel<NoMessage, Record>,
     front: Channel<FrontToWorker, WorkerToFront>,
     buffer: PacketBuffer,
     ended: Option<WaitStatus>,
