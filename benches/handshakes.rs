@@ -20,7 +20,7 @@ use popward_proto::keys::KeyId;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
-use popward_sys::spawn::{Become, Child, Spawn, Spawner};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -97,7 +97,7 @@ impl Started {
         let null = File::options().read(true).write(true).open("/dev/null");
         let empty = directory.join("empty");
         std::fs::create_dir(&empty).unwrap();
-        let identity = host::root().then(|| Become {
+        let identity = host::root().then(|| ChildIdentity {
             uid: host::KEYS,
             gid: host::KEYS,
             effective_gid: host::KEYS,
@@ -116,7 +116,7 @@ impl Started {
                 null: null.unwrap().as_fd(),
                 descriptors: &[control_theirs.as_fd(), log_theirs.as_fd()],
                 directory: File::open(&empty).unwrap().as_fd(),
-                become_: identity.as_ref(),
+                identity: identity.as_ref(),
             })
             .unwrap();
         drop((control_theirs, log_theirs));

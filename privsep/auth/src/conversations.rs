@@ -76,7 +76,7 @@ impl Conversations {
                 null: self.null.as_fd(),
                 descriptors: &[theirs.as_fd()],
                 directory: self.root.as_fd(),
-                become_: None,
+                identity: None,
             })
             .map_err(|errno| format!("cannot start a conversation: {errno}"))?;
         let channel: Channel<_, _> = Channel::new(ours, ConversationPhase::Conversation);

@@ -12,7 +12,7 @@ use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
-use popward_sys::spawn::{Become, Child, Spawn, Spawner};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,7 @@ impl Nursery {
         &mut self,
         config: &Config,
         role: Role,
-        become_: Option<&Become>,
+        identity: Option<&ChildIdentity>,
         extra: &[BorrowedFd<'_>],
     ) -> Result<(Child, Sockets), Errno> {
         let (control, control_theirs) = socket_pair()?;
@@ -164,7 +164,7 @@ impl Nursery {
             } else {
                 self.root.as_fd()
             },
-            become_,
+            identity,
         })?;
         Ok((child, Sockets { control, log }))
     }

@@ -15,7 +15,7 @@ use popward_proto::monitor_worker::{
 };
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
-use popward_sys::spawn::{Become, Child};
+use popward_sys::spawn::{Child, ChildIdentity};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -169,7 +169,7 @@ pub(crate) fn start(
         // Nobody but root can give groups up.
         confine::groups().map_err(|_| NoWorker::Account("this process's groups"))?
     };
-    let identity = config.accounts.map(|_| Become {
+    let identity = config.accounts.map(|_| ChildIdentity {
         uid: account.uid,
         gid: account.gid,
         effective_gid: lock_group.unwrap_or(account.gid),

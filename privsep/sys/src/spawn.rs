@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// Who the new process is. Without one it stays who its parent is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Become {
+pub struct ChildIdentity {
     /// Real, effective and saved user id.
     pub uid: u32,
     /// Real group id.
@@ -46,7 +46,7 @@ pub struct Spawn<'a> {
     /// Its working directory.
     pub directory: BorrowedFd<'a>,
     /// Who it becomes before the exec, so that none of its instructions runs as its parent.
-    pub become_: Option<&'a Become>,
+    pub identity: Option<&'a ChildIdentity>,
 }
 
 /// A process that was started.
@@ -92,7 +92,7 @@ struct Plan {
     descriptors: Vec<RawFd>,
     moved: Vec<RawFd>,
     directory: RawFd,
-    identity: Option<Become>,
+    identity: Option<ChildIdentity>,
     failed: c_long,
 }
 
@@ -121,7 +121,7 @@ impl Spawner {
             moved: vec![0; descriptors.len()],
             descriptors,
             directory: spawn.directory.as_raw_fd(),
-            identity: spawn.become_.cloned(),
+            identity: spawn.identity.cloned(),
             failed: 0,
         };
         // A signal handler must not run on the child's stack in the parent's memory.
@@ -249,7 +249,7 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
         call!(libc::SYS_setsid);
         call!(libc::SYS_umask, 0o077);
         if let Some(identity) = &plan.identity {
-            become_(identity)?;
+            take_identity(identity)?;
         }
         call!(
             libc::SYS_rt_sigprocmask,
@@ -265,7 +265,7 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
 /// # Safety
 ///
 /// To be called in the child only.
-unsafe fn become_(identity: &Become) -> Result<(), c_long> {
+unsafe fn take_identity(identity: &ChildIdentity) -> Result<(), c_long> {
     /// `_LINUX_CAPABILITY_VERSION_3`, this process, and the sets' lower and upper halves.
     #[repr(C)]
     struct Sets {

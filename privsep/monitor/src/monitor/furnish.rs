@@ -20,13 +20,13 @@ impl Monitor {
     }
 
     pub(super) fn try_start(&mut self, role: Role) -> Result<(), ChannelError> {
-        use popward_sys::spawn::Become;
+        use popward_sys::spawn::ChildIdentity;
         let account = self.config.accounts.map(|accounts| match role {
             Role::Front(_) => accounts.front,
             Role::Keys => accounts.keys,
             Role::Auth | Role::Worker => accounts.auth,
         });
-        let identity = account.map(|(uid, gid)| Become {
+        let identity = account.map(|(uid, gid)| ChildIdentity {
             uid,
             gid,
             effective_gid: gid,

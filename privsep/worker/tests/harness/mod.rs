@@ -16,7 +16,7 @@ pub mod trace;
 pub mod worker;
 
 use nix::unistd::{Gid, Uid};
-use popward_sys::spawn::Become;
+use popward_sys::spawn::ChildIdentity;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -47,7 +47,7 @@ pub struct Owner {
     pub gid: u32,
     pub groups: Vec<u32>,
     /// How it gets there, where that is another user than this one.
-    pub become_: Option<Become>,
+    pub identity: Option<ChildIdentity>,
 }
 
 impl Owner {
@@ -57,14 +57,14 @@ impl Owner {
                 uid: Uid::effective().as_raw(),
                 gid: Gid::effective().as_raw(),
                 groups: popward_sys::confine::groups().unwrap(),
-                become_: None,
+                identity: None,
             };
         }
         Self {
             uid: USER,
             gid: USER,
             groups: Vec::new(),
-            become_: Some(Become {
+            identity: Some(ChildIdentity {
                 uid: USER,
                 gid: USER,
                 effective_gid: USER,
@@ -126,7 +126,7 @@ impl Desk {
         let owner = Owner::current();
         let desk = Self {
             directory,
-            executable: owner.become_.is_some().then(executable),
+            executable: owner.identity.is_some().then(executable),
             small: None,
             board: None,
             owner,
@@ -173,7 +173,7 @@ impl Desk {
 
     fn give(&self, path: &Path, mode: u32) {
         fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        if self.owner.become_.is_some() {
+        if self.owner.identity.is_some() {
             chown(path, Some(self.owner.uid), Some(self.owner.gid)).unwrap();
         }
     }

@@ -70,7 +70,7 @@ impl Worker {
             null: null().as_fd(),
             descriptors: &theirs,
             directory: root.as_fd(),
-            become_: desk.owner.become_.as_ref(),
+            identity: desk.owner.identity.as_ref(),
         });
         let child = child.unwrap();
         let pid = Pid::from_raw(i32::try_from(child.pid).unwrap());
