@@ -4,8 +4,8 @@
 //! reads the password file, or has PAM asked by a child of its own for each login (the argument `pam`).
 
 mod check;
-mod conversation;
-mod conversations;
+mod conversation_child;
+mod conversation_pool;
 mod crypt;
 mod hashing;
 mod login;
@@ -17,8 +17,8 @@ mod stored;
 mod tool;
 mod verdict;
 
-use conversation::Mode;
-use conversation::program::REPLY;
+use conversation_child::Mode;
+use conversation_child::program::REPLY;
 use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::inherited;
@@ -32,10 +32,10 @@ const FILES: u64 = 4096;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => serve(),
-        Some("pam") => conversation::main(Mode::Pam),
-        Some("program") => conversation::main(Mode::Program),
-        Some("proof") => conversation::main(Mode::Proof),
-        Some(REPLY) => conversation::program::reply(),
+        Some("pam") => conversation_child::main(Mode::Pam),
+        Some("program") => conversation_child::main(Mode::Program),
+        Some("proof") => conversation_child::main(Mode::Proof),
+        Some(REPLY) => conversation_child::program::reply(),
         // No part of the server: `popward secret` and `popward import-popauth` become these.
         Some("secret") => tool::secret(std::env::args().skip(2)),
         Some("import-popauth") => tool::import_popauth(std::env::args().skip(2)),

@@ -3,7 +3,7 @@
 
 mod decide;
 
-use crate::conversations::Conversations;
+use crate::conversation_pool::ConversationPool;
 use crate::hashing::Hashing;
 use crate::login::{Due, Logins, NotBegun, Shown};
 use crate::own_file;
@@ -72,14 +72,14 @@ pub(crate) struct Auth {
     memory: Memory,
     said: Said,
     hashing: Hashing,
-    conversations: Conversations,
+    conversations: ConversationPool,
     log: Log,
 }
 
 impl Auth {
     /// Before the monitor has said anything. The log comes back with an error.
     pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
-        let parts = Hashing::start().and_then(|hashing| Ok((hashing, Conversations::new()?)));
+        let parts = Hashing::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
         let (hashing, conversations) = match parts {
             Ok(parts) => parts,
             Err(error) => return Err((log, error)),

@@ -164,7 +164,7 @@ pub struct CertificateRules {
 
 /// Bounds of the children that hold conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conversing {
+pub struct ConversationLimits {
     /// Longest conversation, in milliseconds; then its process is killed and the check is `Temporary`.
     pub limit_ms: u32,
     /// Most at once; a check beyond is `Temporary`.
@@ -187,7 +187,7 @@ pub struct AuthSettings {
     /// How client certificates are checked, where they are taken at all.
     pub certificates: Option<CertificateRules>,
     /// Bounds of conversations: with PAM, with programs, about tokens and certificates.
-    pub conversing: Conversing,
+    pub conversation_limits: ConversationLimits,
 }
 
 /// What the monitor tells auth.

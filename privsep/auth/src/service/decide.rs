@@ -159,7 +159,7 @@ impl Auth {
             Shown::Credentials(_) => !matches!(told.source, AccountSource::PasswdFile { .. }),
             Shown::Proof(..) => false,
         };
-        converses && self.conversations.count() >= usize::from(told.conversing.at_once)
+        converses && self.conversations.count() >= usize::from(told.conversation_limits.at_once)
     }
 
     fn ask(
@@ -262,7 +262,7 @@ impl Auth {
         let Some(bounds) = self
             .settings
             .as_ref()
-            .map(|settings| settings.told.conversing)
+            .map(|settings| settings.told.conversation_limits)
         else {
             return Err("no settings".to_owned());
         };

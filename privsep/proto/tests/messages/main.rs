@@ -15,8 +15,8 @@ use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey,
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
-    Conversing, MonitorToAuth, NAMED_GROUPS_MAX, NAMED_USERS_MAX, NameRules, Named, SetupPhase,
-    Throttle, TokenRules, TokenSource,
+    ConversationLimits, MonitorToAuth, NAMED_GROUPS_MAX, NAMED_USERS_MAX, NameRules, Named,
+    SetupPhase, Throttle, TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
@@ -248,7 +248,7 @@ fn auth_settings(long: &AbsolutePath) -> AuthSettings {
             authorities: long.clone(),
             name: CertificateUser::CommonName,
         }),
-        conversing: Conversing {
+        conversation_limits: ConversationLimits {
             limit_ms: u32::MAX,
             at_once: u16::MAX,
         },

@@ -5,7 +5,7 @@ use crate::config::file;
 use crate::config::owner::Owners;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
-    AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, Conversing,
+    AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, ConversationLimits,
     NameRules, Throttle, TokenRules, TokenSource,
 };
 use toml::Spanned;
@@ -27,7 +27,7 @@ pub(super) fn auth(
         throttle: throttle(file)?,
         tokens: tokens.transpose()?,
         certificates: certificates(file, authorities)?,
-        conversing: Conversing {
+        conversation_limits: ConversationLimits {
             limit_ms: u32::from(file.conversation_limit.unwrap_or(30).max(1)) * 1000,
             at_once: file.conversations.unwrap_or(16).clamp(1, 1024),
         },

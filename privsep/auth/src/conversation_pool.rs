@@ -24,7 +24,7 @@ struct Conversation {
 }
 
 /// All conversations of this process.
-pub(crate) struct Conversations {
+pub(crate) struct ConversationPool {
     /// What a child is: this executable again.
     executable: &'static Path,
     spawner: Spawner,
@@ -40,7 +40,7 @@ pub(crate) struct Conversations {
 /// How long after the end of a conversation, and after each orphan that was found, the next look is taken.
 const SWEEP: Duration = Duration::from_millis(100);
 
-impl Conversations {
+impl ConversationPool {
     /// None yet.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
@@ -223,7 +223,7 @@ mod tests {
     /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
     #[test]
     fn a_conversation_that_has_not_answered_is_waited_for_by_nobody() {
-        let mut conversations = Conversations::new().unwrap();
+        let mut conversations = ConversationPool::new().unwrap();
         let ticket = Ticket::of_test(1);
         let question = AuthToConversation::Pam {
             service: Text::truncated("popward-test"),

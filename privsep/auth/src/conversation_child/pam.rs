@@ -1,4 +1,4 @@
-//! libpam: one conversation from start to end, in a process of its own (`conversation`).
+//! libpam: one conversation from start to end, in a process of its own (`conversation_child`).
 
 #![allow(unsafe_code)]
 
