@@ -117,7 +117,7 @@ fn answer(mut channel: Auth, mode: Mode) -> Result<(), ChannelError> {
     };
     channel.send(&match verdict.ok_or(ChannelError::Closed)? {
         Verdict::Granted(account) => ConversationToAuth::Granted(account),
-        Verdict::Named(user) => ConversationToAuth::Named(user),
+        Verdict::Identified(user) => ConversationToAuth::Identified(user),
         Verdict::Refused(why) => ConversationToAuth::Refused(Text::truncated(&why)),
         Verdict::Failed(why) => ConversationToAuth::Failed(Text::truncated(&why)),
         Verdict::Challenge(..) | Verdict::Proved(..) | Verdict::Unusable(_) => {

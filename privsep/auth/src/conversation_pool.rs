@@ -144,7 +144,7 @@ impl ConversationPool {
 
     /// Takes the answers that have come, and ends those whose time is up.
     pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(Ticket, Verdict)> {
-        use ConversationToAuth::{Failed, Granted, Named, Refused};
+        use ConversationToAuth::{Failed, Granted, Identified, Refused};
         let now = Instant::now();
         let mut verdicts = Vec::new();
         for place in (0..self.held.len()).rev() {
@@ -158,8 +158,8 @@ impl ConversationPool {
                 Ok(Packet::Message(Granted(account), _)) if !held.names => {
                     Verdict::Granted(account)
                 }
-                Ok(Packet::Message(Named(user), _)) if held.names => Verdict::Named(user),
-                Ok(Packet::Message(Granted(_) | Named(_), _)) => {
+                Ok(Packet::Message(Identified(user), _)) if held.names => Verdict::Identified(user),
+                Ok(Packet::Message(Granted(_) | Identified(_), _)) => {
                     Verdict::Failed("conversation: not what was asked".to_owned())
                 }
                 Ok(Packet::Message(Refused(why), _)) => Verdict::Refused(why.to_string()),

@@ -17,8 +17,8 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_auth::{
-    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, Named, SetupPhase, TABLES_MAX,
-    TokenSource,
+    AccountSelector, AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase,
+    TABLES_MAX, TokenSource,
 };
 use popward_proto::network::Network;
 use popward_proto::permit::Refused;
@@ -67,7 +67,7 @@ pub(crate) struct Auth {
     fronts: Vec<(FrontId, Front)>,
     settings: Option<Settings>,
     /// Login delays that the next settings come with.
-    delays: Vec<(Named, u32)>,
+    delays: Vec<(AccountSelector, u32)>,
     logins: Logins,
     memory: Memory,
     said: Said,

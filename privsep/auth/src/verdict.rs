@@ -10,7 +10,7 @@ pub(crate) enum Verdict {
     /// The credentials are this account's.
     Granted(Account),
     /// They are this user's, whose account is to be looked for.
-    Named(UserName),
+    Identified(UserName),
     /// Not known before the client has proved something: SCRAM's first message, and what its second is held against.
     Challenge(String, Box<Exchange>),
     /// The proof is this account's, and the client is owed the server's.

@@ -72,7 +72,7 @@ pub enum ConversationToAuth {
     /// The credentials are this account's.
     Granted(Account),
     /// The credentials are this user's, who is to be looked for.
-    Named(UserName),
+    Identified(UserName),
     /// Refused, and why, for the log alone.
     Refused(Text<128>),
     /// Nothing is said about the credentials: whoever knows could not be asked. Why, for the log alone.
@@ -108,7 +108,7 @@ impl Message for ConversationToAuth {
         use ConversationPhase::Conversation;
         match self {
             Self::Granted(_) => once("Granted", &[Conversation]),
-            Self::Named(_) => once("Named", &[Conversation]),
+            Self::Identified(_) => once("Identified", &[Conversation]),
             Self::Refused(_) => once("Refused", &[Conversation]),
             Self::Failed(_) => once("Failed", &[Conversation]),
         }

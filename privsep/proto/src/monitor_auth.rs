@@ -60,23 +60,23 @@ pub struct Admission {
 pub const TABLES_MAX: usize = 64;
 
 /// Most users that one of them names.
-pub const NAMED_USERS_MAX: usize = 64;
+pub const SELECTOR_USERS_MAX: usize = 64;
 
 /// Most groups that one of them names.
-pub const NAMED_GROUPS_MAX: usize = 16;
+pub const SELECTOR_GROUPS_MAX: usize = 16;
 
 /// Accounts, by their names or by the groups that they have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct AccountSelector {
     /// Those of these names.
-    pub users: List<UserName, NAMED_USERS_MAX>,
+    pub users: List<UserName, SELECTOR_USERS_MAX>,
     /// Those of which one of these is a group, primary or not.
-    pub groups: List<u32, NAMED_GROUPS_MAX>,
+    pub groups: List<u32, SELECTOR_GROUPS_MAX>,
 }
 
-impl Named {
+impl AccountSelector {
     /// Whether the account is one of them.
-    pub fn has(&self, account: &Account) -> bool {
+    pub fn matches(&self, account: &Account) -> bool {
         let groups = account.groups.as_slice();
         let in_group = |gid| groups.contains(gid) || *gid == account.gid;
         self.users.as_slice().contains(&account.name) || self.groups.as_slice().iter().any(in_group)
@@ -202,7 +202,7 @@ pub enum MonitorToAuth {
     },
     /// In force with the settings that come next: how many seconds the logins of these accounts are apart; 0: any. Of several
     /// that name an account, the first counts.
-    LoginDelay(Named, u32),
+    LoginDelay(AccountSelector, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
     /// What was granted came to no session, since its maildrop was not opened: it was no login.

@@ -57,7 +57,7 @@ pub(super) fn check(authorities: &[u8], shown: &Shown<'_>, name: CertificateUser
         _ => return Verdict::Failed("tls.client_ca: expected certificates in PEM".to_owned()),
     };
     match user(&authorities, shown, name, UnixTime::now()) {
-        Ok(user) => Verdict::Named(user),
+        Ok(user) => Verdict::Identified(user),
         Err(why) => Verdict::Refused(format!("certificate: {why}")),
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> Verdi
                     name.and_then(|name| UserName::try_from(name.trim_end().to_owned()).ok());
                 name.map_or_else(
                     || Verdict::Failed(format!("{program}: expected one user's name")),
-                    Verdict::Named,
+                    Verdict::Identified,
                 )
             }
             Some(1) => Verdict::Refused(format!("{program}: exit status 1")),
@@ -214,7 +214,7 @@ mod tests {
                 let home = account.home.map(String::from).unwrap_or_default();
                 format!("{} {}:{} {home}", account.name, account.uid, account.gid)
             }
-            Verdict::Named(name) => format!("named {name}"),
+            Verdict::Identified(name) => format!("named {name}"),
             Verdict::Refused(why) => format!("refused {}", why.rsplit(": ").next().unwrap()),
             Verdict::Failed(why) => format!("failed {}", why.split_once(": ").unwrap().1),
             other => panic!("{other:?}"),

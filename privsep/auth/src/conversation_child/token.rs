@@ -23,7 +23,7 @@ pub(super) fn check(keys: &[u8], token: &[u8], rules: &TokenRules) -> Verdict {
     match keys::parse(keys) {
         Err(why) => Verdict::Failed(format!("auth.oauth2.keys: {why}")),
         Ok(keys) => match user(&keys, token, rules, now.as_secs_f64()) {
-            Ok(user) => Verdict::Named(user),
+            Ok(user) => Verdict::Identified(user),
             Err(why) => Verdict::Refused(format!("token: {why}")),
         },
     }

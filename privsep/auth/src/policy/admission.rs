@@ -3,7 +3,7 @@
 use crate::own_file;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::monitor_auth::{Admission, Named};
+use popward_proto::monitor_auth::{AccountSelector, Admission};
 use std::collections::HashSet;
 use std::io::Read;
 
@@ -17,12 +17,15 @@ pub(crate) struct Rules {
     allow: Option<HashSet<UserName>>,
     deny: HashSet<UserName>,
     /// Seconds from one login of these accounts to the next, in place of what holds for all.
-    delays: Vec<(Named, u32)>,
+    delays: Vec<(AccountSelector, u32)>,
 }
 
 impl Rules {
     /// Reads the files. An error is in words for the operator.
-    pub(crate) fn load(rules: Admission, delays: Vec<(Named, u32)>) -> Result<Self, String> {
+    pub(crate) fn load(
+        rules: Admission,
+        delays: Vec<(AccountSelector, u32)>,
+    ) -> Result<Self, String> {
         let allow = rules.allow_file.as_ref();
         let allow = allow
             .map(|path| read("auth.allow_file", path))
@@ -62,7 +65,7 @@ impl Rules {
 
     /// Seconds from one login of the account to the next.
     pub(crate) fn login_delay_s(&self, account: &Account) -> u32 {
-        let own = self.delays.iter().find(|(named, _)| named.has(account));
+        let own = self.delays.iter().find(|(named, _)| named.matches(account));
         own.map_or(self.told.login_delay_s, |(_, delay_s)| *delay_s)
     }
 }
@@ -161,7 +164,7 @@ mod tests {
     fn the_first_delay_that_names_an_account_is_its_own() {
         let named = |users: &[&str], groups: &[u32]| {
             let user = |name: &&str| UserName::try_from((*name).to_owned()).unwrap();
-            Named {
+            AccountSelector {
                 users: List::try_from(users.iter().map(user).collect::<Vec<_>>()).unwrap(),
                 groups: List::try_from(groups.to_vec()).unwrap(),
             }

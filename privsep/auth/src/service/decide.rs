@@ -304,7 +304,7 @@ impl Auth {
                     return self.grant(session, account);
                 }
             }
-            Verdict::Named(user) => self.named(ticket, user),
+            Verdict::Identified(user) => self.named(ticket, user),
             Verdict::Challenge(first, exchange) => {
                 login.await_proof(exchange, Instant::now());
                 let first = Text::truncated(&first);

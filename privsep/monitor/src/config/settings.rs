@@ -4,7 +4,7 @@
 use crate::spool::Pattern;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, List, Text};
-use popward_proto::monitor_auth::{MonitorToAuth, Named};
+use popward_proto::monitor_auth::{AccountSelector, MonitorToAuth};
 use popward_proto::monitor_worker::{self as proto, HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 
 /// What holds for one account, or for everybody.
@@ -86,7 +86,7 @@ impl<T> From<Option<T>> for Instead<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     /// Whom it is for.
-    pub(crate) named: Named,
+    pub(crate) named: AccountSelector,
     /// The spool's pattern, and the group for dotlocks there.
     pub(crate) place: Option<(Pattern, Option<u32>)>,
     /// How long to try to lock, in milliseconds.
@@ -153,7 +153,7 @@ impl AllSettings {
     pub(crate) fn of(&self, account: &Account) -> Settings {
         let mut own = self.everybody.clone();
         // What is put last stays: that of the first.
-        let theirs = |table: &&Table| table.named.has(account);
+        let theirs = |table: &&Table| table.named.matches(account);
         for table in self.tables.iter().rev().filter(theirs) {
             table.apply(&mut own);
         }

@@ -14,9 +14,9 @@ use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
-    AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
-    ConversationLimits, MonitorToAuth, NAMED_GROUPS_MAX, NAMED_USERS_MAX, NameRules, Named,
-    SetupPhase, Throttle, TokenRules, TokenSource,
+    AccountSelector, AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules,
+    CertificateUser, ConversationLimits, MonitorToAuth, NameRules, SELECTOR_GROUPS_MAX,
+    SELECTOR_USERS_MAX, SetupPhase, Throttle, TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
@@ -149,9 +149,9 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
         version: u32::MAX,
         settings: Box::new(auth_settings(&long)),
     });
-    let named = Named {
-        users: list(vec![name.clone(); NAMED_USERS_MAX]),
-        groups: list(vec![u32::MAX; NAMED_GROUPS_MAX]),
+    let named = AccountSelector {
+        users: list(vec![name.clone(); SELECTOR_USERS_MAX]),
+        groups: list(vec![u32::MAX; SELECTOR_GROUPS_MAX]),
     };
     there_and_back(&MonitorToAuth::LoginDelay(named, u32::MAX));
     conversations(&name, &long);
@@ -297,7 +297,7 @@ fn conversations(name: &UserName, long: &AbsolutePath) {
         scheme: u16::MAX,
         signature: list(vec![7; 1024]),
     });
-    there_and_back(&ConversationToAuth::Named(name.clone()));
+    there_and_back(&ConversationToAuth::Identified(name.clone()));
 }
 
 /// Every way to show credentials, and what is answered.

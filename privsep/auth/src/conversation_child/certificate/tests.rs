@@ -87,7 +87,7 @@ fn told(
         signature,
     };
     match check(&authority.read("ca.pem"), &shown, name) {
-        Verdict::Named(user) => user.to_string(),
+        Verdict::Identified(user) => user.to_string(),
         Verdict::Refused(why) | Verdict::Failed(why) => why,
         other => panic!("{other:?}"),
     }

@@ -6,7 +6,9 @@ use crate::config::members::Members;
 use crate::config::owner::Owners;
 use crate::config::settings::{Instead, Settings, Table};
 use popward_proto::bounded::{AbsolutePath, List, UserName};
-use popward_proto::monitor_auth::{NAMED_GROUPS_MAX, NAMED_USERS_MAX, Named, TABLES_MAX};
+use popward_proto::monitor_auth::{
+    AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
+};
 use toml::Spanned;
 
 /// The tables, in their order, and who is in the groups of those with a `spool.path`. `open` is how many seconds a login may
@@ -46,10 +48,10 @@ fn table(
         members.0.extend(groups.clone());
     }
     let groups = groups.into_iter().map(|(gid, _)| gid).collect();
-    let groups = bounded("groups", NAMED_GROUPS_MAX, offset, groups)?;
-    let users = bounded("users", NAMED_USERS_MAX, offset, users(&file.users)?)?;
+    let groups = bounded("groups", SELECTOR_GROUPS_MAX, offset, groups)?;
+    let users = bounded("users", SELECTOR_USERS_MAX, offset, users(&file.users)?)?;
     Ok(Table {
-        named: Named { users, groups },
+        named: AccountSelector { users, groups },
         place: place(file.spool.path, file.spool.group)?,
         lock_timeout_ms: (file.spool.lock_timeout)
             .map(|seconds| spool::lock_timeout_ms(seconds, open))

@@ -51,7 +51,7 @@ fn everybody() -> Settings {
 fn table(users: &[&str], groups: &[u32]) -> Table {
     let user = |name: &&str| UserName::try_from((*name).to_owned()).unwrap();
     Table {
-        named: Named {
+        named: AccountSelector {
             users: List::try_from(users.iter().map(user).collect::<Vec<_>>()).unwrap(),
             groups: List::try_from(groups.to_vec()).unwrap(),
         },
