@@ -20,7 +20,7 @@ use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, LISTENERS_MAX};
-use popward_proto::proxies::Headers;
+use popward_proto::proxies::ProxyHeaders;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::log::Log;
 use std::collections::VecDeque;
@@ -70,7 +70,7 @@ pub struct Listening {
     /// Whether TLS begins with the connection (RFC 8314).
     pub tls: bool,
     /// Which connections begin with a PROXY header.
-    pub headers: Headers,
+    pub headers: ProxyHeaders,
 }
 
 /// Why the front ends, other than with its monitor.
@@ -97,7 +97,7 @@ fn attempt<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, Front
 struct Listener {
     socket: TcpListener,
     tls: bool,
-    headers: Headers,
+    headers: ProxyHeaders,
     /// Whether somebody may be waiting.
     ready: bool,
     /// Not before then: there were no descriptors left.

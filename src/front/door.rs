@@ -13,7 +13,7 @@ use crate::slots::{Guest, Handle};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use popward_proto::account::SessionId;
-use popward_proto::proxies::Headers;
+use popward_proto::proxies::ProxyHeaders;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -66,16 +66,16 @@ impl Front {
         }
     }
 
-    fn arrived(&mut self, stream: TcpStream, peer: SocketAddr, tls: bool, headers: Headers) {
+    fn arrived(&mut self, stream: TcpStream, peer: SocketAddr, tls: bool, headers: ProxyHeaders) {
         if tls && self.tls.is_none() {
             return self.refuse(peer, &"no certificate can be used");
         }
         let proxy = self.settings.proxies.networks.contain(peer.ip());
         let calls = match headers {
-            Headers::Off => false,
-            Headers::FromProxies => proxy,
-            Headers::Only if proxy => true,
-            Headers::Only => return self.refuse(peer, &"it is not a proxy's"),
+            ProxyHeaders::Off => false,
+            ProxyHeaders::FromProxies => proxy,
+            ProxyHeaders::Only if proxy => true,
+            ProxyHeaders::Only => return self.refuse(peer, &"it is not a proxy's"),
         };
         let direct = Peer::direct(peer, &self.settings);
         let party = if calls || direct.proxy.is_some() {

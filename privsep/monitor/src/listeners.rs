@@ -2,7 +2,7 @@
 
 use crate::config::Listen;
 use popward_proto::monitor_front::LISTENERS_MAX;
-use popward_proto::proxies::Headers;
+use popward_proto::proxies::ProxyHeaders;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
@@ -16,7 +16,7 @@ pub(crate) struct Listener {
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
     /// Which connections begin with a PROXY header.
-    pub(crate) headers: Headers,
+    pub(crate) headers: ProxyHeaders,
 }
 
 /// Why there is no socket to listen at.
@@ -59,7 +59,7 @@ pub(crate) fn open(
     }
     let mut listeners = Vec::new();
     for (socket, tls) in given {
-        let given = listener(TcpListener::from(socket), tls, Headers::FromProxies);
+        let given = listener(TcpListener::from(socket), tls, ProxyHeaders::FromProxies);
         listeners.push(given.map_err(ListenError::Given)?);
     }
     for Listen {
@@ -88,7 +88,7 @@ impl Listener {
     }
 }
 
-fn listener(socket: TcpListener, tls: bool, headers: Headers) -> std::io::Result<Listener> {
+fn listener(socket: TcpListener, tls: bool, headers: ProxyHeaders) -> std::io::Result<Listener> {
     let address = socket.local_addr()?;
     socket.set_nonblocking(true)?;
     // The standard library listens with a queue of 128; a busy morning is longer.

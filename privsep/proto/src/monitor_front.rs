@@ -5,7 +5,7 @@ use crate::bounded::{List, Text, UserName};
 use crate::monitor_auth::SetupPhase;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
-use crate::proxies::{Headers, Proxies};
+use crate::proxies::{Proxies, ProxyHeaders};
 use serde::{Deserialize, Serialize};
 
 /// What a front may do, and how much.
@@ -207,7 +207,7 @@ pub enum MonitorToFront {
         /// Whether TLS begins with the connection (RFC 8314).
         tls: bool,
         /// Which connections begin with a PROXY header.
-        headers: Headers,
+        headers: ProxyHeaders,
     },
     /// The authorities of client certificates, PEM: one descriptor. It comes before the set of certificates with which
     /// it is in use; where none comes, no client is asked for a certificate.

@@ -37,7 +37,7 @@ pub struct Proxies {
 
 /// How a listener takes the connections that `Proxies::networks` make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Headers {
+pub enum ProxyHeaders {
     /// Like anybody's: none begins with a header.
     Off,
     /// Each begins with one. Others' do not.

@@ -11,7 +11,7 @@ use owner::Owners;
 use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::proxies::Headers;
+use popward_proto::proxies::ProxyHeaders;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub(crate) struct Listen {
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
     /// Which connections begin with a PROXY header.
-    pub(crate) headers: Headers,
+    pub(crate) headers: ProxyHeaders,
 }
 
 /// A certificate chain and its key: two PEM files.

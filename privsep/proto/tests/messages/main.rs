@@ -369,7 +369,7 @@ fn logins(name: &UserName) {
 fn listener() -> MonitorToFront {
     MonitorToFront::Listener {
         tls: true,
-        headers: proxies::Headers::Only,
+        headers: proxies::ProxyHeaders::Only,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Checked, problem};
 use crate::config::file;
 use popward_proto::network::Network;
-use popward_proto::proxies::{Headers, Networks, Proxies};
+use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};
 use std::net::IpAddr;
 
 pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
@@ -43,11 +43,11 @@ fn network(text: &str) -> Option<Network> {
 }
 
 /// Which connections of a listener begin with a header: those of `proxy.networks`, unless it says otherwise.
-pub(super) fn headers(value: Option<&file::Placed>) -> Checked<Headers> {
+pub(super) fn headers(value: Option<&file::Placed>) -> Checked<ProxyHeaders> {
     match value.map_or("networks", |value| value.get_ref().as_str()) {
-        "off" => Ok(Headers::Off),
-        "networks" => Ok(Headers::FromProxies),
-        "only" => Ok(Headers::Only),
+        "off" => Ok(ProxyHeaders::Off),
+        "networks" => Ok(ProxyHeaders::FromProxies),
+        "only" => Ok(ProxyHeaders::Only),
         _ => problem(
             value.map_or(0, |value| value.span().start),
             r#"listen.proxy: expected "networks", "only" or "off""#,
