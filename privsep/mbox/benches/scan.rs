@@ -9,7 +9,7 @@ use divan::counter::BytesCount;
 use popward_mbox::scan::scan;
 use popward_mbox::source::Source;
 use popward_mbox::tally::{Tally, tally};
-use popward_sys::vector::{Work, widest};
+use popward_sys::vector::{Computation, with_widest_vectors};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -27,7 +27,7 @@ struct FromFile<'a>(&'a File);
 /// As in the worker.
 struct Look<'a>(u8, &'a [u8], usize);
 
-impl Work for Look<'_> {
+impl Computation for Look<'_> {
     type Outcome = Tally;
     #[inline(always)]
     fn run(self) -> Tally {
@@ -49,7 +49,7 @@ impl Source for FromFile<'_> {
     }
 
     fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
-        widest(Look(previous, bytes, count))
+        with_widest_vectors(Look(previous, bytes, count))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::locks::LockedSpool;
 use popward_mbox::source::Source;
 use popward_mbox::tally::{Tally, tally};
-use popward_sys::vector::{Work, widest};
+use popward_sys::vector::{Computation, with_widest_vectors};
 
 /// A locked spool, to be scanned.
 pub struct Reading<'a>(pub &'a mut LockedSpool);
@@ -16,7 +16,7 @@ impl Source for Reading<'_> {
     }
 
     fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
-        widest(Look {
+        with_widest_vectors(Look {
             previous,
             bytes,
             count,
@@ -30,7 +30,7 @@ struct Look<'a> {
     count: usize,
 }
 
-impl Work for Look<'_> {
+impl Computation for Look<'_> {
     type Outcome = Tally;
 
     #[inline(always)]
