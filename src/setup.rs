@@ -237,7 +237,7 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
         );
     }
     confine::harden(files).map_err(SetupError::NotConfined)?;
-    let as_root = confine::lasting::empty_root().map_err(SetupError::NotConfined)?;
+    let as_root = confine::server::empty_root().map_err(SetupError::NotConfined)?;
     confine::drop_capabilities(&[]).map_err(SetupError::NotConfined)?;
     let identity = Identity::current().ok_or(SetupError::NotConfined(NotConfined::Unproven(
         "user and group ids",

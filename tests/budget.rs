@@ -50,7 +50,7 @@ fn the_worker_is_read_in_an_afternoon() {
         "privsep/proto/src/network.rs",
         "privsep/proto/src/proxies.rs",
         "privsep/proto/src/secret.rs",
-        "privsep/sys/src/confine/lasting.rs",
+        "privsep/sys/src/confine/server.rs",
         "privsep/sys/src/log_rate_limit.rs",
         "privsep/sys/src/spawn.rs",
         "privsep/sys/src/systemd.rs",

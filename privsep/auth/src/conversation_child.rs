@@ -76,7 +76,7 @@ fn confine() -> Result<(), NotConfined> {
             what: "signal mask",
             errno,
         })?;
-    confine::lasting::end_with_parent()?;
+    confine::server::end_with_parent()?;
     confine::harden(FILES)?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;

@@ -73,7 +73,7 @@ fn serve() -> ExitCode {
 }
 
 fn confine() -> Result<(), NotConfined> {
-    confine::lasting::adopt_orphans()?;
+    confine::server::adopt_orphans()?;
     confine::harden(FILES)?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;

@@ -63,7 +63,7 @@ fn provider() -> rustls::crypto::CryptoProvider {
 
 fn confine() -> Result<(), Box<dyn std::error::Error>> {
     confine::harden(FRONTS_MAX as u64 + 64)?;
-    let as_root = confine::lasting::empty_root()?;
+    let as_root = confine::server::empty_root()?;
     confine::drop_capabilities(&[])?;
     let identity = Identity::current().ok_or("between two users")?;
     // Under a monitor that is not root nobody can give groups up: they are what everybody here has.

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
 #[cfg(feature = "server")]
-pub mod lasting;
+pub mod server;
 
 pub use caps::Capability as Capabilities;
 

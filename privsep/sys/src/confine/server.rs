@@ -1,4 +1,4 @@
-//! What the lasting processes give up, or take on, beside what every process does.
+//! Confinement steps of the server's long-running processes, which workers do not need.
 
 use super::{NotConfined, attempt};
 use caps::{CapSet, Capability};
