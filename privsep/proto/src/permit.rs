@@ -55,10 +55,8 @@ pub const fn any<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
 /// A row for a kind that may come once, without descriptors.
 pub const fn once<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
     Permit {
-        kind,
-        phases,
         often: Often::Once,
-        descriptors: 0,
+        ..any(kind, phases)
     }
 }
 

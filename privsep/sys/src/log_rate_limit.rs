@@ -18,18 +18,15 @@ pub const KEYS_MAX: usize = 1024;
 /// `K` names a thing: an address, a user, a cause.
 #[derive(Debug)]
 pub struct LogRateLimit<K> {
-    written: HashMap<K, (Instant, u32)>,
-    /// When entries older than [`INTERVAL`] were last removed from `written`.
+    lines: HashMap<K, (Instant, u32)>,
+    /// When entries older than [`INTERVAL`] were last removed from `lines`.
     swept: Option<Instant>,
 }
 
 impl<K> Default for LogRateLimit<K> {
     fn default() -> Self {
-        let written = HashMap::new();
-        Self {
-            written,
-            swept: None,
-        }
+        let lines = HashMap::new();
+        Self { lines, swept: None }
     }
 }
 
@@ -38,7 +35,7 @@ impl<K: Hash + Eq> LogRateLimit<K> {
     /// it has happened since the last line, this time included.
     pub fn may_log(&mut self, key: K, now: Instant) -> Option<u32> {
         let within = |at: Instant, time| now.saturating_duration_since(at) < time;
-        if let Some((at, unwritten)) = self.written.get_mut(&key) {
+        if let Some((at, unwritten)) = self.lines.get_mut(&key) {
             *unwritten = unwritten.saturating_add(1);
             if within(*at, INTERVAL) {
                 return None;
@@ -47,15 +44,14 @@ impl<K: Hash + Eq> LogRateLimit<K> {
             return Some(std::mem::take(unwritten));
         }
         // At most one sweep a second. A sweep at each call would be slow while the map stays full.
-        let swept_lately = self.swept.is_some_and(|at| within(at, INTERVAL / 60));
-        if self.written.len() >= KEYS_MAX && !swept_lately {
-            self.written.retain(|_, (at, _)| within(*at, INTERVAL));
+        if self.lines.len() >= KEYS_MAX && !self.swept.is_some_and(|at| within(at, INTERVAL / 60)) {
+            self.lines.retain(|_, (at, _)| within(*at, INTERVAL));
             self.swept = Some(now);
         }
-        if self.written.len() >= KEYS_MAX {
+        if self.lines.len() >= KEYS_MAX {
             return None;
         }
-        self.written.insert(key, (now, 0));
+        self.lines.insert(key, (now, 0));
         Some(1)
     }
 }
@@ -87,6 +83,6 @@ mod tests {
         assert_eq!(lines(&mut limit, start), KEYS_MAX);
         assert_eq!(lines(&mut limit, start + INTERVAL / 2), 0);
         assert_eq!(lines(&mut limit, start + INTERVAL), KEYS_MAX);
-        assert!(limit.written.len() <= KEYS_MAX);
+        assert!(limit.lines.len() <= KEYS_MAX);
     }
 }
