@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Who asks, for whom.
+/// The user whom a client claims to be.
 #[derive(Debug, Clone)]
-pub(crate) struct Whom {
+pub(crate) struct Claim {
     /// The name, as it is looked for.
     pub(crate) user: UserName,
     /// From where.
@@ -23,12 +23,12 @@ pub(crate) struct Whom {
 
 /// A SCRAM exchange that waits for the client's proof.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct ScramExchange {
     hash: ScramHash,
-    whom: Whom,
+    claim: Claim,
     /// `client-first-message-bare`, a comma, and `server-first-message`.
     messages: String,
-    recipe: scram::Recipe,
+    parameters: scram::Parameters,
     secret: Secret,
     /// Whose proof it is, if it is right; where no proof is, why there is nobody, or nothing for this mechanism.
     entry: Result<Entry, NoEntry>,
@@ -43,12 +43,12 @@ enum Secret {
 }
 
 /// What a check comes to where passwords are in the file at `path`. `key` is that of made-up salts, where the file has none.
-pub(crate) fn check(path: &Path, whom: Whom, shown: &Credentials, key: &[u8; 32]) -> Verdict {
+pub(crate) fn check(path: &Path, claim: Claim, shown: &Credentials, key: &[u8; 32]) -> Verdict {
     let hash = match shown {
         Credentials::Scram { hash, .. } => Some(*hash),
         _ => None,
     };
-    let found = match find(path, &whom.user, hash) {
+    let found = match find(path, &claim.user, hash) {
         Ok(found) => found,
         Err(why) => return Verdict::Failed(format!("{}: {why}", path.display())),
     };
@@ -58,24 +58,24 @@ pub(crate) fn check(path: &Path, whom: Whom, shown: &Credentials, key: &[u8; 32]
             first_bare,
             nonce,
             ..
-        } => challenge(found, whom, *hash, (first_bare, nonce), key),
-        _ => shown_at_once(found, &whom, shown),
+        } => challenge(found, claim, *hash, (first_bare, nonce), key),
+        _ => shown_at_once(found, &claim, shown),
     }
 }
 
 /// The account of a user who has shown by other means who it is.
-pub(crate) fn account(path: &Path, whom: &Whom) -> Verdict {
-    match find(path, &whom.user, None) {
+pub(crate) fn account(path: &Path, claim: &Claim) -> Verdict {
+    match find(path, &claim.user, None) {
         Err(why) => Verdict::Failed(format!("{}: {why}", path.display())),
         Ok(Found { entry, .. }) => match entry {
-            Ok(entry) => entry.grant(&whom.user, whom.peer),
+            Ok(entry) => entry.grant(&claim.user, claim.peer),
             Err(none) => none.verdict(),
         },
     }
 }
 
 /// Mechanisms of one step.
-fn shown_at_once(found: Found, whom: &Whom, shown: &Credentials) -> Verdict {
+fn shown_at_once(found: Found, claim: &Claim, shown: &Credentials) -> Verdict {
     let entry = match found.entry {
         Ok(entry) => entry,
         Err(none) => {
@@ -88,11 +88,11 @@ fn shown_at_once(found: Found, whom: &Whom, shown: &Credentials) -> Verdict {
         return Verdict::Refused("locked".to_owned());
     }
     match (verify(&entry.stored, shown), shown) {
-        (Some(true), _) => entry.grant(&whom.user, whom.peer),
+        (Some(true), _) => entry.grant(&claim.user, claim.peer),
         (Some(false), _) => Verdict::Refused("wrong password".to_owned()),
         (None, Credentials::Password { .. }) => {
             pretend(&found.like, shown);
-            let user = &whom.user;
+            let user = &claim.user;
             Verdict::Unusable(format!("{user}: expected a hash that this host can make"))
         }
         (None, _) => Verdict::Refused("no secret for this mechanism".to_owned()),
@@ -126,30 +126,32 @@ fn verify(stored: &Stored, shown: &Credentials) -> Option<bool> {
 /// SCRAM's first step: a salt for everybody, made up where there is none.
 fn challenge(
     found: Found,
-    whom: Whom,
+    claim: Claim,
     hash: ScramHash,
     (first_bare, nonce): (&Text<SCRAM_MAX>, &Text<256>),
     key: &[u8; 32],
 ) -> Verdict {
-    let like = found.recipe.unwrap_or(scram::Recipe {
+    let like = found.parameters.unwrap_or(scram::Parameters {
         iterations: scram::ITERATIONS,
         salt: vec![0; scram::SALT],
     });
     let key = found.key.as_ref().unwrap_or(key);
-    let made_up = scram::Recipe {
+    let made_up = scram::Parameters {
         iterations: like.iterations,
-        salt: scram::made_up(key, hash, whom.user.as_str(), like.salt.len()),
+        salt: scram::made_up(key, hash, claim.user.as_str(), like.salt.len()),
     };
     // For the time alone: whose keys are kept as such proves faster than whose password is.
     let nobody = match found.like {
         Stored::Plain(password) => Secret::Password(password),
         _ => Secret::Keys(scram::Keys::nobody(hash, made_up.clone())),
     };
-    let (recipe, secret, entry) = match found.entry {
+    let (parameters, secret, entry) = match found.entry {
         Ok(entry) => match &entry.stored {
-            Stored::Scram(own, keys) if *own == hash => {
-                (keys.recipe.clone(), Secret::Keys(keys.clone()), Ok(entry))
-            }
+            Stored::Scram(own, keys) if *own == hash => (
+                keys.parameters.clone(),
+                Secret::Keys(keys.clone()),
+                Ok(entry),
+            ),
             Stored::Plain(password) if !password.is_empty() => {
                 (made_up, Secret::Password(password.clone()), Ok(entry))
             }
@@ -160,21 +162,21 @@ fn challenge(
     let Ok(server_nonce) = scram::nonce() else {
         return Verdict::Failed("no randomness".to_owned());
     };
-    let first = scram::first(nonce.as_str(), &server_nonce, &recipe);
+    let first = scram::first(nonce.as_str(), &server_nonce, &parameters);
     Verdict::Challenge(
         first.clone(),
-        Box::new(Exchange {
+        Box::new(ScramExchange {
             hash,
-            whom,
+            claim,
             messages: format!("{},{first}", first_bare.as_str()),
-            recipe,
+            parameters,
             secret,
             entry,
         }),
     )
 }
 
-impl Exchange {
+impl ScramExchange {
     /// SCRAM's second step.
     pub(crate) fn prove(self, proof: &ScramProof) -> Verdict {
         let keys = match self.secret {
@@ -182,7 +184,7 @@ impl Exchange {
             Secret::Password(password) => scram::Keys::derive(
                 self.hash,
                 &scram::prepared(password.as_bytes()),
-                self.recipe,
+                self.parameters,
             ),
         };
         let message = [
@@ -197,7 +199,7 @@ impl Exchange {
             }
             (Err(unusable), _) => unusable.verdict(),
             (Ok(_), None) => Verdict::Refused("wrong password".to_owned()),
-            (Ok(entry), Some(signature)) => match entry.grant(&self.whom.user, self.whom.peer) {
+            (Ok(entry), Some(signature)) => match entry.grant(&self.claim.user, self.claim.peer) {
                 Verdict::Granted(account) => Verdict::Proved(signature, account),
                 other => other,
             },

@@ -190,7 +190,7 @@ fn look_at(question: &AuthToConversation, mut file: Vec<OwnedFd>) -> Option<Verd
             scheme,
             signature,
         } => {
-            let shown = certificate::Shown {
+            let shown = certificate::SignedHandshake {
                 chain: chain.as_slice(),
                 signed: signed.as_slice(),
                 scheme: *scheme,

@@ -1,6 +1,6 @@
 //! Auth's side of its conversations: a child each, so many at once, so long each.
 
-use crate::login::Ticket;
+use crate::login::LoginId;
 use crate::verdict::Verdict;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// A child and what it was asked for.
 struct Conversation {
-    ticket: Ticket,
+    login_id: LoginId,
     /// Whether it finds out whose something is; otherwise it looks for an account.
     names: bool,
     until: Instant,
@@ -62,7 +62,7 @@ impl ConversationPool {
     /// Starts one. Its question brings the file that it is answered by, if there is one.
     pub(crate) fn start(
         &mut self,
-        ticket: Ticket,
+        login_id: LoginId,
         question: &AuthToConversation,
         file: Option<&File>,
         limit: Duration,
@@ -91,7 +91,7 @@ impl ConversationPool {
             return Err(format!("conversation: {error}"));
         }
         self.held.push(Conversation {
-            ticket,
+            login_id,
             names: matches!(
                 question,
                 AuthToConversation::TokenProgram { .. }
@@ -143,7 +143,7 @@ impl ConversationPool {
     }
 
     /// Takes the answers that have come, and ends those whose time is up.
-    pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(Ticket, Verdict)> {
+    pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(LoginId, Verdict)> {
         use ConversationToAuth::{Failed, Granted, Identified, Refused};
         let now = Instant::now();
         let mut verdicts = Vec::new();
@@ -168,7 +168,7 @@ impl ConversationPool {
                 Err(error) => Verdict::Failed(format!("conversation: {error}")),
             };
             let held = self.held.swap_remove(place);
-            verdicts.push((held.ticket, verdict));
+            verdicts.push((held.login_id, verdict));
             self.end(held.child);
         }
         self.ending.retain(|child| !is_reaped(child));
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_conversation_that_has_not_answered_is_waited_for_by_nobody() {
         let mut conversations = ConversationPool::new().unwrap();
-        let ticket = Ticket::of_test(1);
+        let login_id = LoginId::of_test(1);
         let question = AuthToConversation::Pam {
             service: Text::truncated("popward-test"),
             user: UserName::try_from("alice".to_owned()).unwrap(),
@@ -241,7 +241,9 @@ mod tests {
         conversations.executable = Box::leak(silent.to_path_buf().into_boxed_path());
         let limit = Duration::from_millis(200);
         let until = Instant::now() + limit;
-        conversations.start(ticket, &question, None, limit).unwrap();
+        conversations
+            .start(login_id, &question, None, limit)
+            .unwrap();
         let mut buffer = PacketBuffer::for_messages();
         assert!(conversations.proceed(&mut buffer).is_empty());
         assert!(Instant::now() < until, "it waited");

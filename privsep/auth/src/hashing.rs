@@ -1,7 +1,7 @@
 //! Threads that read the password file and hash: what takes 25 ms for one user must not keep the others waiting.
 
-use crate::check::{self, Exchange, Whom};
-use crate::login::Ticket;
+use crate::check::{self, Claim, ScramExchange};
+use crate::login::LoginId;
 use crate::verdict::Verdict;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use popward_proto::auth::{Credentials, ScramProof};
@@ -17,25 +17,25 @@ const THREADS_MAX: usize = 8;
 const WAITING_MAX: usize = 1024;
 
 /// What is to be found out.
-pub(crate) enum Work {
+pub(crate) enum HashingTask {
     /// Whether what is shown is this user's.
-    Check(AbsolutePath, Whom, Credentials),
+    Check(AbsolutePath, Claim, Credentials),
     /// Whether a proof is right.
-    Prove(Box<Exchange>, ScramProof),
+    Prove(Box<ScramExchange>, ScramProof),
     /// The account of somebody who has shown to be this user.
-    Account(AbsolutePath, Whom),
+    Account(AbsolutePath, Claim),
     /// The system's account of such a one.
-    SystemAccount(Whom),
+    SystemAccount(Claim),
 }
 
 /// The threads.
-pub(crate) struct Hashing {
-    jobs: SyncSender<(Ticket, Work)>,
-    verdicts: Receiver<(Ticket, Verdict)>,
+pub(crate) struct HashingThreads {
+    jobs: SyncSender<(LoginId, HashingTask)>,
+    verdicts: Receiver<(LoginId, Verdict)>,
     wake: Arc<EventFd>,
 }
 
-impl Hashing {
+impl HashingThreads {
     /// Starts the threads.
     pub(crate) fn start() -> std::io::Result<Self> {
         let mut key = [0; 32];
@@ -61,8 +61,8 @@ impl Hashing {
     }
 
     /// Gives work to the threads. False if too much waits.
-    pub(crate) fn submit(&self, ticket: Ticket, work: Work) -> bool {
-        self.jobs.try_send((ticket, work)).is_ok()
+    pub(crate) fn submit(&self, login_id: LoginId, work: HashingTask) -> bool {
+        self.jobs.try_send((login_id, work)).is_ok()
     }
 
     /// Readable when there are verdicts.
@@ -71,7 +71,7 @@ impl Hashing {
     }
 
     /// What has been found.
-    pub(crate) fn verdicts(&self) -> Vec<(Ticket, Verdict)> {
+    pub(crate) fn verdicts(&self) -> Vec<(LoginId, Verdict)> {
         // Nothing to read where it was read before: the verdicts are what counts.
         let _ = self.wake.read();
         self.verdicts.try_iter().collect()
@@ -79,8 +79,8 @@ impl Hashing {
 }
 
 fn work(
-    waiting: &Mutex<Receiver<(Ticket, Work)>>,
-    done: &Sender<(Ticket, Verdict)>,
+    waiting: &Mutex<Receiver<(LoginId, HashingTask)>>,
+    done: &Sender<(LoginId, Verdict)>,
     wake: &EventFd,
     key: &[u8; 32],
 ) {
@@ -89,16 +89,18 @@ fn work(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok((ticket, work)) = next else {
+        let Ok((login_id, work)) = next else {
             return;
         };
         let verdict = match work {
-            Work::Check(path, whom, shown) => check::check(path.as_path(), whom, &shown, key),
-            Work::Prove(exchange, proof) => exchange.prove(&proof),
-            Work::Account(path, whom) => check::account(path.as_path(), &whom),
-            Work::SystemAccount(whom) => Verdict::granted_by_system(whom.user.as_str()),
+            HashingTask::Check(path, claim, shown) => {
+                check::check(path.as_path(), claim, &shown, key)
+            }
+            HashingTask::Prove(exchange, proof) => exchange.prove(&proof),
+            HashingTask::Account(path, claim) => check::account(path.as_path(), &claim),
+            HashingTask::SystemAccount(claim) => Verdict::granted_by_system(claim.user.as_str()),
         };
-        if done.send((ticket, verdict)).is_err() {
+        if done.send((login_id, verdict)).is_err() {
             return;
         }
         // It can only fail where 2^64 - 2 wakes have not been taken.

@@ -3,7 +3,7 @@
 //! Held (its source waits) → checking → [awaiting the proof → checking → awaiting the client's last word] → granted, or
 //! failed and told in due time. There are so many at most, and one that stands still between two steps is dropped.
 
-use crate::check::Exchange;
+use crate::check::ScramExchange;
 use crate::policy::attempts::Guess;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::auth::{Client, Credentials, ScramProof};
@@ -19,14 +19,14 @@ pub(crate) const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// Names one login of one session: what was found out for another one that the session had before is not for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct LoginId {
     /// The session.
     pub(crate) session: SessionId,
     number: u64,
 }
 
 #[cfg(test)]
-impl Ticket {
+impl LoginId {
     pub(crate) fn of_test(number: u64) -> Self {
         let session = SessionId::new(popward_proto::account::FrontId(1), 1);
         Self { session, number }
@@ -39,7 +39,7 @@ pub(crate) struct Login {
     /// The name, once it is known: a token's or a certificate's is found out.
     pub(crate) user: Option<UserName>,
     /// Whether it was found out that the credentials are the user's, and it is the account that is looked for.
-    pub(crate) named: bool,
+    pub(crate) identified: bool,
     /// Whether nobody waits for it any more: what is found out is counted, and not told.
     pub(crate) abandoned: bool,
     /// Who shows credentials.
@@ -56,23 +56,23 @@ pub(crate) struct Login {
 
 /// What a client has shown and is still to be looked at.
 #[derive(Debug)]
-pub(crate) enum Shown {
+pub(crate) enum Evidence {
     /// What a login begins with.
     Credentials(Credentials),
     /// The answer to a challenge.
-    Proof(Box<Exchange>, ScramProof),
+    Proof(Box<ScramExchange>, ScramProof),
 }
 
 #[derive(Debug)]
 enum State {
     Held {
         until: Instant,
-        shown: Box<Shown>,
+        shown: Box<Evidence>,
     },
     Checking,
     AwaitingProof {
         until: Instant,
-        exchange: Box<Exchange>,
+        exchange: Box<ScramExchange>,
     },
     AwaitingProceed {
         until: Instant,
@@ -87,7 +87,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) enum Due {
     /// It has waited: look at this.
-    Check(Ticket, Box<Shown>),
+    Check(LoginId, Box<Evidence>),
     /// Its failure is told.
     Refuse(SessionId),
     /// It stood still, and is no more.
@@ -121,7 +121,7 @@ impl Logins {
         session: SessionId,
         client: Client,
         now: Instant,
-    ) -> Result<Ticket, NotBegun> {
+    ) -> Result<LoginId, NotBegun> {
         // One that waits for its client may be begun anew: that it was given up may not have been heard.
         let held = self.held.get(&session);
         if held.is_some_and(|login| !login.waits() && !login.abandoned) {
@@ -133,7 +133,7 @@ impl Logins {
         self.count += 1;
         let login = Login {
             user: None,
-            named: false,
+            identified: false,
             abandoned: false,
             client,
             guess: None,
@@ -143,22 +143,22 @@ impl Logins {
             state: State::Checking,
         };
         self.held.insert(session, login);
-        Ok(Ticket {
+        Ok(LoginId {
             session,
             number: self.count,
         })
     }
 
-    /// The login of this ticket, if it is still wanted.
-    pub(crate) fn get(&mut self, ticket: Ticket) -> Option<&mut Login> {
-        let login = self.held.get_mut(&ticket.session)?;
-        (login.number == ticket.number).then_some(login)
+    /// The login with this id. `None` if it has ended, or if its session has begun another one.
+    pub(crate) fn get(&mut self, login_id: LoginId) -> Option<&mut Login> {
+        let login = self.held.get_mut(&login_id.session)?;
+        (login.number == login_id.number).then_some(login)
     }
 
     /// Ends it, whatever it came to.
-    pub(crate) fn end(&mut self, ticket: Ticket) {
-        if self.get(ticket).is_some() {
-            self.held.remove(&ticket.session);
+    pub(crate) fn end(&mut self, login_id: LoginId) {
+        if self.get(login_id).is_some() {
+            self.held.remove(&login_id.session);
         }
     }
 
@@ -184,7 +184,7 @@ impl Logins {
         &mut self,
         session: SessionId,
         now: Instant,
-    ) -> Result<Option<(Ticket, Box<Exchange>)>, OutOfOrder> {
+    ) -> Result<Option<(LoginId, Box<ScramExchange>)>, OutOfOrder> {
         let Some(login) = self.held.get_mut(&session) else {
             return Ok(None);
         };
@@ -193,7 +193,7 @@ impl Logins {
                 // How long the client thought is no part of how long the check takes.
                 (login.came, login.ready) = (now, now);
                 let number = login.number;
-                Ok(Some((Ticket { session, number }, exchange)))
+                Ok(Some((LoginId { session, number }, exchange)))
             }
             _ => Err(OutOfOrder),
         }
@@ -222,7 +222,7 @@ impl Logins {
             let login = self.held.get_mut(&session)?;
             let number = login.number;
             Some(match std::mem::replace(&mut login.state, State::Checking) {
-                State::Held { shown, .. } => Due::Check(Ticket { session, number }, shown),
+                State::Held { shown, .. } => Due::Check(LoginId { session, number }, shown),
                 State::Failed { .. } => {
                     self.held.remove(&session);
                     Due::Refuse(session)
@@ -264,19 +264,19 @@ impl Login {
     }
 
     /// Its source has to wait until its credentials are looked at.
-    pub(crate) fn punish(&mut self, until: Instant, credentials: Credentials) {
+    pub(crate) fn wait_for_penalty(&mut self, until: Instant, credentials: Credentials) {
         self.ready = until;
-        self.hold(until, Shown::Credentials(credentials));
+        self.hold(until, Evidence::Credentials(credentials));
     }
 
     /// Others come first: it is to be tried again then.
-    pub(crate) fn hold(&mut self, until: Instant, shown: Shown) {
+    pub(crate) fn hold(&mut self, until: Instant, shown: Evidence) {
         let shown = Box::new(shown);
         self.state = State::Held { until, shown };
     }
 
     /// The challenge is given.
-    pub(crate) fn await_proof(&mut self, exchange: Box<Exchange>, now: Instant) {
+    pub(crate) fn await_proof(&mut self, exchange: Box<ScramExchange>, now: Instant) {
         let until = now + STEP_MAX;
         self.state = State::AwaitingProof { until, exchange };
     }

@@ -9,12 +9,12 @@ mod conversation_pool;
 mod crypt;
 mod hashing;
 mod login;
-mod own_file;
 mod passwd_file;
 mod policy;
 mod service;
 mod stored;
 mod tool;
+mod trusted_file;
 mod verdict;
 
 use conversation_child::Mode;

@@ -3,8 +3,8 @@
 
 mod extra;
 
-use crate::own_file;
 use crate::stored::{Stored, scram};
+use crate::trusted_file;
 use crate::verdict::Verdict;
 use extra::Extra;
 use popward_proto::account::Account;
@@ -55,7 +55,7 @@ pub(crate) struct Found {
     /// What a password is held against for somebody who has none: the stand-in's, or the first usable line's.
     pub(crate) like: Stored,
     /// How keys are made for SCRAM: the stand-in's, or the first line's that has some.
-    pub(crate) recipe: Option<scram::Recipe>,
+    pub(crate) parameters: Option<scram::Parameters>,
     /// The key of salts that are made up, where the stand-in gives one.
     pub(crate) key: Option<[u8; 32]>,
 }
@@ -94,9 +94,9 @@ impl Entry {
 
 /// Reads the whole file, whoever is looked for (P9). `hash` is asked for where it is SCRAM's turn.
 pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Result<Found, String> {
-    let mut file = BufReader::new(own_file::open(path)?);
+    let mut file = BufReader::new(trusted_file::open(path)?);
     let mut line = Vec::new();
-    let (mut entry, mut first, mut stand_in, mut recipe) = (None, None, None, None);
+    let (mut entry, mut first, mut stand_in, mut parameters) = (None, None, None, None);
     let unusable = |number: u64, expected: String| {
         NoEntry::Unusable(format!("{}: line {number}: {expected}", path.display()))
     };
@@ -123,11 +123,11 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
         };
         if first.is_none()
             || name == Some(STAND_IN)
-            || (hash.is_some() && recipe.is_none() && keyed())
+            || (hash.is_some() && parameters.is_none() && keyed())
         {
             let stored = password(text).ok().filter(Stored::is_usable);
-            if let (Some(Stored::Scram(own, keys)), None) = (&stored, &recipe) {
-                recipe = (Some(*own) == hash).then(|| keys.recipe.clone());
+            if let (Some(Stored::Scram(own, keys)), None) = (&stored, &parameters) {
+                parameters = (Some(*own) == hash).then(|| keys.parameters.clone());
             }
             match stored {
                 Some(stored) if name == Some(STAND_IN) => stand_in = Some(stored),
@@ -137,7 +137,9 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
     }
     let key = match &stand_in {
         Some(Stored::Scram(own, keys)) => {
-            recipe = (Some(*own) == hash).then(|| keys.recipe.clone()).or(recipe);
+            parameters = (Some(*own) == hash)
+                .then(|| keys.parameters.clone())
+                .or(parameters);
             Some(keys.key())
         }
         _ => None,
@@ -145,7 +147,7 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
     Ok(Found {
         entry: entry.unwrap_or(Err(NoEntry::NoLine)),
         like: stand_in.or(first).unwrap_or_else(Stored::nobody),
-        recipe,
+        parameters,
         key,
     })
 }

@@ -4,13 +4,13 @@
 mod decide;
 
 use crate::conversation_pool::ConversationPool;
-use crate::hashing::Hashing;
-use crate::login::{Due, Logins, NotBegun, Shown};
-use crate::own_file;
-use crate::policy::admission::Rules;
+use crate::hashing::HashingThreads;
+use crate::login::{Due, Evidence, Logins, NotBegun};
+use crate::policy::admission::AdmissionRules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
 use crate::policy::penalties::Penalties;
+use crate::trusted_file;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};
@@ -39,12 +39,12 @@ const BROKEN: ChannelError = ChannelError::Refused(Refused::OutOfPhase("this ses
 
 /// What the configuration says.
 struct Settings {
-    told: AuthSettings,
-    admission: Rules,
+    configured: AuthSettings,
+    admission: AdmissionRules,
 }
 
 /// What is remembered of logins that are over.
-struct Memory {
+struct History {
     penalties: Penalties,
     attempts: Attempts,
     intervals: Intervals,
@@ -52,7 +52,7 @@ struct Memory {
 
 /// What was said lately in the log, each by what it is about: strangers come as often as they like.
 #[derive(Default)]
-struct Said {
+struct LogLimits {
     /// Sources that wait.
     waiting: LogRateLimit<Network>,
     /// Why something could not be found out.
@@ -69,9 +69,9 @@ pub(crate) struct Auth {
     /// Login delays that the next settings come with.
     delays: Vec<(AccountSelector, u32)>,
     logins: Logins,
-    memory: Memory,
-    said: Said,
-    hashing: Hashing,
+    history: History,
+    log_limits: LogLimits,
+    hashing: HashingThreads,
     conversations: ConversationPool,
     log: Log,
 }
@@ -79,7 +79,8 @@ pub(crate) struct Auth {
 impl Auth {
     /// Before the monitor has said anything. The log comes back with an error.
     pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
-        let parts = Hashing::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
+        let parts =
+            HashingThreads::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
         let (hashing, conversations) = match parts {
             Ok(parts) => parts,
             Err(error) => return Err((log, error)),
@@ -90,12 +91,12 @@ impl Auth {
             settings: None,
             delays: Vec::new(),
             logins: Logins::default(),
-            memory: Memory {
+            history: History {
                 penalties: Penalties::new(),
                 attempts: Attempts::new(),
                 intervals: Intervals::new(),
             },
-            said: Said::default(),
+            log_limits: LogLimits::default(),
             hashing,
             conversations,
             log,
@@ -129,10 +130,10 @@ impl Auth {
             }
             let mut verdicts = self.conversations.proceed(&mut buffer);
             verdicts.extend(self.hashing.verdicts());
-            for (ticket, verdict) in verdicts {
-                self.conclude(ticket, verdict)?;
+            for (login_id, verdict) in verdicts {
+                self.conclude(login_id, verdict)?;
             }
-            self.tell_due()?;
+            self.handle_due()?;
             if own[0] {
                 self.hear_monitor(&mut buffer)?;
             }
@@ -168,9 +169,9 @@ impl Auth {
         };
         match (message, descriptors.pop()) {
             (MonitorToAuth::Settings { version, settings }, _) if version == VERSION => {
-                let (told, delays) = (*settings, std::mem::take(&mut self.delays));
-                let admission =
-                    usable(&told).and_then(|()| Rules::load(told.admission.clone(), delays));
+                let (configured, delays) = (*settings, std::mem::take(&mut self.delays));
+                let admission = usable(&configured)
+                    .and_then(|()| AdmissionRules::load(configured.admission.clone(), delays));
                 let admission = match admission {
                     Ok(admission) => admission,
                     Err(why) => {
@@ -178,13 +179,16 @@ impl Auth {
                         return self.monitor.send(&AuthToMonitor::Unusable(why));
                     }
                 };
-                self.settings = Some(Settings { told, admission });
+                self.settings = Some(Settings {
+                    configured,
+                    admission,
+                });
                 self.monitor.enter(SetupPhase::Serving);
                 self.monitor
                     .send(&AuthToMonitor::Ready { version: VERSION })
             }
             (MonitorToAuth::NotOpened { session, user }, _) => {
-                self.memory.intervals.take_back(&user, session);
+                self.history.intervals.take_back(&user, session);
                 Ok(())
             }
             (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
@@ -223,16 +227,18 @@ impl Auth {
                 client,
                 ..
             } => match self.logins.begin(session, client, now) {
-                Ok(ticket) => self.begun(ticket, credentials, now),
+                Ok(login_id) => self.begin_login(login_id, credentials, now),
                 Err(NotBegun::OutOfOrder) => self.out_of_order(session),
                 Err(NotBegun::Full) => {
-                    self.say_cannot(session, "-", "too many logins at once");
+                    self.log_cannot_check(session, "-", "too many logins at once");
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
                 }
             },
             FrontToAuth::Prove { proof, .. } => match self.logins.prove(session, now) {
-                Ok(Some((ticket, exchange))) => self.check(ticket, Shown::Proof(exchange, proof)),
+                Ok(Some((login_id, exchange))) => {
+                    self.check(login_id, Evidence::Proof(exchange, proof))
+                }
                 Ok(None) => {
                     self.refuse(session, AuthRefusal::Temporary);
                     Ok(())
@@ -273,10 +279,10 @@ impl Auth {
         }
     }
 
-    fn tell_due(&mut self) -> Result<(), ChannelError> {
+    fn handle_due(&mut self) -> Result<(), ChannelError> {
         for due in self.logins.due(Instant::now()) {
             match due {
-                Due::Check(ticket, shown) => self.check(ticket, *shown)?,
+                Due::Check(login_id, shown) => self.check(login_id, *shown)?,
                 Due::Refuse(session) => self.refuse(session, AuthRefusal::Credentials),
                 Due::Dropped(session) => {
                     let why = "no next step came";
@@ -291,7 +297,7 @@ impl Auth {
 /// Whether accounts can be looked up there at all, so that the operator hears of it at the start and not at a login.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
     let opened = |key: &str, path: &popward_proto::bounded::AbsolutePath| {
-        own_file::open(path.as_path())
+        trusted_file::open(path.as_path())
             .map(drop)
             .map_err(|error| format!("{key}: {path}, as auth's user: {error}"))
     };

@@ -4,7 +4,7 @@ mod cram;
 mod digest;
 pub(crate) mod scram;
 
-pub(crate) use cram::Contexts;
+pub(crate) use cram::HmacContexts;
 pub(crate) use digest::{Digest, hex};
 
 use crate::crypt;
@@ -20,7 +20,7 @@ pub(crate) enum Stored {
     /// The password itself, of which everything else can be computed.
     Plain(Zeroizing<String>),
     Digest(Digest),
-    CramMd5(Contexts),
+    CramMd5(HmacContexts),
     Scram(ScramHash, scram::Keys),
 }
 
@@ -49,7 +49,7 @@ impl Stored {
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .map(|password| Self::Plain(Zeroizing::new(password)))
                 .ok_or("expected base64 after {PLAIN.B64}"),
-            "CRAM-MD5" | "HMAC-MD5" => Contexts::parse(value).map(Self::CramMd5),
+            "CRAM-MD5" | "HMAC-MD5" => HmacContexts::parse(value).map(Self::CramMd5),
             "SCRAM-SHA-1" => {
                 let keys = scram::Keys::parse(ScramHash::Sha1, value)?;
                 Ok(Self::Scram(ScramHash::Sha1, keys))
@@ -94,7 +94,7 @@ impl Stored {
                 }
             }
             Self::Digest(digest) => Some(digest.verify(secret)),
-            Self::CramMd5(contexts) => Some(Contexts::of(secret) == *contexts),
+            Self::CramMd5(contexts) => Some(HmacContexts::of(secret) == *contexts),
             Self::Scram(hash, keys) => Some(keys.verify(*hash, secret)),
         }
     }
@@ -110,7 +110,7 @@ impl Stored {
     /// Whether `digest` is CRAM-MD5's of this password (RFC 2195). `None` where that cannot be computed.
     pub(crate) fn verify_cram(&self, challenge: &str, digest: &[u8; 16]) -> Option<bool> {
         let contexts = match self {
-            Self::Plain(password) => &Contexts::of(password.as_bytes()),
+            Self::Plain(password) => &HmacContexts::of(password.as_bytes()),
             Self::CramMd5(contexts) => contexts,
             _ => return None,
         };

@@ -3,7 +3,7 @@
 
 mod popauth;
 
-use crate::stored::{Contexts, scram};
+use crate::stored::{HmacContexts, scram};
 use base64ct::{Base64, Encoding};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use popward_proto::auth::ScramHash;
@@ -26,7 +26,7 @@ const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [-
 
 /// What is made.
 #[derive(Debug, PartialEq, Eq)]
-struct Wish {
+struct SecretOptions {
     scheme: Scheme,
     iterations: u32,
     stand_in: bool,
@@ -40,7 +40,7 @@ enum Scheme {
     Plain,
 }
 
-impl Wish {
+impl SecretOptions {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut wish = Self {
             scheme: Scheme::Scram(ScramHash::Sha256),
@@ -82,18 +82,18 @@ impl Wish {
     fn stored(&self, password: &[u8]) -> Result<Zeroizing<String>, String> {
         let text = match self.scheme {
             Scheme::Scram(hash) => {
-                let recipe = scram::Recipe {
+                let parameters = scram::Parameters {
                     iterations: self.iterations,
                     salt: random::<{ scram::SALT }>()?.to_vec(),
                 };
-                let keys = scram::Keys::derive(hash, &scram::prepared(password), recipe);
+                let keys = scram::Keys::derive(hash, &scram::prepared(password), parameters);
                 let name = match hash {
                     ScramHash::Sha1 => "SCRAM-SHA-1",
                     ScramHash::Sha256 => "SCRAM-SHA-256",
                 };
                 format!("{{{name}}}{}", *keys.to_text())
             }
-            Scheme::CramMd5 => format!("{{CRAM-MD5}}{}", Contexts::of(password).to_text()),
+            Scheme::CramMd5 => format!("{{CRAM-MD5}}{}", HmacContexts::of(password).to_text()),
             Scheme::Argon2id => {
                 use argon2::password_hash::{PasswordHasher, SaltString};
                 let salt =
@@ -128,7 +128,7 @@ fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], String> {
 
 /// `popward secret`.
 pub(crate) fn secret(words: impl Iterator<Item = String>) -> ExitCode {
-    finish(Wish::parse(words).and_then(|wish| {
+    finish(SecretOptions::parse(words).and_then(|wish| {
         if wish.stand_in {
             let password = Zeroizing::new(random::<32>()?);
             let stored = wish.stored(password.as_slice())?;
@@ -233,8 +233,8 @@ mod tests {
     use super::*;
     use crate::stored::Stored;
 
-    fn wish(words: &str) -> Result<Wish, String> {
-        Wish::parse(words.split_whitespace().map(str::to_owned))
+    fn wish(words: &str) -> Result<SecretOptions, String> {
+        SecretOptions::parse(words.split_whitespace().map(str::to_owned))
     }
 
     #[test]

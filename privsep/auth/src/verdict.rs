@@ -1,6 +1,6 @@
 //! What a check came to.
 
-use crate::check::Exchange;
+use crate::check::ScramExchange;
 use popward_proto::account::{Account, GROUPS_MAX};
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 
@@ -12,7 +12,7 @@ pub(crate) enum Verdict {
     /// They are this user's, whose account is to be looked for.
     Identified(UserName),
     /// Not known before the client has proved something: SCRAM's first message, and what its second is held against.
-    Challenge(String, Box<Exchange>),
+    Challenge(String, Box<ScramExchange>),
     /// The proof is this account's, and the client is owed the server's.
     Proved(Vec<u8>, Account),
     /// They are nobody's, or of somebody who may not log in.

@@ -15,7 +15,7 @@ fn file(lines: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn begin(path: &Path, name: &str, hash: ScramHash, key: &[u8; 32]) -> (String, Box<Exchange>) {
+fn begin(path: &Path, name: &str, hash: ScramHash, key: &[u8; 32]) -> (String, Box<ScramExchange>) {
     let user = UserName::try_from(name.to_owned()).unwrap();
     let shown = Credentials::Scram {
         hash,
@@ -24,7 +24,7 @@ fn begin(path: &Path, name: &str, hash: ScramHash, key: &[u8; 32]) -> (String, B
         nonce: Text::truncated("abc"),
     };
     let peer = std::net::Ipv4Addr::LOCALHOST.into();
-    match check(path, Whom { user, peer }, &shown, key) {
+    match check(path, Claim { user, peer }, &shown, key) {
         Verdict::Challenge(first, exchange) => (first, exchange),
         other => panic!("{other:?}"),
     }
@@ -120,7 +120,7 @@ fn scram_lets_in_whose_keys_or_password_are_kept_and_nobody_else() {
 }
 
 /// A server's first message without its nonce.
-fn recipe(path: &Path, name: &str, key: &[u8; 32]) -> String {
+fn parameters(path: &Path, name: &str, key: &[u8; 32]) -> String {
     let (first, _) = begin(path, name, ScramHash::Sha256, key);
     first.split_once(',').unwrap().1.to_owned()
 }
@@ -130,24 +130,24 @@ fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
     let own = file(&lines());
     let path = own.path();
     assert_eq!(
-        recipe(path, "alice", &KEY),
+        parameters(path, "alice", &KEY),
         "s=RYbLseT/8RCCOcCClX/ptg==,i=4096"
     );
     let made_up: Vec<String> = ["bob", "carol", "dave", "nobody", "frank"]
-        .map(|name| recipe(path, name, &KEY))
+        .map(|name| parameters(path, name, &KEY))
         .to_vec();
     for (place, one) in made_up.iter().enumerate() {
-        assert_eq!(one.len(), recipe(path, "alice", &KEY).len());
+        assert_eq!(one.len(), parameters(path, "alice", &KEY).len());
         assert!(one.ends_with(",i=4096"));
         assert!(!made_up[place + 1..].contains(one), "each name has its own");
     }
-    assert_eq!(recipe(path, "nobody", &KEY), made_up[3], "and keeps it");
-    assert_ne!(recipe(path, "nobody", &[8; 32]), made_up[3]);
+    assert_eq!(parameters(path, "nobody", &KEY), made_up[3], "and keeps it");
+    assert_ne!(parameters(path, "nobody", &[8; 32]), made_up[3]);
     // Of the kind that the file's users have.
     let others = file(
         "a:{SCRAM-SHA-256}9999,AAAAAAAA,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=:1:1\n",
     );
-    let one = recipe(others.path(), "nobody", &KEY);
+    let one = parameters(others.path(), "nobody", &KEY);
     assert!(
         one.ends_with(",i=9999") && one.len() == "s=AAAAAAAA,i=9999".len(),
         "{one}"
@@ -157,10 +157,10 @@ fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
 #[test]
 fn p9_with_a_stand_in_made_up_salts_outlast_auth() {
     let own = file(&format!("{}.stand-in:{KEYS}\n", lines()));
-    let one = recipe(own.path(), "nobody", &[1; 32]);
-    assert_eq!(recipe(own.path(), "nobody", &[2; 32]), one);
-    assert_ne!(one, recipe(own.path(), "nobodx", &[1; 32]));
-    assert_ne!(one, recipe(own.path(), "alice", &[1; 32]));
+    let one = parameters(own.path(), "nobody", &[1; 32]);
+    assert_eq!(parameters(own.path(), "nobody", &[2; 32]), one);
+    assert_ne!(one, parameters(own.path(), "nobodx", &[1; 32]));
+    assert_ne!(one, parameters(own.path(), "alice", &[1; 32]));
     assert!(log_in(own.path(), "nobody", ScramHash::Sha256, "secret").is_err());
 }
 
@@ -173,7 +173,7 @@ fn refusal(path: &Path, name: &str, secret: &[u8]) -> f64 {
     };
     let peer = std::net::Ipv4Addr::LOCALHOST.into();
     let start = std::time::Instant::now();
-    let verdict = check(path, Whom { user, peer }, &shown, &KEY);
+    let verdict = check(path, Claim { user, peer }, &shown, &KEY);
     let refused = matches!(verdict, Verdict::Refused(_) | Verdict::Unusable(_));
     assert!(refused, "{verdict:?}");
     start.elapsed().as_secs_f64()

@@ -37,7 +37,7 @@ const CHAIN: &[&dyn SignatureVerificationAlgorithm] = &[
 ];
 
 /// What a client shows in its handshake.
-pub(super) struct Shown<'a> {
+pub(super) struct SignedHandshake<'a> {
     /// Its chain, its own certificate first.
     pub(super) chain: &'a [Bytes<{ popward_proto::auth::CERTIFICATE_MAX }>],
     /// What it signed.
@@ -49,7 +49,11 @@ pub(super) struct Shown<'a> {
 }
 
 /// Whose the certificate is, by the authorities of a PEM file, now.
-pub(super) fn check(authorities: &[u8], shown: &Shown<'_>, name: CertificateUser) -> Verdict {
+pub(super) fn check(
+    authorities: &[u8],
+    shown: &SignedHandshake<'_>,
+    name: CertificateUser,
+) -> Verdict {
     let authorities: Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_slice_iter(authorities).collect();
     let authorities = match authorities {
@@ -64,7 +68,7 @@ pub(super) fn check(authorities: &[u8], shown: &Shown<'_>, name: CertificateUser
 
 fn user(
     authorities: &[CertificateDer<'_>],
-    shown: &Shown<'_>,
+    shown: &SignedHandshake<'_>,
     name: CertificateUser,
     now: UnixTime,
 ) -> Result<UserName, String> {

@@ -102,13 +102,13 @@ fn a_login_that_waits_for_its_client_may_be_begun_anew() {
 #[test]
 fn steps_come_in_their_order_or_end_the_channel() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let ticket = logins.begin(session(1), client(), now).unwrap();
+    let login_id = logins.begin(session(1), client(), now).unwrap();
     assert_eq!(
         logins.prove(session(1), now).err(),
         Some(OutOfOrder),
         "nothing was asked"
     );
-    logins.get(ticket).unwrap().await_proceed(account(), now);
+    logins.get(login_id).unwrap().await_proceed(account(), now);
     assert_eq!(logins.proceed(session(1)), Ok(Some(account())));
     assert_eq!(logins.proceed(session(1)), Ok(None), "it is over");
     assert!(
@@ -123,9 +123,9 @@ fn steps_come_in_their_order_or_end_the_channel() {
 #[test]
 fn who_stands_still_between_two_steps_is_dropped() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let ticket = logins.begin(session(1), client(), now).unwrap();
+    let login_id = logins.begin(session(1), client(), now).unwrap();
     assert_eq!(logins.next(), None, "whoever checks has its own limit");
-    logins.get(ticket).unwrap().await_proceed(account(), now);
+    logins.get(login_id).unwrap().await_proceed(account(), now);
     assert_eq!(logins.next(), Some(now + STEP_MAX));
     assert!(logins.due(now + STEP_MAX.mul_f64(0.99)).is_empty());
     assert!(matches!(logins.due(now + STEP_MAX)[..], [Due::Dropped(_)]));
@@ -142,13 +142,13 @@ proptest! {
     #[test]
     fn a_login_ends_once_and_only_as_it_may(steps in prop::collection::vec((0u8..8, 0u64..3000), 0..40)) {
         let (mut logins, mut now) = (Logins::default(), Instant::now());
-        let (mut ticket, mut granted, mut failed) = (None, false, None);
+        let (mut login_id, mut granted, mut failed) = (None, false, None);
         for (step, passed) in steps {
             now += Duration::from_millis(passed);
-            let login = ticket.and_then(|ticket| logins.get(ticket));
+            let login = login_id.and_then(|login_id| logins.get(login_id));
             match (step, login) {
                 (0, _) => if let Ok(begun) = logins.begin(session(1), client(), now) {
-                    (ticket, granted, failed) = (Some(begun), false, None);
+                    (login_id, granted, failed) = (Some(begun), false, None);
                 },
                 (1, Some(login)) if login.until().is_none() => {
                     login.fail(DELAY, now);
@@ -158,7 +158,7 @@ proptest! {
                     login.await_proceed(account(), now);
                     granted = true;
                 }
-                (3, Some(login)) if login.until().is_none() => login.punish(now + DELAY, credentials()),
+                (3, Some(login)) if login.until().is_none() => login.wait_for_penalty(now + DELAY, credentials()),
                 (4, _) => if let Ok(Some(_)) = logins.proceed(session(1)) {
                     prop_assert!(granted);
                     granted = false;
@@ -167,7 +167,7 @@ proptest! {
                 (6, _) => prop_assert!(!matches!(logins.prove(session(1), now), Ok(Some(_)))),
                 (7, _) => for due in logins.due(now) {
                     match due {
-                        Due::Check(checked, _) => prop_assert_eq!(Some(checked), ticket),
+                        Due::Check(checked, _) => prop_assert_eq!(Some(checked), login_id),
                         Due::Refuse(_) => prop_assert!(failed.is_some_and(|due| due <= now)),
                         Due::Dropped(_) => prop_assert!(granted),
                     }

@@ -11,7 +11,7 @@ const NETWORKS_MAX: usize = 64;
 
 /// What Dovecot bars, renames or moves users by, and is not kept here. To pass it over would let somebody in who is not to be, or
 /// to another maildrop than theirs.
-const NOT_KEPT: [&str; 28] = [
+const REFUSED_FIELDS: [&str; 28] = [
     "allow_real_nets",
     "delay_until",
     "domain",
@@ -77,7 +77,7 @@ impl Extra {
                     let value = value.and_then(|value| String::from_utf8(value.to_vec()).ok());
                     extra.mail = Some(value.ok_or("expected a location after userdb_mail=")?);
                 }
-                name if NOT_KEPT.contains(&name) => {
+                name if REFUSED_FIELDS.contains(&name) => {
                     return Err(format!("expected no {name}, which is not kept here"));
                 }
                 _ => {}

@@ -1,7 +1,7 @@
 //! Hashes that other tools made, and lines that are not as they should be.
 
 use super::*;
-use crate::check::{Whom, account, check};
+use crate::check::{Claim, account, check};
 use popward_proto::auth::Credentials;
 use popward_proto::secret::Secret;
 use std::io::Write;
@@ -19,16 +19,16 @@ fn checked_as(name: &str, lines: &str, secret: &str) -> String {
 
 fn checked_from(peer: &str, name: &str, lines: &str, secret: &str) -> String {
     let file = file(lines);
-    let whom = whom(name, peer);
+    let claim = claim(name, peer);
     let shown = Credentials::Password {
-        user: whom.user.clone(),
+        user: claim.user.clone(),
         secret: Secret::try_from(secret.as_bytes().to_vec()).unwrap(),
     };
-    told(&check(file.path(), whom, &shown, &KEY))
+    told(&check(file.path(), claim, &shown, &KEY))
 }
 
-fn whom(name: &str, peer: &str) -> Whom {
-    Whom {
+fn claim(name: &str, peer: &str) -> Claim {
+    Claim {
         user: UserName::try_from(name.to_owned()).unwrap(),
         peer: peer.parse().unwrap(),
     }
@@ -169,15 +169,15 @@ fn a_line_that_is_not_as_expected_says_what_was() {
 /// What a client may see of a check: its kind, and not why.
 fn kind(name: &str, lines: &str) -> &'static str {
     let file = file(lines);
-    let whom = whom(name, "192.0.2.7");
-    let user = whom.user.clone();
+    let claim = claim(name, "192.0.2.7");
+    let user = claim.user.clone();
     let shown = Credentials::Password {
         user: user.clone(),
         secret: Secret::try_from(b"x".to_vec()).unwrap(),
     };
     match (
-        check(file.path(), whom.clone(), &shown, &KEY),
-        account(file.path(), &whom),
+        check(file.path(), claim.clone(), &shown, &KEY),
+        account(file.path(), &claim),
     ) {
         (Verdict::Refused(_), Verdict::Refused(_)) => "refused",
         (Verdict::Unusable(_), Verdict::Unusable(_)) => "refused, and the operator told",
@@ -325,7 +325,7 @@ fn userdb_mail_says_where_the_spool_is() {
 #[test]
 fn whoever_has_shown_by_other_means_to_be_a_user_needs_a_line_and_no_password() {
     let file = file("alice:!:1001:1002\nbob:!:7:8::::nologin\n");
-    let told = |name| told(&account(file.path(), &whom(name, "::1")));
+    let told = |name| told(&account(file.path(), &claim(name, "::1")));
     assert_eq!(told("alice"), "1001:1002");
     assert_eq!(told("bob"), "nologin");
     assert_eq!(told("carol"), "no such user");

@@ -1,6 +1,6 @@
 //! Which accounts may log in at all.
 
-use crate::own_file;
+use crate::trusted_file;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::monitor_auth::{AccountSelector, Admission};
@@ -12,15 +12,15 @@ const LIST_MAX: u64 = 16 * 1024 * 1024;
 
 /// The configuration's rules, with the names of its files.
 #[derive(Debug)]
-pub(crate) struct Rules {
-    told: Admission,
+pub(crate) struct AdmissionRules {
+    configured: Admission,
     allow: Option<HashSet<UserName>>,
     deny: HashSet<UserName>,
     /// Seconds from one login of these accounts to the next, in place of what holds for all.
     delays: Vec<(AccountSelector, u32)>,
 }
 
-impl Rules {
+impl AdmissionRules {
     /// Reads the files. An error is in words for the operator.
     pub(crate) fn load(
         rules: Admission,
@@ -34,7 +34,7 @@ impl Rules {
         let deny = deny.map(|path| read("auth.deny_file", path)).transpose()?;
         let deny = deny.unwrap_or_default();
         Ok(Self {
-            told: rules,
+            configured: rules,
             allow,
             deny,
             delays,
@@ -43,8 +43,8 @@ impl Rules {
 
     /// Whether the account may log in, and why not.
     pub(crate) fn admit(&self, account: &Account) -> Result<(), String> {
-        let uids = self.told.first_uid.max(1)..=self.told.last_uid;
-        let groups = self.told.groups.as_slice();
+        let uids = self.configured.first_uid.max(1)..=self.configured.last_uid;
+        let groups = self.configured.groups.as_slice();
         let has = |gid: &u32| *gid == account.gid || account.groups.as_slice().contains(gid);
         if !uids.contains(&account.uid) || account.gid == 0 {
             Err(format!("user id {} or group id out of range", account.uid))
@@ -66,14 +66,14 @@ impl Rules {
     /// Seconds from one login of the account to the next.
     pub(crate) fn login_delay_s(&self, account: &Account) -> u32 {
         let own = self.delays.iter().find(|(named, _)| named.matches(account));
-        own.map_or(self.told.login_delay_s, |(_, delay_s)| *delay_s)
+        own.map_or(self.configured.login_delay_s, |(_, delay_s)| *delay_s)
     }
 }
 
 /// The names of a file that only root, or who runs popward, can have written.
 fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     let told = |error: &dyn std::fmt::Display| format!("{key}: {path}: {error}");
-    let file = own_file::open(path.as_path()).map_err(|error| told(&error))?;
+    let file = trusted_file::open(path.as_path()).map_err(|error| told(&error))?;
     let mut text = String::new();
     let read = file.take(LIST_MAX + 1).read_to_string(&mut text);
     if read.map_err(|error| told(&error))? as u64 > LIST_MAX {
@@ -136,10 +136,10 @@ mod tests {
     fn lists_groups_and_ids_say_who_may() {
         let (_a, allow) = file("# ours\nalice\n\n bob \n");
         let (_d, deny) = file("bob\n");
-        let all = Rules::load(rules(None, None, Vec::new()), Vec::new()).unwrap();
-        let lists = Rules::load(rules(allow, deny, Vec::new()), Vec::new()).unwrap();
-        let groups = Rules::load(rules(None, None, vec![7, 8]), Vec::new()).unwrap();
-        let other = Rules::load(rules(None, None, vec![7, 1000]), Vec::new()).unwrap();
+        let all = AdmissionRules::load(rules(None, None, Vec::new()), Vec::new()).unwrap();
+        let lists = AdmissionRules::load(rules(allow, deny, Vec::new()), Vec::new()).unwrap();
+        let groups = AdmissionRules::load(rules(None, None, vec![7, 8]), Vec::new()).unwrap();
+        let other = AdmissionRules::load(rules(None, None, vec![7, 1000]), Vec::new()).unwrap();
         for (rules, name, uid, gid, may) in [
             (&all, "carol", 1000, 1000, true),
             (&all, "carol", 999, 1000, false),
@@ -176,7 +176,7 @@ mod tests {
         ];
         let mut all = rules(None, None, Vec::new());
         all.login_delay_s = 5;
-        let rules = Rules::load(all, delays).unwrap();
+        let rules = AdmissionRules::load(all, delays).unwrap();
         let delay = |name, gid, groups: &[u32]| {
             let groups = List::try_from(groups.to_vec()).unwrap();
             let account = account(name, 1000, gid);
@@ -194,12 +194,13 @@ mod tests {
     fn a_list_that_others_can_write_or_that_cannot_be_read_is_no_list() {
         let (held, path) = file("alice\n");
         std::fs::set_permissions(held.path(), PermissionsExt::from_mode(0o622)).unwrap();
-        let error = Rules::load(rules(None, path, Vec::new()), Vec::new()).unwrap_err();
+        let error = AdmissionRules::load(rules(None, path, Vec::new()), Vec::new()).unwrap_err();
         assert!(error.contains("others cannot write"), "{error}");
         let (held, path) = file("alice\n../x\n");
-        let error = Rules::load(rules(path.clone(), None, Vec::new()), Vec::new()).unwrap_err();
+        let error =
+            AdmissionRules::load(rules(path.clone(), None, Vec::new()), Vec::new()).unwrap_err();
         assert!(error.ends_with("line 2: expected a name"), "{error}");
         drop(held);
-        assert!(Rules::load(rules(path, None, Vec::new()), Vec::new()).is_err());
+        assert!(AdmissionRules::load(rules(path, None, Vec::new()), Vec::new()).is_err());
     }
 }

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 /// The two states of HMAC-MD5 (RFC 2104) once the key is in them: outer, inner. Dovecot stores them in hex, so that the
 /// file has no password that would open anything but CRAM-MD5.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Contexts(Zeroizing<[u8; 32]>);
+pub(crate) struct HmacContexts(Zeroizing<[u8; 32]>);
 
-impl Contexts {
+impl HmacContexts {
     /// Reads 64 hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let expected = "expected 64 hexadecimal digits after {CRAM-MD5}";

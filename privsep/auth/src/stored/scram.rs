@@ -22,7 +22,7 @@ const ITERATIONS_PERMITTED: std::ops::RangeInclusive<u32> = 1..=10_000_000;
 
 /// How a password was made into keys, as much as a client learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Recipe {
+pub(crate) struct Parameters {
     /// PBKDF2's rounds.
     pub(crate) iterations: u32,
     /// Its salt.
@@ -33,7 +33,7 @@ pub(crate) struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
     /// How they were made.
-    pub(crate) recipe: Recipe,
+    pub(crate) parameters: Parameters,
     stored: Zeroizing<Vec<u8>>,
     server: Zeroizing<Vec<u8>>,
 }
@@ -56,7 +56,7 @@ impl Keys {
         let salt = base64(salt).filter(|salt| (1..=64).contains(&salt.len()));
         match (iterations, salt, key(stored), key(server)) {
             (Some(iterations), Some(salt), Some(stored), Some(server)) => Ok(Self {
-                recipe: Recipe { iterations, salt },
+                parameters: Parameters { iterations, salt },
                 stored,
                 server,
             }),
@@ -65,21 +65,21 @@ impl Keys {
     }
 
     /// Those of a password.
-    pub(crate) fn derive(hash: ScramHash, password: &[u8], recipe: Recipe) -> Self {
-        let salted = salted(hash, password, &recipe);
+    pub(crate) fn derive(hash: ScramHash, password: &[u8], parameters: Parameters) -> Self {
+        let salted = salted(hash, password, &parameters);
         let client = mac(hash, &salted, &[b"Client Key"]);
         Self {
-            recipe,
+            parameters,
             stored: digest(hash, &client),
             server: mac(hash, &salted, &[b"Server Key"]),
         }
     }
 
     /// Keys that no password is known to have, of the right length.
-    pub(crate) fn nobody(hash: ScramHash, recipe: Recipe) -> Self {
+    pub(crate) fn nobody(hash: ScramHash, parameters: Parameters) -> Self {
         let none = Zeroizing::new(vec![0; length(hash)]);
         Self {
-            recipe,
+            parameters,
             stored: none.clone(),
             server: none,
         }
@@ -88,7 +88,7 @@ impl Keys {
     /// Whether they are `secret`'s: as `SASLprep` makes it, or as it is, since not every tool that makes secrets knows that.
     pub(crate) fn verify(&self, hash: ScramHash, secret: &[u8]) -> bool {
         let is = |secret: &[u8]| {
-            let own = Self::derive(hash, secret, self.recipe.clone());
+            let own = Self::derive(hash, secret, self.parameters.clone());
             equal(&own.stored, &self.stored)
         };
         let prepared = prepared(secret);
@@ -121,8 +121,8 @@ impl Keys {
         let encode = |bytes: &[u8]| Base64::encode_string(bytes);
         Zeroizing::new(format!(
             "{},{},{},{}",
-            self.recipe.iterations,
-            encode(&self.recipe.salt),
+            self.parameters.iterations,
+            encode(&self.parameters.salt),
             encode(&self.stored),
             encode(&self.server)
         ))
@@ -168,9 +168,9 @@ pub(crate) fn prepared(secret: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// `Hi`, which is PBKDF2.
-fn salted(hash: ScramHash, password: &[u8], recipe: &Recipe) -> Zeroizing<Vec<u8>> {
+fn salted(hash: ScramHash, password: &[u8], parameters: &Parameters) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(vec![0; length(hash)]);
-    let (salt, rounds) = (&recipe.salt, recipe.iterations);
+    let (salt, rounds) = (&parameters.salt, parameters.iterations);
     match hash {
         ScramHash::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, rounds, &mut out),
         ScramHash::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, rounds, &mut out),
@@ -215,10 +215,10 @@ pub(crate) fn nonce() -> Result<String, getrandom::Error> {
 }
 
 /// `server-first-message`.
-pub(crate) fn first(client_nonce: &str, server_nonce: &str, recipe: &Recipe) -> String {
-    let salt = Base64::encode_string(&recipe.salt);
+pub(crate) fn first(client_nonce: &str, server_nonce: &str, parameters: &Parameters) -> String {
+    let salt = Base64::encode_string(&parameters.salt);
     format!(
         "r={client_nonce}{server_nonce},s={salt},i={}",
-        recipe.iterations
+        parameters.iterations
     )
 }

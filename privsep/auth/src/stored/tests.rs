@@ -27,7 +27,7 @@ fn apop_as_in_rfc_1939() {
 fn cram_md5_as_in_rfc_2195() {
     let challenge = "<1896.697170952@postoffice.reston.mci.net>";
     let right = digest("b913a602c7eda7a495b4e6e7334d3890");
-    let stored = Contexts::of(b"tanstaaftanstaaf").to_text();
+    let stored = HmacContexts::of(b"tanstaaftanstaaf").to_text();
     for stored in [
         plain("tanstaaftanstaaf"),
         Stored::parse(&format!("{{CRAM-MD5}}{stored}")).unwrap(),
@@ -78,7 +78,7 @@ fn scram_as_in_rfc_5802_and_rfc_7677() {
             .split(',')
             .next()
             .unwrap();
-        let recipe = scram::Recipe {
+        let parameters = scram::Parameters {
             iterations: 4096,
             salt: Base64::decode_vec(salt).unwrap(),
         };
@@ -87,8 +87,8 @@ fn scram_as_in_rfc_5802_and_rfc_7677() {
             .next()
             .unwrap()
             .split_at(first_bare.len() - 9);
-        assert_eq!(scram::first(nonce, server, &recipe), server_first);
-        let keys = scram::Keys::derive(hash, b"pencil", recipe);
+        assert_eq!(scram::first(nonce, server, &parameters), server_first);
+        let keys = scram::Keys::derive(hash, b"pencil", parameters);
         let message = [first_bare, ",", server_first, ",", without_proof].map(str::as_bytes);
         let proof = Base64::decode_vec(proof).unwrap();
         let own = keys.prove(hash, &message, &proof);
@@ -111,12 +111,12 @@ fn scram_as_in_rfc_5802_and_rfc_7677() {
 
 #[test]
 fn nobody_s_keys_are_proved_by_no_proof_of_zeroes() {
-    let recipe = scram::Recipe {
+    let parameters = scram::Parameters {
         iterations: 1,
         salt: vec![1],
     };
     for hash in [ScramHash::Sha1, ScramHash::Sha256] {
-        let keys = scram::Keys::nobody(hash, recipe.clone());
+        let keys = scram::Keys::nobody(hash, parameters.clone());
         assert_eq!(keys.prove(hash, &[b"x"], &[0; 32]), None);
         assert_eq!(keys.prove(hash, &[b"x"], &[0; 20]), None);
     }
@@ -173,6 +173,6 @@ proptest! {
         use hmac::{Hmac, KeyInit, Mac};
         let mac = Hmac::<md5::Md5>::new_from_slice(password.as_bytes()).unwrap();
         let digest: [u8; 16] = mac.chain_update(&challenge).finalize().into_bytes().into();
-        prop_assert!(Contexts::of(password.as_bytes()).verify(challenge.as_bytes(), &digest));
+        prop_assert!(HmacContexts::of(password.as_bytes()).verify(challenge.as_bytes(), &digest));
     }
 }

@@ -80,7 +80,7 @@ fn told(
         .iter()
         .map(|der| List::try_from(der.clone()).unwrap())
         .collect();
-    let shown = Shown {
+    let shown = SignedHandshake {
         chain: &chain,
         signed,
         scheme,
