@@ -1,4 +1,4 @@
-//! Many clients at once, of all manners: afterwards the server is as it was before.
+//! Many clients of every kind at once. Afterwards the server is as it was before.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -7,14 +7,15 @@ mod host;
 use host::{Host, assert_ok, root, spool, until, user};
 use std::time::{Duration, Instant};
 
-/// Clients at once.
+/// How many clients there are at once.
 const CLIENTS: usize = 40;
 /// How long they go on.
 const TIME: Duration = Duration::from_secs(6);
 
 const NAMES: [&str; 8] = ["ann", "bea", "cleo", "dora", "eve", "fay", "gwen", "hope"];
 
-/// Open descriptors of the server's lasting processes; of the monitor alone where others' are hidden.
+/// How many open descriptors each lasting process of the server has. Without root only the
+/// monitor's can be counted.
 fn descriptors(host: &Host) -> Vec<usize> {
     let lasting = ["popward-front", "popward-auth", "popward-keys"];
     let others = lasting
@@ -32,7 +33,7 @@ fn descriptors(host: &Host) -> Vec<usize> {
         .collect()
 }
 
-/// One client's manners, by its number: what it did, in a word.
+/// One session of a client. Its number decides what it does. Returns what it did.
 fn session(host: &Host, number: usize) -> &'static str {
     let name = NAMES[number % NAMES.len()];
     let mut client = host.connect();
@@ -66,13 +67,13 @@ fn session(host: &Host, number: usize) -> &'static str {
 }
 
 #[test]
-fn p8_many_clients_of_all_manners_leave_nothing_behind() {
+fn p8_many_clients_of_every_kind_leave_nothing_behind() {
     let users: Vec<_> = (64_401..)
         .zip(NAMES)
         .map(|(uid, name)| user(name, uid, &spool(5)))
         .collect();
     let host = Host::with(&users, "[limits]\nconnections_per_address = 1000\n", &[]);
-    // Once before, so that what is made once is there.
+    // One session beforehand, so that what the server makes only once is there.
     assert_ok(&host.login("ann").ask("QUIT"));
     until("no worker is left", || {
         host.children("popward-worker").is_empty()
@@ -112,7 +113,8 @@ fn p8_many_clients_of_all_manners_leave_nothing_behind() {
     until("no worker is left", || {
         host.children("popward-worker").is_empty()
     });
-    // What the monitor held of the first session's worker may have been among them: not more, then.
+    // The count before may include what the monitor held of the first session's worker. So the
+    // count afterwards may be lower.
     until("descriptors are not more than before", || {
         let now = descriptors(&host);
         now.iter().zip(&before).all(|(now, before)| now <= before)

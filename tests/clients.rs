@@ -1,5 +1,6 @@
-//! Real clients fetch a spool, in the clear, over TLS and over TLS after STLS, and by each mechanism that they know: what they
-//! stored is what was in the spool, byte for byte but for CRs, and the log says that they did it the way it was meant.
+//! Real clients fetch a spool: in the clear, over TLS, over TLS after STLS, and by each mechanism
+//! that they know. What they stored must be what was in the spool, byte for byte but for CRs. The
+//! log must say that they logged in as the row says.
 
 #![allow(
     clippy::unwrap_used,

@@ -8,7 +8,7 @@ use host::{Host, install, root, spool, until, user};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// What `popward --check` says of `text`, and that it fails.
+/// Runs `popward --check` on `text`, asserts that it fails, and returns what it says.
 fn refused(text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -79,7 +79,7 @@ fn an_executable_that_others_can_write_is_not_started() {
     let directory = tempfile::tempdir().unwrap();
     let libexec = directory.path().join("libexec");
     install(&libexec);
-    // Not the shared file of all hosts: a copy.
+    // A copy, because all hosts share the original by hard links.
     let worker = libexec.join("popward-worker");
     std::fs::remove_file(&worker).unwrap();
     std::fs::write(&worker, "").unwrap();
@@ -119,7 +119,7 @@ fn a_good_configuration_is_checked_without_starting_anything() {
 }
 
 #[test]
-fn a_configuration_of_which_auth_cannot_use_its_part_changes_nothing() {
+fn a_configuration_that_auth_cannot_use_changes_nothing() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
     let announced = || {
@@ -132,7 +132,7 @@ fn a_configuration_of_which_auth_cannot_use_its_part_changes_nothing() {
         std::fs::write(host.at("popward.toml"), text).unwrap();
         host.signal(nix::sys::signal::Signal::SIGHUP);
     };
-    // The monitor reads no list: what is in it, only auth sees.
+    // The monitor does not read the list. Only auth sees what is in it.
     let list = host.at("deny");
     std::fs::write(&list, "../alice\n").unwrap();
     std::fs::set_permissions(&list, PermissionsExt::from_mode(0o644)).unwrap();
@@ -154,7 +154,7 @@ fn a_configuration_of_which_auth_cannot_use_its_part_changes_nothing() {
 }
 
 #[test]
-fn a_reload_says_what_it_leaves_as_it_was() {
+fn a_reload_names_the_settings_that_need_a_restart() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
     let mut changes = vec![

@@ -1,4 +1,5 @@
-//! Processes killed and the server told to end: the others live on, nothing is deleted that was not answered `+OK`.
+//! Processes are killed, or the server is told to end. The other processes live on, and only
+//! deletions that were answered `+OK` happen.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -21,7 +22,7 @@ fn kill_one(host: &Host, executable: &str) -> i32 {
     pid
 }
 
-/// Waits for another process of `executable` than `pid`, which serves.
+/// Waits until one process of `executable` runs, and it is not `pid`.
 fn successor(host: &Host, executable: &str, pid: i32) {
     until(&format!("another {executable}"), || {
         let now = host.children(executable);
@@ -30,12 +31,13 @@ fn successor(host: &Host, executable: &str, pid: i32) {
 }
 
 #[test]
-fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
+fn p7_a_killed_front_is_replaced_and_its_sessions_delete_nothing() {
     let host = Host::start(&two());
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
     let (auth, keys) = (host.children("popward-auth"), host.children("popward-keys"));
-    // It must not end while its front is still dying: the monitor would tell that one.
+    // The worker must not end while its front is still dying, because the monitor would report its
+    // end to that front.
     let worker = Pid::from_raw(host.children("popward-worker")[0]);
     kill(worker, Signal::SIGSTOP).unwrap();
     let front = kill_one(&host, "popward-front");
@@ -55,7 +57,7 @@ fn p7_the_front_comes_back_and_its_sessions_end_without_deletions() {
 }
 
 #[test]
-fn auth_comes_back_and_sessions_go_on() {
+fn a_killed_auth_is_replaced_and_sessions_go_on() {
     let host = Host::start(&two());
     let mut alice = host.login("alice");
     let auth = kill_one(&host, "popward-auth");
@@ -63,7 +65,7 @@ fn auth_comes_back_and_sessions_go_on() {
     assert_ok(&alice.ask("DELE 1"));
     assert_ok(&alice.ask("QUIT"));
     assert_eq!(host.bytes("alice"), spool_of([2, 3]));
-    // The new one is there once it answers: until then a login is told to come again.
+    // The new auth serves once it answers. Until then a login is told to come again.
     until("logins work again", || {
         let mut client = host.connect();
         client.ask("USER bob");
@@ -76,8 +78,9 @@ fn auth_comes_back_and_sessions_go_on() {
     });
 }
 
-/// Says into the channel that `front` has to the `place`th process (the monitor, the log, auth, keys) what no front says, as
-/// somebody would who has taken it over. Only root can.
+/// Sends, in the name of `front`, bytes that no front sends, as an attacker could who has taken the
+/// front over. They go into its `place`th channel: the monitor, the log, auth, keys. This takes
+/// root.
 fn speak_out_of_turn(front: i32, place: usize) {
     let script = "import ctypes, os, socket, sys\n\
         pid, place = int(sys.argv[1]), int(sys.argv[2])\n\
@@ -97,7 +100,8 @@ fn speak_out_of_turn(front: i32, place: usize) {
     assert!(output.status.success(), "{complaint}");
 }
 
-/// A front that breaks the rules towards the `place`th of its channels is another one soon, and all works again.
+/// Has a front break the rules of its `place`th channel. Another front must replace it, and
+/// everything must work again.
 fn p1_a_front_is_replaced(place: usize, of: &str) {
     if !host::root() {
         return host::skipped("another process's sockets, without root");
@@ -138,7 +142,7 @@ fn p1_a_front_that_breaks_keys_rules_is_replaced() {
 }
 
 #[test]
-fn keys_come_back_and_tls_with_them() {
+fn a_killed_keys_is_replaced_and_tls_works_again() {
     let host = Host::start(&two());
     let keys = kill_one(&host, "popward-keys");
     successor(&host, "popward-keys", keys);
@@ -166,7 +170,7 @@ fn tls_greeting(host: &Host) -> String {
             use std::io::Write;
             let mut input = child.stdin.take().unwrap();
             let _ = input.write_all(b"QUIT\r\n");
-            // It ends with its input's end or the server's, whichever is first: the server answers QUIT.
+            // The server answers QUIT and closes. openssl then ends.
             let output = child.wait_with_output();
             drop(input);
             output
@@ -175,7 +179,7 @@ fn tls_greeting(host: &Host) -> String {
 }
 
 #[test]
-fn sigterm_ends_in_order_who_has_a_session_may_finish_it() {
+fn sigterm_lets_a_session_finish() {
     let mut host = Host::start(&two());
     let mut alice = host.login("alice");
     let mut waiting = host.connect();
@@ -191,7 +195,7 @@ fn sigterm_ends_in_order_who_has_a_session_may_finish_it() {
 }
 
 #[test]
-fn p7_sigterm_ends_a_session_that_goes_on_too_long_without_deletions() {
+fn p7_a_session_that_outlasts_the_shutdown_grace_deletes_nothing() {
     let mut host = Host::start(&two());
     let mut alice = host.login("alice");
     assert_ok(&alice.ask("DELE 1"));
@@ -202,9 +206,9 @@ fn p7_sigterm_ends_a_session_that_goes_on_too_long_without_deletions() {
     assert!(!host.at("mail/alice.lock").exists());
 }
 
-/// Of signals from 34 on the library that waits for processes knows no names.
+/// The library that waits for processes has no name for signals from 34 on.
 #[test]
-fn p2_a_worker_that_its_user_ends_by_any_signal_leaves_no_lock() {
+fn p2_a_worker_that_is_ended_by_a_nameless_signal_leaves_no_lock() {
     let host = Host::start(&two());
     let mut alice = host.login("alice");
     let worker = host.children("popward-worker")[0];
@@ -274,7 +278,7 @@ fn an_auth_that_does_not_answer_for_a_reload_is_replaced_and_nothing_is_taken() 
     });
 }
 
-/// Messages of some 100 KB: an update takes a while.
+/// Messages of about 100 KB each, so that an update takes a while.
 fn large() -> Vec<String> {
     let body = "x".repeat(70) + "\n";
     (1..=300)
@@ -282,7 +286,8 @@ fn large() -> Vec<String> {
         .collect()
 }
 
-/// Deletes the second and the fifth, and asks for the end. Not the first: what is before it must stay where it is.
+/// Deletes the second and the fifth message, and sends QUIT. The first message stays, so the bytes
+/// before the gap must stay in place.
 fn quit(host: &Host) -> host::Client {
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 2"));
@@ -291,7 +296,7 @@ fn quit(host: &Host) -> host::Client {
     client
 }
 
-/// What RETR sends of all of these.
+/// How many octets RETR sends of all these messages.
 fn octets(messages: &[String]) -> usize {
     let octets = |message: &String| {
         let text = &message[message.find('\n').unwrap() + 1..message.len() - 1];
@@ -300,7 +305,7 @@ fn octets(messages: &[String]) -> usize {
     messages.iter().map(octets).sum()
 }
 
-/// Asserts what the last line of the `times`th session says of its update.
+/// Asserts what the `times`th session's last log line says about its update.
 fn assert_ended(host: &Host, times: usize, before: &[String], after: &[String]) {
     let end = host.logged_times("] end session=", times);
     let (all, left) = (octets(before), octets(after));
@@ -320,10 +325,11 @@ fn without(mut messages: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
+fn p3_an_update_whose_worker_is_killed_is_finished_at_once() {
     let mut left = large();
     let host = Host::start(&[user("alice", 64401, left.concat().as_bytes())]);
-    // How long an update takes that nobody disturbs. Of the first one, all is new.
+    // How long an update takes that nobody disturbs. The first session also makes what is made only
+    // once, so the second one counts.
     let mut whole = PATIENCE;
     for session in [1, 2] {
         let mut client = quit(&host);
@@ -340,15 +346,15 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
         let mut client = quit(&host);
         std::thread::sleep(wait);
         for worker in host.children("popward-worker") {
-            // It may have ended already.
+            // The worker may have ended already.
             let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
         }
         let answer = client.line();
         let after = without(left.clone());
-        // Nobody had to log in for that, and the spool is free.
+        // Nobody had to log in to finish the update, and the spool is free.
         let bytes = host.bytes("alice");
         assert!(!host.spool("alice.lock").exists());
-        // Each step has this session and one that asks for STAT.
+        // Each step has this session and one that sends STAT.
         let session = 2 * step as usize + 3;
         if bytes == after.concat().as_bytes() {
             assert_ended(&host, session, &left, &after);
@@ -375,9 +381,10 @@ fn p3_what_a_worker_killed_during_an_update_left_is_finished_at_once() {
     }
 }
 
-/// Nobody comes in between: the dotlock stands until the update is done, whoever of those who finish it is killed as well.
+/// The dotlock stays until the update is done, even if a worker that finishes it is killed. So no
+/// other program can get in between.
 #[test]
-fn p3_who_finishes_an_update_may_be_killed_too() {
+fn p3_the_worker_that_finishes_an_update_may_be_killed_too() {
     let messages = large();
     let after = without(messages.clone()).concat();
     let old = messages.concat();
@@ -402,7 +409,7 @@ fn p3_who_finishes_an_update_may_be_killed_too() {
         until("it is finished", || {
             let locked = host.spool("alice.lock").exists();
             let stands = journal.exists();
-            // The lock was looked at first: it may go only after the journal.
+            // The test looked at the lock first. The lock may go only after the journal.
             assert!(locked || !stands, "half moved, and free for all");
             !locked && !stands
         });
@@ -421,13 +428,13 @@ fn p3_who_finishes_an_update_may_be_killed_too() {
     panic!("{finished} finished, {killed} times by others than the first who came to do it");
 }
 
-/// Everything dies at once, and is dead.
+/// Kills the workers and the monitor, and waits until they are dead.
 fn crash(host: &Host) {
-    // Stopped, the monitor cannot see that its workers have gone.
+    // A stopped monitor cannot see that its workers end.
     host.signal(Signal::SIGSTOP);
     let mut pids = host.children("popward-worker");
     for worker in &pids {
-        // It may have ended already.
+        // The worker may have ended already.
         let _ = kill(Pid::from_raw(*worker), Signal::SIGKILL);
     }
     host.signal(Signal::SIGKILL);
@@ -435,15 +442,16 @@ fn crash(host: &Host) {
     until("they are dead", || pids.iter().all(|pid| is_dead(*pid)));
 }
 
-/// Whether a process has ended, waited for or not.
+/// Whether a process has ended, reaped or not.
 fn is_dead(pid: i32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     state.map_or(true, |state| state.contains(") Z "))
 }
 
-/// What is half moved is for nobody to read: the dotlock stays, until a login of theirs takes it and finishes.
+/// Nobody may read a half moved spool. So the dotlock stays until the user's next login takes it
+/// over and finishes the update.
 #[test]
-fn p3_an_update_that_nobody_can_finish_stays_locked() {
+fn p3_a_spool_stays_locked_while_nobody_can_finish_its_update() {
     let messages = large();
     let after = without(messages.clone()).concat();
     let old = messages.concat();
@@ -479,7 +487,7 @@ fn p3_an_update_that_nobody_can_finish_stays_locked() {
 }
 
 #[test]
-fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
+fn p3_an_update_that_a_killed_server_left_is_finished_at_the_next_start() {
     let messages = large();
     let after = without(messages.clone()).concat();
     let old = messages.concat();
@@ -512,9 +520,10 @@ fn p3_what_a_killed_server_left_is_finished_at_its_next_start() {
     panic!("{found} times killed in an update");
 }
 
-/// Where a spool is at home nobody but a login finds what is left; and that session has an update of its own.
+/// Only a login finds what is left of an update if the spool is at home. That session can then have
+/// an update of its own.
 #[test]
-fn p3_a_login_that_finishes_an_update_deletes_too() {
+fn p3_a_session_that_finishes_an_old_update_can_delete_too() {
     let messages = large();
     let old = messages.concat();
     let (mut host, mbox) = Host::with_home(&user("alice", 64401, old.as_bytes()));
@@ -545,12 +554,12 @@ fn p3_a_login_that_finishes_an_update_deletes_too() {
 }
 
 #[test]
-fn p2_a_dotlock_that_a_killed_server_left_goes_at_its_next_start() {
+fn p2_a_dotlock_that_a_killed_server_left_is_removed_at_the_next_start() {
     let mut host = Host::start(&two());
     let _client = host.login("alice");
     crash(&host);
     assert!(host.spool("alice.lock").exists());
-    // Of another program, and of another host: not ours to remove.
+    // Another program's lock, which names no process of this host. popward must not remove it.
     std::fs::write(host.spool("bob.lock"), "0").unwrap();
     host.start_again();
     until("the dotlock goes", || !host.spool("alice.lock").exists());

@@ -1,4 +1,5 @@
-//! What broke other POP3 servers, tried on this one. docs/cve.md has a row for each, and names the test.
+//! What broke other POP3 servers, tried on this one. docs/cve.md has a row for each, which names
+//! the test.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,9 +18,9 @@ mod network;
 #[path = "cve/process.rs"]
 mod process;
 
-/// The last cell of a row names files, and tests or sections in them.
+/// The last cell of each row names files, and tests or sections in them.
 #[test]
-fn every_row_of_the_document_names_tests_that_exist() {
+fn every_row_of_cve_md_names_tests_that_exist() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("docs/cve.md")).unwrap();
     let mut checked = 0;
@@ -39,7 +40,7 @@ fn every_row_of_the_document_names_tests_that_exist() {
                 texts += &std::fs::read_to_string(path).unwrap();
             }
         }
-        // "as above" stands for the row before.
+        // "as above" refers to the row before.
         for name in names
             .iter()
             .filter(|name| name.contains('_') && !cell.contains("as above"))

@@ -1,4 +1,5 @@
-//! What guessing passwords costs whoever guesses, what it cannot find out, and that a flood of it says little in the log.
+//! Guessing passwords: what it costs, what it cannot find out, and how little a flood of guesses
+//! adds to the log.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -12,12 +13,13 @@ use std::time::Instant;
 
 const ALL: &str = r#"mechanisms = ["user", "plain", "cram-md5", "scram-sha-256"]"#;
 
-/// Of `doveadm pw -s SCRAM-SHA-256 -p secret`.
+/// The output of `doveadm pw -s SCRAM-SHA-256 -p secret`.
 const SCRAM_256: &str = "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=";
 
 const WRONG: &str = "-ERR [AUTH] user name or password wrong";
 
-/// A host of one user, `alice`, whose password is `a`; with these lines in `[auth]` and these in `[limits]`.
+/// A host with the user `alice`, whose password is `a`. The two texts are lines of `[auth]` and of
+/// `[limits]`.
 fn host(auth: &str, limits: &str) -> Host {
     let auth = format!("[auth]\n{auth}\n");
     let limits = format!("[limits]\n{limits}\n");
@@ -34,7 +36,8 @@ fn users(host: &Host, lines: &str) {
     fs::write(host.at("users"), lines).unwrap();
 }
 
-/// The account's ids: not root's, or this process's.
+/// The fields behind the secret, with ids of their own under root, otherwise with this process's
+/// ids.
 fn ids() -> String {
     if root() {
         return "64401:64401::/nonexistent".to_owned();
@@ -43,14 +46,14 @@ fn ids() -> String {
     format!("{uid}:{gid}::/nonexistent")
 }
 
-/// A hash that takes so long that checks which begin together are under way together.
+/// A hash so slow that checks which begin together also run together.
 fn slow(password: &str) -> String {
     let script = format!("print crypt('{password}', '$6$rounds=40000$saltsaltsaltsalt$')");
     let output = Command::new("perl").args(["-e", &script]).output().unwrap();
     format!("{{CRYPT}}{}", String::from_utf8(output.stdout).unwrap())
 }
 
-/// What each of so many clients hears that send this password at the same time.
+/// Sends this password from so many clients at the same time. Returns what each is answered.
 fn at_once(host: &Host, count: usize, name: &str, secret: &str) -> Vec<String> {
     let mut clients: Vec<Client> = (0..count).map(|_| host.connect_any()).collect();
     for client in &mut clients {
@@ -66,7 +69,7 @@ fn pass(host: &Host, name: &str, secret: &str) -> String {
     at_once(host, 1, name, secret).remove(0)
 }
 
-/// How many lines there are with this, after auth has said all that it had to say.
+/// How many log lines have this text, once auth has written all its lines.
 fn lines(host: &Host, text: &str) -> usize {
     let marker = format!("marker{}", host.log().len());
     assert_eq!(pass(host, &marker, "x"), WRONG);
@@ -74,7 +77,7 @@ fn lines(host: &Host, text: &str) -> usize {
     host.log().matches(text).count()
 }
 
-/// Of a line that is written once a minute for each of `causes`, after auth has said all that it had to say.
+/// As [`Host::assert_rate_limited`], once auth has written all its lines.
 #[track_caller]
 fn assert_rate_limited(host: &Host, text: &str, causes: usize) {
     lines(host, text);
@@ -82,7 +85,7 @@ fn assert_rate_limited(host: &Host, text: &str, causes: usize) {
 }
 
 #[test]
-fn of_many_guesses_at_once_no_more_are_looked_at_than_may_fail() {
+fn simultaneous_guesses_are_checked_only_up_to_the_failure_limit() {
     let host = host(
         "source_failures = 0\naccount_failures = 4\naccount_window = 3600",
         "",
@@ -96,16 +99,16 @@ fn of_many_guesses_at_once_no_more_are_looked_at_than_may_fail() {
         WRONG,
         "nothing is checked for alice now"
     );
-    // Nor for somebody who does not exist.
+    // The same holds for a user who does not exist.
     let answers = at_once(&host, 20, "nobody", "b");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
     assert_eq!(lines(&host, "user=nobody peer=127.0.0.1 why="), 4);
 }
 
 #[test]
-fn who_knows_the_password_gets_in_however_many_come_at_once() {
+fn simultaneous_logins_with_the_right_password_do_not_count_as_failures() {
     let host = host("account_failures = 1\naccount_window = 3600", "");
-    // Only one has the spool's locks.
+    // Only one session can have the spool's locks.
     let answers = at_once(&host, 6, "alice", "a");
     let opened = answers.iter().filter(|answer| answer.starts_with("+OK"));
     assert_eq!(opened.count(), 1, "{answers:?}");
@@ -116,7 +119,7 @@ fn who_knows_the_password_gets_in_however_many_come_at_once() {
 }
 
 #[test]
-fn p8_a_source_that_has_to_wait_is_said_once_and_not_for_each_login() {
+fn p8_a_source_that_must_wait_is_logged_once_and_not_for_each_login() {
     let auth = "source_exempt = []\nsource_failures = 2\nsource_wait_max = 1\naccount_failures = 0";
     let host = host(auth, "");
     for _ in 0..2 {
@@ -130,7 +133,7 @@ fn p8_a_source_that_has_to_wait_is_said_once_and_not_for_each_login() {
 }
 
 #[test]
-fn p8_what_cannot_be_checked_is_said_once_and_not_for_each_login() {
+fn p8_each_cause_why_logins_cannot_be_checked_is_logged_once() {
     let host = host("source_failures = 0\naccount_failures = 0", "");
     let good = fs::read_to_string(host.at("users")).unwrap();
     fs::rename(host.at("users"), host.at("away")).unwrap();
@@ -139,7 +142,7 @@ fn p8_what_cannot_be_checked_is_said_once_and_not_for_each_login() {
     }
     fs::rename(host.at("away"), host.at("users")).unwrap();
     assert_rate_limited(&host, "cannot check", 1);
-    // Another cause is another line; and who has the account does not learn of it (P9).
+    // Another cause is another line. The client must not learn of it (P9).
     users(&host, &good.replace(&ids(), "root:1"));
     let answers = at_once(&host, 30, "alice", "a");
     assert!(answers.iter().all(|answer| answer == WRONG), "{answers:?}");
@@ -148,7 +151,7 @@ fn p8_what_cannot_be_checked_is_said_once_and_not_for_each_login() {
 }
 
 #[test]
-fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
+fn p8_logins_without_a_worker_or_too_soon_are_logged_once() {
     let delay = "source_failures = 0\nlogin_delay = 3600";
     let host = host(delay, "sessions_per_user = 1");
     assert_ok(&pass(&host, "alice", "a"));
@@ -177,7 +180,7 @@ fn p8_who_gets_no_worker_or_comes_too_soon_is_said_once() {
     assert_rate_limited(&host, "as many sessions as a user may have", 1);
 }
 
-/// How long a login takes that fails, in milliseconds.
+/// How long a failed login takes, in milliseconds.
 fn failure(host: &Host, mechanism: &str, user: &str, secret: &str) -> f64 {
     let mut client = Client::new(host.plain);
     assert_ok(&client.line());
@@ -216,7 +219,7 @@ fn failure(host: &Host, mechanism: &str, user: &str, secret: &str) -> f64 {
     took
 }
 
-/// The rank sum test of Mann and Whitney: how many standard deviations two samples are apart.
+/// The rank sum test of Mann and Whitney: how many standard deviations lie between two samples.
 fn apart(one: &[f64], other: &[f64]) -> f64 {
     let less: f64 = one
         .iter()
@@ -226,7 +229,7 @@ fn apart(one: &[f64], other: &[f64]) -> f64 {
     (less - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
 }
 
-/// An ordinary hash, so that checking takes a while that must not show.
+/// An ordinary hash. Checking it takes time that must not show.
 const HASH: &str = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
 
 #[test]
@@ -255,7 +258,7 @@ fn p9_failures_of_all_kinds_take_the_same_time() {
             let place = |times: &Vec<f64>| apart(&samples[0], times).abs() >= 4.0;
             samples.iter().position(place)
         };
-        // What differs by chance does not go on differing: what stays is a difference.
+        // A difference by chance goes away with more samples. A real difference stays.
         for _ in 0..4 {
             for (samples, more) in samples.iter_mut().zip(tried(&host, mechanism, &kinds)) {
                 samples.extend(more);
@@ -282,8 +285,9 @@ fn p9_failures_of_all_kinds_take_the_same_time() {
     }
 }
 
-/// How long failures of each kind take: all kinds at once, many times, so that what disturbs one disturbs all. Each thread tries one
-/// kind after the other: the first thread may always be the first to be served.
+/// How long failures of each kind take. All kinds run at once and many times, so that a disturbance
+/// hits all of them. Each thread tries one kind after the other, because the first thread may
+/// always be served first.
 fn tried(host: &Host, mechanism: &str, kinds: &[(&str, &str)]) -> Vec<Vec<f64>> {
     const ROUNDS: usize = 12;
     let mut samples = vec![Vec::new(); kinds.len()];

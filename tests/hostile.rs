@@ -1,4 +1,5 @@
-//! Clients that want to hurt (promise P8): slow at every point, many, greedy, or dead. Nobody else is kept from anything.
+//! Hostile clients (promise P8): slow at every point, many, greedy, or dead. They keep nobody else
+//! from anything.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -12,7 +13,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A spool of one message that no socket's buffers hold.
+/// A spool of one message that is too large for any socket's buffers.
 fn large() -> Vec<u8> {
     let line = "A line of text that is sent and not read by the client.\n";
     message(1, &line.repeat(500_000)).into_bytes()
@@ -29,7 +30,8 @@ fn host(limits: &str) -> Host {
 
 const FULL: &str = "-ERR [SYS/TEMP] Too many connections, try again later";
 
-/// Sends an octet ten times a second until the server has had enough; returns how long that took.
+/// Sends an octet ten times a second until the server ends the connection. Returns how long that
+/// took.
 fn drip(stream: &TcpStream, octets: &[u8]) -> Duration {
     let start = Instant::now();
     let mut stream = stream;
@@ -44,11 +46,11 @@ fn drip(stream: &TcpStream, octets: &[u8]) -> Duration {
 }
 
 #[test]
-fn p8_an_octet_now_and_then_does_not_put_off_the_end_before_a_login() {
+fn p8_an_octet_now_and_then_does_not_extend_the_login_limit() {
     let host = host("login = 1");
     let plain = Client::new(host.plain);
     assert!(drip(plain.stream(), b"USER alice") < PATIENCE / 2);
-    // A handshake record whose end does not come.
+    // The record of a handshake whose end does not come.
     let tls = Client::new(host.tls);
     let hello = [
         &b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03"[..],
@@ -60,12 +62,12 @@ fn p8_an_octet_now_and_then_does_not_put_off_the_end_before_a_login() {
 }
 
 #[test]
-fn p8_a_command_is_complete_in_time_and_ends_no_session_that_is_not_slow() {
+fn p8_a_command_that_is_not_complete_in_time_ends_its_session_and_no_other() {
     let host = host("line = 4");
     let mut alice = host.login("alice");
     let mut carol = host.login("carol");
     let slow = std::thread::spawn(move || drip(alice.stream(), b"N").max(drained(&mut alice)));
-    // Each write ends one command and begins the next: no line takes long.
+    // Each write ends one command and begins the next one, so no line takes long.
     carol.send(b"NO");
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(12) {
@@ -85,7 +87,7 @@ fn drained(client: &mut Client) -> Duration {
     Duration::ZERO
 }
 
-/// A client of `port` whose host takes little that it does not read.
+/// A client with a small receive buffer.
 fn narrow(port: u16) -> Client {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
     use std::os::fd::AsRawFd;
@@ -97,7 +99,7 @@ fn narrow(port: u16) -> Client {
     Client::over(TcpStream::from(own))
 }
 
-/// Bob, whose reply has begun.
+/// Bob's client. It has read the first line of a reply to RETR.
 fn retrieving(host: &Host) -> Client {
     let mut bob = narrow(host.plain);
     for command in ["", "USER bob\r\n", "PASS bob\r\n", "RETR 1\r\n"] {
@@ -107,7 +109,8 @@ fn retrieving(host: &Host) -> Client {
     bob
 }
 
-/// Reads `octets` every tenth of a second, for so long or until the server ends it; returns whether it did.
+/// Reads `octets` every tenth of a second for `time`. Returns whether the server ended the
+/// connection.
 fn sip(client: &Client, octets: usize, time: Duration) -> bool {
     let (mut buffer, start) = (vec![0; octets], Instant::now());
     while start.elapsed() < time {
@@ -120,12 +123,12 @@ fn sip(client: &Client, octets: usize, time: Duration) -> bool {
 }
 
 #[test]
-fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
+fn p8_a_client_that_reads_too_slowly_loses_its_session_and_locks() {
     let host = host("stall = 5\nrate = 20000");
     let bob = retrieving(&host);
     let locked = || host.at("mail/bob.lock").exists();
     assert!(locked());
-    // 2,000 octets a second: a tenth of what is asked for, and never five seconds without.
+    // 2,000 octets a second: a tenth of the required rate, and never five seconds without an octet.
     let reads = std::thread::spawn(move || sip(&bob, 200, PATIENCE));
     host.logged("why=\"client took too little\"");
     until("the spool is free", || !locked());
@@ -134,7 +137,7 @@ fn p8_who_reads_too_slowly_loses_the_session_and_its_locks() {
 }
 
 #[test]
-fn p8_a_command_behind_its_retr_makes_no_slow_reader_faster() {
+fn p8_a_pipelined_command_does_not_save_a_slow_reader() {
     let host = host("stall = 5\nrate = 20000");
     let mut openssl = Command::new("openssl");
     openssl.args(["s_client", "-quiet", "-connect"]);
@@ -161,16 +164,16 @@ fn p8_a_command_behind_its_retr_makes_no_slow_reader_faster() {
 }
 
 #[test]
-fn who_reads_slowly_but_not_too_slowly_may_go_on() {
+fn a_client_that_reads_slowly_but_fast_enough_may_go_on() {
     let host = host("stall = 2\nrate = 20000");
     let bob = retrieving(&host);
-    // Ten times what is asked for, over several times the limit.
+    // Ten times the required rate, for several times the limit.
     assert!(!sip(&bob, 20_000, Duration::from_secs(9)), "{}", host.log());
 }
 
-/// A socket's buffer has all of a reply long before the client.
+/// A socket's buffer has the whole reply long before the client has read it.
 #[test]
-fn who_still_reads_a_reply_is_not_idle() {
+fn a_client_that_still_reads_a_reply_is_not_idle() {
     let mail = message(
         1,
         &"A line of sixty octets and not one more, but for its ends.\n".repeat(15_000),
@@ -190,7 +193,7 @@ fn who_still_reads_a_reply_is_not_idle() {
 }
 
 #[test]
-fn p8_when_all_is_full_newcomers_are_told_so_and_sessions_stay() {
+fn p8_when_sessions_take_all_places_newcomers_are_refused() {
     let host = host("connections = 3");
     let mut sessions = ["alice", "bob", "carol"].map(|user| host.login(user));
     for _ in 0..20 {
@@ -217,7 +220,7 @@ fn p8_strangers_yield_to_newcomers_and_sessions_do_not() {
     let host = host("unauthenticated = 1");
     let mut alice = host.login("alice");
     let mut stranger = host.connect();
-    // Nobody yields who came this very second. A login that was let in is not held up.
+    // Nobody yields in the first second. A login that was let in is not held up.
     until("somebody yields", || {
         Client::new(host.plain).line().starts_with("+OK")
     });
@@ -256,7 +259,7 @@ fn p8_a_users_sessions_are_limited() {
     host.login("alice");
 }
 
-/// Of the front, in KiB.
+/// The front's resident memory in KiB.
 fn resident(host: &Host) -> u64 {
     let front = host.children("popward-front")[0];
     let text = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
@@ -267,7 +270,7 @@ fn resident(host: &Host) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Says `bytes` again and again until nothing more is taken, and reads nothing.
+/// Sends `bytes` again and again until the server takes no more. Reads nothing.
 fn gush(stream: &TcpStream, bytes: &[u8]) {
     let mut stream = stream;
     stream.set_nonblocking(true).unwrap();
@@ -281,14 +284,15 @@ fn gush(stream: &TcpStream, bytes: &[u8]) {
     }
 }
 
-/// What docs/limits.md says that a connection before its login can take of the front, in KiB.
+/// The most that a connection before its login may take of the front in KiB, as docs/limits.md
+/// says.
 const BEFORE_LOGIN: u64 = 32;
 
 #[test]
 fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
     let host = host("connections_per_address = 2000\nlogin = 600");
     let many = 300;
-    // Once before: what the first connections cost stays.
+    // Some connections beforehand, because what the first ones cost stays.
     for client in (0..20).map(|_| narrow(host.plain)).collect::<Vec<_>>() {
         gush(client.stream(), &b"CAPA\n".repeat(2000));
     }
@@ -306,7 +310,8 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
         "{plain} KiB for {many} that do not read"
     );
     drop(clients);
-    // As much of a handshake as is taken, without its end: a message of 64 KiB may be in several records.
+    // As much of a handshake as the front takes, without its end. A handshake message of 64 KiB may
+    // come in several records.
     let before = resident(&host);
     let record =
         |begin: &[u8]| [b"\x16\x03\x01\x27\x10", begin, &[7; 10_000][begin.len()..]].concat();
@@ -337,7 +342,7 @@ fn p2_a_peer_that_has_vanished_holds_no_lock() {
 }
 
 #[test]
-fn p2_a_reload_says_how_long_a_vanished_peer_may_hold_locks() {
+fn p2_a_reload_changes_how_long_a_vanished_peer_may_hold_locks() {
     p2_a_vanished_peer(3600, |host| {
         let file = host.at("popward.toml");
         let old = std::fs::read_to_string(&file).unwrap();
@@ -347,15 +352,16 @@ fn p2_a_reload_says_how_long_a_vanished_peer_may_hold_locks() {
     });
 }
 
-/// On the way of an Ethernet a socket's buffer is less than a piece of a reply: it takes what is left of one bit by bit.
+/// On the way of an Ethernet a socket's buffer is smaller than a piece of a reply. The socket then
+/// takes the rest of a piece bit by bit.
 #[test]
-fn p8_of_a_reply_that_is_taken_bit_by_bit_a_piece_is_kept() {
+fn p8_the_front_keeps_one_piece_of_a_reply_that_is_read_bit_by_bit() {
     let users = [user("bob", 64402, &large())];
     let Some(network) = network::Network::new() else {
         return;
     };
     let (server, client) = (network.machine(1), network.machine(2));
-    // As it is where a line is slow or long; here it would grow.
+    // The buffer as it is on a slow or long line. Here the kernel would enlarge it.
     let buffer = "echo 4096 16384 49152 >/proc/sys/net/ipv4/tcp_wmem";
     assert!(
         server
@@ -407,7 +413,8 @@ fn p8_of_a_reply_that_is_taken_bit_by_bit_a_piece_is_kept() {
     }
 }
 
-/// A client whose host answers nothing any more, where `limits.stall` is `stall` at the start and two seconds after `before`.
+/// A client whose host answers nothing any more. `limits.stall` is `stall` at the start. It must be
+/// two seconds after `before`.
 fn p2_a_vanished_peer(stall: u32, before: impl Fn(&Host)) {
     let users = [user("alice", 64401, &spool(3))];
     let Some(network) = network::Network::new() else {
@@ -441,9 +448,9 @@ fn p2_a_vanished_peer(stall: u32, before: impl Fn(&Host)) {
     let locked = || host.at("mail/alice.lock").exists();
     assert!(locked());
     server.loses(&client);
-    // Its command still arrives, and nobody acknowledges the reply.
+    // The command still arrives, and nobody acknowledges the reply.
     child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-    // Long before the idle limit, by the kernel's hand.
+    // The kernel ends the connection, long before the idle limit.
     host.logged("why=\"connection failed\"");
     until("the spool is free", || !locked());
     drop(child.stdin.take());

@@ -1,4 +1,5 @@
-//! What one client may take of the server (promise P8), and that a client that stands still costs nobody else anything.
+//! What one client may take of the server (promise P8). A client that stands still costs nobody
+//! else anything.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -7,7 +8,7 @@ mod host;
 use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
 use std::time::{Duration, Instant};
 
-/// A spool of one message that no socket's buffers hold.
+/// A spool of one message that is too large for any socket's buffers.
 fn large() -> Vec<u8> {
     message(
         1,
@@ -25,7 +26,7 @@ fn host(limits: &str) -> Host {
 }
 
 #[test]
-fn p8_who_does_not_log_in_is_ended() {
+fn p8_a_connection_without_a_login_ends_in_time() {
     let host = host("login = 1");
     let mut silent = host.connect();
     let mut busy = host.connect();
@@ -34,13 +35,13 @@ fn p8_who_does_not_log_in_is_ended() {
     for client in [&mut silent, &mut tls] {
         assert!(!client.until_end().contains("+OK"));
     }
-    // Whether USER came in time is not what this is about.
+    // Whether USER came in time does not matter here.
     assert!(busy.until_end().matches("+OK").count() < 2);
     host.logged_times("why=\"no login in time\"", 3);
 }
 
 #[test]
-fn p7_an_idle_session_ends_without_deletions_and_its_locks_with_it() {
+fn p7_an_idle_session_ends_without_deletions_and_frees_the_spool() {
     let host = host("idle = 4");
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
@@ -51,7 +52,7 @@ fn p7_an_idle_session_ends_without_deletions_and_its_locks_with_it() {
 }
 
 #[test]
-fn p8_a_client_that_takes_nothing_is_ended_and_keeps_nobody_waiting() {
+fn p8_a_client_that_reads_nothing_is_ended_and_delays_nobody() {
     let host = host("stall = 2");
     let mut bob = host.login("bob");
     bob.send(b"RETR 1\r\n");
@@ -94,7 +95,7 @@ fn p8_a_stalled_reply_takes_no_more_memory_than_a_packet() {
         grown < 2048,
         "the front grew by {grown} KiB for a message of 28 MB"
     );
-    // And what was held back arrives whole.
+    // The rest of the reply arrives whole.
     assert_eq!(
         bob.rest().len(),
         large().len() - 1 - large().iter().position(|b| *b == b'\n').unwrap() - 1
@@ -120,7 +121,7 @@ fn p8_connections_of_one_address_are_limited() {
 }
 
 #[test]
-fn p2_the_dotlock_is_touched_while_a_reply_stalls() {
+fn p2_the_dotlock_is_refreshed_while_a_reply_stalls() {
     let host = host("stall = 120");
     let touched = || {
         let status = std::fs::metadata(host.at("mail/bob.lock")).unwrap();
@@ -129,7 +130,7 @@ fn p2_the_dotlock_is_touched_while_a_reply_stalls() {
     let mut bob = host.login("bob");
     bob.send(b"RETR 1\r\n");
     let made = touched();
-    // Every 30 s at the latest (DESIGN); maildrop breaks a dotlock that has stood still for 60 s.
+    // At least every 30 s (promise P2). maildrop breaks a dotlock that was not touched for 60 s.
     until("it is touched", || touched() > made);
     let after = touched().duration_since(made).unwrap();
     assert!(after <= Duration::from_secs(30), "{after:?}");
@@ -137,7 +138,7 @@ fn p2_the_dotlock_is_touched_while_a_reply_stalls() {
 }
 
 #[test]
-fn a_reload_lowers_connections_and_says_that_it_cannot_raise_them() {
+fn a_reload_can_lower_limits_connections_but_not_raise_it() {
     let host = host("connections = 4");
     let reload = |old: &str, new: &str, times| {
         let file = host.at("popward.toml");
@@ -147,7 +148,7 @@ fn a_reload_lowers_connections_and_says_that_it_cannot_raise_them() {
         host.signal(nix::sys::signal::Signal::SIGHUP);
         host.logged_times("configuration reloaded", times);
     };
-    // Who has logged in does not have to go.
+    // Sessions are not ended to make room.
     let _sessions = ["alice", "bob"].map(|user| host.login(user));
     reload("connections = 4", "connections = 2", 1);
     until("a third is one too many", || {

@@ -1,6 +1,6 @@
-//! Many clients at once (promise P8): idle ones, slow ones, ones that guess. Logins go on as if they were not there, and
-//! memory stays within what docs/limits.md says. Small by default; `POPWARD_LOADS=large` makes it a mail host's morning and
-//! prints figures.
+//! Many clients at once (promise P8): idle clients, slow clients, clients that guess. Logins go on
+//! as without them, and memory stays within docs/limits.md. The load is small by default.
+//! `POPWARD_LOADS=large` makes it as large as a mail host's morning, and prints figures.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// One load at a time: each wants the machine for itself.
+/// One load at a time, because each wants the machine for itself.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -24,7 +24,7 @@ fn large() -> bool {
     std::env::var("POPWARD_LOADS").is_ok_and(|size| size == "large")
 }
 
-/// A figure, where figures are asked for.
+/// Prints a figure, if figures are asked for.
 fn say(text: &str) {
     if large() {
         let line = format!("{text}\n");
@@ -32,7 +32,7 @@ fn say(text: &str) {
     }
 }
 
-/// As many clients log in at once.
+/// How many clients log in at once.
 const AT_ONCE: usize = 64;
 const ROUNDS: usize = 10;
 
@@ -64,12 +64,13 @@ fn host(keys: &str) -> Host {
     let keys = format!("connections = 14000\nconnections_per_address = 14000\n{keys}");
     let changes = [("shutdown_grace = 5\n", fronts.as_str())];
     let host = Host::with(&users, &format!("[limits]\n{keys}\n"), &changes);
-    // The first login of a user makes the state directory: once in a user's life.
+    // A user's first login makes the state directory. That happens only once.
     logins(&host, 1);
     host
 }
 
-/// All users log in at once, some times; each must succeed. Returns the median from connect to PASS's answer.
+/// All users log in at once, `rounds` times. Each login must succeed. Returns the median from
+/// connect to PASS's answer.
 fn logins(host: &Host, rounds: usize) -> Duration {
     let barrier = Barrier::new(AT_ONCE);
     let times = Mutex::new(Vec::new());
@@ -96,13 +97,13 @@ fn logins(host: &Host, rounds: usize) -> Duration {
     times[times.len() / 2]
 }
 
-/// The limit on open files that children have.
+/// The limit on open files that children inherit.
 fn limit() -> u64 {
     use nix::sys::resource::{Resource, getrlimit};
     getrlimit(Resource::RLIMIT_NOFILE).unwrap().1
 }
 
-/// Proportional set size of all of these children, in KiB.
+/// The proportional set size of all processes that run this executable, in KiB.
 fn pss(host: &Host, executable: &str) -> u64 {
     host.children(executable).into_iter().map(pss_of).sum()
 }
@@ -113,12 +114,12 @@ fn pss_of(pid: i32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// How often a quiet and a loaded median are taken before they count as apart.
+/// How many pairs of medians are taken before they count as apart.
 const TRIES: usize = 10;
 
-/// Holds the median under a load against one without, which `pair` takes one right after the other. What else this machine does
-/// may disturb the one and not the other: while they differ, both are taken again. The slack is for a small load, where a median
-/// is a few milliseconds.
+/// Compares the median under a load with one without. `pair` takes both, one right after the other.
+/// Other work on this machine may disturb only one of them, so both are taken again while they
+/// differ. The slack is for a small load, where a median is a few milliseconds.
 fn assert_within(what: &str, mut pair: impl FnMut() -> (Duration, Duration)) {
     let mut apart = Vec::new();
     while apart.len() < TRIES {
@@ -135,7 +136,7 @@ fn assert_within(what: &str, mut pair: impl FnMut() -> (Duration, Duration)) {
 }
 
 #[test]
-fn p8_idle_connections_keep_nobody_from_logging_in() {
+fn p8_idle_connections_do_not_slow_logins_down() {
     let _turn = turn();
     if !host::root() {
         return skipped("many users are root's to have");
@@ -160,7 +161,7 @@ fn p8_idle_connections_keep_nobody_from_logging_in() {
 }
 
 #[test]
-fn p8_slow_clients_keep_nobody_from_logging_in_and_are_ended_in_time() {
+fn p8_slow_clients_do_not_slow_logins_down_and_end_in_time() {
     let _turn = turn();
     if !host::root() {
         return skipped("many users are root's to have");
@@ -171,15 +172,15 @@ fn p8_slow_clients_keep_nobody_from_logging_in_and_are_ended_in_time() {
             if let Some(pair) = slow(many, login) {
                 return pair;
             }
-            // This machine is slower than that.
+            // This machine is too slow for that limit.
             login *= 2;
             assert!(login < 500, "the logins never end before the slow clients");
         }
     });
 }
 
-/// The medians without and with `many` slow clients, each of which must have ended after `login` seconds. `None`: the logins took
-/// longer than that.
+/// The medians without and with `many` slow clients. Each of these clients must have ended after
+/// `login` seconds. `None` if the logins took longer than that.
 fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
     let host = host(&format!("login = {login}"));
     let quiet = logins(&host, ROUNDS);
@@ -201,7 +202,8 @@ fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
     let limit = opened + Duration::from_secs(login) + PATIENCE;
     std::thread::scope(|scope| {
         let dripping = scope.spawn(|| {
-            // Each sends an octet a second, of a command or of a handshake, and is looked at whether it still lives.
+            // Each client sends an octet a second, of a command or of a handshake. The test also
+            // looks whether the connection still lives.
             let hello = [
                 &b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03"[..],
                 &[7; 500],
@@ -237,7 +239,7 @@ fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
 }
 
 #[test]
-fn p9_a_flood_of_wrong_passwords_keeps_nobody_from_logging_in() {
+fn p9_a_flood_of_wrong_passwords_does_not_slow_logins_down() {
     let _turn = turn();
     if !host::root() {
         return skipped("many users are root's to have");
@@ -252,13 +254,13 @@ fn p9_a_flood_of_wrong_passwords_keeps_nobody_from_logging_in() {
     assert!(TcpStream::connect(address).is_ok());
 }
 
-/// The median while many guess.
+/// The median while many clients guess.
 fn flooded(host: &Host) -> Duration {
     let (guessers, seconds): (u64, u64) = if large() { (256, 20) } else { (64, 3) };
     let memory = || ["popward-front", "popward-auth"].map(|name| pss(host, name));
     let before = memory();
     let (over, guesses) = (AtomicBool::new(false), AtomicU64::new(0));
-    // Where this test fails meanwhile, nobody says that it is over.
+    // The threads must also end if this test fails meanwhile.
     let end = Instant::now() + 5 * PATIENCE;
     let (loaded, after) = std::thread::scope(|scope| {
         for number in 0..guessers {
@@ -267,7 +269,7 @@ fn flooded(host: &Host) -> Duration {
                 let mut count = 0u32;
                 while !over.load(Ordering::SeqCst) && Instant::now() < end {
                     count += 1;
-                    // Each from ever new addresses, for ever new names.
+                    // Each guess comes from a new address and names a new user.
                     let header = format!("PROXY TCP4 10.{}.{}.{} 192.0.2.1 1 110\r\n", number % 256, count / 256 % 256, count % 256);
                     let script = format!("{header}USER nobody{count}\r\nPASS wrong\r\nUSER nobody\r\nPASS wrong\r\nQUIT\r\n");
                     let mut guesser = Client::from("127.0.0.2", host.plain);

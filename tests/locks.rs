@@ -1,4 +1,4 @@
-//! The programs that share spools with popward: while a session lasts they fail or wait, and after QUIT they get in
+//! Programs that share spools with popward fail or wait during a session, and get in after QUIT
 //! (promise P2).
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
@@ -24,7 +24,7 @@ fn has(program: &str) -> bool {
     found
 }
 
-/// The command as alice, with the spool directory's group as delivery agents have it.
+/// The command as alice, with the spool directory's group, as delivery agents have it.
 fn as_alice(program: &str) -> Command {
     let mut command = Command::new(program);
     if root() {
@@ -33,7 +33,7 @@ fn as_alice(program: &str) -> Command {
     command
 }
 
-/// Tries a lock of another kind on the spool: whether it could be had.
+/// Tries to take another kind of lock on the spool. Returns whether it got the lock.
 fn lockable(host: &Host, call: &str) -> bool {
     let script = format!(
         "import fcntl,sys\nf=open(sys.argv[1],'r+')\ntry:\n  fcntl.{call}(f,fcntl.LOCK_EX|fcntl.LOCK_NB)\nexcept OSError:\n  sys.exit(1)\n"
@@ -58,7 +58,8 @@ fn p2_fcntl_flock_and_dotlock_are_held_for_the_whole_session() {
         if command == "RETR 1" {
             client.rest();
         }
-        // As exim and mutt do; as postfix's local and procmail do; as everybody does.
+        // exim and mutt take fcntl locks, postfix's local and procmail take flock too, and all take
+        // the dotlock.
         assert!(!lockable(&host, "lockf"), "fcntl after {command}");
         assert!(!lockable(&host, "flock"), "flock after {command}");
         assert!(dotlock.exists(), "dotlock after {command}");
@@ -79,7 +80,8 @@ fn p2_dotlockfile_fails_during_a_session_and_succeeds_after_it() {
     let host = Host::start(&one());
     let lock = host.at("mail/alice.lock");
     let try_lock = |retries: &str| {
-        // 4: gave up. It needs to be able to write the directory, as its setgid installation does.
+        // Exit code 4: it gave up. It must be able to write to the directory, as it is when
+        // installed setgid.
         let status = as_alice("dotlockfile")
             .args(["-r", retries, "-l"])
             .arg(&lock)
@@ -90,7 +92,7 @@ fn p2_dotlockfile_fails_during_a_session_and_succeeds_after_it() {
     assert_eq!(try_lock("0"), Some(4));
     assert_ok(&client.ask("QUIT"));
     assert_eq!(try_lock("0"), Some(0));
-    // And the other way round.
+    // The other way round: the session fails while the other program has the lock.
     let mut client = host.connect();
     assert_ok(&client.ask("USER alice"));
     let answer = client.ask("PASS alice");
@@ -106,15 +108,6 @@ fn p2_procmail_waits_for_the_session_and_delivers_after_it() {
     }
     let host = Host::start(&one());
     let mut client = host.login("alice");
-    let mut procmail = as_alice("procmail")
-        .args(["-m", "/dev/stdin"])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _ = procmail.wait();
     let recipe = host.at("procmailrc");
     let spool_path = host.spool("alice");
     std::fs::write(
@@ -137,7 +130,7 @@ fn p2_procmail_waits_for_the_session_and_delivers_after_it() {
         .unwrap()
         .write_all(mail.as_bytes())
         .unwrap();
-    // It has read its mail and is at the lock: it stands still there, whatever we do.
+    // procmail has read its mail and waits for the lock.
     for _ in 0..20 {
         assert_ok(&client.ask("NOOP"));
         assert!(procmail.try_wait().unwrap().is_none(), "procmail got in");
@@ -179,7 +172,7 @@ fn p2_p7_a_killed_worker_leaves_no_lock_and_an_unchanged_spool() {
     host.login("alice");
 }
 
-/// A session whose worker is killed and one that deletes, with the dotlock beside `spool`.
+/// Kills the worker of one session, and deletes in another one. The dotlock is beside `spool`.
 fn locks_beside(host: &Host, spool: &std::path::Path) {
     let lock = spool.with_file_name(format!(
         "{}.lock",
@@ -204,7 +197,7 @@ fn locks_beside(host: &Host, spool: &std::path::Path) {
 }
 
 #[test]
-fn p2_dotlocks_are_made_and_removed_in_a_directory_that_all_may_write() {
+fn p2_dotlocks_are_made_and_removed_in_a_directory_that_everybody_may_write_to() {
     let group = format!("group = {}\n", host::MAIL);
     let none = (group.as_str(), "");
     let changes: &[_] = if root() { &[none] } else { &[] };
@@ -219,7 +212,7 @@ fn p2_dotlocks_are_made_and_removed_in_the_users_own_home() {
     locks_beside(&host, &mbox);
 }
 
-/// By a program that takes no lock, or not ours.
+/// A program that takes no lock, or another one, can do this.
 #[test]
 fn p3_a_spool_that_is_replaced_during_a_session_is_not_updated() {
     let host = Host::start(&one());
@@ -242,7 +235,7 @@ fn p2_the_monitor_removes_only_the_dotlock_that_its_worker_made() {
     let lock = host.at("mail/alice.lock");
     let _client = host.login("alice");
     let worker = host.children("popward-worker")[0];
-    // Somebody broke the lock and made one of their own.
+    // Another program broke the lock and made its own.
     std::fs::remove_file(&lock).unwrap();
     std::fs::write(&lock, "1:elsewhere").unwrap();
     nix::sys::signal::kill(

@@ -18,7 +18,7 @@ fn sources(path: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// How a line begins in the source: the monitor's and the other processes' calls.
+/// How a call that writes a line begins in the source: the monitor's own, and every process's.
 const CALLS: [&str; 5] = [
     "log.write(",
     "log.error(",
@@ -27,8 +27,8 @@ const CALLS: [&str; 5] = [
     "log.info(",
 ];
 
-/// The texts of a file's lines: what stands in the call, or in the variable before it. What is in a bracket of its own is a
-/// field's name.
+/// The texts of a file's lines. A text is in the call, or in the variable before it. A literal
+/// right behind an opening bracket is a field's name.
 fn texts(code: &str) -> Vec<String> {
     let literal = |text: &str| {
         let start = text.find('"')? + 1;
@@ -44,7 +44,7 @@ fn texts(code: &str) -> Vec<String> {
             texts.extend(literal(statement).or_else(|| before.and_then(literal)));
         }
     }
-    // Two lines of the front's, which are counted by their names.
+    // Two lines of the front are constants, because the front counts them by their names.
     for (at, name) in code
         .match_indices("constREFUSED:&str=")
         .chain(code.match_indices("constYIELDED:&str="))
@@ -54,7 +54,7 @@ fn texts(code: &str) -> Vec<String> {
     texts
 }
 
-/// Without the spaces and line ends between words of code, but not those in texts.
+/// Code without spaces and line ends between its words. Texts keep theirs.
 fn packed(code: &str) -> String {
     let mut quoted = false;
     let mut packed = String::new();
@@ -74,7 +74,7 @@ fn packed(code: &str) -> String {
 }
 
 #[test]
-fn every_line_is_explained() {
+fn every_log_line_is_in_log_md() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/log.md")).unwrap();
     let mut files = Vec::new();
@@ -87,7 +87,7 @@ fn every_line_is_explained() {
         let code = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
         all.extend(texts(&packed(code)));
     }
-    // As many as there were when this was written, or nearly.
+    // About as many as there were when this test was written.
     assert!(all.len() > 60, "{all:?}");
     for text in &all {
         assert!(

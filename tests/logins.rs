@@ -1,4 +1,5 @@
-//! Every way to log in, with real clients where they know it: who is let in, who is not, and what they are told.
+//! Every way to log in, with real clients where one knows it: who is let in, who is not, and what
+//! they are told.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -12,19 +13,19 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
-/// Of `doveadm pw -s SCRAM-SHA-256 -p secret`, and so on.
+/// The outputs of `doveadm pw -s SCRAM-SHA-256 -p secret` and of other schemes.
 const SCRAM_256: &str = "{SCRAM-SHA-256}4096,RYbLseT/8RCCOcCClX/ptg==,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=";
 const SCRAM_1: &str = "{SCRAM-SHA-1}4096,TDg8OqX4BK3Yng3Ov1bT1A==,8pg8znK6xFLDSEPj41sqc+l8FcQ=,wLiTLH3mGGDBte6kpBAFg0hT7Yo=";
 const CRAM: &str = "{CRAM-MD5}cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56";
 
 const ALL: &str = r#"mechanisms = ["user", "apop", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "oauthbearer", "xoauth2"]"#;
 
-/// A host where these lines are in `[auth]`, and these are the users' lines in the password file.
+/// A host with these lines in `[auth]` and these lines in the password file.
 fn host(auth: &str, lines: &str) -> Option<Host> {
     host_with("", auth, lines)
 }
 
-/// The same, with another section's lines.
+/// As [`host`], with the lines of another section.
 fn host_with(section: &str, auth: &str, lines: &str) -> Option<Host> {
     if !root() {
         skipped("users of several ids: it takes root");
@@ -46,7 +47,7 @@ fn write(path: &Path, text: &str, mode: u32, owner: u32) {
     chown(path, Some(owner), None).unwrap();
 }
 
-/// Logs in as mpop does, and nothing else; `None` where there is no mpop.
+/// Runs mpop, which logs in and does nothing else. `None` if there is no mpop.
 fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
     mpop_with(host, &[], how, user, password)
 }
@@ -103,7 +104,7 @@ fn told(output: &Output) -> String {
 }
 
 #[test]
-fn real_clients_log_in_by_every_mechanism_for_which_a_secret_is_kept() {
+fn real_clients_log_in_by_every_mechanism_that_the_stored_secret_allows() {
     let ids = "64421:64421::/nonexistent";
     let lines = format!(
         "alice:{{PLAIN}}secret:{ids}\nbob:{SCRAM_256}:64422:64422\ncarol:{SCRAM_1}:{ids}\ndave:{CRAM}:{ids}\nerin:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=:{ids}\n"
@@ -185,7 +186,7 @@ fn pass(host: &Host, name: &str, secret: &str) -> String {
 const WRONG: &str = "-ERR [AUTH] user name or password wrong";
 
 #[test]
-fn p9_lists_groups_and_extra_fields_refuse_in_the_words_of_a_wrong_password() {
+fn p9_a_refusal_by_list_group_or_extra_field_reads_like_a_wrong_password() {
     let lines = "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n\
                  carol:{PLAIN}c:64421:64421::::nologin\ndave:{PLAIN}d:64421:64421::::allow_nets=192.0.2.0/24\n\
                  erin:{PLAIN}e:64421:64421::::allow_nets=127.0.0.0/8\nfrank:{PLAIN}f:64421:64423::\n";
@@ -228,7 +229,7 @@ fn p9_lists_groups_and_extra_fields_refuse_in_the_words_of_a_wrong_password() {
     ] {
         host.logged(why);
     }
-    // A list that others can write is none, and nothing is served by it.
+    // Others can write the list, so auth does not use it.
     write(&deny, "", 0o666, 0);
     host.signal(nix::sys::signal::Signal::SIGHUP);
     assert!(
@@ -239,7 +240,7 @@ fn p9_lists_groups_and_extra_fields_refuse_in_the_words_of_a_wrong_password() {
 }
 
 #[test]
-fn userdb_mail_serves_the_spool_that_it_names() {
+fn the_field_userdb_mail_names_the_spool_that_is_served() {
     let Some(host) = host("", "") else { return };
     let mail = host.at("mail");
     let line = format!(
@@ -260,7 +261,7 @@ fn userdb_mail_serves_the_spool_that_it_names() {
 }
 
 #[test]
-fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
+fn a_login_that_comes_too_soon_is_told_so_only_with_the_right_password() {
     let lines =
         "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
     let Some(host) = host("login_delay = 3600", lines) else {
@@ -274,7 +275,7 @@ fn who_logs_in_again_too_soon_is_told_so_and_only_with_the_right_password() {
     assert_ok(&pass(&host, "bob", "b"));
 }
 
-/// A login whose maildrop was not opened did nothing for its user: the next one need not wait.
+/// A login whose maildrop was not opened did nothing for its user. So the next one need not wait.
 #[test]
 fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
     let lines =
@@ -283,7 +284,8 @@ fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
         return;
     };
     let opens_once = |name: &str, secret: &str| {
-        // Auth hears of it when the worker has ended, which can be after the client has heard.
+        // Auth learns that nothing was opened when the worker has ended. The client can hear it
+        // before.
         until("the next login is looked at", || {
             let answer = pass(&host, name, secret);
             assert!(
@@ -295,19 +297,19 @@ fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
         let answer = pass(&host, name, secret);
         assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
     };
-    // The worker says no: another program has the spool.
+    // The worker refuses, because another program has the spool.
     let lock = host.spool("alice.lock");
     fs::write(&lock, "1:elsewhere").unwrap();
     assert!(pass(&host, "alice", "a").starts_with("-ERR [IN-USE]"));
     fs::remove_file(&lock).unwrap();
     opens_once("alice", "a");
-    // The monitor makes no worker: bob's state directory is none.
+    // The monitor makes no worker, because bob's state directory is a file.
     let state = host.at("state/bob");
     fs::write(&state, "").unwrap();
     assert!(pass(&host, "bob", "b").starts_with("-ERR [SYS/TEMP]"));
     fs::remove_file(&state).unwrap();
     opens_once("bob", "b");
-    // Nor has any process died in all this.
+    // No process has died.
     assert!(!host.log().contains("process died"), "{}", host.log());
 }
 
@@ -325,7 +327,8 @@ fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
         let answer = pass(&host, name, secret);
         (answer, start.elapsed().as_millis() / 200)
     };
-    // Failures take one delay of 200 ms; three of a source make it wait one more, six two more.
+    // A failure takes one delay of 200 ms. After three failures a source waits one delay more,
+    // after six failures two more.
     let steps: Vec<u128> = (0..7)
         .map(|_| {
             let (answer, steps) = timed("alice", "x");
@@ -405,7 +408,7 @@ fn openssl(directory: &Path, arguments: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// A token with these claims, signed by the key `issuer.pem` of the directory.
+/// A token with these claims, signed with the directory's `issuer.pem`.
 fn signed(directory: &Path, claims: &str) -> String {
     let header = Base64UrlUnpadded::encode_string(br#"{"alg":"EdDSA","typ":"JWT"}"#);
     let text = format!(
@@ -418,7 +421,7 @@ fn signed(directory: &Path, claims: &str) -> String {
 }
 
 #[test]
-fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
+fn p1_a_signed_token_is_checked_by_a_child_without_files() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = directory.path();
@@ -479,7 +482,7 @@ fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
         host.logged(why);
     }
     assert!(!host.log().contains("signal"), "no filter killed anybody");
-    // mpop says OAUTHBEARER, where curl may have said XOAUTH2.
+    // mpop says OAUTHBEARER. curl may have said XOAUTH2.
     let token = signed(path, &good);
     if let Some(output) = mpop(&host, "oauthbearer", "alice", &token) {
         assert!(output.status.success(), "{}", told(&output));
@@ -493,7 +496,7 @@ fn p1_a_signed_token_is_looked_at_by_a_child_without_files() {
 }
 
 #[test]
-fn p1_a_certificate_is_looked_at_by_a_child_without_files() {
+fn p1_a_certificate_is_checked_by_a_child_without_files() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = directory.path();
@@ -524,7 +527,8 @@ fn p1_a_certificate_is_looked_at_by_a_child_without_files() {
     };
     let auth = "lower_case = true\ntrim_domain = [\"example.org\"]";
     let lines = "alice:!:64421:64421::/nonexistent\nbob:!:64422:64422::\n";
-    // In the server's eyes the certificate of another authority is none, or nobody's.
+    // The server does not accept another authority's certificate, nor a certificate for another
+    // user.
     for (authority, user, logs_in) in [
         ("ca.pem", "alice", true),
         ("ca.pem", "bob", false),
@@ -555,7 +559,7 @@ fn p1_a_certificate_is_looked_at_by_a_child_without_files() {
 }
 
 #[test]
-fn popward_secret_makes_what_logs_in() {
+fn secrets_that_popward_secret_makes_log_in() {
     let Some(host) = host("", "") else { return };
     let popward = host.at("libexec").join("popward");
     let ran = |arguments: &str, input: &str| {
@@ -596,7 +600,7 @@ fn popward_secret_makes_what_logs_in() {
                 .success()
         );
     }
-    // What is stored there is each byte of "pencil" turned over.
+    // popauth stores each byte of "pencil" inverted.
     let dump = "#:len=6\nYWxpY2UA\n#:len=7\nj5qRnJaTAA==\n";
     fs::write(
         host.at("users"),

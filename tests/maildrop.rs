@@ -1,5 +1,5 @@
-//! What a maildrop looks like from outside: opened by its index or by reading it, named as configured and as pinned, with
-//! and without the fields that readers keep their notes in.
+//! What a maildrop looks like from outside: opened by its index or by reading it, named as
+//! configured and as pinned, with and without the fields that readers keep their notes in.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -9,7 +9,7 @@ use host::{Client, Host, assert_ok, message, user};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-/// So much mail that an index is worth it.
+/// Enough mail that an index is kept.
 fn much() -> Vec<u8> {
     let body = "some words in a line of text\n".repeat(100);
     let mail = (1..=300).map(|number| message(number, &body));
@@ -22,7 +22,7 @@ fn uidls(client: &mut Client) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// A session; which way its spool was opened is in the log.
+/// A session. Returns the UIDLs, and how the `times`th session of the log opened its spool.
 fn session(host: &Host, times: usize) -> (Vec<String>, String) {
     let mut client = host.login("alice");
     let names = uidls(&mut client);
@@ -32,8 +32,9 @@ fn session(host: &Host, times: usize) -> (Vec<String>, String) {
     (names, how.split(' ').next().unwrap().to_owned())
 }
 
-/// The names that all sessions give until one finds the spool unchanged, from the `times`th on, and how many there were then. An
-/// index is made when the clock of the file system has moved on since the spool changed, which on a slow machine is later.
+/// The UIDLs that all sessions give until one finds the spool unchanged, from the `times`th session
+/// on. Returns that session's number, too. An index proves a spool unchanged only once the file
+/// system's clock has moved on since the spool changed. That takes longer on a slow machine.
 fn until_unchanged(host: &Host, mut times: usize) -> (Vec<String>, usize) {
     let (first, mut how) = session(host, times);
     for _ in 0..20 {
@@ -55,7 +56,7 @@ fn append(host: &Host, mail: &str) {
 }
 
 #[test]
-fn p4_a_spool_is_opened_by_what_changed_since() {
+fn p4_opening_reads_only_what_changed_in_a_spool() {
     let host = Host::start(&[user("alice", 64401, &much())]);
     let (first, how) = session(&host, 1);
     assert_eq!((first.len(), &*how), (300, "scanned"));
@@ -67,7 +68,7 @@ fn p4_a_spool_is_opened_by_what_changed_since() {
     std::fs::write(host.at("state/alice/index"), b"nonsense").unwrap();
     let (again, how) = session(&host, times + 2);
     assert_eq!((&again, &*how), (&names, "scanned"));
-    // After an update, the index is of what was left.
+    // After an update, the index lists what was left.
     let (mut expected, times) = until_unchanged(&host, times + 3);
     for again in 0..20 {
         let mut client = host.login("alice");
@@ -254,7 +255,7 @@ fn p2_an_idle_session_gives_its_locks_up_where_that_is_configured() {
     assert!(client.ask("STAT").starts_with("-ERR [SYS/TEMP]"));
 }
 
-/// The disk of the spools is full: there is no room for a dotlock's text.
+/// The disk of the spools is full. There is no room even for a dotlock's text.
 #[test]
 fn p3_mail_on_a_full_disk_can_be_deleted() {
     if !host::root() {
@@ -285,7 +286,7 @@ fn p3_mail_on_a_full_disk_can_be_deleted() {
     nix::mount::umount2(&mail, nix::mount::MntFlags::MNT_DETACH).unwrap();
 }
 
-/// A sparse file: a message that is longer than a signed number of 32 bits can say, with others around it.
+/// A sparse file: a message longer than 2 GiB, between two others.
 #[test]
 fn p8_a_spool_of_more_than_2_gib_is_served_and_updated() {
     let host = Host::start(&[user("alice", 64401, message(1, "first").as_bytes())]);

@@ -1,4 +1,4 @@
-//! What docs/migration.md tells who moves from another server, done as it says.
+//! Moves from other servers, by the commands of docs/migration.md.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// `packaging/pins`, of a spool and an old server's answer.
+/// Runs `packaging/pins` on a spool and an old server's answer.
 fn pins(host: &Host, spool: &Path, answer: &[u8]) -> Output {
     std::fs::write(host.at("uidls"), answer).unwrap();
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/pins"))
@@ -18,7 +18,8 @@ fn pins(host: &Host, spool: &Path, answer: &[u8]) -> Output {
         .unwrap()
 }
 
-/// What c-client and Dovecot keep their notes in, before mail of which two messages are equal.
+/// A message in which c-client and Dovecot keep their notes, then mail. Two of its messages are
+/// equal.
 fn old_spool() -> Vec<u8> {
     let notes = "From MAILER-DAEMON Mon Nov 23 10:00:00 2026\nDate: 23 Nov 2026 10:00:00 +0000\n\
          From: Mail System Internal Data <MAILER-DAEMON@example.org>\n\
@@ -30,8 +31,8 @@ fn old_spool() -> Vec<u8> {
 }
 
 #[test]
-fn p5_uidls_of_any_old_server_are_kept_by_pins() {
-    // This one names them otherwise, by a scheme which pins none.
+fn p5_pins_keep_the_uidls_of_any_old_server() {
+    // The old server gives other UIDLs: by a scheme that pins none.
     let old = Host::with(
         &[user("alice", 64401, &old_spool())],
         "uidl = [\"tpop3d\"]\n",
@@ -64,7 +65,7 @@ fn p5_uidls_of_any_old_server_are_kept_by_pins() {
         named,
         String::from_utf8(answer.stdout).unwrap().replace('\r', "")
     );
-    // They are the old ones, and not what this one calls them by itself.
+    // The UIDLs are the old server's. popward itself would give others.
     let fresh = Host::start(&[user("alice", 64401, &old_spool())]);
     assert_ne!(fresh.login("alice").multi("UIDL"), named);
 }
@@ -102,7 +103,7 @@ fn a_qpopper_hosts_passwords_move_into_one_file() {
     if !root() {
         return skipped("a user of the system has its own spool: it takes root");
     }
-    // `nobody` and `daemon` are users of every system.
+    // Every system has the users `nobody` and `daemon`.
     let Ok(Some(nobody)) = nix::unistd::User::from_name("nobody") else {
         return skipped("there is no user nobody");
     };
@@ -123,7 +124,7 @@ fn a_qpopper_hosts_passwords_move_into_one_file() {
         hash.trim()
     );
     std::fs::write(host.at("shadow"), shadow).unwrap();
-    // As `popward import-popauth` writes an APOP user's line.
+    // A line as `popward import-popauth` writes it for an APOP user.
     std::fs::write(host.at("users"), "apopper:{PLAIN}of popauth::\n").unwrap();
     let command = of_shadow()
         .replace("/etc/shadow", host.at("shadow").to_str().unwrap())

@@ -1,8 +1,9 @@
-//! The programs that share spools with popward on a mail host, all at once: delivery agents deliver, mail readers edit,
-//! POP3 clients look and delete, for thousands of rounds, and no message is lost, doubled or changed (promises P2, P3, P5).
+//! All programs that share spools with popward, at once, as on a mail host. Delivery agents
+//! deliver, mail readers edit, POP3 clients look and delete, for thousands of rounds. No message is
+//! lost, doubled or changed (promises P2, P3, P5).
 //!
-//! `$POPWARD_NEIGHBOURS_SECONDS` says for how long, `$POPWARD_SEED` what is random repeats; what the scheduler does, nothing
-//! repeats.
+//! `$POPWARD_NEIGHBOURS_SECONDS` says for how long. `$POPWARD_SEED` repeats the random choices, but
+//! not the scheduler's.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -20,28 +21,30 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How many messages a spool holds at most, about.
+/// About how many messages a spool holds at most.
 const FULL: usize = 30;
-/// Readers leave some: popward is to have something to show.
+/// Readers delete nothing below this, so that popward has something to show.
 const FEW: usize = 4;
-/// How much longer than asked for it may take until everybody has been at work.
+/// How much longer it may take until every program has done its part.
 const LATEST: Duration = Duration::from_secs(600);
-/// Who delivers to one spool at once.
+/// How many deliver to one spool at once.
 const DELIVERERS: usize = 3;
 
-/// One user's spool and all that is known of it.
+/// One user's spool, and all that is known of it.
 struct Spool {
     account: Account,
-    /// Who delivers to it.
+    /// The agents that deliver to it.
     agents: Vec<&'static str>,
     model: Mutex<Maildrop>,
-    /// Who rewrites the spool has this. Readers hold no lock between reading the spool and rewriting it, and most do not
-    /// notice that another has rewritten it in between: docs/neighbours.md.
+    /// Held by a program that rewrites the spool. Readers hold no lock between reading the spool
+    /// and rewriting it, and most do not notice that another program has rewritten it in between:
+    /// see docs/neighbours.md.
     rewriting: Mutex<()>,
-    /// bsd-mailx takes the fcntl lock and waits for the dotlock, as dovecot-lda does after reading; procmail and maildrop the
-    /// other way round. None of them gives up soon: who has this alone does not meet those two.
+    /// bsd-mailx takes the fcntl lock and then waits for the dotlock, as dovecot-lda does after
+    /// reading. procmail and maildrop do it the other way round. None of them gives up soon.
+    /// Whoever holds this alone does not meet those two.
     waiting: RwLock<()>,
-    /// Who did what when, for whoever has to find out why this test failed.
+    /// Who did what when, for whoever must find out why this test failed.
     history: Mutex<Vec<String>>,
 }
 
@@ -51,7 +54,7 @@ impl Spool {
         lock(&self.history).push(format!("{:.3} {what}", now.as_secs_f64()));
     }
 
-    /// Its last notes.
+    /// The last notes.
     fn latest(&self) -> String {
         let history = lock(&self.history);
         let last = &history[history.len().saturating_sub(12)..];
@@ -59,7 +62,7 @@ impl Spool {
     }
 }
 
-/// The host and who is at work there.
+/// The host, and everybody who works there.
 struct Town {
     host: Host,
     post: Post,
@@ -73,20 +76,21 @@ struct Town {
     crashes: AtomicU32,
     ended: AtomicBool,
     until: Instant,
-    /// How often each agent has to deliver and each reader to delete.
+    /// How often each agent must deliver and each reader delete.
     least: u32,
 }
 
-/// What a POP3 client wants.
+/// What a POP3 client does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Visit {
     Look,
-    /// Deletes, and goes without QUIT.
+    /// Marks messages as deleted, and goes without QUIT.
     Break,
     Delete,
 }
 
-/// A host as Debian's: spools of `user:mail`, 0660, in a directory of `root:mail`, 2775.
+/// A host like Debian's: spools of `user:mail`, mode 0660, in a directory of `root:mail`, mode
+/// 2775.
 fn debian(accounts: &[Account]) -> Host {
     let users: Vec<host::User> = accounts
         .iter()
@@ -117,7 +121,7 @@ fn enter(host: &Host, user: &str) -> Option<Client> {
     Some(client)
 }
 
-/// The numbers' values in the lines of LIST or UIDL.
+/// The values in the lines of LIST or UIDL, in the order of the numbers.
 fn listed(client: &mut Client, command: &str) -> Vec<String> {
     let lines = client.multi(command);
     let values = lines.lines().zip(1..).map(|(line, number)| {
@@ -129,14 +133,15 @@ fn listed(client: &mut Client, command: &str) -> Vec<String> {
 }
 
 impl Town {
-    /// On a slow machine it goes on until everybody has been at work, within bounds.
+    /// Whether the time is over. On a slow machine the work goes on until everybody has done
+    /// enough, within bounds.
     fn over(&self) -> bool {
         let late = Instant::now().checked_duration_since(self.until);
         self.ended.load(Ordering::SeqCst)
             || late.is_some_and(|late| late > LATEST || self.idle().is_empty())
     }
 
-    /// Those who are installed and have not really been at work yet, and what they did.
+    /// Installed programs that have not done enough yet, and what they did.
     fn idle(&self) -> Vec<String> {
         let counts = lock(&self.counts);
         let count = |name: &str| counts.get(name).cloned().unwrap_or_default();
@@ -164,8 +169,8 @@ impl Town {
         String::from_utf8(self.host.bytes(at.account.name)).unwrap()
     }
 
-    /// A POP3 session. It holds all locks, so nobody may write meanwhile, and what is in the spool can be held against the
-    /// model. `false`: somebody else had the spool.
+    /// A POP3 session. It holds all locks, so nobody may write meanwhile, and the spool can be
+    /// compared with the model. Returns `false` if another program had the spool.
     fn visit(&self, at: &Spool, random: &mut Random, visit: Visit) -> bool {
         let Some(mut client) = enter(&self.host, at.account.name) else {
             self.in_use.fetch_add(1, Ordering::SeqCst);
@@ -243,8 +248,8 @@ impl Town {
             }
             turn += 1;
             let agent = at.agents[turn % at.agents.len()];
-            // dovecot-lda also writes X-UID headers into messages that are there: it rewrites. Several putmails at once lose
-            // messages, each other's.
+            // dovecot-lda also writes X-UID headers into messages that are there, so it rewrites
+            // the spool. Several putmails at once lose each other's messages.
             let alone = match agent {
                 "dovecot-lda" | "putmail" => Some(&at.rewriting),
                 "maildrop" => Some(&self.post.busy),
@@ -298,7 +303,7 @@ impl Town {
         }
     }
 
-    /// What the user does: reads and deletes with one program after another.
+    /// Reads and deletes, with one program after another, as the user does.
     fn edit(&self, at: &Spool, mut random: Random) {
         let readers = &self.readers;
         let mut turn = random.below(readers.len() + 3);
@@ -351,8 +356,9 @@ impl Town {
         }
     }
 
-    /// mailutils now and then dies of its heap ("free(): invalid next size") and leaves its dotlock, empty: an operator would
-    /// have to remove it, and so do we, since postfix would wait for 500 s. Who lives touches theirs before maildrop breaks it.
+    /// mailutils sometimes dies of its heap ("free(): invalid next size") and leaves an empty
+    /// dotlock. An operator would have to remove it. So does this test, because postfix would wait
+    /// for 500 s. A living program touches its dotlock before maildrop breaks it.
     fn clear(&self, at: &Spool) {
         let path = self.host.at(&format!("mail/{}.lock", at.account.name));
         let look = || {
@@ -390,7 +396,7 @@ impl Town {
         model.moving = false;
     }
 
-    /// Another client of the same user, that does not delete.
+    /// Another client of the same user, which deletes nothing.
     fn look(&self, at: &Spool, mut random: Random) {
         while !self.over() {
             random.pause(200);
@@ -403,7 +409,7 @@ impl Town {
         }
     }
 
-    /// Runs one part of the work. If it fails, all others end too.
+    /// Runs one part of the work. If the part fails, all others end too.
     fn work(&self, at: &Spool, part: impl FnOnce()) {
         struct End<'a>(&'a AtomicBool, &'a Spool);
         impl Drop for End<'_> {
@@ -422,7 +428,7 @@ impl Town {
         }
     }
 
-    /// Waits for what is still in queues, and then holds everything against the model once more.
+    /// Waits until all queues are empty, and then compares everything with the model once more.
     fn settle(&self, random: &mut Random) {
         for at in &self.boxes {
             let until = Instant::now() + Duration::from_secs(300);
@@ -447,7 +453,7 @@ impl Town {
         }
     }
 
-    /// What each has done.
+    /// Prints what each program has done.
     fn report(&self) {
         let (mut delivered, mut edits) = (0, 0);
         for (name, count) in lock(&self.counts).iter() {
@@ -471,7 +477,8 @@ impl Town {
     }
 }
 
-/// The lock, also when a part of the work failed while it had it: the first failure is what counts.
+/// The lock, also if a part of the work failed while it held the lock. The first failure is the one
+/// to report.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -481,10 +488,11 @@ fn number(variable: &str, default: u64) -> u64 {
     given.map_or(default, |text| text.parse().unwrap())
 }
 
-/// What docs/neighbours.md says of who waits, who puts off and who breaks locks. `$POPWARD_HOLD` is for how many seconds the
-/// sessions last: long for a measurement, which `--nocapture` shows, short to see that nobody writes during a session.
+/// Shows what docs/neighbours.md says: who waits, who defers and who breaks locks. The sessions
+/// last `$POPWARD_HOLD` seconds. A long session measures (`--nocapture` shows the figures). A short
+/// one only shows that nobody writes during it.
 #[test]
-fn p2_what_neighbours_do_while_a_session_lasts() {
+fn p2_no_neighbour_writes_during_a_session() {
     if !root() {
         return skipped("what real neighbours do while a session lasts: needs root");
     }
@@ -541,7 +549,8 @@ fn p2_what_neighbours_do_while_a_session_lasts() {
                         ));
                         (started.elapsed(), outcome == "Queued")
                     });
-                    // Who has ended has written, or does not.
+                    // A program that has ended has already written, or never will. A queue delivers
+                    // later.
                     let late = if queued { 10 } else { 0 };
                     let until = Instant::now() + Duration::from_secs(late);
                     while !changed() && Instant::now() < until {
@@ -568,7 +577,7 @@ fn p2_what_neighbours_do_while_a_session_lasts() {
 }
 
 #[test]
-fn p2_p3_p5_neighbours_and_sessions_lose_double_and_change_nothing() {
+fn p2_p3_p5_neighbours_and_sessions_lose_and_change_no_mail() {
     if !root() {
         return skipped("real neighbours on shared spools: needs root");
     }
@@ -578,10 +587,12 @@ fn p2_p3_p5_neighbours_and_sessions_lose_double_and_change_nothing() {
     say(&format!("neighbours: seed {seed}, {seconds} s"));
     let accounts = accounts();
     let host = debian(&accounts);
-    // It holds its fcntl lock while it waits for the dotlock: that nobody waits for it for 5 minutes.
+    // dovecot-lda holds its fcntl lock while it waits for the dotlock. With 10 s nobody waits 5
+    // minutes for it.
     let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "10 secs");
-    // putmail takes procmail's dotlock for a dead process's, and heeds no other lock: those two destroy each other's mail,
-    // with popward or without. It has a spool where it meets popward and the readers only.
+    // putmail takes procmail's dotlock for a dead process's, and heeds no other lock. The two
+    // destroy each other's mail, with popward or without. So putmail has a spool where it meets
+    // only popward and the readers.
     let (own, shared): (Vec<_>, Vec<_>) =
         post.agents.iter().partition(|agent| **agent == "putmail");
     let last = accounts.len() - 1;

@@ -1,4 +1,5 @@
-//! What says who is let in is root's alone, or popward does not start by it (docs/operation.md, "Whose files they are").
+//! popward does not start with files that others can write or own and that decide who may log in
+//! (docs/operation.md, "Whose files they are").
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -12,13 +13,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Somebody else on this host.
+/// Another user of this host.
 const STRANGER: u32 = 64451;
 
-/// Executables, a configuration and all files that it can name.
+/// Executables, a configuration, and all files that it can name.
 struct Site(tempfile::TempDir);
 
-/// The key that names a file, and the file.
+/// Each key that names a file, and the file's name.
 const NAMED: [(&str, &str); 7] = [
     ("auth.passwd_file", "users"),
     ("auth.allow_file", "allow"),
@@ -48,7 +49,7 @@ impl Site {
         self.0.path().join(name)
     }
 
-    /// The configuration, in which `@` is the directory of the files.
+    /// Writes the configuration. In it `@` is the directory of the files.
     fn write(&self, auth: &str) {
         let text = format!(
             "[accounts]\nfront = 64301\nauth = {AUTH}\nkeys = 64303\n[tls]\nclient_ca = \"@/ca.pem\"\n[auth]\n{auth}"
@@ -64,7 +65,7 @@ impl Site {
         mode(&self.at("etc/popward.toml"), 0o644);
     }
 
-    /// What `popward --check` says, if the configuration is not one that is run.
+    /// Runs `popward --check`. The error is what it says.
     fn check(&self, prepare: impl Fn(&mut Command)) -> Result<(), String> {
         let mut command = Command::new(self.at("libexec/popward"));
         command.args(["--check", "--config"]);
@@ -87,7 +88,8 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Whether it is refused because of `path`, which `what` names.
+/// Asserts that the configuration is refused because of `path`, and that the error says `what`
+/// names it.
 #[track_caller]
 fn refused(said: Result<(), String>, what: &str, path: &Path) {
     let error = said.unwrap_err();
@@ -97,7 +99,7 @@ fn refused(said: Result<(), String>, what: &str, path: &Path) {
 }
 
 #[test]
-fn whatever_others_can_write_or_own_lets_nothing_start() {
+fn a_file_that_others_can_write_or_own_prevents_the_start() {
     let site = Site::new();
     let file = site.at("etc/popward.toml");
     let own = file.to_str().unwrap().to_owned();
@@ -124,13 +126,13 @@ fn whatever_others_can_write_or_own_lets_nothing_start() {
 }
 
 #[test]
-fn a_directory_or_a_link_on_the_way_counts_too() {
+fn a_directory_that_others_can_write_on_the_way_to_a_file_prevents_the_start() {
     let site = Site::new();
     let (etc, file) = (site.at("etc"), site.at("etc/popward.toml"));
     mode(&etc, 0o777);
     refused(site.checked(), file.to_str().unwrap(), &etc);
     mode(&etc, 0o755);
-    // The file is safe where it lies, and the link to it is where anybody can put another one.
+    // The file lies in a safe place, but anybody can replace the link to it.
     let loose = site.at("loose");
     fs::create_dir(&loose).unwrap();
     mode(&loose, 0o777);
@@ -149,9 +151,9 @@ fn a_directory_or_a_link_on_the_way_counts_too() {
     site.checked().unwrap();
 }
 
-/// Who can write there could put a directory of their own in a user's place.
+/// Whoever can write there could put another directory in a user's place.
 #[test]
-fn where_states_are_kept_nobody_else_can_put_another() {
+fn a_state_directory_that_others_can_replace_prevents_the_start() {
     let site = Site::new();
     let (above, state) = (site.at("lib"), site.at("lib/popward"));
     fs::create_dir(&above).unwrap();
@@ -160,7 +162,7 @@ fn where_states_are_kept_nobody_else_can_put_another() {
     let mut text = fs::read_to_string(&file).unwrap();
     text += &format!("[server]\nstate = \"{}\"\n", state.display());
     fs::write(&file, text).unwrap();
-    // It is made at the start; so where it is to be counts.
+    // The start makes the directory. So the directory above it counts.
     site.checked().unwrap();
     mode(&above, 0o777);
     refused(site.checked(), "server.state", &above);
@@ -184,7 +186,7 @@ fn where_states_are_kept_nobody_else_can_put_another() {
 }
 
 #[test]
-fn auth_may_have_its_own_lists_and_no_more() {
+fn auths_user_may_own_the_password_file_and_lists_but_no_other_file() {
     if !root() {
         return skipped("files are given away: it takes root");
     }
@@ -208,7 +210,7 @@ fn auth_may_have_its_own_lists_and_no_more() {
 }
 
 #[test]
-fn an_ordinary_users_popward_takes_its_own_files_and_roots() {
+fn without_root_popward_uses_files_of_its_own_user_and_of_root() {
     if !root() {
         return skipped("users of several ids: it takes root");
     }
@@ -236,7 +238,7 @@ fn pass(host: &Host) -> String {
 }
 
 #[test]
-fn a_reload_of_what_others_can_write_changes_nothing() {
+fn a_reload_with_files_that_others_can_write_changes_nothing() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let file = host.at("popward.toml");
     let other = fs::read_to_string(&file).unwrap();
@@ -246,7 +248,7 @@ fn a_reload_of_what_others_can_write_changes_nothing() {
     host.signal(Signal::SIGHUP);
     let said = host.logged("configuration not reloaded");
     assert!(said.contains("writable by nobody else"), "{said}");
-    // It is greeted as before.
+    // The greeting is the old one.
     drop(host.connect());
     assert_ok(&pass(&host));
     mode(&file, 0o644);
@@ -264,7 +266,7 @@ fn a_reload_of_what_others_can_write_changes_nothing() {
 }
 
 #[test]
-fn a_password_file_that_others_can_write_lets_nobody_in_from_then_on() {
+fn a_password_file_that_others_can_write_lets_nobody_log_in() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     assert_ok(&pass(&host));
     mode(&host.at("users"), 0o602);

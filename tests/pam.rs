@@ -1,4 +1,5 @@
-//! PAM: a service of this test's own, whose module asks a script; the account is one that the system has.
+//! PAM, with a service of this test's own. Its module runs a script. The account is one of the
+//! system.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -8,10 +9,11 @@ use host::{Host, assert_ok, skipped, spool, until, user};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-/// A user of every Debian system, who may log in here since `auth.first_uid` is 1.
+/// The id of `games`, a user of every Debian system. `auth.first_uid` is 1 here, so `games` may log
+/// in.
 const GAMES: u32 = 5;
 
-/// The service's file, which goes with it.
+/// The service's file. Dropping it removes the file.
 struct Service(PathBuf);
 
 impl Service {
@@ -34,7 +36,8 @@ impl Drop for Service {
     }
 }
 
-/// A host whose auth asks the service `name`, and a script there that takes the password `right` after `seconds`.
+/// A host whose auth uses the service `name`. The service's script accepts the password `right`
+/// after `seconds`.
 fn host(
     name: &str,
     account: &str,
@@ -83,7 +86,7 @@ fn answer(host: &Host, name: &str, secret: &str) -> String {
 }
 
 #[test]
-fn pam_grants_the_system_user_whom_it_knows() {
+fn pam_lets_in_a_user_of_the_system() {
     let Some((_service, host, _scripts)) = host("popward-test-a", "pam_permit.so", "0", "") else {
         return;
     };
@@ -96,7 +99,7 @@ fn pam_grants_the_system_user_whom_it_knows() {
     until("no conversation is left", || conversations(&host) == 0);
 }
 
-/// How many PAM conversations there are.
+/// How many PAM conversations run.
 fn conversations(host: &Host) -> usize {
     let auth = host.children("popward-auth")[0];
     let children = std::fs::read_to_string(format!("/proc/{auth}/task/{auth}/children")).unwrap();
@@ -104,7 +107,7 @@ fn conversations(host: &Host) -> usize {
 }
 
 #[test]
-fn the_account_phase_is_asked_too() {
+fn pams_account_phase_can_refuse_a_login() {
     let Some((_service, host, _scripts)) = host("popward-test-b", "pam_deny.so", "0", "") else {
         return;
     };
@@ -113,7 +116,7 @@ fn the_account_phase_is_asked_too() {
 }
 
 #[test]
-fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_nobody() {
+fn stuck_conversations_are_bounded_in_number_and_time() {
     let auth = "conversation_limit = 3\nconversations = 2";
     let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "617", auth)
     else {
@@ -136,7 +139,7 @@ fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_no
     }
     host.logged("took too long");
     until("their processes are gone", || conversations(&host) == 0);
-    // The script's own child as well, which its module put out of the conversation's reach.
+    // The script's own child counts as well. It left the conversation's process group.
     let left = || {
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         processes
@@ -147,7 +150,7 @@ fn a_conversation_that_takes_too_long_is_ended_and_more_than_so_many_wait_for_no
 }
 
 #[test]
-fn the_account_phase_needs_no_place_beside_that_of_the_token() {
+fn the_account_phase_takes_over_the_place_of_the_token_program() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let token = directory.path().join("token");
@@ -161,7 +164,7 @@ fn the_account_phase_needs_no_place_beside_that_of_the_token() {
     else {
         return;
     };
-    // `user=games^Aauth=Bearer t^A^A`
+    // The base64 text is `user=games^Aauth=Bearer t^A^A`.
     let command = "AUTH XOAUTH2 dXNlcj1nYW1lcwFhdXRoPUJlYXJlciB0AQE=";
     for _ in 0..10 {
         let mut client = host.connect();

@@ -1,4 +1,5 @@
-//! POP3 as a client sees it (RFC 1939, RFC 2449), over the real processes and spools of several users.
+//! POP3 as a client sees it (RFC 1939, RFC 2449), with the real processes and the spools of several
+//! users.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -78,7 +79,7 @@ fn every_command_answers_as_the_rfcs_say() {
     assert_eq!(host.bytes("alice"), spool_of([2, 3]));
 }
 
-/// Octets on the wire: each LF is CRLF.
+/// The octets on the wire. Each LF becomes CRLF.
 fn octets(text: &str) -> usize {
     text.len() + text.matches('\n').count()
 }
@@ -127,7 +128,7 @@ fn commands_arrive_in_any_pieces_and_any_number_at_once() {
 }
 
 #[test]
-fn p8_a_line_without_end_costs_nothing_and_is_one_error() {
+fn p8_a_line_without_an_end_takes_no_memory_and_is_one_error() {
     let host = Host::start(&two());
     let mut client = host.connect();
     let mut line = vec![b'A'; 1 << 20];
@@ -138,12 +139,12 @@ fn p8_a_line_without_end_costs_nothing_and_is_one_error() {
 }
 
 #[test]
-fn ten_thousand_bad_commands_end_a_connection_and_nobody_else() {
+fn ten_thousand_bad_commands_end_one_connection_and_no_other() {
     let host = Host::start(&two());
     let mut other = host.login("bob");
     let mut client = host.connect();
     let stream = client.stream().try_clone().unwrap();
-    // The server ends the connection long before it has read all of it.
+    // The server ends the connection long before it has read everything.
     let sender = std::thread::spawn(move || {
         use std::io::Write;
         let _ = (&stream).write_all(&b"WRONG\r\n".repeat(10_000));
@@ -158,7 +159,7 @@ fn ten_thousand_bad_commands_end_a_connection_and_nobody_else() {
 }
 
 #[test]
-fn p7_a_client_that_goes_at_any_point_deletes_nothing_and_leaves_no_lock() {
+fn p7_a_client_that_disconnects_at_any_point_deletes_nothing_and_leaves_no_lock() {
     let host = Host::start(&two());
     let script = "USER alice\r\nPASS alice\r\nDELE 1\r\nRETR 2\r\nLIST\r\nQUI";
     let dotlock = host.at("mail/alice.lock");
@@ -180,11 +181,11 @@ fn p7_a_client_that_goes_at_any_point_deletes_nothing_and_leaves_no_lock() {
 }
 
 #[test]
-fn p9_who_is_refused_is_not_told_why() {
+fn p9_a_refused_client_is_not_told_why() {
     let users = [user("alice", 64401, &spool(1)), user("root", 0, b"")];
     let host = Host::start(&users);
     let mut answers = Vec::new();
-    // Where nobody is root, the line of that name has this user's id, and it may log in.
+    // Without root, root's line has this process's user id, and that user may log in.
     let known = if host::root() {
         ("root", "root")
     } else {
@@ -227,7 +228,7 @@ fn a_second_login_is_told_in_use_within_the_lock_timeout() {
         "{took:?}, with a lock_timeout of 2 s"
     );
     assert_ok(&first.ask("QUIT"));
-    // Its +OK says that the spool is free.
+    // `+OK` to QUIT means that the spool is free.
     host.login("alice");
 }
 
@@ -247,7 +248,7 @@ fn a_login_that_waits_for_a_lock_gets_it_when_it_is_free() {
 }
 
 #[test]
-fn a_missing_spool_is_an_empty_maildrop_and_is_not_made() {
+fn a_missing_spool_is_an_empty_maildrop_and_is_not_created() {
     let mut users = two();
     users[0].spool = None;
     let host = Host::start(&users);
@@ -259,7 +260,7 @@ fn a_missing_spool_is_an_empty_maildrop_and_is_not_made() {
 }
 
 #[test]
-fn what_is_no_mbox_is_refused_and_untouched() {
+fn a_file_that_is_no_mbox_is_refused_and_unchanged() {
     let host = Host::start(&[user("alice", 64401, b"this is no mbox\n")]);
     let mut client = host.connect();
     assert_ok(&client.ask("USER alice"));
@@ -293,14 +294,14 @@ fn p6_reading_changes_neither_bytes_nor_times() {
 }
 
 #[test]
-fn a_sessions_last_line_says_what_was_sent_deleted_and_left() {
+fn the_last_log_line_of_a_session_says_what_was_sent_deleted_and_left() {
     let host = Host::start(&[user("alice", 64401, &spool(3))]);
     let octets = |number| {
         let text = retrieved(number);
         text.len() + text.matches('\n').count()
     };
     let mut client = Client::new(host.plain);
-    // TOP is no retrieval, and what RSET took back is not deleted.
+    // TOP is not counted as a retrieval, and what RSET took back is not deleted.
     client.send(
         b"USER alice\r\nPASS alice\r\nRETR 1\r\nRETR 2\r\nTOP 3 0\r\nDELE 1\r\nDELE 3\r\nRSET\r\nDELE 2\r\nQUIT\r\n",
     );
@@ -316,7 +317,7 @@ fn a_sessions_last_line_says_what_was_sent_deleted_and_left() {
     let seconds = end.split(&expected).nth(1).unwrap_or_default();
     let seconds = seconds.strip_suffix(" why=quit").unwrap_or_default();
     assert!(seconds.parse::<u8>().is_ok(), "{expected:?}: {end}");
-    // Marked, and not deleted.
+    // Marked as deleted, but not deleted.
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
     drop(client);

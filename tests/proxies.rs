@@ -1,5 +1,5 @@
-//! Real proxies before two hosts: haproxy, nginx's mail module, and Dovecot. Each is a machine of its own, and so are the
-//! hosts and the client whose address has to be in the log.
+//! Real proxies before two hosts: haproxy, nginx's mail module, and Dovecot. The proxy, the hosts
+//! and the client are machines of their own. The hosts' logs must have the client's address.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -11,7 +11,7 @@ use network::{Machine, Network};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-/// The program, where it is installed.
+/// The program's path, if it is installed.
 fn installed(name: &str) -> Option<String> {
     let path = format!("/usr/sbin/{name}");
     if host::root() && Path::new(&path).exists() {
@@ -27,12 +27,12 @@ struct Site {
     machines: [Machine; 2],
     proxy: Machine,
     client: Machine,
-    // The last to go.
+    // The last field, so the network goes last.
     _network: Network,
 }
 
 impl Site {
-    /// A site whose hosts have `keys` in `[proxy]`; `PROXY` is the proxy's address.
+    /// A site whose hosts have `keys` in `[proxy]`. `PROXY` stands for the proxy's address.
     fn new(keys: &str) -> Option<Self> {
         let network = Network::new()?;
         let users: [User; 2] = [
@@ -62,7 +62,7 @@ impl Site {
         Running(command.spawn().unwrap())
     }
 
-    /// Logs in as `user` at `port` of the proxy with TLS as `tls` says, and retrieves message 1.
+    /// Logs in as `user` at `port` of the proxy, with TLS as `tls` says, and retrieves message 1.
     fn session(&self, port: u16, tls: &str, user: &str) {
         let script = "import poplib, socket, ssl, sys, time\n\
             address, port, tls, user = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]\n\
@@ -86,7 +86,7 @@ impl Site {
         assert_eq!(text, retrieved(1), "{port} {tls} {user}: {complaint}");
     }
 
-    /// The `times`th login at a host; it has to be the client's.
+    /// The log line of a host's `times`th login. It must have the client's address.
     fn logged(&self, host: usize, times: usize) -> String {
         let login = self.hosts[host].logged_times("] login session=", times);
         let peer = format!(" peer={} ", self.client.address);
@@ -95,7 +95,7 @@ impl Site {
         login
     }
 
-    /// Nothing is amiss, and the only ends are those of sessions.
+    /// Asserts that the log has no error, and no ends but those of sessions.
     fn assert_quiet(&self) {
         for host in &self.hosts {
             let log = host.log();
@@ -120,7 +120,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn haproxy_with_both_versions_and_its_checks() {
+fn haproxy_names_its_clients_by_both_versions() {
     let Some(haproxy) = installed("haproxy") else {
         return;
     };
@@ -134,7 +134,7 @@ fn haproxy_with_both_versions_and_its_checks() {
         .collect();
     let pem = directory.path().join("both.pem");
     std::fs::write(&pem, both).unwrap();
-    // Checks that look whether somebody listens, and checks that wait for the greeting.
+    // Checks that only connect, and checks that wait for the greeting.
     let backend = |name: &str, tls: bool, check: &str, options: &str| {
         let mut text = format!("backend {name}\n balance roundrobin\n{check}");
         for (number, (host, machine)) in site.hosts.iter().zip(&site.machines).enumerate() {
@@ -179,7 +179,7 @@ fn haproxy_with_both_versions_and_its_checks() {
 }
 
 #[test]
-fn nginx_mail_proxy() {
+fn nginxs_mail_proxy_names_its_clients() {
     let Some(nginx) = installed("nginx") else {
         return;
     };
@@ -197,7 +197,7 @@ fn nginx_mail_proxy() {
             "add_header Auth-Status OK; add_header Auth-Server {address}; add_header Auth-Port {port}; return 200;"
         )
     };
-    // Who logs in where, a server of its own is asked over HTTP: here nginx itself.
+    // nginx asks a server over HTTP who logs in where. Here nginx is that server, too.
     let config = format!(
         "load_module {module};\ndaemon off;\nuser root;\npid {};\nerror_log {} info;\nevents {{}}\n\
          http {{ access_log off;\n server {{ listen 127.0.0.1:8080;\n\
@@ -219,18 +219,19 @@ fn nginx_mail_proxy() {
 }
 
 #[test]
-fn dovecot_as_a_proxy() {
+fn dovecot_as_a_proxy_names_its_clients() {
     dovecot_before_two_hosts("xclient = [\"PROXY\"]\nplaintext = [\"PROXY\"]", false);
 }
 
-/// It says STLS, and then XCLIENT and the password over TLS: nothing is granted to it in the clear.
+/// Dovecot sends STLS, and then XCLIENT and the password over TLS. Nothing is granted to it in the
+/// clear.
 #[test]
-fn dovecot_as_a_proxy_over_tls() {
+fn dovecot_as_a_proxy_over_tls_names_its_clients() {
     dovecot_before_two_hosts("xclient = [\"PROXY\"]", true);
 }
 
-/// Has Dovecot's proxies believe both hosts, each of which has a certificate of its own for localhost. Theirs, without which they do
-/// no TLS at all, is one of these.
+/// Makes Dovecot's proxies believe both hosts, each of which has its own certificate for localhost.
+/// Dovecot does no TLS without a certificate of its own, so it gets one of these.
 fn believes(site: &Site, directory: &Path) -> String {
     let own = |name: &str| {
         site.hosts
@@ -283,7 +284,7 @@ fn dovecot_before_two_hosts(keys: &str, tls: bool) {
         site.session(110, "plain", user);
         let login = site.logged(host, 1);
         assert_eq!(login.contains("tls=TLS"), tls, "{login}");
-        // Dovecot's name for the session stands in its log as well.
+        // Dovecot's name for the session is in Dovecot's log as well.
         let (_, session) = login.split_once(" proxy_session=").unwrap();
         let session = session.split(' ').next().unwrap().trim_matches('"');
         until(&format!("Dovecot's log has {session}"), || {

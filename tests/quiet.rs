@@ -1,11 +1,15 @@
-//! Promise P9 by measurement, from a client's side of the real processes: whichever way a login fails, the answer is the same
-//! text, and as many samples as these cannot tell the times apart.
+//! Measures promise P9 from a client's side, with the real processes. However a login fails, the
+//! answer is the same text, and these samples cannot tell the times apart.
 //!
-//! How that is decided: samples of all ways are taken in one random order, so that whatever else the host does falls on all of them
-//! alike. Then each way's times are held against those of a wrong password, by the two-sample Kolmogorov-Smirnov test: the
-//! statistic is the largest distance between the two cumulative distributions, 0 to 1, and makes no assumption about how times are
-//! distributed. Equal ways exceed the threshold once in a million comparisons (`FALSE_ALARM`); a difference that is as large as
-//! the scatter of a single sample is found for certain.
+//! The method:
+//!
+//! 1. Samples of all ways to fail are taken in one random order, so that other work on this host
+//!    falls on all of them alike.
+//! 2. Each way's times are compared with those of a wrong password, by the two-sample
+//!    Kolmogorov-Smirnov test. Its statistic is the largest distance between the two cumulative
+//!    distributions, from 0 to 1. It assumes nothing about how times are distributed.
+//! 3. Equal ways exceed the threshold once in a million comparisons (`FALSE_ALARM`). A difference
+//!    as large as the scatter of a single sample is always found.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,10 +30,10 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Samples of each way to fail.
+/// How many samples are taken of each way to fail.
 const SAMPLES: usize = 60;
 
-/// Measurements, one at a time: two at once would measure each other.
+/// One measurement at a time, because two at once would measure each other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// How a login is tried.
@@ -40,27 +44,27 @@ enum Method {
     Login,
     Apop,
     CramMd5,
-    /// The answer to the proof.
+    /// The time is that of the answer to the proof.
     Scram,
 }
 
-/// Why it fails.
+/// Why the login fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     WrongPassword,
     UnknownUser,
-    /// The account's password is one that nobody can have.
+    /// No password fits the account's.
     Locked,
-    /// The password is right, and the account may not log in: it is root's.
+    /// The password is right, but the account may not log in because it is root's.
     NotAdmitted,
     /// A name that no account can have.
     ImpossibleName,
     EmptyPassword,
-    /// Longer than any password is taken.
+    /// A password longer than any that is taken.
     LongPassword,
-    /// The account's line is not as it must be: the operator learns of it, and nobody else.
+    /// The account's line is malformed. Only the operator learns of it.
     BadLine,
-    /// Its hash is of a kind that this host cannot make.
+    /// The account's hash is of a kind that this host cannot compute.
     BadHash,
 }
 
@@ -70,7 +74,8 @@ use Kind::{
 };
 
 impl Kind {
-    /// The name and the password; `turn` spreads wrong passwords over the accounts, each of which has a limit of its own.
+    /// The name and the password. `turn` spreads the failures over eight accounts, because each
+    /// account has a limit of its own.
     fn tried(self, turn: usize) -> (String, String) {
         let own = format!("user{}", turn % 8);
         match self {
@@ -87,7 +92,7 @@ impl Kind {
     }
 }
 
-/// A host whose users' passwords are stored as `scheme` and made by `made`, with this delay of failures.
+/// A host with this delay of failures. `stored` makes what the password file has for a password.
 fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Host {
     let limits = "[limits]\nbad_commands = 100000\nfailed_logins = 100000\nlogin = 3600\n";
     let host = Host::with(
@@ -117,12 +122,12 @@ fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Hos
     host
 }
 
-/// SHA512-CRYPT, of so many rounds that hashing is by far what takes longest.
+/// SHA512-CRYPT with so many rounds that hashing takes by far the longest.
 fn hashed(password: &str) -> String {
     crypt(password, 25_000)
 }
 
-/// The same, of so few that the delay is what takes longest, however many check at once.
+/// SHA512-CRYPT with so few rounds that the delay takes longest, however many checks run at once.
 fn hashed_quickly(password: &str) -> String {
     crypt(password, 1_000)
 }
@@ -140,7 +145,7 @@ fn base64(text: &str) -> String {
     Base64::encode_string(text.as_bytes())
 }
 
-/// Tries once to log in; returns how long the last answer took, and the answer.
+/// Tries to log in once. Returns how long the last answer took, and the answer.
 fn fails(
     client: &mut Client,
     method: Method,
@@ -183,8 +188,8 @@ fn fails(
     (began.elapsed(), answer)
 }
 
-/// Fails in all these ways, many times, over so many connections at once. Each way's times must be those of a wrong password, and
-/// every answer the same.
+/// Fails in all these ways, many times, over so many connections at once. Asserts that each way's
+/// times are those of a wrong password, and that every answer is the same.
 fn alike(host: &Host, ways: &[(Method, Kind)], connections: usize) {
     let order = interleaved(ways.len(), SAMPLES);
     let next = Mutex::new(order.iter().enumerate());
@@ -242,9 +247,10 @@ const ALL: &[Kind] = &[
     BadHash,
 ];
 
-/// As it is configured: a delay that is longer than a check. Clients on several connections wait it out side by side.
+/// With a delay that is longer than a check, as by default. Clients on several connections wait at
+/// the same time.
 #[test]
-fn p9_with_the_delay_no_failure_is_told_from_another() {
+fn p9_with_the_delay_all_failures_look_alike() {
     if !root() {
         return skipped("accounts that may not log in");
     }
@@ -259,9 +265,10 @@ fn p9_with_the_delay_no_failure_is_told_from_another() {
     );
 }
 
-/// Without the delay, which hides everything that is shorter: the checks by themselves take as long.
+/// Without the delay, which hides every shorter difference. The checks by themselves must take
+/// equally long.
 #[test]
-fn p9_what_the_delay_hides_takes_as_long() {
+fn p9_without_the_delay_all_failures_take_equally_long() {
     if !root() {
         return skipped("accounts that may not log in");
     }
@@ -272,9 +279,9 @@ fn p9_what_the_delay_hides_takes_as_long() {
     alike(&host, &ways(&[Method::Pass, Method::Plain], ALL), 1);
 }
 
-/// APOP, CRAM-MD5 and SCRAM, with the delay and without it.
+/// APOP, CRAM-MD5 and SCRAM, with the delay and without.
 #[test]
-fn p9_secrets_that_are_not_known_are_not_told_from_others() {
+fn p9_failures_of_apop_cram_md5_and_scram_look_alike() {
     let _alone = ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -296,10 +303,10 @@ fn p9_secrets_that_are_not_known_are_not_told_from_others() {
     }
 }
 
-/// SCRAM's salt and number of rounds are told before anything is proved: a name has the same each time, whether or not it is
-/// somebody's, and no two have the same.
+/// SCRAM tells its salt and its number of rounds before anything is proved. A name must get the
+/// same salt each time, whether or not the user exists, and no two names the same one.
 #[test]
-fn p9_scram_tells_everybody_a_salt_that_lasts() {
+fn p9_scram_gives_every_name_a_salt_of_its_own_that_stays() {
     let mechanisms = "[\"scram-sha-256\"]";
     let host = host(1, mechanisms, &|password| format!("{{PLAIN}}{password}"));
     let mut client = Client::new(host.plain);

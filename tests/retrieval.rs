@@ -1,5 +1,5 @@
-//! Message after message, and everything that can come between: what the worker sends ahead of a request that it expects
-//! never shows in an answer to another one.
+//! RETR after RETR, and everything that can come between. The worker sends ahead the messages that
+//! it expects to be asked for. What it sent ahead must never show in the answer to another request.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -8,7 +8,7 @@ mod host;
 use host::{Client, Host, assert_err, assert_ok, message, user};
 use std::fmt::Write as _;
 
-/// Messages of less than a packet, of about one, and of some.
+/// Messages shorter than a packet, about as long as one, and longer than several.
 fn mail() -> Vec<(String, String)> {
     let lengths = [
         10, 3000, 64_000, 65_536, 200_000, 70, 1, 131_072, 40_000, 20,
@@ -33,7 +33,8 @@ fn mail() -> Vec<(String, String)> {
     mail.collect()
 }
 
-/// A session that says `steps` things, most of them RETR of the message after the last one, and what it should hear.
+/// The commands of a session, and what each must be answered. Most of them are RETR of the next
+/// message.
 fn script(mail: &[(String, String)], seed: u64, steps: usize) -> Vec<(String, Option<String>)> {
     let mut state = seed;
     let mut random = |below: usize| {
@@ -94,7 +95,7 @@ fn script(mail: &[(String, String)], seed: u64, steps: usize) -> Vec<(String, Op
     script
 }
 
-/// Reads the answer to `line`.
+/// Reads the answer to `line`, and checks it.
 fn hear(client: &mut Client, line: &str, answer: Option<&String>) {
     let first = client.line();
     match answer {
@@ -109,7 +110,7 @@ fn hear(client: &mut Client, line: &str, answer: Option<&String>) {
 }
 
 #[test]
-fn what_was_sent_ahead_never_shows_in_another_answer() {
+fn messages_sent_ahead_never_show_in_another_answer() {
     let mail = mail();
     let spool: String = mail.iter().map(|(message, _)| &**message).collect();
     let host = Host::with(
@@ -117,7 +118,8 @@ fn what_was_sent_ahead_never_shows_in_another_answer() {
         "[pop3]\nlast = true\n",
         &[],
     );
-    // The first session reads the spool, the others have its index; until its stamp is old enough, both look at each message.
+    // The first session reads the spool, the others use its index. Both look at each message until
+    // the index's stamp is old enough.
     for seed in 0..40 {
         let script = script(&mail, seed, 60);
         let mut client = host.login("alice");
@@ -142,7 +144,8 @@ fn what_was_sent_ahead_never_shows_in_another_answer() {
     assert_eq!(host.bytes("alice"), spool.into_bytes());
 }
 
-/// Spools of which an index is kept: 400 messages with room in their headers, as Dovecot leaves it to write flags into.
+/// A spool of 400 messages, large enough for an index. The headers have room, as Dovecot leaves it
+/// to write flags into.
 fn padded() -> Vec<String> {
     let mail = (1..=400).map(|number| {
         let room = format!("X-UID: {number:<60}\nSubject:");
@@ -151,8 +154,8 @@ fn padded() -> Vec<String> {
     mail.collect()
 }
 
-/// What a session is told of each message's size, and how large those are that are asked for: none of their lines begins with
-/// a dot.
+/// A session's listed sizes of all messages, and the real sizes of those in `asked`. No line of
+/// theirs begins with a dot.
 fn sizes(host: &Host, asked: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let mut client = host.login("alice");
     let list = client.multi("LIST");
@@ -167,7 +170,8 @@ fn sizes(host: &Host, asked: &[usize]) -> (Vec<usize>, Vec<usize>) {
     (told, got)
 }
 
-/// A spool whose index proves it unchanged, and then edited in place as `edit` says, its length being kept, and grown.
+/// A spool that its index proves unchanged. Then `edit` changes it in place without changing its
+/// length, and a message is appended.
 fn edited_and_grown(edit: impl Fn(&mut [String])) -> Host {
     let mut mail = padded();
     let host = Host::start(&[user("alice", 64401, mail.concat().as_bytes())]);
@@ -189,8 +193,8 @@ fn edited_and_grown(edit: impl Fn(&mut [String])) -> Host {
 }
 
 #[test]
-fn p4_a_size_that_an_edit_in_place_has_changed_is_wrong_in_one_session_only() {
-    // Dovecot takes the line from the room that it has left behind X-UID.
+fn p4_a_size_changed_by_an_edit_in_place_is_wrong_in_one_session_only() {
+    // Dovecot takes the line from the room that it left behind X-UID.
     let host = edited_and_grown(|mail| {
         let (old, new) = ("X-UID: 10            ", "X-Status: A\nX-UID: 10");
         mail[9] = mail[9].replace(old, new);
@@ -203,8 +207,8 @@ fn p4_a_size_that_an_edit_in_place_has_changed_is_wrong_in_one_session_only() {
 }
 
 #[test]
-fn p4_messages_that_an_edit_in_place_has_moved_are_found_by_the_next_session() {
-    // The header of 201 takes its room from that of 203, and 202 moves.
+fn p4_messages_moved_by_an_edit_in_place_are_found_by_the_next_session() {
+    // The header of message 201 takes its room from message 203's, so message 202 moves.
     let host = edited_and_grown(|mail| {
         let line = "X-Keywords: one two\nSubject:";
         mail[200] = mail[200].replace("Subject:", line);

@@ -1,5 +1,5 @@
-//! What `/proc` shows of each process while a session runs (promises P1 and P10): ids, groups, capabilities, filters,
-//! root directory and descriptors are those that docs/design.md says.
+//! What `/proc` shows of each process during a session (promises P1 and P10): ids, groups,
+//! capabilities, filters, root directory and descriptors.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -24,7 +24,7 @@ fn descriptors(pid: i32) -> BTreeMap<i32, String> {
         .filter_map(|entry| {
             let entry = entry.unwrap();
             let number = entry.file_name().to_str().unwrap().parse().unwrap();
-            // It may have been closed since.
+            // The descriptor may have been closed since.
             let target = std::fs::read_link(entry.path()).ok()?;
             Some((number, target.display().to_string()))
         })
@@ -45,7 +45,7 @@ fn users() -> [host::User; 2] {
 }
 
 #[test]
-fn p1_p10_each_process_is_who_it_should_be_and_can_do_no_more() {
+fn p1_p10_each_process_has_the_ids_and_rights_that_it_should() {
     let host = Host::start(&users());
     let _alice = host.login("alice");
     let none = "0000000000000000";
@@ -132,7 +132,7 @@ fn p1_front_and_keys_see_no_file_system() {
 }
 
 #[test]
-fn each_process_has_the_descriptors_that_it_was_given_and_no_other() {
+fn each_process_has_only_the_descriptors_that_it_was_given() {
     if !root() {
         skipped("descriptors of processes that are not dumpable");
         return;
@@ -169,7 +169,8 @@ fn each_process_has_the_descriptors_that_it_was_given_and_no_other() {
     }
     owners.sort_unstable();
     assert_eq!(owners, ["alice", "bob"]);
-    // No two processes share a socket but the monitor's copies of what it hands on, which it closes.
+    // Two processes share a socket only while the monitor hands it on. The monitor then closes its
+    // copy.
     let front = descriptors(one(&host, "popward-front"));
     for (number, target) in &front {
         let kind = target.starts_with("socket:")
@@ -177,15 +178,15 @@ fn each_process_has_the_descriptors_that_it_was_given_and_no_other() {
             || *target == "/dev/null";
         assert!(kind, "the front has {number}: {target}");
     }
-    // It may be about to.
+    // The monitor may not have closed it yet.
     until("no two processes share a socket", || {
         shared(&host).is_empty()
     });
     assert_ok(&alice.ask("NOOP"));
 }
 
-/// Sockets that two processes have, but those that listen: the front took them over, and the monitor keeps them for the
-/// next front.
+/// Sockets that two processes have. Listening sockets do not count, because the monitor keeps them
+/// for the next front.
 fn shared(host: &Host) -> Vec<String> {
     let pair = [host.pid(), one(host, "popward-front")];
     let others = [one(host, "popward-auth"), one(host, "popward-keys")];

@@ -1,4 +1,4 @@
-//! What a service manager does with popward, and what packages ship for it (`packaging/`).
+//! What a service manager does with popward, and what `packaging/` ships for it.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -24,9 +24,9 @@ fn packaged(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// As systemd does it without `KillMode=mixed`, and as `killall` does.
+/// As systemd does without `KillMode=mixed`, and as `killall` does.
 #[test]
-fn p3_who_signals_all_processes_ends_no_session_and_no_update() {
+fn p3_a_signal_to_all_processes_ends_no_session_and_no_update() {
     let mut host = Host::start(&[user("alice", 64401, &spool(3))]);
     let mut alice = host.login("alice");
     assert_ok(&alice.ask("DELE 1"));
@@ -46,7 +46,7 @@ fn p3_who_signals_all_processes_ends_no_session_and_no_update() {
     assert!(!host.log().contains("process died"), "{}", host.log());
 }
 
-/// Which signals a process does not hear, as /proc says it.
+/// The mask of the signals that a process blocks, from /proc.
 fn blocked(pid: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("SigBlk:"));
@@ -54,7 +54,7 @@ fn blocked(pid: &str) -> u64 {
 }
 
 #[test]
-fn an_operators_program_hears_every_signal() {
+fn a_checkpassword_program_hears_every_signal() {
     let program = "#!/bin/sh\nset -- \"$(grep ^SigBlk /proc/$$/status)\"\necho \"$1\" >\"${0%/*}/heard/mask\"\nexit 1\n";
     let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
     assert_eq!(host.stop(), Some(0));
@@ -82,7 +82,7 @@ fn an_operators_program_hears_every_signal() {
 }
 
 #[test]
-fn the_unit_says_what_popward_needs() {
+fn the_unit_file_has_the_lines_that_popward_needs() {
     let unit = std::fs::read_to_string(packaged("popward.service")).unwrap();
     for line in [
         "Type=notify",
@@ -101,7 +101,7 @@ fn the_unit_says_what_popward_needs() {
     {
         return skipped("systemd-analyze is not installed");
     }
-    // The executable is not where a package puts it: another one stands for it.
+    // The executable is not where a package puts it. Another program stands in for it.
     let directory = tempfile::tempdir().unwrap();
     let mut verify = Command::new("systemd-analyze");
     verify.arg("verify");
@@ -121,9 +121,9 @@ fn the_unit_says_what_popward_needs() {
     assert!(output.status.success() && !of_ours, "{said}");
 }
 
-/// And it is the one that docs/operation.md shows.
+/// docs/operation.md shows the same configuration.
 #[test]
-fn the_configuration_that_is_shipped_is_one() {
+fn the_packaged_configuration_passes_the_check() {
     let text = std::fs::read_to_string(packaged("popward.toml")).unwrap();
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operation.md");
     let document = std::fs::read_to_string(document).unwrap();
@@ -150,13 +150,14 @@ fn the_configuration_that_is_shipped_is_one() {
     } else {
         ""
     };
-    // Where the test runs there may be no /var/lib of root's.
+    // This machine may have no /var/lib that belongs to root.
     let state = format!("[server]\nstate = \"{}\"\n", at("lib/popward").display());
     std::fs::write(at("popward.toml"), format!("{text}{accounts}{state}")).unwrap();
     for name in ["popward.toml", "users", "lib"] {
         std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o755)).unwrap();
     }
-    // By a link, as in a directory of PATH's: the others are found where it leads.
+    // Started by a link, as from a directory of PATH. popward finds the other executables where the
+    // link leads.
     symlink(at("libexec/popward"), at("popward")).unwrap();
     let check = || {
         let mut popward = Command::new(at("popward"));

@@ -1,4 +1,4 @@
-//! `[[account]]`: settings of some users and groups in place of everybody's, from the configuration alone.
+//! `[[account]]`: settings for some users and groups, from the configuration alone.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Alice's, Bob's, Carol's.
+/// The user ids of Alice, Bob and Carol.
 const IDS: [u32; 3] = [64441, 64442, 64443];
 
 /// What users' own directories and boards are in.
@@ -28,7 +28,7 @@ impl Outside {
         self.0.path().join(name)
     }
 
-    /// A directory of this user's, with a spool in it that is called `mbox`.
+    /// Makes a directory of this user's, with the spool `mbox` in it.
     fn home(&self, name: &str, uid: u32, bytes: &[u8]) {
         let home = self.at(name);
         fs::create_dir(&home).unwrap();
@@ -65,7 +65,7 @@ fn three() -> Vec<User> {
     names.map(|(name, uid)| user(name, uid, &seen())).collect()
 }
 
-/// A host with these tables; `@` in them is the path of what is outside.
+/// A host with these tables. In them `@` is the path of `outside`.
 fn host(outside: &Outside, tables: &str) -> Option<Host> {
     if !root() {
         skipped("users of several ids: it takes root");
@@ -81,7 +81,7 @@ fn answer(host: &Host, name: &str) -> String {
     client.ask(&format!("PASS {name}"))
 }
 
-/// What CAPA says of the delay.
+/// What CAPA says about the login delay.
 fn delay(client: &mut Client) -> Option<String> {
     let capabilities = client.multi("CAPA");
     let mut lines = capabilities.lines();
@@ -89,7 +89,7 @@ fn delay(client: &mut Client) -> Option<String> {
     line.map(str::to_owned)
 }
 
-/// The first message's UIDL, as `popward spool` says it.
+/// The first message's UIDL, as `popward spool` shows it.
 fn uidl(host: &Host, file: &Path, scheme: &str) -> String {
     let output = Command::new(host.at("libexec/popward"))
         .args(["spool", "--json", "--uidl", scheme])
@@ -101,14 +101,14 @@ fn uidl(host: &Host, file: &Path, scheme: &str) -> String {
     rest.split_once('"').unwrap().0.to_owned()
 }
 
-/// The first line of a file of the configuration with `text` in it, from 1.
+/// The number of the first line of a file with `text` in it, from 1.
 fn line_of(file: &Path, text: &str) -> usize {
     let all = fs::read_to_string(file).unwrap();
     all.lines().position(|line| line.contains(text)).unwrap() + 1
 }
 
 #[test]
-fn each_account_has_what_its_tables_say_and_everybodys_for_the_rest() {
+fn an_account_has_its_tables_settings_and_the_general_ones_for_the_rest() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &[seen(), spool(2)].concat());
     outside.board("all", "1.all");
@@ -199,7 +199,7 @@ bulletins.directory = "@/staff"
 }
 
 #[test]
-fn a_group_is_meant_by_its_name_and_bounds_are_each_accounts_own() {
+fn a_table_for_a_named_group_sets_limits_for_its_members_only() {
     let Ok(Some(games)) = nix::unistd::Group::from_name("games") else {
         return skipped("there is no group games");
     };
@@ -212,7 +212,7 @@ spool.lock_timeout = 50
     let Some(host) = host(&Outside::new(), tables) else {
         return;
     };
-    // Carol is in the group now, by the password file.
+    // The password file now puts Carol into the group.
     let users = fs::read_to_string(host.at("users")).unwrap();
     let before = format!(":{0}:{0}:", IDS[2]);
     assert!(users.contains(&before));
@@ -232,7 +232,7 @@ spool.lock_timeout = 50
     });
     assert!(answer(&host, "carol").starts_with("-ERR [IN-USE]"));
     host.logged("as many sessions as a user may have");
-    // Everybody's time is over after 2 s: of Bob's, who began later.
+    // Everybody else waits 2 s. Bob began later than Carol, and hears it first.
     assert!(answer(&host, "bob").starts_with("-ERR [IN-USE]"));
     fs::remove_file(carols).unwrap();
     assert_ok(&carol.line());
@@ -266,7 +266,7 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
     let expected = format!("popward.toml:{line}: account.groups: expected groups of this system");
     assert!(said.contains(&expected), "{said}");
     assert!(too_soon());
-    // Without the table she is as everybody again, to auth too.
+    // Without the table she has everybody's settings again, also in auth.
     fs::write(&file, plain).unwrap();
     host.signal(Signal::SIGHUP);
     host.logged_times("configuration reloaded", 2);
@@ -277,7 +277,7 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn p3_an_update_is_finished_where_it_began_whatever_was_configured_meanwhile() {
+fn p3_an_update_is_finished_where_it_began_despite_a_reload() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &spool(3));
     let Some(host) = host(&outside, "") else {
@@ -310,7 +310,7 @@ fn p3_an_update_is_finished_where_it_began_whatever_was_configured_meanwhile() {
         });
         for worker in host.children("popward-worker") {
             let worker = nix::unistd::Pid::from_raw(worker);
-            // It may have ended already.
+            // The worker may have ended already.
             let _ = nix::sys::signal::kill(worker, Signal::SIGKILL);
         }
         assert_ok(&client.line());
@@ -326,7 +326,7 @@ fn p3_an_update_is_finished_where_it_began_whatever_was_configured_meanwhile() {
 }
 
 #[test]
-fn p3_what_a_crash_left_is_found_where_a_table_puts_the_spool() {
+fn p3_what_a_crash_left_is_found_at_the_path_of_an_accounts_table() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &spool(3));
     outside.home("carol", IDS[2], &spool(3));

@@ -1,4 +1,5 @@
-//! Under systemd: sockets that it passes (`sd_listen_fds(3)`), and what it is told (`sd_notify(3)`).
+//! Under systemd: sockets that it passes (`sd_listen_fds(3)`), and what popward tells it
+//! (`sd_notify(3)`).
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -9,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 
-/// Ends its process when the test does.
+/// A server that ends with the test.
 struct Server(Child);
 
 impl Drop for Server {
@@ -21,8 +22,8 @@ impl Drop for Server {
 }
 
 #[test]
-fn sockets_of_systemd_are_served_and_it_is_told_when() {
-    // Only for its directory, users and configuration.
+fn sockets_from_systemd_are_served_and_systemd_is_notified() {
+    // Only its directory, users and configuration are used.
     let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
     assert_eq!(desk.stop(), Some(0));
     let config = std::fs::read_to_string(desk.at("popward.toml")).unwrap();
@@ -79,12 +80,12 @@ fn sockets_of_systemd_are_served_and_it_is_told_when() {
     assert!(hear().contains("STOPPING=1"));
 }
 
-/// A front could not wait for all of them: none is left that is open and served by nobody.
+/// A front could not wait for so many sockets. None may stay open and served by nobody.
 #[test]
-fn more_sockets_than_can_be_served_do_not_start() {
+fn too_many_sockets_prevent_the_start() {
     let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
     assert_eq!(desk.stop(), Some(0));
-    // With the two of the configuration, one more than can be.
+    // With the two listeners of the configuration, one socket more than can be served.
     for (sockets, count) in [(60, 62), (80, 82)] {
         let script = "import os,socket,sys\n\
             n=int(sys.argv.pop())\n\
@@ -112,7 +113,7 @@ fn more_sockets_than_can_be_served_do_not_start() {
     }
 }
 
-/// Ends its process with the test, at once; its children go with it.
+/// A server that is killed when the test ends. Its children end with it.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -122,10 +123,10 @@ impl Drop for Killed {
     }
 }
 
-/// Started without systemd, with standard error going to somebody who does not read.
+/// Without systemd, with a standard error that nobody reads.
 #[test]
-fn a_log_that_nobody_reads_stops_nobody() {
-    // Only for its directory, users and configuration.
+fn a_log_that_nobody_reads_blocks_nobody() {
+    // Only its directory, users and configuration are used.
     let mut desk = Host::start(&[user("alice", 64401, &spool(2))]);
     assert_eq!(desk.stop(), Some(0));
     let mut server = Command::new(desk.at("libexec/popward"))

@@ -1,4 +1,5 @@
-//! testssl.sh's look at both ways to TLS: it finds nothing that an A-grade server would not have.
+//! testssl.sh examines both ways to TLS. It must find nothing that it would not find at an A-grade
+//! server.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -7,13 +8,14 @@ mod host;
 use host::Host;
 use std::process::{Command, Stdio};
 
-/// Findings about what this test's certificate is (one day old, its own authority, and of no name on the internet).
+/// Findings about this test's certificate: it lasts days, signs itself, and has no name on the
+/// internet.
 const NOT_OF_THE_SERVER: [&str; 3] = ["cert_", "DNS_CAArecord", "OCSP_"];
 
-/// `id`, severity, text.
+/// Id, severity and text.
 type Finding = (String, String, String);
 
-/// An audit's findings, one JSON object each.
+/// The findings of an audit, each of which is a JSON object.
 fn findings(json: &str) -> Vec<Finding> {
     let value = |object: &str, key: &str| {
         let (_, rest) = object.split_once(&format!("\"{key}\""))?;
@@ -31,10 +33,10 @@ fn findings(json: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Everything that it finds at this port, with `options`.
+/// Everything that testssl.sh finds at this port, with `options`.
 fn audit(host: &Host, port: u16, options: &[&str]) -> Vec<Finding> {
     let file = host.at(&format!("testssl-{port}.json"));
-    // It writes over no file.
+    // testssl.sh does not overwrite a file.
     let _ = std::fs::remove_file(&file);
     let output = Command::new("testssl")
         .args([
@@ -60,13 +62,13 @@ fn audit(host: &Host, port: u16, options: &[&str]) -> Vec<Finding> {
 }
 
 #[test]
-fn testssl_finds_nothing_to_mend() {
+fn testssl_finds_nothing_to_fix() {
     if Command::new("testssl").arg("--version").output().is_err() {
         return host::skipped("testssl.sh is not installed");
     }
     let host = Host::start(&[]);
     let runs: [(u16, &[&str]); 2] = [(host.tls, &[]), (host.plain, &["--starttls", "pop3"])];
-    // It mostly waits: both at once.
+    // The audits mostly wait, so both run at once.
     std::thread::scope(|scope| {
         for (port, options) in runs {
             let host = &host;
@@ -75,10 +77,11 @@ fn testssl_finds_nothing_to_mend() {
     });
 }
 
-/// testssl.sh (3.0.8) lets `openssl s_client` ask for a renegotiation and end its input at once, and takes exit code 0 for
-/// consent: so it ends too where it sees its input's end before the server's refusal.
+/// testssl.sh 3.0.8 lets `openssl s_client` ask for a renegotiation and ends its input at once. It
+/// takes exit code 0 for consent. But openssl also ends with 0 if it sees its input's end before
+/// the server's refusal.
 const RENEGOTIATION: &str = "secure_client_renego";
-/// How often that is looked at again: a server that consents does so each time.
+/// How often this finding is tried again. A server that consents does so each time.
 const AGAIN: usize = 3;
 
 fn judge(host: &Host, port: u16, options: &[&str]) {
@@ -87,7 +90,7 @@ fn judge(host: &Host, port: u16, options: &[&str]) {
         all.iter()
             .any(|(found, _, finding)| found == id && finding.contains(text))
     };
-    // That it saw the server at all.
+    // This shows that it reached the server at all.
     assert!(
         has("TLS1_3", "offered") && has("TLS1_2", "offered"),
         "{all:?}"
@@ -112,10 +115,11 @@ fn judge(host: &Host, port: u16, options: &[&str]) {
     assert!(bad.is_empty(), "port {port}: {bad:#?}");
 }
 
-/// Those findings that are the server's to mend.
+/// The findings that the server could mend.
 fn to_mend(mut all: Vec<Finding>) -> Vec<Finding> {
     all.retain(|(id, severity, _)| {
-        // WARN: what it could not look at. It resumes with a client that goes before it has its ticket, now and then.
+        // WARN means that it could not examine something. Sometimes it resumes with a client that
+        // ends before it has its ticket.
         let fine = matches!(severity.as_str(), "OK" | "INFO" | "DEBUG" | "WARN");
         !fine && !NOT_OF_THE_SERVER.iter().any(|kind| id.starts_with(kind))
     });

@@ -1,5 +1,5 @@
-//! TLS with keys that another process holds: each kind of key, both versions, what is no handshake, names, tickets,
-//! client certificates, and strangers who begin handshakes and go away.
+//! TLS with keys in another process: each kind of key, both versions, bytes that are no handshake,
+//! names, tickets, client certificates, and strangers who begin handshakes and go away.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-/// What `openssl s_client` with `options` hears of a session, and what it says of the connection.
+/// Runs a session by `openssl s_client` with `options`. Returns what it hears, and what it says
+/// about the connection.
 fn session(host: &Host, options: &[&str]) -> String {
     let mut child = Command::new("openssl")
         .args([
@@ -30,7 +31,7 @@ fn session(host: &Host, options: &[&str]) -> String {
         .spawn()
         .unwrap();
     let script = b"USER alice\nPASS alice\nSTAT\nQUIT\n";
-    // It may have ended already: then it says why.
+    // openssl may have ended already. Its output then says why.
     let _ = child.stdin.take().unwrap().write_all(script);
     let output = child.wait_with_output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -52,16 +53,11 @@ fn p1_every_kind_of_key_signs_in_both_versions() {
         reloads += 1;
         host.logged_times("configuration reloaded", reloads);
         for version in ["-tls1_3", "-tls1_2"] {
-            let mut heard = String::new();
-            // Certificates follow the reload's log line, once keys has loaded the new key.
-            host::until("the new certificate", || {
-                heard = session(&host, &[version]);
+            // The certificates follow the reload's log line, once keys has loaded the new key.
+            host::until(&format!("{kind:?} {version}"), || {
+                let heard = session(&host, &[version]);
                 heard.contains("Verification: OK") && heard.contains("+OK popward signing off")
             });
-            assert!(
-                heard.contains("+OK popward signing off"),
-                "{kind:?} {version}: {heard}"
-            );
         }
     }
     assert!(host.log().contains("tls=TLSv1_2/") && host.log().contains("tls=TLSv1_3/"));
@@ -70,7 +66,7 @@ fn p1_every_kind_of_key_signs_in_both_versions() {
 }
 
 #[test]
-fn certificates_that_cannot_be_used_leave_those_before_in_use_however_often_they_are_read() {
+fn a_reload_with_unusable_certificates_keeps_the_old_ones() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let (chain, key) = (host.at("cert.pem"), host.at("key.pem"));
     let before = [&chain, &key].map(|path| std::fs::read(path).unwrap());
@@ -82,7 +78,8 @@ fn certificates_that_cannot_be_used_leave_those_before_in_use_however_often_they
         refused += times;
         host.logged_times("cannot use what it was given", refused);
     };
-    // Another key than the chain's, which the front refuses; then none, which keys refuses.
+    // A key that does not fit the chain, which the front refuses. Then bytes that are no key, which
+    // keys refuses.
     host::certificate(&host.at(""), host::P256);
     let other = std::fs::read(&key).unwrap();
     std::fs::write(&chain, &before[0]).unwrap();
@@ -100,7 +97,7 @@ fn certificates_that_cannot_be_used_leave_those_before_in_use_however_often_they
 }
 
 #[test]
-fn what_is_no_handshake_ends_its_connection_and_no_other() {
+fn bytes_that_are_no_handshake_end_one_connection_and_no_other() {
     let host = Host::start(&[
         user("alice", 64401, &spool(1)),
         user("bob", 64402, &spool(1)),
@@ -114,19 +111,19 @@ fn what_is_no_handshake_ends_its_connection_and_no_other() {
     ] {
         let client = Client::new(host.tls);
         let _ = client.stream().write_all(noise);
-        // The server may have ended it already.
+        // The server may have ended the connection already.
         let _ = client.stream().shutdown(std::net::Shutdown::Write);
         let mut client = client;
         assert!(!client.until_end().contains("+OK"));
     }
-    // One that stands still in the middle keeps nobody waiting.
+    // A handshake that stands still in the middle keeps nobody waiting.
     let mut still = Client::new(host.tls);
     still.send(b"\x16\x03\x01\x02\x00");
     assert!(session(&host, &[]).contains("+OK popward signing off"));
     assert_ok(&bob.ask("QUIT"));
 }
 
-/// What a connection that says nothing is told, of the server's certificate and of everything else.
+/// What `openssl s_client` says about a connection on which nothing is said.
 fn connection(host: &Host, options: &[&str]) -> String {
     let connect = format!("127.0.0.1:{}", host.tls);
     let output = Command::new("openssl")
@@ -139,7 +136,7 @@ fn connection(host: &Host, options: &[&str]) -> String {
 }
 
 #[test]
-fn stls_is_the_same_handshake_and_resumes_what_the_other_port_began() {
+fn stls_resumes_a_session_that_began_on_the_tls_port() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let file = host.at("session");
     let file = file.to_str().unwrap();
@@ -156,7 +153,8 @@ fn stls_is_the_same_handshake_and_resumes_what_the_other_port_began() {
     }
 }
 
-/// Makes `STEM.pem` and `STEM.key`, a certificate for these names with STEM as its subject.
+/// Makes `STEM.pem` and `STEM.key`: a certificate for these names, with the subject STEM, and its
+/// key.
 fn named(host: &Host, stem: &str, names: &str, kind: &[&str]) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj"])
@@ -172,7 +170,7 @@ fn named(host: &Host, stem: &str, names: &str, kind: &[&str]) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// Adds to the configuration and has it read again.
+/// Adds to the configuration and reloads it.
 fn reload(host: &Host, more: &str) {
     let path = host.at("popward.toml");
     let config = std::fs::read_to_string(&path).unwrap() + more;
@@ -191,7 +189,7 @@ fn pair(host: &Host, stem: &str) -> String {
 }
 
 #[test]
-fn a_certificate_is_chosen_by_name_and_by_what_the_client_can_verify() {
+fn the_certificate_fits_the_requested_name_and_what_the_client_can_verify() {
     let host = Host::start(&[]);
     let rsa = &["rsa:2048"];
     named(
@@ -219,12 +217,12 @@ fn a_certificate_is_chosen_by_name_and_by_what_the_client_can_verify() {
         ("mail.example.org", only_rsa, "both-rsa"),
         ("a.example.net", "", "any"),
         ("b.example.net", "", "any"),
-        // A wildcard is one label; and what nobody has is the first one's.
+        // A wildcard is one label. A name that no certificate has gets the first certificate.
         ("a.b.example.net", "", "localhost"),
         ("example.net", "", "localhost"),
         ("unknown.example.com", "", "localhost"),
         ("localhost", "", "localhost"),
-        // By what it can verify, of the others.
+        // The client can verify no certificate for this name. It gets the first that it can verify.
         ("a.example.net", only_rsa, "both-rsa"),
     ] {
         for version in ["-tls1_3", "-tls1_2"] {
@@ -242,12 +240,12 @@ fn a_certificate_is_chosen_by_name_and_by_what_the_client_can_verify() {
     }
     let heard = connection(&host, &["-noservername"]);
     assert!(heard.contains("subject=CN = localhost\n"), "{heard}");
-    // A whole set was waited for: no certificate met another's key in between.
+    // The front waited for the whole set. No certificate met another one's key in between.
     assert!(!host.log().contains("cannot use"), "{}", host.log());
 }
 
 #[test]
-fn a_reload_changes_certificates_and_versions_and_leaves_open_connections_alone() {
+fn a_reload_changes_tls_for_new_connections_only() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let mut old = Command::new("openssl")
         .args(["s_client", "-quiet", "-tls1_2", "-connect"])
@@ -284,7 +282,7 @@ fn a_reload_changes_certificates_and_versions_and_leaves_open_connections_alone(
 }
 
 #[test]
-fn pop3_is_agreed_on_by_alpn_and_nothing_else_is() {
+fn alpn_agrees_on_pop3_and_nothing_else() {
     let host = Host::start(&[]);
     let heard = connection(&host, &["-alpn", "imap,pop3"]);
     assert!(heard.contains("ALPN protocol: pop3"), "{heard}");
@@ -293,7 +291,7 @@ fn pop3_is_agreed_on_by_alpn_and_nothing_else_is() {
 }
 
 #[test]
-fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
+fn another_front_and_a_restarted_front_resume_a_tls_session() {
     let grace = "shutdown_grace = 5\n";
     let two = format!("{grace}fronts = 2\n");
     let host = Host::with(&[user("alice", 64401, &spool(1))], "", &[(grace, &two)]);
@@ -304,7 +302,7 @@ fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
     assert_eq!(fronts.len(), 2);
     let files = ["1.3", "1.2"].map(|version| host.at(&format!("session-{version}")));
     let versions = ["-tls1_3", "-tls1_2"];
-    // Whoever is stopped accepts nobody: so it is the other one.
+    // A stopped front accepts nobody. So the other one answers.
     stop(&fronts[0]);
     for (file, version) in files.iter().zip(versions) {
         let heard = session(&host, &[version, "-sess_out", file.to_str().unwrap()]);
@@ -325,7 +323,7 @@ fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
     for (file, version) in files.iter().zip(versions) {
         assert!(resumed(file, version), "{version} at the other front");
     }
-    // Neither of those that gave them is there any more.
+    // Neither of the fronts that gave the tickets exists any more.
     end(&fronts[0]);
     end(&fronts[1]);
     host::until("two other fronts", || {
@@ -335,7 +333,7 @@ fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
     for (file, version) in files.iter().zip(versions) {
         assert!(resumed(file, version), "{version} at a new front");
     }
-    // Another keys process has other keys, and then every front has.
+    // A new keys process has new ticket keys, and so has every front.
     let keys = host.children("popward-keys");
     end(&keys[0]);
     host::until("other keys", || {
@@ -348,7 +346,7 @@ fn a_session_is_resumed_at_another_front_and_by_one_that_was_started_again() {
 }
 
 #[test]
-fn a_ticket_is_refused_after_two_rotations_or_where_there_are_none() {
+fn a_ticket_is_refused_after_two_rotations_or_if_tickets_are_off() {
     let more = "[tls]\nticket_rotation = 1\n";
     let host = Host::with(&[user("alice", 64401, &spool(1))], more, &[]);
     let file = host.at("session");
@@ -372,7 +370,7 @@ fn a_ticket_is_refused_after_two_rotations_or_where_there_are_none() {
 }
 
 #[test]
-fn clients_are_asked_for_certificates_where_an_authority_is_configured_and_need_none() {
+fn a_configured_authority_asks_for_client_certificates_but_needs_none() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let asked = "Acceptable client certificate CA names\nCN = alices";
     assert!(!connection(&host, &[]).contains(asked));
@@ -397,7 +395,7 @@ fn clients_are_asked_for_certificates_where_an_authority_is_configured_and_need_
     assert!(heard.contains("+OK popward signing off"), "{heard}");
 }
 
-/// A `ClientHello` of this library, whole.
+/// A whole `ClientHello` of rustls.
 fn hello() -> Vec<u8> {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -422,7 +420,7 @@ fn resident(pid: i32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Has the end of this connection be a reset.
+/// Makes the end of this connection a reset.
 fn reset(stream: &std::net::TcpStream) {
     use nix::sys::socket::{setsockopt, sockopt};
     let at_once = nix::libc::linger {
@@ -433,8 +431,8 @@ fn reset(stream: &std::net::TcpStream) {
 }
 
 #[test]
-fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting() {
-    // As if each came from an address of its own.
+fn p8_clients_that_abandon_handshakes_take_no_memory_and_delay_nobody() {
+    // The limits are those for clients from many addresses.
     let many = "[limits]\nconnections = 100\nconnections_per_address = 100\n[spool]";
     let alice = user("alice", 64401, &spool(1));
     let host = Host::with(&[alice], "", &[("[spool]", many)]);
@@ -444,14 +442,16 @@ fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting
         host.children("popward-keys")[0],
     );
     let hello = hello();
-    // Nothing is signed meanwhile, so the threads are busy for ten seconds, and the line only grows.
+    // Nothing is signed meanwhile. So the threads are busy for ten seconds, and the queue only
+    // grows.
     kill(Pid::from_raw(keys), Signal::SIGSTOP).unwrap();
     let before = resident(front);
     let greeted = || Client::new(host.plain).line().starts_with("+OK");
     let mut gone = 0;
     while gone < 3000 {
         let mut strangers = Vec::new();
-        // Until nobody else is let in, nor when those who were have gone: by then all hellos were read.
+        // Until nobody else is let in, even after those who were let in have gone. By then the
+        // front has read all hellos.
         while greeted() || greeted() {
             let stranger = Client::new(host.tls);
             stranger.stream().write_all(&hello).unwrap();
@@ -472,9 +472,10 @@ fn p8_who_begins_handshakes_and_goes_away_costs_nothing_and_keeps_nobody_waiting
 
 /// CVE-2017-15130: Dovecot kept something for each name that was asked for.
 #[test]
-fn p8_names_that_are_asked_for_take_no_memory() {
+fn p8_requested_server_names_take_no_memory() {
     use rustls::pki_types::pem::PemObject;
-    // When a connection is to be looked at again stands in a queue until then, whether or not it is still there: not for long.
+    // The front queues the time at which it looks at a connection again, and keeps the entry after
+    // the connection's end. A short limit keeps the queue short.
     let soon = [("[spool]", "[limits]\nlogin = 2\n[spool]")];
     let host = Host::with(&[user("alice", 64401, &spool(1))], "", &soon);
     let leaf = [
@@ -493,7 +494,7 @@ fn p8_names_that_are_asked_for_take_no_memory() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // Each a handshake of its own.
+    // Each connection makes a handshake of its own.
     config.resumption = rustls::client::Resumption::disabled();
     let config = std::sync::Arc::new(config);
     let greeted = |number: usize| {

@@ -1,4 +1,5 @@
-//! A host with one user's spool of messages of every kind, and a home for the client that fetches them.
+//! A host with one user, whose spool has messages of every kind, and a home for the client that
+//! fetches them.
 
 use super::host::{Host, message, root, skipped, user};
 use std::cell::Cell;
@@ -8,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// What messages may be: long lines, 8-bit, dots, quoted From_ lines, empty lines at the end, no body.
+/// Messages of every kind: long lines, 8-bit, dots, quoted From_ lines, empty lines at the end.
 fn bodies() -> Vec<String> {
     vec![
         "plain".to_owned(),
@@ -22,10 +23,11 @@ fn bodies() -> Vec<String> {
     ]
 }
 
-/// Mechanisms for which the server needs the password in plain, or what it is made of, and no client sends it.
+/// Mechanisms for which the server needs the password in plain, or a secret made of it. No client
+/// sends the password itself.
 pub const SECRETS: &str = r#"["apop", "cram-md5", "scram-sha-1", "scram-sha-256"]"#;
 
-/// Clients run as somebody whom the system knows: some look their user up.
+/// Clients run as a user of the system, because some of them look their user up.
 const NOBODY: u32 = 65534;
 
 pub struct Case {
@@ -34,20 +36,20 @@ pub struct Case {
     pub home: PathBuf,
     /// The messages as they must arrive, in order.
     pub expected: Vec<String>,
-    /// How many logins the log has had.
+    /// How many logins the test has found in the log so far.
     logins: Cell<usize>,
 }
 
-/// What a row of a client's table must have used: the method that the log names, and TLS or none.
+/// How a client must have logged in: the method that the log names, and whether over TLS.
 pub type Used = (&'static str, bool);
 
 impl Case {
-    /// What is offered without a word in the configuration.
+    /// A case with the mechanisms that are offered by default.
     pub fn new() -> Self {
         Self::offering(r#"["user", "plain", "login"]"#)
     }
 
-    /// With these mechanisms offered.
+    /// A case with these mechanisms offered.
     pub fn offering(mechanisms: &str) -> Self {
         let spool: Vec<String> = (1..)
             .zip(bodies())
@@ -77,13 +79,13 @@ impl Case {
         }
     }
 
-    /// Where a client connects: `localhost:PORT`, for TLS from the beginning or not.
+    /// Where a client connects: `localhost:PORT`, for TLS from the start or not.
     pub fn at(&self, tls: bool) -> String {
         let port = if tls { self.host.tls } else { self.host.plain };
         format!("localhost:{port}")
     }
 
-    /// Asserts that there was one more login, and how.
+    /// Asserts that the log has one more login, by this method.
     pub fn used(&self, (method, tls): Used, what: &str) {
         self.logins.set(self.logins.get() + 1);
         let line = self.host.logged_times(" login session=", self.logins.get());
@@ -94,8 +96,8 @@ impl Case {
         assert_eq!(line.contains("tls=TLS"), tls, "{what}: {line}");
     }
 
-    /// Runs a client that ends by itself, and well; `None` where it is not installed. What it writes to its standard output
-    /// comes back, lines ended LF.
+    /// Runs a client and asserts that it succeeds. Returns its standard output with LF line ends;
+    /// `None` if it is not installed.
     pub fn runs(&self, program: &str, arguments: &[&str], what: &str) -> Option<String> {
         let output = self
             .limited(program)?
@@ -107,7 +109,8 @@ impl Case {
         Some(text(&output.stdout))
     }
 
-    /// The program within a minute, so that one that asks a question does not wait for its answer.
+    /// The program with a limit of one minute, so that a program that asks a question does not
+    /// hang.
     pub fn limited(&self, program: &str) -> Option<Command> {
         self.client(program)?;
         let mut command = self.client("timeout")?;
@@ -115,7 +118,7 @@ impl Case {
         Some(command)
     }
 
-    /// A directory that the client can write to.
+    /// Makes a directory that the client can write to.
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.home.join(name);
         fs::create_dir(&path).unwrap();
@@ -125,7 +128,8 @@ impl Case {
         path
     }
 
-    /// Compares an mbox file that a client wrote, its own headers left out.
+    /// Compares an mbox file that a client wrote with the spool. The client's `own` headers do not
+    /// count.
     pub fn mbox(&self, name: &str, own: &[&str], what: &str) {
         let bytes = fs::read(self.home.join(name)).unwrap();
         let stored = text(&bytes);
@@ -142,7 +146,7 @@ impl Case {
         }
         assert_eq!(messages.len(), self.expected.len(), "{what}: {stored}");
         for (message, expected) in messages.iter().zip(&self.expected) {
-            // How many empty lines separate messages is each program's own affair.
+            // Programs differ in how many empty lines they put between messages.
             assert_eq!(
                 message.trim_end_matches('\n'),
                 expected.trim_end_matches('\n'),
@@ -151,7 +155,7 @@ impl Case {
         }
     }
 
-    /// The messages one behind the other, a NUL behind each.
+    /// All messages, with a NUL behind each.
     pub fn all(&self) -> String {
         self.expected
             .iter()
@@ -159,7 +163,8 @@ impl Case {
             .collect()
     }
 
-    /// The program as an ordinary user at home there; `None`, said aloud, where it is not installed.
+    /// The program, as an ordinary user with this home. Prints that it is skipped, and returns
+    /// `None`, if it is not installed.
     pub fn client(&self, program: &str) -> Option<Command> {
         let path = std::env::var_os("PATH")?;
         if !std::env::split_paths(&path).any(|dir| dir.join(program).exists()) {
@@ -188,7 +193,7 @@ impl Case {
         self.host.at("cert.pem").display().to_string()
     }
 
-    /// Compares the files of a directory, in the order of their messages' numbers, with what is expected.
+    /// Compares the files of a directory with the spool, in the order of the messages' numbers.
     pub fn stored(&self, directory: &str, what: &str) {
         let mut found: Vec<String> = fs::read_dir(self.home.join(directory))
             .unwrap()
@@ -197,7 +202,7 @@ impl Case {
         found.sort_by_key(|text| number(text));
         assert_eq!(found.len(), self.expected.len(), "{what}");
         for (found, expected) in found.iter().zip(&self.expected) {
-            // getmail's own, which it puts first and cannot be kept from.
+            // getmail puts this header first. No option keeps it away.
             let found = found
                 .strip_prefix("Return-Path: <unknown>\n")
                 .unwrap_or(found);

@@ -3,7 +3,7 @@
 use super::case::{Case, SECRETS, Used, succeeded, text};
 use std::fs;
 
-/// A table of curl's ways: its options, the scheme, and what it must have used.
+/// A way to run curl: its options, the scheme, and how it must log in.
 type Row = (&'static [&'static str], &'static str, Used);
 
 fn curl_row(case: &Case, (options, scheme, used): Row) {
@@ -23,7 +23,7 @@ fn curl_row(case: &Case, (options, scheme, used): Row) {
 }
 
 #[test]
-fn curl() {
+fn curl_fetches_every_byte() {
     let case = Case::new();
     let rows: [Row; 6] = [
         (&[], "pop3", ("PLAIN", false)),
@@ -47,15 +47,15 @@ fn curl() {
 }
 
 #[test]
-fn curl_without_sasl() {
+fn curl_fetches_without_sasl() {
     let case = Case::offering(r#"["user"]"#);
     curl_row(&case, (&[], "pop3", ("USER/PASS", false)));
     curl_row(&case, (&["--ssl-reqd"], "pop3", ("USER/PASS", true)));
 }
 
 #[test]
-fn curl_by_secrets() {
-    // Not SCRAM: Debian's curl is built without GSASL.
+fn curl_logs_in_by_apop_and_cram_md5() {
+    // Not SCRAM, because Debian's curl is built without GSASL.
     let case = Case::offering(SECRETS);
     let rows: [Row; 3] = [
         (&["--login-options", "AUTH=+APOP"], "pop3", ("APOP", false)),
@@ -107,7 +107,7 @@ fn curl_lists_and_deletes() {
     assert_eq!(text(&case.host.bytes("alice")), before[second..]);
 }
 
-/// A configuration of fetchmail, which hands each message to a file of its own.
+/// A configuration of fetchmail. It hands each message to a file of its own.
 fn fetchmail_rc(case: &Case, name: &str, options: &str) -> std::path::PathBuf {
     let rc = format!(
         "set no bouncemail\nset invisible\n\
@@ -117,7 +117,7 @@ fn fetchmail_rc(case: &Case, name: &str, options: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn fetchmail() {
+fn fetchmail_fetches_every_byte() {
     let case = Case::new();
     let (plain, tls) = (case.host.plain, case.host.tls);
     let believes = format!("sslcertck sslcertfile {}", case.authority());
@@ -150,7 +150,7 @@ fn fetchmail() {
 }
 
 #[test]
-fn fetchmail_knows_by_uidl_what_it_has_seen() {
+fn fetchmail_fetches_only_new_messages_by_uidl() {
     let case = Case::new();
     let believes = format!(
         "sslproto TLS1.2+ sslcertck sslcertfile {}",
@@ -172,10 +172,10 @@ fn fetchmail_knows_by_uidl_what_it_has_seen() {
         .args(arguments)
         .output()
         .unwrap();
-    // 1: there was no new mail.
+    // fetchmail's status 1 means that there was no new mail.
     assert_eq!(again.status.code(), Some(1));
     case.stored("seen", "nothing came twice");
-    // What is deleted is gone, and what came meanwhile is fetched alone.
+    // The deleted messages are gone. Only the mail that came meanwhile is fetched.
     let options = options.replace(" keep ", " nokeep fetchall ");
     let rc = fetchmail_rc(&case, "last", &options);
     case.runs(
@@ -189,7 +189,7 @@ fn fetchmail_knows_by_uidl_what_it_has_seen() {
 }
 
 #[test]
-fn fetchmail_by_apop() {
+fn fetchmail_logs_in_by_apop() {
     let case = Case::offering(SECRETS);
     let options = format!(
         "port {} proto APOP user alice password alice keep fetchall sslproto \"\"",
@@ -205,7 +205,7 @@ fn fetchmail_by_apop() {
     }
 }
 
-/// What mpop is told of the connection.
+/// What mpop is told about the connection.
 #[derive(Debug)]
 enum Way {
     Clear,
@@ -256,7 +256,7 @@ fn mpop_row(case: &Case, auth: &str, way: &Way, pipelining: &str, method: &'stat
 }
 
 #[test]
-fn mpop() {
+fn mpop_fetches_every_byte() {
     let case = Case::new();
     for way in [Way::Clear, Way::Tls, Way::Stls] {
         for pipelining in ["auto", "off"] {
@@ -267,9 +267,9 @@ fn mpop() {
     mpop_row(&case, "login", &Way::Tls, "auto", "LOGIN");
 }
 
-/// `mpop -S` says what a server offers, as far as it knows POP3's capabilities, and logs nobody in.
+/// `mpop -S` shows the capabilities that it knows, and does not log in.
 #[test]
-fn mpop_asks_what_there_is() {
+fn mpop_shows_what_the_server_offers() {
     let case = Case::new();
     let trust = format!("--tls-trust-file={}", case.authority());
     let rows: [(bool, &[&str]); 3] = [
@@ -290,7 +290,8 @@ fn mpop_asks_what_there_is() {
         let Some(heard) = case.runs("mpop", &arguments, &at) else {
             return;
         };
-        // What it knows of what CAPA says, in its words. With STLS it says also what was there before.
+        // mpop's own words for what CAPA says. With STLS it also prints the capabilities from
+        // before.
         for offered in [
             "popward ready",
             "PIPELINING:",
@@ -310,7 +311,7 @@ fn mpop_asks_what_there_is() {
 }
 
 #[test]
-fn mpop_by_secrets() {
+fn mpop_logs_in_by_stored_secrets() {
     let case = Case::offering(SECRETS);
     for (auth, method) in [
         ("apop", "APOP"),
@@ -324,7 +325,7 @@ fn mpop_by_secrets() {
 }
 
 #[test]
-fn getmail() {
+fn getmail_fetches_every_byte() {
     let case = Case::new();
     let (plain, tls) = (case.host.plain, case.host.tls);
     let rows = [

@@ -1,8 +1,8 @@
-//! Libraries: poplib of Python, Net::POP3 and Mail::POP3Client of Perl.
+//! Libraries: Python's poplib, Perl's Net::POP3 and Mail::POP3Client.
 
 use super::case::{Case, SECRETS, Used};
 
-/// Fetches all, each way of opening and logging in; `script` has `OPEN` for that.
+/// Fetches everything, once for each way to open and log in. That way replaces `OPEN` in `script`.
 fn fetches(case: &Case, program: &[&str], script: &str, rows: &[(String, Used)]) {
     for (open, used) in rows {
         let script = script.replace("OPEN", open);
@@ -30,7 +30,7 @@ m.quit()
 ";
 
 #[test]
-fn poplib_of_python() {
+fn python_poplib_fetches_every_byte() {
     let case = Case::new();
     let (plain, tls) = (case.host.plain, case.host.tls);
     let context = format!("ssl.create_default_context(cafile='{}')", case.authority());
@@ -53,7 +53,7 @@ fn poplib_of_python() {
 }
 
 #[test]
-fn poplib_by_apop() {
+fn python_poplib_logs_in_by_apop() {
     let case = Case::offering(SECRETS);
     let open = format!(
         "m=poplib.POP3('127.0.0.1',{});m.apop('alice','alice')",
@@ -72,7 +72,7 @@ const NET_POP3: &str = "OPEN defined($n) or die; ($p->last // die) == 0 or die; 
     for $i (1..$n) { print join('',@{$p->get($i)}),\"\\0\" } ($p->last // die) == $n or die; $p->quit or die";
 
 #[test]
-fn net_pop3_of_perl() {
+fn perl_net_pop3_fetches_every_byte() {
     let case = Case::new();
     let (plain, tls) = (case.host.plain, case.host.tls);
     let believes = format!("SSL_ca_file=>'{}'", case.authority());
@@ -97,7 +97,7 @@ fn net_pop3_of_perl() {
 }
 
 #[test]
-fn net_pop3_by_apop() {
+fn perl_net_pop3_logs_in_by_apop() {
     let case = Case::offering(SECRETS);
     let open = format!(
         "$p=Net::POP3->new('127.0.0.1',Port=>{}) or die; $n=$p->apop('alice','alice');",
@@ -112,7 +112,7 @@ fn net_pop3_by_apop() {
 }
 
 #[test]
-fn mail_pop3client_of_perl() {
+fn perl_mail_pop3client_fetches_every_byte() {
     let case = Case::new();
     if case.client("perl").is_some_and(|mut perl| {
         let known = perl

@@ -1,4 +1,5 @@
-//! Mail readers that open a POP3 maildrop as a folder: s-nail, mutt, GNU mailutils. And no reader at all: nc, openssl.
+//! Mail readers that open a POP3 maildrop as a folder: s-nail, mutt, GNU mailutils. And programs
+//! that are no mail readers: nc, openssl.
 
 use super::case::{Case, SECRETS, Used, text};
 use super::host::{message, retrieved, spool};
@@ -7,7 +8,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 #[test]
-fn s_nail() {
+fn s_nail_copies_every_message() {
     let case = Case::new();
     let authority = format!("tls-ca-file={}", case.authority());
     let rows: [(&str, bool, &[&str], Used); 3] = [
@@ -44,7 +45,7 @@ fn s_nail() {
 }
 
 #[test]
-fn s_nail_by_apop() {
+fn s_nail_logs_in_by_apop() {
     let case = Case::offering(SECRETS);
     let url = format!("pop3://alice:alice@{}", case.at(false));
     let copy = format!("copy * {}\nxit", case.home.join("apop").display());
@@ -55,11 +56,11 @@ fn s_nail_by_apop() {
     }
 }
 
-/// mutt in a terminal, as `script` makes one: it tags all messages and copies them to a file.
+/// Runs mutt in a terminal that `script` makes. It tags all messages and copies them to a file.
 fn mutt_row(case: &Case, name: &str, tls: bool, options: &str, used: Used) {
     let scheme = if tls { "pops" } else { "pop" };
     let file = case.home.join(name);
-    // Without a folder it would begin with a question, and take the commands for the answer.
+    // Without a folder mutt begins with a question, and takes the commands for the answer.
     let set = format!(
         "folder={} pop_delete=no confirmappend=no confirmcreate=no copy=no quit=yes",
         case.home.display()
@@ -83,7 +84,7 @@ fn mutt_row(case: &Case, name: &str, tls: bool, options: &str, used: Used) {
 }
 
 #[test]
-fn mutt() {
+fn mutt_copies_every_message() {
     let case = Case::new();
     let authority = format!("ssl_ca_certificates_file={}", case.authority());
     mutt_row(
@@ -106,18 +107,18 @@ fn mutt() {
 }
 
 #[test]
-fn mutt_by_apop() {
+fn mutt_logs_in_by_apop() {
     let case = Case::offering(SECRETS);
     let options = "ssl_starttls=no ssl_force_tls=no pop_authenticators=apop";
     mutt_row(&case, "apop", false, options, ("APOP", false));
 }
 
 #[test]
-fn mailutils() {
+fn mailutils_reads_every_message() {
     let case = Case::new();
     let url = format!("pop://alice:alice@{}", case.at(false));
     let tls = format!("pops://alice:alice@{}", case.at(true));
-    // mailutils takes STLS where it is offered, and believes the certificate.
+    // mailutils uses STLS where it is offered, and accepts the certificate.
     for (url, used) in [
         (format!("{url};notls"), ("USER/PASS", false)),
         (url, ("USER/PASS", true)),
@@ -137,7 +138,7 @@ fn mailutils() {
             let Some(read) = case.runs("readmsg", &arguments, &url) else {
                 return;
             };
-            // It makes a From_ line of its own.
+            // It writes a From_ line of its own.
             let read = read.split_once('\n').unwrap().1;
             assert_eq!(
                 read.trim_end_matches('\n'),
@@ -149,10 +150,11 @@ fn mailutils() {
     }
 }
 
-/// emacs fetches by it. Not the large message of the other tests: movemail 3.15 loses some of it on its way from its stream into
-/// its file, whatever server it comes from; `readmsg` above reads it whole.
+/// emacs fetches mail with movemail. This test has no large message, because movemail 3.15 loses a
+/// part of one between its stream and its file, whatever the server. `readmsg` above reads it
+/// whole.
 #[test]
-fn movemail_of_mailutils() {
+fn movemail_moves_every_message() {
     let case = Case::new();
     fs::write(case.host.spool("alice"), spool(20)).unwrap();
     let url = format!("pop://alice:alice@{}", case.at(false));
@@ -165,7 +167,7 @@ fn movemail_of_mailutils() {
         return;
     };
     let moved = text(&fs::read(&file).unwrap());
-    // Its own headers, and its quoting.
+    // movemail adds its own headers and quotes From_ lines.
     let own = |line: &&str| !line.starts_with("X-IMAPbase:") && !line.starts_with("X-UID:");
     let moved: String = moved
         .split_inclusive('\n')
@@ -188,7 +190,7 @@ fn movemail_of_mailutils() {
 
 const SCRIPT: &[u8] = b"USER alice\r\nPASS alice\r\nSTAT\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n";
 
-/// All commands at once, from a program that knows nothing of POP3.
+/// Sends all commands at once, by a program that knows nothing of POP3.
 fn said_at_once(case: &Case, program: &str, arguments: &[&str]) -> Option<String> {
     let mut child = case
         .limited(program)?
@@ -209,7 +211,7 @@ fn said_at_once(case: &Case, program: &str, arguments: &[&str]) -> Option<String
 }
 
 #[test]
-fn openssl_and_nc() {
+fn openssl_and_nc_get_the_exact_replies() {
     let case = Case::new();
     let authority = case.authority();
     let believes = [

@@ -1,4 +1,4 @@
-//! Clients that cannot be run here, by what they send: their commands in their order, in their pieces.
+//! Clients that cannot run here. The tests send their commands, in their order and in their pieces.
 
 use super::host::wire::{Security, Wire, config};
 use super::host::{Host, retrieved, spool, spool_of, user};
@@ -9,7 +9,7 @@ fn ask(wire: &mut Wire, line: &str) -> String {
     wire.line().unwrap()
 }
 
-/// The lines up to the dot, dots unstuffed.
+/// The lines up to the dot, unstuffed.
 fn rest(wire: &mut Wire) -> String {
     let mut text = String::new();
     loop {
@@ -28,9 +28,10 @@ fn multi(wire: &mut Wire, line: &str) -> String {
     rest(wire)
 }
 
-/// Thunderbird: AUTH alone, CAPA, STLS where it is told to, then the best mechanism; STAT, LIST, UIDL, and where UIDL is not
-/// understood XTND XLST Message-Id and TOP of each; RETR and DELE of each new one, QUIT. One command at a time: nsPop3Protocol
-/// waits for each reply but for DELEs, which it pipelines where CAPA has PIPELINING.
+/// Thunderbird sends AUTH alone, CAPA, STLS if configured, and then the best mechanism. Then STAT,
+/// LIST and UIDL; if UIDL is not understood, XTND XLST Message-Id and TOP of each. Then RETR and
+/// DELE of each new message, and QUIT. nsPop3Protocol waits for each reply. Only DELEs are
+/// pipelined, if CAPA has PIPELINING.
 fn thunderbird(host: &Host, security: Security) {
     let (mut wire, greeting) = Wire::connect(host, &config(host), security);
     assert!(greeting.starts_with("+OK"));
@@ -51,7 +52,8 @@ fn thunderbird(host: &Host, security: Security) {
     let sizes = multi(&mut wire, "LIST");
     let ids = multi(&mut wire, "UIDL");
     assert_eq!((sizes.lines().count(), ids.lines().count()), (5, 5));
-    // Its way where there is no UIDL: what it cannot have it must be told by one line, or it waits for a dot.
+    // Thunderbird sends this if there is no UIDL. A refusal must be one line, or Thunderbird waits
+    // for a dot.
     let reply = ask(&mut wire, "XTND XLST Message-Id");
     if reply.starts_with("+OK") {
         let list = rest(&mut wire);
@@ -81,7 +83,7 @@ fn thunderbird(host: &Host, security: Security) {
 }
 
 #[test]
-fn thunderbird_on_each_kind_of_connection() {
+fn thunderbirds_commands_work_on_each_kind_of_connection() {
     let host = Host::start(&[user("alice", 64401, b"")]);
     for security in [Security::Clear, Security::Implicit, Security::Stls] {
         std::fs::write(host.spool("alice"), spool(5)).unwrap();
@@ -90,10 +92,10 @@ fn thunderbird_on_each_kind_of_connection() {
     }
 }
 
-/// Outlook: `AUTH` in search of NTLM, a probe in lower case, USER and PASS, and everything in two segments for a command, the
-/// line's end by itself.
+/// Outlook sends `AUTH` in search of NTLM, a probe in lower case, USER and PASS. It sends each
+/// command in two segments, the line end by itself.
 #[test]
-fn outlook_probes_and_splits_its_lines() {
+fn commands_that_outlook_splits_are_understood() {
     let host = Host::start(&[user("alice", 64401, &spool(2))]);
     let (mut wire, _) = Wire::connect(&host, &config(&host), Security::Implicit);
     let mut split = |line: &str| {
@@ -110,16 +112,18 @@ fn outlook_probes_and_splits_its_lines() {
     assert_eq!(host.bytes("alice"), spool_of([2]));
 }
 
-/// Eudora: lower case, and XTND XMIT, by which it would send mail. What is not served is refused in one line.
+/// Eudora: lower case, and XTND XMIT, by which it would send mail. What is not served is refused in
+/// one line.
 #[test]
-fn eudora_asks_for_xmit_and_is_refused_in_one_line() {
+fn eudoras_xtnd_xmit_is_refused_in_one_line() {
     let users = [user("alice", 64401, &spool(2))];
     let host = Host::with(&users, "", &[]);
     let (mut wire, _) = Wire::connect(&host, &config(&host), Security::Clear);
     assert!(ask(&mut wire, "user alice").starts_with("+OK"));
     assert!(ask(&mut wire, "pass alice").starts_with("+OK"));
     assert!(ask(&mut wire, "xtnd xmit").starts_with("-ERR"));
-    // LAST is for those that have no UIDL, and off unless it is configured: refused in one line, too.
+    // LAST is for those that have no UIDL, and off unless it is configured: refused in one line,
+    // too.
     assert!(ask(&mut wire, "last").starts_with("-ERR"));
     assert_eq!(multi(&mut wire, "top 2 4294967295"), retrieved(2));
     assert!(ask(&mut wire, "quit").starts_with("+OK"));

@@ -1,4 +1,4 @@
-//! Local users, who own their spool, their home and their state directory, and would have others' files.
+//! Local users want other users' files. They own their spool, their home and their state directory.
 
 use super::host::{Host, assert_ok, message, root, skipped, spool, until, user};
 use std::fs;
@@ -12,7 +12,7 @@ fn two() -> Host {
     ])
 }
 
-/// What alice hears when she logs in.
+/// What alice's login is answered.
 fn refused(host: &Host) -> String {
     let mut client = host.connect();
     assert_ok(&client.ask("USER alice"));
@@ -27,9 +27,10 @@ fn secret(host: &Host) -> std::path::PathBuf {
     path
 }
 
-/// Of one's own spool one can make a link to another's, to root's, a directory, a pipe without another end.
+/// A user can replace the own spool by a link to another user's file or to root's, by a directory,
+/// or by a pipe that nobody writes to.
 #[test]
-fn a_spool_that_is_no_file_of_its_users_is_refused_and_untouched() {
+fn a_spool_that_is_not_the_users_own_file_is_refused_and_unchanged() {
     if !root() {
         return skipped("other users' files");
     }
@@ -74,7 +75,7 @@ fn a_spool_that_is_no_file_of_its_users_is_refused_and_untouched() {
     }
     assert_eq!(host.bytes("bob"), spool(3));
     assert_eq!(fs::read(secret).unwrap(), message(1, "a secret").as_bytes());
-    // One's own second name: somebody may keep the mail that is deleted by it.
+    // A second name for the own spool. Somebody could keep deleted mail by it.
     fs::remove_file(&own).unwrap();
     fs::write(&own, spool(2)).unwrap();
     owned(&own);
@@ -83,10 +84,10 @@ fn a_spool_that_is_no_file_of_its_users_is_refused_and_untouched() {
     assert_eq!(fs::read(&own).unwrap(), spool(2));
 }
 
-/// Dovecot with `mail_extra_groups`, and Qpopper: a link in the place of the dotlock or of the temporary file, followed with rights
-/// that its maker has not.
+/// Dovecot with `mail_extra_groups`, and Qpopper, followed a link in the place of the dotlock or of
+/// a temporary file. They did so with rights that the link's maker did not have.
 #[test]
-fn a_dotlock_that_is_a_link_leads_nowhere() {
+fn a_link_in_the_dotlocks_place_is_not_followed() {
     let host = two();
     let (victim, nothing) = (secret(&host), host.at("nothing"));
     for target in [&victim, &nothing] {
@@ -109,9 +110,9 @@ fn a_dotlock_that_is_a_link_leads_nowhere() {
     assert_ok(&host.login("alice").ask("QUIT"));
 }
 
-/// The state directory, where somebody put something else first.
+/// Somebody else made something at the state directory's place first.
 #[test]
-fn a_state_directory_that_is_something_else_is_refused() {
+fn a_state_directory_that_is_not_the_users_own_is_refused() {
     if !root() {
         return skipped("other users' files");
     }
@@ -146,9 +147,10 @@ fn a_state_directory_that_is_something_else_is_refused() {
     assert_ok(&host.login("alice").ask("QUIT"));
 }
 
-/// Qpopper read users' option files as root: what was named there was opened, written, or overflowed a buffer.
+/// Qpopper read users' option files as root. It opened or wrote what they named, and a long value
+/// overflowed a buffer.
 #[test]
-fn users_files_are_no_configuration() {
+fn files_of_users_are_not_read_as_configuration() {
     let host = two();
     let home = host.at("home");
     fs::create_dir(&home).unwrap();
@@ -171,7 +173,7 @@ fn users_files_are_no_configuration() {
         ".popward.toml",
         ".pop3rc",
     ] {
-        // Whoever opened it to read would wait for ever.
+        // A pipe: whoever opens it to read waits for ever.
         nix::unistd::mkfifo(&home.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
     }
     fs::write(host.at("mail/.alice.qpopper-options"), &options).unwrap();
@@ -187,11 +189,11 @@ fn users_files_are_no_configuration() {
 
 /// Qpopper made files under whatever umask it was started with.
 #[test]
-fn files_are_made_for_their_owner_alone() {
+fn new_files_are_accessible_to_their_owner_alone() {
     let mut host = two();
-    // Started again under a umask that takes nothing away.
+    // Started again, under a umask that takes no permission away.
     host.stop();
-    // A umask is inherited: a shell sets it.
+    // A process inherits its umask, so a shell sets it.
     let server = std::process::Command::new("/bin/sh")
         .args(["-c", "umask 0; exec \"$0\" --config \"$1\""])
         .arg(host.at("libexec/popward"))
@@ -240,7 +242,7 @@ fn files_are_made_for_their_owner_alone() {
     server.end();
 }
 
-/// Ends a server that a test started by itself.
+/// A server that a test started by itself. Dropping it ends the server.
 struct Server(std::process::Child);
 
 impl Server {

@@ -1,15 +1,16 @@
-//! Bytes of messages, which anybody can send.
+//! Bytes of messages. Anybody can send them.
 
 use super::host::{Host, PATIENCE, assert_ok, message, user};
 use std::time::Instant;
 
-/// A host whose alice has this spool, with Qpopper's names of messages.
+/// A host where alice has this spool, with UIDLs from X-UIDL headers.
 fn host(spool: &[u8]) -> Host {
     let changes = [("[spool]\n", "[spool]\nuidl = [\"x-uidl\", \"native\"]\n")];
     Host::with(&[user("alice", 64401, spool)], "", &changes)
 }
 
-/// Everything that can be asked for of everything, within a time that is only there to be exceeded by what is not linear.
+/// Asks for everything about every message. The time limit fails only code that takes more than
+/// linear time.
 fn reads(host: &Host) -> Vec<String> {
     let began = Instant::now();
     let mut client = host.login("alice");
@@ -33,7 +34,7 @@ fn reads(host: &Host) -> Vec<String> {
     messages
 }
 
-/// Qpopper 2.53 took what EUIDL answers, the sender's X-UIDL and From, for a format string.
+/// Qpopper 2.53 used what EUIDL answers, the sender's X-UIDL and From, as a format string.
 #[test]
 fn format_strings_in_headers_are_text() {
     let header = "From: %n%n%n%s <%x@example.org>\nX-UIDL: %n%s%n%s%n%s%n\nSubject: %n%1000000d\n";
@@ -51,9 +52,10 @@ fn format_strings_in_headers_are_text() {
     assert_ok(&client.ask("QUIT"));
 }
 
-/// Qpopper cut long lines into pieces, and a piece that began with "From " began a message, with headers of its sender's choice.
+/// Qpopper cut long lines into pieces. A piece that began with "From " began a message, with
+/// headers of the sender's choice.
 #[test]
-fn a_long_line_begins_no_message() {
+fn a_from_line_inside_a_long_line_begins_no_message() {
     let from = "From spoofer@example.org Mon Nov 23 10:00:09 2026";
     for length in [
         255,
@@ -89,9 +91,9 @@ fn a_long_line_begins_no_message() {
     }
 }
 
-/// Dovecot died of a NUL in a header's name, and could corrupt the mailbox.
+/// A NUL in a header's name ended Dovecot, and could corrupt the mailbox.
 #[test]
-fn nuls_in_headers_are_bytes_like_others() {
+fn nul_bytes_in_headers_are_kept() {
     let odd = [
         "Date\0: x\n\0From: ( a <b@example.org>\nSub\0ject: c\nStatu\0s: RO\nX-UI\0DL: d\n",
         "\0\n",
@@ -124,10 +126,11 @@ fn nuls_in_headers_are_bytes_like_others() {
     );
 }
 
-/// Dovecot's parser called itself for each part within a part, and took quadratic time for many address headers and for long ones.
-/// Here a header's lines are looked at one by one, and no MIME is read at all.
+/// Dovecot's parser called itself for each part within a part. It took quadratic time for many
+/// address headers, and for long ones. popward looks at a header's lines one by one, and reads no
+/// MIME.
 #[test]
-fn neither_nested_parts_nor_many_or_long_headers_cost_more_than_their_bytes() {
+fn nested_parts_and_long_headers_take_linear_time() {
     let part = |depth: u32| {
         format!("Content-Type: multipart/mixed; boundary=\"b{depth}\"\n\n--b{depth}\n")
     };
@@ -150,18 +153,18 @@ fn neither_nested_parts_nor_many_or_long_headers_cost_more_than_their_bytes() {
     assert_eq!(reads(&host).len(), 5);
 }
 
-/// A message that never ends its header, and one that is nothing but its From_ line.
+/// A message whose header never ends, and a message that is only a From_ line.
 #[test]
-fn headers_without_an_end_are_messages() {
+fn a_header_without_an_end_is_a_message() {
     let spool = "From a@example.org Mon Nov 23 10:00:01 2026\nSubject: no end\nX: y\n\nFrom b@example.org Mon Nov 23 10:00:02 2026\n";
     let messages = reads(&host(spool.as_bytes()));
-    // The separator ends the header too.
+    // The separator is also the empty line that ends the header.
     assert_eq!(messages, ["Subject: no end\nX: y\n\n", ""]);
 }
 
-/// Content-Length of a sender's choice, with which Qpopper swallowed the mail behind it.
+/// With a Content-Length of the sender's choice, Qpopper swallowed the mail behind the message.
 #[test]
-fn a_length_of_the_senders_choice_swallows_no_mail() {
+fn a_forged_content_length_hides_no_mail() {
     for length in [
         "4294967295",
         "18446744073709551615",
@@ -180,9 +183,10 @@ fn a_length_of_the_senders_choice_swallows_no_mail() {
     }
 }
 
-/// Two messages with one X-UIDL of a sender's choice: a client would take one for the other, and hide or delete it.
+/// A sender gives two messages one X-UIDL. A client would take one for the other, and hide or
+/// delete it.
 #[test]
-fn an_x_uidl_of_the_senders_choice_is_nobody_elses_name() {
+fn a_forged_x_uidl_takes_no_other_messages_name() {
     let with = |number: u32, id: &str| {
         message(number, "body").replacen("Subject:", &format!("X-UIDL: {id}\nSubject:"), 1)
     };

@@ -14,7 +14,7 @@ fn host() -> Host {
     )
 }
 
-/// Commands, each with an argument that is as long as is asked for.
+/// Commands. The test gives each an argument of each length.
 const COMMANDS: [&str; 18] = [
     "USER",
     "PASS",
@@ -36,9 +36,10 @@ const COMMANDS: [&str; 18] = [
     "CAPA",
 ];
 
-/// Qpopper wrote lines into buffers of a fixed size: of any command before a login, of AUTH, of LIST, of names.
+/// Qpopper wrote lines into buffers of a fixed size: any command before login, the arguments of
+/// AUTH and LIST, and names.
 #[test]
-fn a_line_of_any_length_is_one_answer() {
+fn a_line_of_any_length_gets_one_answer() {
     let host = host();
     let front = Process::only(&host, "popward-front");
     for logged_in in [false, true] {
@@ -54,7 +55,8 @@ fn a_line_of_any_length_is_one_answer() {
                 client.send(&vec![b'A'; length]);
                 client.send(b"\r\n");
                 let answer = client.line();
-                // A name may have any length: whether it is somebody's, is not said.
+                // USER is accepted at any length, because its answer must not tell whether the user
+                // exists.
                 let fine = command == "USER" && length < 1022 && !logged_in;
                 assert_eq!(
                     answer.starts_with("+OK"),
@@ -76,7 +78,7 @@ fn a_line_of_any_length_is_one_answer() {
 
 /// Qpopper 4.0.3 looped for ever over a line without end.
 #[test]
-fn an_endless_line_and_then_the_end_costs_little() {
+fn a_line_without_an_end_costs_little() {
     let host = host();
     let front = Process::only(&host, "popward-front");
     let noise = vec![b'A'; 16 << 20];
@@ -97,10 +99,10 @@ fn an_endless_line_and_then_the_end_costs_little() {
     assert_ok(&host.login("alice").ask("QUIT"));
 }
 
-/// Courier took PASS for a format string, others took names for such; Dovecot expanded variables in names, and took a tab in a
-/// password for the end of it.
+/// Courier used PASS as a format string, and other servers used names. Dovecot expanded variables
+/// in names, and took a tab in a password for its end.
 #[test]
-fn names_and_passwords_are_text() {
+fn names_and_passwords_are_never_interpreted() {
     let host = host();
     let auth = Process::only(&host, "popward-auth");
     let texts = [
@@ -148,9 +150,10 @@ fn names_and_passwords_are_text() {
     );
 }
 
-/// A name must not make a line of the log, nor another field of its own. Qpopper logged them as they came.
+/// A name must make neither a line of the log nor a field of its own. Qpopper logged names as they
+/// came.
 #[test]
-fn a_name_cannot_write_the_log() {
+fn a_name_cannot_forge_a_log_line() {
     let host = host();
     for name in [
         "alice\rpopward[1] notice login user=root",
@@ -181,9 +184,10 @@ fn a_name_cannot_write_the_log() {
     }
 }
 
-/// STARTTLS injection: what somebody in the middle puts behind STLS must not be run inside of TLS.
+/// STARTTLS injection: commands that somebody in the middle puts behind STLS must not run inside of
+/// TLS.
 #[test]
-fn what_comes_in_the_clear_behind_stls_is_thrown_away() {
+fn bytes_in_the_clear_behind_stls_are_dropped() {
     let host = host();
     let behind = [
         "USER alice\r\nPASS alice\r\n",
@@ -196,7 +200,7 @@ fn what_comes_in_the_clear_behind_stls_is_thrown_away() {
         let (mut wire, _) = Wire::connect(&host, &config(&host), Security::Clear);
         wire.send(format!("STLS\r\n{injected}").as_bytes());
         assert!(wire.line().unwrap().starts_with("+OK"));
-        // It refuses to begin if anything else was answered in the clear.
+        // This asserts that nothing else was answered in the clear.
         wire.secure();
         wire.send(b"XYZZY\r\nPASS alice\r\nSTAT\r\nQUIT\r\n");
         assert_eq!(wire.line().unwrap(), "-ERR unknown command", "{injected:?}");
@@ -212,9 +216,9 @@ fn what_comes_in_the_clear_behind_stls_is_thrown_away() {
     assert!(!host.log().contains("login session="), "{}", host.log());
 }
 
-/// Dovecot's RPA died of a message without a byte.
+/// An empty message ended Dovecot's RPA.
 #[test]
-fn messages_of_no_length_are_refused_and_auth_lives() {
+fn empty_sasl_messages_are_refused_and_auth_lives_on() {
     let all = "[\"user\", \"plain\", \"login\", \"cram-md5\", \"apop\", \"scram-sha-1\", \"scram-sha-256\"]";
     let host = Host::with(
         &[user("alice", 64401, &spool(1))],
@@ -244,9 +248,9 @@ fn messages_of_no_length_are_refused_and_auth_lives() {
     assert_ok(&client.ask("PASS alice"));
 }
 
-/// Dovecot leaked memory with each login that was given up.
+/// Dovecot leaked memory with each login that was abandoned.
 #[test]
-fn logins_that_are_given_up_leave_nothing() {
+fn abandoned_logins_leak_no_memory() {
     let host = Host::with(
         &[user("alice", 64401, &spool(1))],
         "[limits]\nbad_commands = 100000\nfailed_logins = 100000\n",
@@ -276,12 +280,12 @@ fn logins_that_are_given_up_leave_nothing() {
             }
         }
         assert_ok(&client.ask("QUIT"));
-        // And one that goes without a word in the middle of it.
+        // And a client that goes away in the middle of a login, without a word.
         let mut client = Client::new(host.plain);
         assert_ok(&client.line());
         client.send(b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiY2RlZmdoaWprbG1ub3A=\r\n");
     };
-    // What is made once, is made.
+    // The first round makes what is made only once.
     abort(50);
     let (auth, front) = (
         Process::only(&host, "popward-auth"),
@@ -292,9 +296,9 @@ fn logins_that_are_given_up_leave_nothing() {
     front.has_used_at_most(512, Duration::from_secs(20), "3,000 logins given up");
 }
 
-/// Handshakes that stand still took all of Dovecot's slots.
+/// Stalled handshakes took all of Dovecot's slots.
 #[test]
-fn handshakes_that_stand_still_keep_nobody_out() {
+fn stalled_handshakes_keep_nobody_out() {
     let host = Host::with(
         &[user("alice", 64401, &spool(1))],
         "[limits]\nconnections_per_address = 1000\n",
@@ -319,10 +323,10 @@ fn handshakes_that_stand_still_keep_nobody_out() {
     drop(still);
 }
 
-/// 65,536 negative numbers and such: of each command with a number, one that is taken for another would delete or show another
-/// message. popa3d's author found servers that took `LIST 4294967297` for `LIST 1`.
+/// A number that is taken for another one would delete or show another message. popa3d's author
+/// found servers that took `LIST 4294967297` for `LIST 1`.
 #[test]
-fn a_number_is_taken_for_no_other() {
+fn a_number_is_never_taken_for_another() {
     let host = Host::start(&[user("alice", 64401, message(1, "one").as_bytes())]);
     let mut client = host.login("alice");
     let wrapped = [
@@ -359,7 +363,7 @@ fn a_number_is_taken_for_no_other() {
             assert!(answer.starts_with("-ERR"), "{command} {number}: {answer}");
             asked += 1;
             if asked % 15 == 0 {
-                // Within the limit of bad commands.
+                // A new session, before the limit of bad commands.
                 assert_ok(&client.ask("QUIT"));
                 client = host.login("alice");
             }

@@ -3,7 +3,7 @@
 use super::host::Host;
 use std::time::Duration;
 
-/// A process of the server that is to live through what is done to it.
+/// A process of the server that must survive the test.
 pub struct Process {
     pid: i32,
     kibibytes: u64,
@@ -11,7 +11,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// The only one that runs this executable.
+    /// The only process that runs this executable.
     pub fn only(host: &Host, executable: &str) -> Self {
         let pid = host.children(executable)[0];
         Self {
@@ -21,7 +21,8 @@ impl Process {
         }
     }
 
-    /// Asserts that it is the same process, has grown by no more than so many KiB, and has worked no longer than this.
+    /// Asserts that the process still lives, has grown by at most so many KiB, and has used at most
+    /// so much processor time.
     #[track_caller]
     pub fn has_used_at_most(&self, kibibytes: u64, time: Duration, what: &str) {
         let grown = resident(self.pid).saturating_sub(self.kibibytes);
@@ -31,7 +32,7 @@ impl Process {
     }
 }
 
-/// Memory that it has, in KiB. A process that has gone has none to read.
+/// The process's resident memory in KiB. It fails if the process has ended.
 fn resident(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     let line = text
@@ -41,10 +42,10 @@ fn resident(pid: i32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// For how long it has used a processor, itself and for its system calls.
+/// The processor time of the process and of its system calls.
 fn worked(pid: i32) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
-    // Behind the name, which is in brackets and may have anything in it.
+    // The fields behind the name. The name is in brackets and may hold anything.
     let fields: Vec<&str> = text
         .rsplit_once(')')
         .unwrap()

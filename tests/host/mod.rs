@@ -1,5 +1,5 @@
-//! A throw-away mail host: popward's real executables, spools of users of their own, and a client that says exactly
-//! what a test wants said. Everything it made goes when it is dropped.
+//! A throw-away mail host: popward's real executables, users with spools of their own, and a client
+//! that sends exactly what a test wants. Dropping the host removes everything that it made.
 
 #![allow(
     dead_code,
@@ -22,25 +22,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything before a test gives up: only there to end a hang.
+/// The longest wait for anything before a test gives up. It only ends a hang.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The group of the spool directory, as `mail` is on Debian.
 pub const MAIL: u32 = 64300;
 
-/// The unprivileged processes' user ids under root.
+/// The front's user id under root.
 pub const FRONT: u32 = 64301;
-/// Auth's.
+/// Auth's user id under root.
 pub const AUTH: u32 = 64302;
-/// Keys'.
+/// The user id of keys under root.
 pub const KEYS: u32 = 64303;
 
-/// Whether this test runs as root. Where not, all processes run as this user.
+/// Whether this test runs as root. Otherwise all processes run as this user.
 pub fn root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Says past the test runner that a test, or a part of one, was skipped.
+/// Prints that a test, or a part of one, was skipped. The test runner does not hold the line back.
 pub fn skipped(why: &str) {
     let line = format!("skipped: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -54,7 +54,7 @@ pub struct User {
     pub spool: Option<Vec<u8>>,
 }
 
-/// `name` with the spool `spool`; the id is its own under root.
+/// The user `name` with the spool `spool`. Under root the user has the id `uid`.
 pub fn user(name: &'static str, uid: u32, spool: &[u8]) -> User {
     let own = nix::unistd::geteuid().as_raw();
     User {
@@ -64,7 +64,7 @@ pub fn user(name: &'static str, uid: u32, spool: &[u8]) -> User {
     }
 }
 
-/// A message as it lies in a spool, From_ line and separator with it.
+/// A message as it lies in a spool, with its From_ line and the separator.
 pub fn message(number: u32, body: &str) -> String {
     format!(
         "From sender{number}@example.org Mon Nov 23 10:00:{:02} 2026\nFrom: <sender{number}@example.org>\nMessage-ID: <{number}@example.org>\nSubject: message {number}\n\n{body}\n\n",
@@ -85,7 +85,7 @@ pub fn spool(count: u32) -> Vec<u8> {
     spool_of(1..=count)
 }
 
-/// A spool of these messages.
+/// A spool of the messages with these numbers.
 pub fn spool_of(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
     numbers
         .into_iter()
@@ -94,7 +94,7 @@ pub fn spool_of(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What RETR sends of message `number` of [`spool`], lines ended LF.
+/// What RETR sends of message `number` of [`spool`], with LF line ends.
 pub fn retrieved(number: u32) -> String {
     let message = varied(number);
     let start = message.find('\n').unwrap() + 1;
@@ -105,11 +105,11 @@ pub fn retrieved(number: u32) -> String {
 struct Lines {
     lines: Mutex<Vec<String>>,
     more: Condvar,
-    /// The server has closed its end: there will be no more.
+    /// Whether the server has closed its end. There will be no more lines.
     ended: AtomicBool,
 }
 
-/// The host.
+/// The mail host.
 pub struct Host {
     pub directory: tempfile::TempDir,
     pub plain: u16,
@@ -119,8 +119,8 @@ pub struct Host {
     began: Instant,
 }
 
-/// A port that was free a moment ago, below those that the kernel gives to connections: of these, a client of another test
-/// could have it before the server does.
+/// A port that was free a moment ago. It lies below the ports that the kernel gives to connections,
+/// because a client of another test could take one of those before the server does.
 fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let mut tried = (0..20_000).map(|_| {
@@ -132,7 +132,7 @@ fn free_port() -> u16 {
         .unwrap()
 }
 
-/// Where the executables are: those of `$POPWARD_EXECUTABLES`, or where cargo put the workspace's.
+/// Where the executables are: in `$POPWARD_EXECUTABLES`, or where cargo put the workspace's.
 pub fn built() -> PathBuf {
     if let Some(given) = std::env::var_os("POPWARD_EXECUTABLES") {
         return given.into();
@@ -157,8 +157,9 @@ pub fn install(into: &Path) {
     ] {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {
-            // By another process: what one thread has open for writing, a child that another one starts meanwhile has too, and
-            // as long as anybody has, it cannot be executed.
+            // `cp` copies, not this process. A child that another thread starts meanwhile inherits
+            // a file that is open for writing, and the kernel executes no file that is open for
+            // writing.
             let copied = Command::new("cp").arg(&from).arg(&to).status().unwrap();
             assert!(copied.success());
         }
@@ -167,13 +168,14 @@ pub fn install(into: &Path) {
     std::fs::set_permissions(into, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-/// A directory of the host, of this mode.
+/// Makes a directory of the host with this mode.
 fn make(path: &Path, mode: u32) {
     std::fs::create_dir(path).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Makes a certificate for localhost and 127.0.0.1 and its key; `kind` is what `openssl req -newkey` takes.
+/// Makes a certificate for localhost and 127.0.0.1, and its key. `kind` is what `openssl req
+/// -newkey` takes.
 pub fn certificate(directory: &Path, kind: &[&str]) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "2"])
@@ -190,21 +192,22 @@ pub fn certificate(directory: &Path, kind: &[&str]) {
     assert!(made.status.success(), "openssl req");
 }
 
-/// The kind of key that is used where none is asked for.
+/// The kind of key that a host has by default.
 pub const P256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 impl Host {
-    /// Starts one with these users.
+    /// Starts a host with these users.
     pub fn start(users: &[User]) -> Self {
         Self::with(users, "", &[])
     }
 
-    /// Starts one; `more` is added to the configuration, and in `changes` a line is put in another's place.
+    /// Starts a host. `more` is added to the configuration. Each of `changes` replaces its first
+    /// text by its second one.
     pub fn with(users: &[User], more: &str, changes: &[(&str, &str)]) -> Self {
         Self::by(Command::new, users, more, changes)
     }
 
-    /// The same, where the server is started by `start` of its path.
+    /// As [`Host::with`], but `start` makes the server's command from the executable's path.
     pub fn by(
         start: impl Fn(PathBuf) -> Command,
         users: &[User],
@@ -288,7 +291,8 @@ impl Host {
         host
     }
 
-    /// Starts one whose only user has the spool at home, as `mbox`; and where that is.
+    /// Starts a host whose only user has the spool in the home directory, as `mbox`. Returns the
+    /// spool's path, too.
     pub fn with_home(user: &User) -> (Self, PathBuf) {
         let changes = [("path = \"", "path = \"{home}/mbox\" # \"")];
         let host = Self::with(std::slice::from_ref(user), "", &changes);
@@ -329,7 +333,7 @@ impl Host {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// The ids of the children that run this executable.
+    /// The process ids of the monitor's children that run this executable.
     pub fn children(&self, executable: &str) -> Vec<i32> {
         let list = format!("/proc/{0}/task/{0}/children", self.pid());
         let list = std::fs::read_to_string(list).unwrap();
@@ -342,12 +346,12 @@ impl Host {
             .collect()
     }
 
-    /// The first log line with `text` in it, once it is there.
+    /// Waits for a log line with `text` in it, and returns the first one.
     pub fn logged(&self, text: &str) -> String {
         self.logged_times(text, 1)
     }
 
-    /// The log line with `text` in it that is the `times`th such, once it is there.
+    /// Waits for the `times`th log line with `text` in it, and returns it.
     pub fn logged_times(&self, text: &str, times: usize) -> String {
         let until = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
@@ -358,7 +362,7 @@ impl Host {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.log.ended.load(Ordering::SeqCst) {
-                // Panicking with the lock would keep the log from being shown.
+                // A panic with the lock held would keep `drop` from showing the log.
                 drop(lines);
                 panic!("{text:?} not logged");
             }
@@ -371,7 +375,8 @@ impl Host {
         self.log.lines.lock().unwrap().join("\n")
     }
 
-    /// Asserts that a line which is written once a minute, for each of `causes`, is not there more often than that.
+    /// Asserts that the log has this line at most once a minute for each of `causes`, and at least
+    /// once.
     #[track_caller]
     pub fn assert_rate_limited(&self, text: &str, causes: usize) {
         let times = self.log().matches(text).count();
@@ -380,14 +385,14 @@ impl Host {
         assert!((causes..=most).contains(&times), "{times} times {text:?}");
     }
 
-    /// A connection that has been greeted.
+    /// A connection that has read popward's own greeting.
     pub fn connect(&self) -> Client {
         let mut client = Client::new(self.plain);
         assert_eq!(client.line(), "+OK popward ready");
         client
     }
 
-    /// A connection that has been greeted, however.
+    /// A connection that has read its greeting, whatever its text is.
     pub fn connect_any(&self) -> Client {
         let mut client = Client::new(self.plain);
         assert_ok(&client.line());
@@ -423,7 +428,7 @@ impl Host {
     }
 }
 
-/// The monitor's executable in a host's directory.
+/// Where the monitor's executable is in a host's directory.
 const SERVER: &str = "libexec/popward";
 
 fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
@@ -481,7 +486,7 @@ impl Drop for Host {
     }
 }
 
-/// Waits until `done` is true.
+/// Waits until `done` is true. Looks every 5 ms.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
@@ -490,7 +495,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The same, for what is over in some milliseconds: looks again and again.
+/// Waits until `done` is true. Looks without a pause, for what lasts only some milliseconds.
 pub fn at_once(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
@@ -499,7 +504,7 @@ pub fn at_once(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A file's length. An update's last step changes it.
+/// A file's length. The last step of an update changes a spool's.
 pub fn length(path: &Path) -> usize {
     usize::try_from(std::fs::metadata(path).unwrap().len()).unwrap()
 }
@@ -516,7 +521,7 @@ pub fn assert_err(reply: &str) {
     assert!(reply.starts_with("-ERR"), "{reply:?}");
 }
 
-/// A POP3 client without opinions.
+/// A POP3 client that sends what it is told, and checks nothing by itself.
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -527,7 +532,7 @@ impl Client {
         Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
     }
 
-    /// A connection to 127.0.0.1 from `source`, one of this host's own addresses.
+    /// A connection to 127.0.0.1 from `source`, another address of this host.
     pub fn from(source: &str, port: u16) -> Self {
         use nix::sys::socket::{
             AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket,
@@ -542,7 +547,7 @@ impl Client {
         Self::over(TcpStream::from(own))
     }
 
-    /// What `stream` leads to.
+    /// A client on an open connection.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -562,7 +567,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
-    /// The next line, without its CRLF; an empty text at the end of the connection.
+    /// The next line without its CRLF. At the end of the connection an empty text.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).unwrap();
@@ -584,7 +589,7 @@ impl Client {
         self.line()
     }
 
-    /// The rest of a multi-line reply, dots unstuffed, lines ended LF.
+    /// The rest of a multi-line reply, with dots unstuffed and LF line ends.
     pub fn rest(&mut self) -> String {
         let mut text = String::new();
         loop {
@@ -597,13 +602,13 @@ impl Client {
         }
     }
 
-    /// Sends a command and returns its multi-line reply's lines.
+    /// Sends a command and returns the lines of its multi-line reply.
     pub fn multi(&mut self, command: &str) -> String {
         assert_ok(&self.ask(command));
         self.rest()
     }
 
-    /// Everything until the server ends the connection. A reset is an end.
+    /// Everything until the server ends the connection. A reset is an end, too.
     pub fn until_end(&mut self) -> String {
         let mut text = Vec::new();
         let _ = self.stream.read_to_end(&mut text);

@@ -1,5 +1,6 @@
-//! A client's stream, in the clear, over TLS from its beginning, or over TLS after STLS: by rustls, with the keys in the
-//! client's own process, so that a test decides what is one write and what is one TLS record.
+//! A client's connection: in the clear, over TLS from the start, or over TLS after STLS. It uses
+//! rustls in the test's own process, so a test decides what is one write and what is one TLS
+//! record.
 
 use super::{Host, PATIENCE};
 use rustls::client::WantsClientCert;
@@ -27,24 +28,24 @@ enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// A connection that gives its server's lines one by one.
+/// A connection that gives the server's lines one by one.
 pub struct Wire {
-    /// `None` only while its security changes.
+    /// `None` only while the connection goes over to TLS.
     stream: Option<Stream>,
     config: Arc<ClientConfig>,
-    /// What has come and is no line yet.
+    /// Bytes that have come and are no whole line yet.
     partial: Vec<u8>,
     ended: bool,
 }
 
-/// Believes this host's certificate and no other.
+/// A configuration that believes this host's certificate and no other.
 pub fn config(host: &Host) -> Arc<ClientConfig> {
     let config = believes(host).with_no_client_auth();
     Arc::new(config)
 }
 
-/// The same, with a certificate of the client's own in `own.pem` of this directory, and its key in `own.key`, for servers that
-/// ask for one.
+/// As [`config`], with a client certificate for servers that ask for one: `own.pem` and `own.key`
+/// of this directory.
 pub fn config_with_certificate(host: &Host, directory: &Path) -> Arc<ClientConfig> {
     let own = CertificateDer::from_pem_file(directory.join("own.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(directory.join("own.key")).unwrap();
@@ -60,7 +61,8 @@ fn believes(host: &Host) -> ConfigBuilder<ClientConfig, WantsClientCert> {
 }
 
 impl Wire {
-    /// A connection; with STLS, up to the reply to it. Returns it and its greeting.
+    /// Connects, and returns the connection and its greeting. With STLS, it reads the reply to STLS
+    /// and begins TLS.
     pub fn connect(host: &Host, config: &Arc<ClientConfig>, security: Security) -> (Self, String) {
         let port = match security {
             Security::Implicit => host.tls,
@@ -89,7 +91,7 @@ impl Wire {
         (wire, greeting)
     }
 
-    /// Begins TLS; the handshake is made when something is sent or awaited.
+    /// Makes the TLS handshake.
     pub fn secure(&mut self) {
         assert!(
             self.partial.is_empty(),
@@ -108,7 +110,8 @@ impl Wire {
         self.stream = Some(Stream::Tls(Box::new(StreamOwned::new(connection, stream))));
     }
 
-    /// What a login over this connection can be bound to (RFC 9266, `tls-exporter`). `None` in the clear.
+    /// What SCRAM binds a login over this connection to (RFC 9266, `tls-exporter`). `None` in the
+    /// clear.
     pub fn binding(&self) -> Option<[u8; 32]> {
         let Some(Stream::Tls(stream)) = &self.stream else {
             return None;
@@ -120,8 +123,8 @@ impl Wire {
         Some(exported.unwrap())
     }
 
-    /// Sends these bytes in one write, which over TLS is one record. A server that has gone is no error here: what it said
-    /// before is still to be read.
+    /// Sends these bytes in one write, which over TLS is one record. It is no error if the server
+    /// has gone, because the test still reads what the server said before.
     pub fn send(&mut self, bytes: &[u8]) {
         let stream = self.stream.as_mut().unwrap();
         let _ = match stream {
@@ -130,7 +133,7 @@ impl Wire {
         };
     }
 
-    /// Ends this side, without a word.
+    /// Ends this side of the connection, without TLS's close_notify.
     pub fn shut(&mut self) {
         let stream = match self.stream.as_ref().unwrap() {
             Stream::Clear(stream) => stream,
@@ -139,7 +142,8 @@ impl Wire {
         let _ = stream.shutdown(Shutdown::Write);
     }
 
-    /// The next line, without its CRLF; `None` at the end of the connection. Bytes that are no text are shown as `\xNN`.
+    /// The next line without its CRLF. `None` at the end of the connection. Bytes that are not
+    /// UTF-8 are shown as `\xNN`.
     pub fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
@@ -162,7 +166,7 @@ impl Wire {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     panic!("nothing was said in time")
                 }
-                // A reset, or TLS that ends without a close_notify, is an end.
+                // A reset, or TLS that ends without a close_notify, is an end, too.
                 Err(_) => self.ended = true,
             }
         }

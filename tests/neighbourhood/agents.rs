@@ -1,4 +1,5 @@
-//! Delivery agents. Each gets a message and brings it into a user's spool now, later, or not yet.
+//! Delivery agents. Each gets a message, and delivers it into a user's spool now, later, or not
+//! yet.
 
 use super::postfix::Postfix;
 use super::{Account, MAIL, as_user, find, run, say};
@@ -10,13 +11,14 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// What an agent made of a message.
+/// What an agent did with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivery {
     Done,
-    /// It is in the agent's queue, which the agent works off by itself.
+    /// The message is in the agent's queue. The agent delivers it by itself.
     Queued,
-    /// It did not get the spool: try again. The exit code, or the signal that it died of, negative.
+    /// The agent did not get the spool and must be called again. The exit code, or the negative
+    /// number of the signal that ended it.
     Deferred(i32),
 }
 
@@ -27,15 +29,17 @@ pub struct Post {
     pub postfix: Option<Postfix>,
     pub agents: Vec<&'static str>,
     exim_user: u32,
-    /// maildrop (2.9.3) does not sleep while it waits for a dotlock but takes a whole processor: one at a time.
+    /// maildrop 2.9.3 does not sleep while it waits for a dotlock. It uses a whole processor, so
+    /// only one may run at a time.
     pub busy: Mutex<()>,
 }
 
-/// No agent waits longer: mailutils and dovecot-lda give up after 5 minutes.
+/// No agent waits longer. mailutils and dovecot-lda give up after 5 minutes.
 const PATIENCE: Duration = Duration::from_secs(330);
 
 impl Post {
-    /// Those that are installed; the others are named. `dovecot_waits` is for how long.
+    /// The agents that are installed. Prints the names of the others. `dovecot_waits` is dovecot's
+    /// lock timeout.
     pub fn new(base: &Path, mail: &Path, accounts: &[Account], dovecot_waits: &str) -> Self {
         fs::create_dir(base).unwrap();
         fs::set_permissions(base, PermissionsExt::from_mode(0o755)).unwrap();
@@ -69,7 +73,7 @@ impl Post {
         post
     }
 
-    /// A home directory with what the programs want there.
+    /// Makes a home directory with what the programs want there.
     fn home(&self, account: &Account) {
         let home = self.home_of(account);
         fs::create_dir(&home).unwrap();
@@ -98,7 +102,7 @@ impl Post {
         )
     }
 
-    /// An exim of its own for each who delivers by it, so that each waits for its own queue only.
+    /// Makes an exim for each queue, so that a deliverer waits only for its own queue.
     fn exim(&self, queue: &str) -> PathBuf {
         let config = self.base.join(format!("{queue}.conf"));
         let spool = self.base.join(format!("exim-{queue}"));
@@ -119,7 +123,7 @@ impl Post {
         config
     }
 
-    /// What exim says of its own work.
+    /// exim's log of this queue.
     pub fn exim_log(&self, queue: &str) -> String {
         let log = self.base.join(format!("exim-{queue}/mainlog"));
         fs::read_to_string(log).unwrap_or_default()
@@ -130,8 +134,8 @@ impl Post {
         fs::read_dir(input).map_or(true, |mut entries| entries.next().is_none())
     }
 
-    /// Brings a message into the spool of `account`; `queue` names who does it, for exim, and who asks again after
-    /// [`Delivery::Deferred`].
+    /// Delivers a message into the spool of `account`. `queue` names exim's queue. `again` is set
+    /// after [`Delivery::Deferred`].
     pub fn deliver(
         &self,
         agent: &str,
@@ -149,7 +153,8 @@ impl Post {
                 return Delivery::Queued;
             }
             "exim4" => return self.deliver_by_exim(account, queue, text, again),
-            // As an MTA calls it, with the spools where it looks for them: only there it makes dotlocks.
+            // As an MTA calls procmail, with the spools where procmail looks for them. Only there
+            // it makes dotlocks.
             "procmail" => {
                 let mut command = Command::new("unshare");
                 let line = "mount --bind \"$1\" /var/mail && exec procmail -f sender@example.org -d \"$2\"";
@@ -179,7 +184,8 @@ impl Post {
         let ended = run(&mut command, text, PATIENCE);
         match ended.code {
             Some(0) => Delivery::Done,
-            // EX_TEMPFAIL; what putmail says instead, EX_UNAVAILABLE, is for ever to an MTA.
+            // 75 is EX_TEMPFAIL. putmail ends with 69 instead, EX_UNAVAILABLE, which an MTA takes
+            // for a permanent failure.
             Some(code @ (75 | 69)) => Delivery::Deferred(code),
             // An MTA tries again then.
             None if ended.took < PATIENCE => {
@@ -205,7 +211,8 @@ impl Post {
             command
         };
         if !again {
-            // With a configuration of its own it keeps root's rights only in a queue run that root starts.
+            // With another configuration file, exim keeps root's rights only in a queue run that
+            // root starts.
             let mut command = exim();
             command.args(["-odq", "-oi", "-f", "sender@example.org"]);
             command.arg(format!("{}@localhost", account.name));

@@ -1,5 +1,6 @@
-//! The programs that share spools with popward, as Debian ships them, and a model of what they and popward's clients
-//! have done to one: what must be in it at any time.
+//! The programs that share spools with popward, as Debian ships them. And a model of one spool:
+//! what these programs and popward's clients have done to it, and so what must be in it at any
+//! time.
 
 #![allow(
     dead_code,
@@ -20,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The group that Debian's spool directory belongs to.
+/// The group of Debian's spool directory.
 pub const MAIL: u32 = 8;
 
-/// Writes a line past the test runner.
+/// Prints a line. The test runner does not hold it back.
 pub fn say(line: &str) {
     let line = format!("{line}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -40,15 +41,16 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 /// How a program ended.
 pub struct Ended {
-    /// `None`: it was killed, by us if it took too long.
+    /// The exit code. `None` if a signal ended it, also this test's own after too long a time.
     pub code: Option<i32>,
-    /// Of which signal it died.
+    /// The signal that ended it.
     pub signal: Option<i32>,
     pub output: String,
     pub took: Duration,
 }
 
-/// Runs a program to its end, in a process group of its own that is killed when it takes longer than `limit`.
+/// Runs a program to its end. It has its own process group, which is killed if it takes longer than
+/// `limit`.
 pub fn run(command: &mut Command, input: &str, limit: Duration) -> Ended {
     let started = Instant::now();
     let output = tempfile::tempfile().unwrap();
@@ -59,7 +61,7 @@ pub fn run(command: &mut Command, input: &str, limit: Duration) -> Ended {
         .stderr(output.try_clone().unwrap())
         .spawn()
         .unwrap();
-    // Input is less than a pipe takes. A program that ends without reading it is no mistake of ours.
+    // The input fits into a pipe. A program may end without reading it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -81,13 +83,14 @@ pub fn run(command: &mut Command, input: &str, limit: Duration) -> Ended {
     }
 }
 
-/// Kills a child of ours and its children that stayed in its process group.
+/// Kills a child of this process, and its children that stayed in its process group.
 pub fn kill_group(leader: u32) {
     let group = nix::unistd::Pid::from_raw(leader.try_into().unwrap());
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
 }
 
-/// A program as a user of the host, with nothing of our environment. `group` is what it takes to make dotlocks.
+/// A program as a user of the host, without this process's environment. `group` lets it make
+/// dotlocks.
 pub fn as_user(program: &Path, user: &Account, group: u32, home: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -103,7 +106,7 @@ pub fn as_user(program: &Path, user: &Account, group: u32, home: &Path) -> Comma
     command
 }
 
-/// A user that every Debian has: the programs look theirs up in the system's list.
+/// A user that every Debian has. The programs look their user up in the system's list.
 #[derive(Clone, Copy)]
 pub struct Account {
     pub name: &'static str,
@@ -111,7 +114,7 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// Those whose spools are used. Postfix has two others, see there.
+/// The users whose spools are used. Postfix has two others: see there.
 pub fn accounts() -> Vec<Account> {
     ["games", "lp", "proxy", "backup", "list", "irc"]
         .into_iter()
@@ -138,7 +141,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// One of `0..end`.
+    /// A number in `0..end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }

@@ -1,5 +1,5 @@
-//! A postfix of our own: its configuration, queue and data are in a directory that goes away, it listens to no network,
-//! and knows no way out. local(8) delivers to the mailboxes.
+//! A postfix of this test's own. Its configuration, queue and data are in a directory that goes
+//! away. It listens to no network and sends nothing out. local(8) delivers to the mailboxes.
 
 use super::kill_group;
 use std::fs;
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Its owner and its drop's group: nobody's whose spool is used, and not `postfix`, which need not exist.
+/// postfix's owner and the group of its drop. It must own no spool that is used. Not `postfix`,
+/// which need not exist.
 const OWNER: &str = "uucp";
 const DROP: &str = "news";
 
@@ -28,15 +29,15 @@ postlog   unix-dgram n - n - 1 postlogd
 ";
 
 pub struct Postfix {
-    /// Where its package's files are: `/`, or where they were unpacked to.
+    /// Where the files of its package are: `/`, or where they were unpacked to.
     root: PathBuf,
     base: PathBuf,
     master: Child,
 }
 
 impl Postfix {
-    /// Starts it in `base`, for the mailboxes in `mail`. `None`: it is not installed, nor unpacked at
-    /// `$POPWARD_POSTFIX` (its package and exim's exclude each other).
+    /// Starts postfix in `base`, for the mailboxes in `mail`. `None` if it is neither installed nor
+    /// unpacked at `$POPWARD_POSTFIX`. Its package and exim's exclude each other.
     pub fn start(base: &Path, mail: &Path) -> Option<Self> {
         let root = match std::env::var_os("POPWARD_POSTFIX") {
             Some(root) => PathBuf::from(root),
@@ -118,7 +119,7 @@ impl Postfix {
         fs::read_to_string(self.base.join("log")).unwrap_or_default()
     }
 
-    /// How often it has put a delivery off.
+    /// How often postfix has deferred a delivery.
     pub fn deferred(&self) -> u32 {
         self.log().matches("status=deferred").count() as u32
     }
@@ -136,7 +137,7 @@ fn command(root: &Path, base: &Path, program: &str) -> Command {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // Its daemons stay in its process group.
+        // postfix's daemons stay in its process group.
         kill_group(self.master.id());
         let _ = self.master.wait();
     }

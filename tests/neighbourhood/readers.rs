@@ -1,18 +1,18 @@
-//! Mail readers of shell users, in batch. Each is told to delete one message, or to mark it as read, and to leave the others
-//! where they are.
+//! Mail readers of shell users, in batch mode. Each is told to delete one message, or to mark it as
+//! read, and to leave the others in place.
 
 use super::agents::Post;
 use super::{Account, Ended, MAIL, as_user, find, run};
 use crate::host::skipped;
 use std::time::Duration;
 
-/// Those that can be told.
+/// Readers that work in batch mode.
 pub const READERS: &[&str] = &["mutt", "s-nail", "bsd-mailx", "mail.mailutils", "mailutil"];
 
 /// No reader waits longer for a lock than c-client.
 const PATIENCE: Duration = Duration::from_secs(330);
 
-/// Those that are installed; the others are named.
+/// The readers that are installed. Prints the names of the others.
 pub fn installed() -> Vec<&'static str> {
     let mut found = Vec::new();
     for reader in READERS {
@@ -32,12 +32,13 @@ pub enum Edit {
     Mark,
 }
 
-/// Has `reader` edit message `id` of the user's spool. Whether it did is seen in the spool.
+/// Runs `reader` to edit message `id` of the user's spool. Only the spool shows whether it did.
 pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -> Ended {
     let home = post.home_of(account);
     let spool = post.mail.join(account.name);
-    // mailutils has no helper that could make a dotlock for it, and c-client does not find its own, as Debian builds
-    // them: in a directory that only the group may write they would lock nothing that delivery agents heed.
+    // mailutils has no helper that could make a dotlock for it, and c-client, as Debian builds it,
+    // does not find its own. In a directory that only the group may write to, they would take no
+    // lock that delivery agents heed.
     let group = if matches!(reader, "mail.mailutils" | "mailutil") {
         MAIL
     } else {
@@ -57,9 +58,10 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
                 "mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
                 spool.display()
             );
-            // mutt that has not got its lock, for which it tries five times in four seconds, opens the spool to read only. It
-            // then forgets all that is pushed and waits for a key: it gets one, which ends it, every second. Not by a child of
-            // script's, which waits for all of its children.
+            // mutt tries for its lock five times in four seconds, and then opens the spool
+            // read-only. It then forgets the pushed commands and waits for a key. So it gets a key
+            // every second, which ends it. No child of script's sends the keys, because script
+            // waits for all of its children.
             let keys = "exec script -qec \"$1\" /dev/null < <(while sleep 1; do printf x || break; done &)";
             command.args(["-c", keys, "bash", &line]);
             run(&mut command, "", PATIENCE)
@@ -94,12 +96,13 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
     }
 }
 
-/// Whether a reader can mark a message as read, and not only delete it.
+/// Whether a reader can mark a message as read, besides deleting.
 pub fn marks(reader: &str) -> bool {
     reader != "mailutil"
 }
 
-/// mailutils' movemail: takes all messages out of the spool and puts them into a file at home.
+/// Runs mailutils' movemail: it takes all messages out of the spool and puts them into a file at
+/// home.
 pub fn move_all(post: &Post, account: &Account) -> Ended {
     let home = post.home_of(account);
     let mut command = as_user(&find("movemail").unwrap(), account, MAIL, &home);

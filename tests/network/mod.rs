@@ -1,4 +1,4 @@
-//! A network of machines beside this one: network namespaces on one bridge, that go away with the test.
+//! A network of machines: network namespaces on one bridge. They go away with the test.
 
 #![allow(
     dead_code,
@@ -11,29 +11,30 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What `ip` is told, and whether it did it.
+/// Runs `ip` with these arguments. Returns whether it succeeded.
 fn ip(arguments: &str) -> bool {
     let output = Command::new("ip").args(arguments.split(' ')).output();
     output.is_ok_and(|output| output.status.success())
 }
 
-/// The network; a namespace with the bridge.
+/// The network: a namespace with the bridge.
 pub struct Network {
     name: String,
 }
 
-/// A machine on it.
+/// A machine on the network.
 pub struct Machine {
     name: String,
     /// Its address.
     pub address: String,
 }
 
-/// Networks of this process so far.
+/// How many networks this process has made.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 impl Network {
-    /// Makes one; `None`, said aloud, where this host does not permit it.
+    /// Makes a network. Prints that the test is skipped, and returns `None`, where this host
+    /// permits none.
     pub fn new() -> Option<Self> {
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let name = format!("popward-{}-{number}", std::process::id());
@@ -42,7 +43,7 @@ impl Network {
         let made = ip(&format!("netns add {name}"))
             && ip(&format!("-n {name} link add bridge type bridge"))
             && ip(&format!("-n {name} link set bridge up"))
-            // Not every host that has namespaces has what joins them.
+            // Some hosts have namespaces, but not the devices that join them.
             && network.add(254).is_some();
         if !made {
             super::host::skipped("no network namespaces here");
@@ -50,7 +51,8 @@ impl Network {
         made.then_some(network)
     }
 
-    /// Adds the machine 198.18.0.`number`: that network is for benchmarks, nobody lives there.
+    /// Adds the machine 198.18.0.`number`. That network is reserved for benchmarks, so nobody has
+    /// it.
     pub fn machine(&self, number: u8) -> Machine {
         self.add(number).unwrap()
     }
@@ -71,14 +73,14 @@ impl Network {
 }
 
 impl Machine {
-    /// A command that runs there.
+    /// A command that runs on this machine.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
-    /// From now on nothing that it sends to `other` arrives there.
+    /// From now on nothing that this machine sends to `other` arrives.
     pub fn loses(&self, other: &Machine) {
         let route = format!("-n {} route add blackhole {}/32", self.name, other.address);
         assert!(ip(&route), "{route}");

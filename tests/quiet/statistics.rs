@@ -1,26 +1,26 @@
-//! Whether two sets of times are from one distribution.
+//! Tells whether two sets of times are from one distribution.
 
 use std::time::Duration;
 
-/// How often equal ways may be taken for different ones: once in so many comparisons.
+/// Equal ways are taken for different ones once in so many comparisons.
 const FALSE_ALARM: f64 = 1_000_000.0;
 
-/// Times, by way.
+/// The times of each way.
 pub struct Samples(Vec<Vec<Duration>>);
 
 impl Samples {
-    /// None yet of any of so many ways.
+    /// No times yet, of so many ways.
     pub fn new(ways: usize) -> Self {
         Self(vec![Vec::new(); ways])
     }
 
-    /// One more.
+    /// Adds a time.
     pub fn add(&mut self, way: usize, took: Duration) {
         self.0[way].push(took);
     }
 
-    /// The two-sample Kolmogorov-Smirnov statistic, and what it may be at most: c(a) * sqrt((n + m) / (n * m)) with
-    /// c(a) = sqrt(-ln(a / 2) / 2), for a false alarm of a.
+    /// The two-sample Kolmogorov-Smirnov statistic and its threshold: c(a) * sqrt((n + m) / (n *
+    /// m)) with c(a) = sqrt(-ln(a / 2) / 2), for a false alarm once in 1 / a comparisons.
     pub fn distance(&self, left: usize, right: usize) -> (f64, f64) {
         let (left, right) = (&self.0[left], &self.0[right]);
         let up_to = |times: &[Duration], limit: Duration| {
@@ -35,7 +35,7 @@ impl Samples {
         (distance, quantile * ((n + m) / (n * m)).sqrt())
     }
 
-    /// The quartiles of both, for a failure.
+    /// The quartiles of both ways' times, for a failure.
     pub fn summary(&self, left: usize, right: usize) -> String {
         let quartiles = |way: usize| {
             let mut times = self.0[way].clone();
@@ -51,7 +51,7 @@ pub fn interleaved(ways: usize, times: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ways * times).map(|place| place % ways).collect();
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     for end in (1..order.len()).rev() {
-        // xorshift: any order will do that has nothing to do with the ways.
+        // xorshift. Any order will do that does not depend on the ways.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -61,7 +61,7 @@ pub fn interleaved(ways: usize, times: usize) -> Vec<usize> {
 }
 
 #[test]
-fn equal_samples_are_alike_and_shifted_ones_are_not() {
+fn equal_samples_pass_and_shifted_ones_do_not() {
     let scatter = |place: usize, shift: u64| {
         let noise = interleaved(100, 1)[place % 100] as u64;
         Duration::from_micros(10_000 + noise * 10 + shift)
@@ -70,7 +70,7 @@ fn equal_samples_are_alike_and_shifted_ones_are_not() {
     for place in 0..90 {
         samples.add(0, scatter(place, 0));
         samples.add(1, scatter(place + 7, 0));
-        // By as much as a single sample scatters.
+        // Shifted by as much as a single sample scatters.
         samples.add(2, scatter(place, 1_000));
     }
     let (distance, threshold) = samples.distance(0, 1);
