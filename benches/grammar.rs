@@ -1,5 +1,5 @@
-//! How many pipelined commands the protocol takes in a second, without I/O: reading the grammar alone, and with the state
-//! machine and its replies.
+//! How many pipelined commands the protocol takes in a second, without I/O: the grammar alone, and
+//! with the state machine and its replies.
 //!
 //!     cargo bench --bench grammar
 

@@ -1,5 +1,6 @@
-//! What it costs that private keys are in a process of their own: the server's part of a TLS 1.3 handshake with a key of
-//! popward-keys, with the same key in this process, and with a ticket. One thread, in memory, without a network.
+//! What it costs that private keys are in a process of their own. Measures the server's part of a
+//! TLS 1.3 handshake with a key of popward-keys, with the same key in this process, and with a
+//! ticket. One thread, in memory, without a network.
 //!
 //!     ./build && POPWARD_EXECUTABLES=$PWD/target/release cargo bench --bench handshakes
 
@@ -36,11 +37,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Handshakes that are timed.
+/// How many handshakes are timed.
 const ROUNDS: usize = 3000;
 
 fn main() {
-    // `cargo test --benches` runs this as well: then it has nothing to say.
+    // `cargo test --benches` runs this as well. It then measures nothing.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -82,7 +83,7 @@ fn say(what: &str, mut times: Vec<Duration>) {
     .unwrap();
 }
 
-/// A popward-keys with a key, as the monitor starts it.
+/// A popward-keys with a key, started as the monitor starts it.
 struct Started {
     keys: Arc<Keys>,
     facts: KeyFacts,
@@ -104,7 +105,7 @@ impl Started {
             groups: Vec::new(),
             keep_chroot: true,
         });
-        // Where that user may execute it.
+        // A place where the user of keys may execute it.
         let libexec = tempfile::tempdir().unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(libexec.path(), open).unwrap();
@@ -147,7 +148,7 @@ impl Started {
             .unwrap();
         let keys = Arc::new(Keys::default());
         keys.replace(front);
-        // It ends when these do.
+        // keys ends when these are closed.
         std::mem::forget((control, log));
         Self { keys, facts, child }
     }
@@ -191,7 +192,7 @@ fn measure(
         client.resumption = Resumption::disabled();
     }
     let client = Arc::new(client);
-    // The first ones warm up, and get the ticket.
+    // The first handshakes warm up, and get the ticket.
     let mut times = Vec::new();
     for round in 0..ROUNDS + 100 {
         let (time, was) = handshake(&client, &server);

@@ -1,9 +1,9 @@
-//! What a client waits for at a large maildrop: opening it, retrieving all of it, deleting from it; and logins of many at once.
-//! One gigabyte of mail, from the page cache, over loopback.
+//! What a client waits for at a large maildrop: opening it, retrieving all of it, deleting from it.
+//! And logins of many clients at once. One gigabyte of mail, from the page cache, over loopback.
 //!
 //!     ./build && POPWARD_EXECUTABLES=$PWD/target/release cargo bench --bench maildrops
 //!
-//! Figures differ by half on a machine that does other things: run it alone.
+//! Run it alone: figures differ by half on a machine that does other work.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,18 +23,18 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Messages of the large maildrop, and of the one of a tenth.
+/// How many messages the large maildrop has, and the middle one, a tenth of it.
 const LARGE: usize = 27_754;
 const MIDDLE: usize = LARGE / 10;
-/// How often what is short is measured.
+/// How often a short measurement is repeated.
 const ROUNDS: usize = 7;
-/// Clients that log in at once, how often each, and as how many users.
+/// How many clients log in at once, how often each does, and as how many users.
 const CLIENTS: usize = 16;
 const LOGINS: usize = 125;
 const USERS: usize = 200;
 
 fn main() {
-    // `cargo test --benches` runs this as well: then it has nothing to say.
+    // `cargo test --benches` runs this as well. It then measures nothing.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -61,7 +61,7 @@ fn main() {
     deletions(&host);
 }
 
-/// So many messages of 10 to 50 KB, every 800th of 5 MB; lines of some 70 bytes.
+/// So many messages of 10 to 50 KB, and every 800th of 5 MB. Lines have about 70 bytes.
 fn mail(count: usize) -> Vec<u8> {
     let mut spool = String::new();
     for number in 0..count {
@@ -102,7 +102,7 @@ impl<T: Read + Write> Stream for T {}
 struct Fast {
     stream: Box<dyn Stream>,
     buffer: Vec<u8>,
-    /// What of the buffer was read and not yet taken.
+    /// The part of the buffer that was read from the socket and not yet taken.
     here: std::ops::Range<usize>,
 }
 
@@ -135,7 +135,7 @@ impl Fast {
         self.stream.flush().unwrap();
     }
 
-    /// Takes what comes, up to and with `end`; returns how many bytes that were.
+    /// Takes all bytes up to the end of `end`. Returns how many these were.
     fn take(&mut self, end: &[u8]) -> usize {
         let finder = Finder::new(end);
         let mut taken = 0;
@@ -145,7 +145,7 @@ impl Fast {
                 self.here.start += at + end.len();
                 return taken + at + end.len();
             }
-            // The end may be here in part.
+            // The buffer may hold only the beginning of `end`.
             let kept = here.len().min(end.len() - 1);
             taken += here.len() - kept;
             self.buffer
@@ -156,7 +156,7 @@ impl Fast {
         }
     }
 
-    /// A command and its line of reply.
+    /// Sends a command and takes the line of its reply.
     fn ask(&mut self, command: &str) {
         self.send(format!("{command}\r\n").as_bytes());
         self.hear();
@@ -178,7 +178,8 @@ impl Fast {
     }
 }
 
-/// The clock of the file system moves on, so that the spool's stamp proves something to the next session.
+/// Waits until the file system's clock has moved on. The spool's stamp then proves something to the
+/// next session.
 fn rest() {
     std::thread::sleep(Duration::from_millis(50));
 }
@@ -224,8 +225,8 @@ fn opens(host: &Host) {
     say(&format!("  no index               {unknown:8.1} ms"));
 }
 
-/// What any server could reach here, one command after the other: one that has every answer ready, of the size that
-/// messages have on average, and does nothing but write it.
+/// What any server could reach here, one command after the other. This one has every answer ready,
+/// as long as an average message, and only writes it.
 fn floor() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -269,7 +270,7 @@ fn retrievals(host: &Host) {
     }
 }
 
-/// RETR of every message, so many commands being sent before the first is answered.
+/// RETR of every message. `at_once` commands are sent before the first one is answered.
 fn retrieve(host: &Host, secure: bool, at_once: usize) {
     let mut client = Fast::login(host, "large", secure);
     let before = processor(host);
@@ -285,7 +286,7 @@ fn retrieve(host: &Host, secure: bool, at_once: usize) {
     }
     let took = start.elapsed().as_secs_f64();
     client.quit();
-    // The worker's time counts when it has been waited for.
+    // The worker's processor time counts only once the worker has been reaped.
     let spent: f64 = processor(host)
         .iter()
         .zip(before)
@@ -302,7 +303,7 @@ fn retrieve(host: &Host, secure: bool, at_once: usize) {
 
 fn logins(host: &Host) {
     let login = |number: usize| Fast::login(host, &format!("user{}", number % USERS), false);
-    // The first login of a user makes the state directory: once in a user's life.
+    // A user's first login makes the state directory. That happens only once.
     for number in 0..USERS {
         login(number).quit();
     }
@@ -312,7 +313,7 @@ fn logins(host: &Host) {
         for client in 0..CLIENTS {
             scope.spawn(move || {
                 for round in 0..LOGINS {
-                    // No two are the same user's at once.
+                    // No two clients are the same user at the same time.
                     let mut client = login(client + CLIENTS * (round % (USERS / CLIENTS)));
                     client.ask("STAT");
                     client.quit();
@@ -333,14 +334,14 @@ fn logins(host: &Host) {
     ));
 }
 
-/// QUIT after these messages of a user's were deleted.
+/// How long QUIT takes after these messages of a user's were deleted.
 fn quit(host: &Host, name: &str, numbers: impl Iterator<Item = usize>) -> Duration {
     rest();
     let mut client = Fast::login(host, name, false);
     for number in numbers {
         client.ask(&format!("DELE {number}"));
     }
-    // What was written before is not what QUIT is measured by.
+    // Writes everything out first, so that QUIT does not wait for earlier writes.
     nix::unistd::sync();
     client.quit()
 }
@@ -361,7 +362,7 @@ fn deletions(host: &Host) {
         spool.unwrap().write_all(&middle).unwrap();
         nix::unistd::sync();
         rest();
-        // So that there is an index.
+        // This session leaves an index.
         host.login("middle").ask("QUIT");
     };
     let even = (0..3).map(|_| {

@@ -1,9 +1,10 @@
-//! What sessions cost, measured on the real executables: a login in its parts, processor time over all processes, and
-//! the memory of many sessions and of idle connections.
+//! What sessions cost, measured on the real executables: the steps of a login, processor time over
+//! all processes, and the memory of many sessions and of idle connections.
 //!
 //!     ./build && POPWARD_EXECUTABLES=$PWD/target/release cargo bench --bench sessions
 //!
-//! `POPWARD_LINES=50000`: only the logins, with a password file that has so many lines of others, half of them before.
+//! `POPWARD_LINES=50000` measures only logins, with so many more lines in the password file, half
+//! of them before the users' own.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,15 +21,15 @@ use measure::{median, processor, say};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-/// Logins that are timed one after another.
+/// How many logins are timed, one after another.
 const LOGINS: usize = 1000;
-/// Sessions that are open at once.
+/// How many sessions are open at once.
 const SESSIONS: usize = 1000;
-/// Connections that are idle at once.
+/// How many connections are idle at once.
 const IDLE: usize = 1000;
 
 fn main() {
-    // `cargo test --benches` runs this as well: then it has nothing to say.
+    // `cargo test --benches` runs this as well. It then measures nothing.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -50,7 +51,7 @@ fn main() {
         ),
     ];
     let host = Host::with(&users, "", &changes);
-    // The first login of a user makes the state directory: once in a user's life.
+    // A user's first login makes the state directory. That happens only once.
     for name in &names {
         assert_ok(&host.login(name).ask("QUIT"));
     }
@@ -64,7 +65,7 @@ fn main() {
     sessions(&host, &names);
 }
 
-/// Makes the password file longer, in place: with lines of others that are as long as those with a SHA-512 hash.
+/// Adds lines of other users to the password file, each as long as a line with a SHA-512 hash.
 fn more_lines(host: &Host, count: usize) {
     let own = std::fs::read_to_string(host.at("users")).unwrap();
     let hash = "x".repeat(86);
@@ -135,7 +136,7 @@ fn logins(host: &Host, names: &[&str]) {
     ));
 }
 
-/// Proportional set size, in KiB.
+/// The proportional set size, in KiB.
 fn pss(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
@@ -175,7 +176,7 @@ fn sessions(host: &Host, names: &[&str]) {
 
 fn idle(host: &Host, tls: bool) {
     let front = host.children("popward-front")[0];
-    // Once before: what the first connections cost stays.
+    // One round beforehand, because what the first connections cost stays.
     for round in 0..2 {
         let before = pss(front);
         let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();

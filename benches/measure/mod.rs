@@ -22,10 +22,11 @@ pub fn median(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e3
 }
 
-/// Processor time so far in milliseconds: the monitor's, its ended workers', the front's, auth's.
+/// Processor time so far in milliseconds: of the monitor, of its ended workers, of the front, of
+/// auth.
 pub fn processor(host: &Host) -> [f64; 4] {
-    // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), in ticks of 10 ms. Only over many sessions they say
-    // something.
+    // utime, stime, cutime and cstime are fields 14 to 17 of proc(5), in ticks of 10 ms. They mean
+    // something only over many sessions.
     let times = |pid: i32| -> [f64; 2] {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();

@@ -1,4 +1,4 @@
-"""One measurement: the load generator against a server, and the mailboxes put back before it."""
+"""One measurement: puts the mailboxes back, then runs the load generator against a server."""
 
 import json, os, pwd, random, shutil, socket, subprocess
 from server import B, S
@@ -17,7 +17,7 @@ def pb(srv, sub, tls="none", limit=150, **kw):
     for k, v in kw.items():
         cmd += ["--" + k.replace("_", "-"), str(v)]
     key = (sub, kw.get("user"), kw.get("conc"))
-    if key in srv.slow:  # once past the limit is enough
+    if key in srv.slow:  # one run past the limit is enough
         return {"error": "skipped: an earlier one ran past its limit", "cpu_s": None, "io": {}}
     c0, i0 = srv.cpu(), srv.io()
     try:

@@ -1,4 +1,4 @@
-"""The scenarios, S1 to S7: README.md tells what each is."""
+"""The scenarios S1 to S7. README.md says what each measures."""
 
 import json, os, signal, subprocess, time
 from measure import Pop, avail, each, pb, put, session_pids, spool, tlss, warm
@@ -12,7 +12,7 @@ def S1(srvs, reps, n=500):
         pb(s, "login", users=200, sessions=200, conc=4, src_n=200, timeout=10)
     for conc in (1, 16, 64):
         for r, s in each(srvs, reps):
-            time.sleep(1.1)  # popa3d waits where a spool changed this second, and others change it
+            time.sleep(1.1)  # popa3d waits if a spool changed in this second; other servers change it
             o = pb(s, "login", users=200, sessions=n, conc=conc, src_n=200, timeout=10)
             o["cpu_us_per_session"] = (o["cpu_s"] or 0) * 1e6 / max(1, o.get("ok", 0))
             put("S1", s, o, conc=conc, tls="none", rep=r)
@@ -34,7 +34,7 @@ def S2(srvs, reps, kinds=("mid", "big")):
             o = pb(s, "open", user=u)
             put("S2", s, o, kind=kind, case="first", rep=0)
             print("S2", kind, "first", s.name, o.get("total", {}).get("p50_us"), o.get("error"), flush=True)
-            pb(s, "open", user=u)  # now everything it will keep is kept
+            pb(s, "open", user=u)  # the server has now written all that it keeps
         for case in ("warm", "cold", "append"):
             for r, s in each(srvs, reps):
                 u = getattr(s, kind)
@@ -73,7 +73,7 @@ def S3(srvs, reps, kind="big"):
             print(
                 "S3", kind, tls, s.name, o.get("mb_per_s"), o.get("cpu_s_per_gb"), o.get("error"), flush=True
             )
-    # A client that delays its ACKs, as most do: 300 messages are enough to see it.
+    # A client that delays its ACKs, as most do. 300 messages are enough to show the effect.
     for s in srvs:
         o = pb(s, "retr", user=getattr(s, kind), delack=1, max=300)
         put("S3", s, o, kind=kind, tls="delack", rep=0)
@@ -250,7 +250,7 @@ def S7(srvs, reps=3, kind="big"):
                 text=True,
             )
             o["verify"] = json.loads(v.stdout) if v.returncode == 0 else v.stderr
-            # Does the next session work, and what is then in the spool?
+            # Whether the next session works, and what is then in the spool.
             try:
                 t = time.time()
                 b = Pop(s, u)

@@ -1,4 +1,4 @@
-"""A server under test: started in a cgroup of its own, so that what it costs can be told."""
+"""A server under test. It runs in a cgroup of its own, which counts what it costs."""
 
 import collections, os, signal, socket, subprocess, time
 
