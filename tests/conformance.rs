@@ -238,7 +238,6 @@ macro_rules! chapters {
 }
 
 chapters! {
-    rfc1460_last "rfc1460.pop3"
     rfc1939_the_protocol "rfc1939.pop3"
     challenges_of_apop_and_cram_md5 "challenges.pop3"
     rfc2449_capabilities "rfc2449.pop3"

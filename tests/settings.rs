@@ -14,7 +14,7 @@ use std::process::Command;
 /// The user ids of Alice, Bob and Carol.
 const IDS: [u32; 3] = [64441, 64442, 64443];
 
-/// What users' own directories and boards are in.
+/// The directory of users' own directories.
 struct Outside(tempfile::TempDir);
 
 impl Outside {
@@ -39,17 +39,6 @@ impl Outside {
                 chown(&path, Some(uid), Some(uid)).unwrap();
             }
         }
-    }
-
-    /// A directory with one bulletin.
-    fn board(&self, name: &str, bulletin: &str) {
-        let board = self.at(name);
-        fs::create_dir(&board).unwrap();
-        fs::set_permissions(&board, PermissionsExt::from_mode(0o755)).unwrap();
-        let text = "From postmaster@example.org Mon Nov 23 10:00:00 2026\nSubject: news\n\nNews.\n";
-        fs::write(board.join(bulletin), text).unwrap();
-        let all = PermissionsExt::from_mode(0o644);
-        fs::set_permissions(board.join(bulletin), all).unwrap();
     }
 }
 
@@ -111,57 +100,28 @@ fn line_of(file: &Path, text: &str) -> usize {
 fn an_account_has_its_tables_settings_and_the_general_ones_for_the_rest() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &[seen(), spool(2)].concat());
-    outside.board("all", "1.all");
-    outside.board("staff", "2.staff");
     let Some(host) = host(
         &outside,
         r#"
-[bulletins]
-directory = "@/all"
 [[account]]
 users = ["nobody-here", "alice"]
 spool.path = "@/{user}/mbox"
 spool.uidl = ["popa3d"]
 spool.hide = ["Status"]
 auth.login_delay = 3600
-bulletins.directory = false
 [[account]]
 groups = [64443]
-bulletins.directory = "@/staff"
+spool.hide = ["Lines"]
 "#,
     ) else {
         return;
     };
     let (own, shared) = (outside.at("alice/mbox"), host.spool("alice"));
     let before = fs::read(&shared).unwrap();
-    for (name, messages, spool, scheme, hidden, delay_s, bulletin) in [
-        (
-            "alice",
-            3,
-            &own,
-            "popa3d",
-            true,
-            Some("LOGIN-DELAY 3600"),
-            None,
-        ),
-        (
-            "bob",
-            1,
-            &host.spool("bob"),
-            "native",
-            false,
-            None,
-            Some("1.all"),
-        ),
-        (
-            "carol",
-            1,
-            &host.spool("carol"),
-            "native",
-            false,
-            None,
-            Some("2.staff"),
-        ),
+    for (name, messages, spool, scheme, hidden, delay_s) in [
+        ("alice", 3, &own, "popa3d", true, Some("LOGIN-DELAY 3600")),
+        ("bob", 1, &host.spool("bob"), "native", false, None),
+        ("carol", 1, &host.spool("carol"), "native", false, None),
     ] {
         let mut client = host.connect();
         let before = delay(&mut client);
@@ -170,16 +130,9 @@ bulletins.directory = "@/staff"
         assert_ok(&client.ask(&format!("PASS {name}")));
         assert_eq!(delay(&mut client).as_deref(), delay_s, "{name}");
         let listed = client.multi("UIDL");
-        assert_eq!(
-            listed.lines().count(),
-            messages + usize::from(bulletin.is_some()),
-            "{name}: {listed}"
-        );
+        assert_eq!(listed.lines().count(), messages, "{name}: {listed}");
         let first = format!("1 {}", uidl(&host, spool, scheme));
         assert_eq!(listed.lines().next(), Some(first.as_str()), "{name}");
-        let last = listed.lines().last().unwrap();
-        let told = last.split_once("popward-bulletin-").map(|(_, name)| name);
-        assert_eq!(told, bulletin, "{name}");
         let text = client.multi("RETR 1");
         assert_eq!(!text.contains("\nStatus: RO\n"), hidden, "{name}: {text}");
         let dotlock = spool.with_file_name(format!(

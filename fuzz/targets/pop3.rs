@@ -14,8 +14,7 @@ mod said;
 use libfuzzer_sys::fuzz_target;
 use offered::{offer, settings};
 use popward_front::pop3::{Action, Identity, Login, Policy, Pop3};
-use popward_proto::monitor_front::{FrontSettings, Utf8};
-use popward_proto::session::{FrontToWorker, WorkerToFront};
+use popward_proto::session::WorkerToFront;
 use said::{Due, Said, Tape};
 use std::rc::Rc;
 
@@ -53,7 +52,6 @@ struct Session<'a> {
     pop3: Pop3,
     out: Vec<u8>,
     offered: u8,
-    settings: Rc<FrontSettings>,
     tape: Tape<'a>,
     interrupted: bool,
     due: Option<Due>,
@@ -107,13 +105,6 @@ impl Session<'_> {
             }
             Action::Ask(request) => {
                 assert!(logged_in);
-                match &request {
-                    FrontToWorker::Last => assert!(self.settings.pop3.last),
-                    FrontToWorker::RetrAscii(_) | FrontToWorker::TopAscii(..) => {
-                        assert_eq!(self.settings.pop3.utf8, Utf8::Refuse);
-                    }
-                    _ => {}
-                }
                 self.due = Some(Due::Answer(request));
             }
         }
@@ -205,7 +196,6 @@ fn heard(bytes: &[u8], size: usize, header: &Header<'_>) -> Vec<u8> {
         pop3: pop3.configured(&settings),
         out: Vec::new(),
         offered: header.offered,
-        settings,
         tape: Tape {
             bytes: header.tape,
             read: 0,

@@ -216,7 +216,7 @@ impl Conn {
             session.retrieves = None;
             session.channel.enter(ClientPhase::Idle);
         }
-        if let W::Committed(_) | W::PartlyCommitted(_) | W::NotCommitted(_) = message {
+        if let W::Committed(_) | W::NotCommitted(_) = message {
             // Its last word. It ends now, and the monitor says when.
             self.session = None;
             self.waits = Waits::Ended(turn.now);

@@ -9,7 +9,7 @@ use crate::sasl::{self, Exchange, Heard, Named, Then};
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Bytes, Text, UserName};
-use popward_proto::monitor_front::{Language, MECHANISMS_MAX, Mechanism, Pop3Settings, Utf8};
+use popward_proto::monitor_front::{Language, MECHANISMS_MAX, Mechanism, Pop3Settings};
 use std::fmt::Write;
 use zeroize::Zeroizing;
 
@@ -150,10 +150,7 @@ impl Pop3 {
             },
             Command::Capa => self.capabilities(out),
             Command::Lang(range) => self.lang(range, out),
-            Command::Utf8 if self.own().utf8 != Utf8::Off => {
-                self.utf8 = true;
-                self.ok(Phrase::Utf8, &[], out);
-            }
+            Command::Utf8 if self.own().utf8 => self.ok(Phrase::Utf8, &[], out),
             Command::Utf8 => return self.bad_command(Phrase::UnknownCommand, out),
             Command::Quit => {
                 self.sign_off(out);
@@ -179,7 +176,6 @@ impl Pop3 {
             self.offer = offer;
             self.user = None;
             self.language = Language::English;
-            self.utf8 = false;
             self.state = State::Authorization(Authorization::default());
         }
     }
@@ -397,7 +393,7 @@ impl Pop3 {
             out.extend_from_slice(format!("LOGIN-DELAY {delay}{differs}\r\n").as_bytes());
         }
         // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
-        if self.own().utf8 != Utf8::Off {
+        if self.own().utf8 {
             out.extend_from_slice(b"UTF8\r\n");
         }
         let implementation = self.own().implementation.as_ref();

@@ -34,16 +34,10 @@ pub enum Command<'a> {
     Noop,
     /// RFC 1939, section 5.
     Rset,
-    /// RFC 1460.
-    Last,
     /// RFC 6856, section 2.1.
     Utf8,
     /// RFC 6856, section 3: a language range, or `*`, or nothing.
     Lang(&'a [u8]),
-    /// Qpopper: UIDL with sizes and From fields.
-    Euidl(Option<MessageNumber>),
-    /// Qpopper: a field of one header, or of all, by its name.
-    Xlst(&'a [u8], Option<MessageNumber>),
     /// RFC 1939, sections 4 and 6.
     Quit,
     /// Dovecot's, of proxies: whose the connection is.
@@ -63,9 +57,6 @@ pub enum Malformed {
 pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let space = memchr::memchr(b' ', line);
     let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
-    if keyword.eq_ignore_ascii_case(b"EUIDL") {
-        return optional(rest).map(Command::Euidl);
-    }
     if keyword.eq_ignore_ascii_case(b"XCLIENT") {
         return Ok(Command::Xclient(rest));
     }
@@ -99,10 +90,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
         b"STAT" => alone(rest, Command::Stat),
         b"NOOP" => alone(rest, Command::Noop),
         b"RSET" => alone(rest, Command::Rset),
-        b"LAST" => alone(rest, Command::Last),
         b"UTF8" => alone(rest, Command::Utf8),
         b"LANG" => Ok(Command::Lang(rest.trim_ascii())),
-        b"XTND" => extended(rest.trim_ascii()),
         b"QUIT" => alone(rest, Command::Quit),
         _ => Err(Malformed::Unknown),
     }
@@ -139,22 +128,6 @@ fn auth(rest: &[u8]) -> Result<Command<'_>, Malformed> {
         return Err(Malformed::Arguments);
     }
     Ok(Command::Auth(name.map(|name| (name, response))))
-}
-
-/// XTND with a subcommand. XMIT, which sends mail, is none of ours.
-fn extended(rest: &[u8]) -> Result<Command<'_>, Malformed> {
-    let mut words = rest.split(|byte| *byte == b' ').filter(|w| !w.is_empty());
-    match words.next() {
-        Some(word) if word.eq_ignore_ascii_case(b"XLST") => {}
-        Some(_) => return Err(Malformed::Unknown),
-        None => return Err(Malformed::Arguments),
-    }
-    let field = words.next().ok_or(Malformed::Arguments)?;
-    let number = words.next().map(one).transpose()?;
-    match words.next() {
-        None => Ok(Command::Xlst(field, number)),
-        Some(_) => Err(Malformed::Arguments),
-    }
 }
 
 fn optional(rest: &[u8]) -> Result<Option<MessageNumber>, Malformed> {

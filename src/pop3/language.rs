@@ -239,18 +239,6 @@ phrases! {
         "die Nachricht ist gelöscht"
         "le message est supprimé"
         "el mensaje está borrado"
-    /// It has a header that the client did not say it takes.
-    NeedsUtf8 "[UTF8] "
-        "the message has a header in UTF-8: give UTF8 before the login"
-        "die Nachricht hat einen Kopf in UTF-8: vor der Anmeldung UTF8 geben"
-        "l'en-tête du message est en UTF-8 : donner UTF8 avant la connexion"
-        "la cabecera del mensaje está en UTF-8: envíe UTF8 antes de iniciar la sesión"
-    /// A bulletin has gone.
-    Withdrawn ""
-        "this bulletin was withdrawn"
-        "diese Mitteilung wurde zurückgezogen"
-        "cet avis a été retiré"
-        "este aviso fue retirado"
     /// To NOOP.
     NothingDone ""
         "nothing done"
@@ -323,12 +311,6 @@ phrases! {
         "gelöschte Nachrichten wurden nicht entfernt"
         "les messages supprimés n'ont pas été retirés"
         "los mensajes borrados no se eliminaron"
-    /// To QUIT, when not all was done.
-    SomeNotRemoved "[SYS/TEMP] "
-        "some deleted messages not removed"
-        "einige gelöschte Nachrichten wurden nicht entfernt"
-        "certains messages supprimés n'ont pas été retirés"
-        "algunos mensajes borrados no se eliminaron"
     /// The worker has gone.
     BrokenOff "[SYS/TEMP] "
         "the session was broken off"

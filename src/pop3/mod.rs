@@ -15,8 +15,8 @@ use language::Phrase;
 use line::Lines;
 use popward_proto::auth::{Credentials, ScramProof};
 use popward_proto::bounded::{Text, UserName};
-use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings, Utf8};
-use popward_proto::session::{FrontToWorker, Headers, Request, Totals, Update};
+use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings};
+use popward_proto::session::{FrontToWorker, Request, Totals, Update};
 use std::rc::Rc;
 
 /// What the caller has to do now.
@@ -148,8 +148,6 @@ pub struct Pop3 {
     failed: u32,
     settings: Option<Rc<FrontSettings>>,
     language: Language,
-    /// Whether the client said UTF8.
-    utf8: bool,
     /// How many seconds the account's logins are apart, once it is known whose they are.
     login_delay_s: Option<u32>,
 }
@@ -176,7 +174,6 @@ impl Pop3 {
             failed: 0,
             settings: None,
             language: Language::English,
-            utf8: false,
             login_delay_s: None,
         }
     }
@@ -193,15 +190,6 @@ impl Pop3 {
     fn own(&self) -> &Pop3Settings {
         let settings = self.settings.as_ref();
         settings.map_or(&Pop3Settings::DEFAULT, |settings| &settings.pop3)
-    }
-
-    /// Which headers this client may be sent.
-    fn headers(&self) -> Headers {
-        if self.own().utf8 == Utf8::Refuse && !self.utf8 {
-            Headers::Ascii
-        } else {
-            Headers::Raw
-        }
     }
 
     /// There is room for the client that a proxy named, and this is what that client may use.

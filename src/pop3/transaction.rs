@@ -3,7 +3,7 @@
 use super::command::Command;
 use super::language::Phrase;
 use super::{Action, Pop3, State};
-use popward_proto::session::{FieldName, FrontToWorker, Headers, Totals};
+use popward_proto::session::{FrontToWorker, Totals};
 
 impl Pop3 {
     pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
@@ -12,31 +12,13 @@ impl Pop3 {
             Command::Stat => FrontToWorker::Stat,
             Command::List(number) => FrontToWorker::List(number),
             Command::Uidl(number) => FrontToWorker::Uidl(number),
-            Command::Retr(number) => match self.headers() {
-                Headers::Raw => FrontToWorker::Retr(number),
-                Headers::Ascii => FrontToWorker::RetrAscii(number),
-            },
-            Command::Top(number, lines) => match self.headers() {
-                Headers::Raw => FrontToWorker::Top(number, lines),
-                Headers::Ascii => FrontToWorker::TopAscii(number, lines),
-            },
-            Command::Euidl(number) => FrontToWorker::Euidl(number, self.headers()),
-            Command::Xlst(field, number) => {
-                let field = String::from_utf8_lossy(field).into_owned();
-                let Ok(field) = FieldName::try_from(field) else {
-                    return self.bad_command(Phrase::BadArguments, out);
-                };
-                FrontToWorker::Xlst(field, number, self.headers())
-            }
+            Command::Retr(number) => FrontToWorker::Retr(number),
+            Command::Top(number, lines) => FrontToWorker::Top(number, lines),
             Command::Dele(number) => FrontToWorker::Dele(number),
             Command::Rset => {
                 self.marked = Totals::default();
                 FrontToWorker::Rset
             }
-            Command::Last if !self.own().last => {
-                return self.bad_command(Phrase::UnknownCommand, out);
-            }
-            Command::Last => FrontToWorker::Last,
             Command::Quit => {
                 self.state = State::Update(None);
                 return Action::Ask(FrontToWorker::Quit);

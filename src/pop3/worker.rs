@@ -85,25 +85,15 @@ impl Pop3 {
                 ok(out, format_args!("{number} {id}"));
                 State::Transaction
             }
-            WorkerToFront::Extended(number, id, octets, from) => {
-                ok(out, format_args!("{number} {id} {octets} {from}"));
-                State::Transaction
-            }
             WorkerToFront::Deleted(number, octets) => {
                 count(&mut self.marked, *octets);
                 self.ok(Phrase::Deleted, &[number.0.get().into()], out);
-                State::Transaction
-            }
-            WorkerToFront::Last(number) => {
-                ok(out, format_args!("{number}"));
                 State::Transaction
             }
             WorkerToFront::Refused(why) => {
                 let phrase = match why {
                     Refusal::NoSuchMessage => Phrase::NoSuchMessage,
                     Refusal::AlreadyDeleted => Phrase::IsDeleted,
-                    Refusal::NotAscii => Phrase::NeedsUtf8,
-                    Refusal::Withdrawn => Phrase::Withdrawn,
                 };
                 self.error(phrase, out);
                 State::Transaction
@@ -112,10 +102,6 @@ impl Pop3 {
             WorkerToFront::Committed(update) => {
                 self.update = Some(*update);
                 State::Update(Some(true))
-            }
-            WorkerToFront::PartlyCommitted(update) => {
-                self.update = Some(*update);
-                State::Update(Some(false))
             }
             WorkerToFront::NotCommitted(_) => State::Update(Some(false)),
         };
@@ -163,7 +149,6 @@ impl Pop3 {
                 });
                 self.sign_off(out);
             }
-            State::Update(_) if self.update.is_some() => self.error(Phrase::SomeNotRemoved, out),
             State::Update(_) => self.error(Phrase::NotRemoved, out),
             State::Closing => return Action::None,
             _ => return self.worker_gone(out),

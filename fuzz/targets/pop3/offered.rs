@@ -5,7 +5,7 @@ use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::{
-    FrontSettings, Language, Limits, Mechanism, Plaintext, Pop3Settings, TlsSettings, Utf8,
+    FrontSettings, Language, Limits, Mechanism, Plaintext, Pop3Settings, TlsSettings,
 };
 use popward_proto::proxies::Proxies;
 
@@ -75,8 +75,7 @@ pub fn settings(bits: u8) -> FrontSettings {
         pop3: Pop3Settings {
             greeting: (bits & 1 != 0).then(|| Text::truncated("ready")),
             implementation: (bits & 2 != 0).then(|| Text::truncated("")),
-            last: bits & 4 != 0,
-            utf8: [Utf8::Off, Utf8::Pass, Utf8::Refuse, Utf8::Refuse][usize::from(bits >> 3 & 3)],
+            utf8: bits & 8 != 0,
             language: Language::ALL[usize::from(bits >> 5 & 3)],
             qpopper_log: false,
             login_delay_s: u32::from(bits >> 7) * 600,

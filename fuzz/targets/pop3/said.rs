@@ -136,23 +136,17 @@ const FAILURES: [OpenFailure; 3] = [
     OpenFailure::Permanent,
 ];
 const BROKEN: [Broken; 3] = [Broken::LockLost, Broken::SpoolChanged, Broken::System];
-const NOT_THERE: [Refusal; 4] = [
-    Refusal::NoSuchMessage,
-    Refusal::AlreadyDeleted,
-    Refusal::NotAscii,
-    Refusal::Withdrawn,
-];
+const NOT_THERE: [Refusal; 2] = [Refusal::NoSuchMessage, Refusal::AlreadyDeleted];
 
 /// What a worker answers to `request`, whatever it may be.
 fn reply(request: &FrontToWorker, tape: &mut Tape<'_>) -> Said {
     use FrontToWorker as F;
     use WorkerToFront as W;
     if matches!(request, F::Quit) {
-        return match tape.choose(5) {
+        return match tape.choose(4) {
             0 => Said::Ended(false),
             1 => Said::Ended(true),
-            2 => Said::Worker(W::PartlyCommitted(UPDATE)),
-            3 => Said::Worker(W::NotCommitted(tape.of(&BROKEN))),
+            2 => Said::Worker(W::NotCommitted(tape.of(&BROKEN))),
             _ => Said::Worker(W::Committed(UPDATE)),
         };
     }
@@ -173,24 +167,22 @@ fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
     use WorkerToFront as W;
     match (request, answer) {
         (F::Stat | F::Rset, W::Totals(_))
-        | (F::List(None) | F::Uidl(None) | F::Euidl(None, _) | F::Xlst(..), W::Listing(_))
+        | (F::List(None) | F::Uidl(None), W::Listing(_))
         | (F::List(Some(_)), W::Size(..))
         | (F::Uidl(Some(_)), W::Unique(..))
-        | (F::Euidl(Some(_), _), W::Extended(..))
-        | (F::Retr(_) | F::RetrAscii(_), W::Ahead(..))
-        | (F::Retr(_) | F::Top(..) | F::RetrAscii(_) | F::TopAscii(..), W::Body(_))
-        | (F::Dele(_), W::Deleted(..))
-        | (F::Last, W::Last(_)) => true,
-        (F::Quit, W::Committed(_) | W::PartlyCommitted(_) | W::NotCommitted(_)) => true,
-        (F::Stat | F::Rset | F::Last | F::Quit, W::Refused(_)) => false,
-        (F::List(None) | F::Uidl(None) | F::Euidl(None, _), W::Refused(_)) => false,
+        | (F::Retr(_), W::Ahead(..))
+        | (F::Retr(_) | F::Top(..), W::Body(_))
+        | (F::Dele(_), W::Deleted(..)) => true,
+        (F::Quit, W::Committed(_) | W::NotCommitted(_)) => true,
+        (F::Stat | F::Rset | F::Quit, W::Refused(_)) => false,
+        (F::List(None) | F::Uidl(None), W::Refused(_)) => false,
         (_, W::Refused(_)) => true,
         _ => false,
     }
 }
 
 /// How many kinds of messages a worker has.
-const KINDS: u8 = 16;
+const KINDS: u8 = 13;
 
 /// A worker's message of this kind.
 fn worker(kind: u8, tape: &mut Tape<'_>) -> WorkerToFront {
@@ -203,20 +195,12 @@ fn worker(kind: u8, tape: &mut Tape<'_>) -> WorkerToFront {
         3 => W::Listing(TOTALS),
         4 => W::Size(ONE, u64::MAX),
         5 => W::Unique(ONE, Text::truncated(&text.repeat(70))),
-        6 => W::Extended(
-            ONE,
-            Text::truncated(&text.repeat(70)),
-            u64::MAX,
-            Text::truncated(&text.repeat(128)),
-        ),
-        7 => W::Body(u64::MAX),
-        8 => W::Ahead(ONE, 0),
-        9 => W::Deleted(ONE, u64::MAX),
-        10 => W::Last(u32::MAX),
-        11 => W::Broken(tape.of(&BROKEN)),
-        12 => W::Committed(UPDATE),
-        13 => W::PartlyCommitted(UPDATE),
-        14 => W::NotCommitted(tape.of(&BROKEN)),
+        6 => W::Body(u64::MAX),
+        7 => W::Ahead(ONE, 0),
+        8 => W::Deleted(ONE, u64::MAX),
+        9 => W::Broken(tape.of(&BROKEN)),
+        10 => W::Committed(UPDATE),
+        11 => W::NotCommitted(tape.of(&BROKEN)),
         _ => W::Refused(tape.of(&NOT_THERE)),
     }
 }
@@ -243,7 +227,7 @@ impl Said {
 
     /// Anything but the end of a handshake, which this process itself does.
     pub fn anything(tape: &mut Tape<'_>) -> Self {
-        match tape.choose(28) {
+        match tape.choose(11 + KINDS) {
             0 => Self::Refused(tape.of(&REFUSALS)),
             1 => Self::challenge("other"),
             2 => Self::Signature,
@@ -309,7 +293,6 @@ impl Said {
             (Self::Challenge(_) | Self::Signature, _) => &["+ ", "-ERR [SYS/TEMP] "],
             (Self::Worker(W::NotOpened(OpenFailure::InUse)), _) => &["-ERR [IN-USE] "],
             (Self::Worker(W::NotOpened(OpenFailure::Permanent)), _) => &["-ERR [SYS/PERM] "],
-            (Self::Worker(W::Refused(Refusal::NotAscii)), _) => &["-ERR [UTF8] "],
             (Self::Worker(W::Refused(_)), _) => &["-ERR "],
             // Of QUIT only the end is told.
             (Self::Worker(_), Due::Answer(FrontToWorker::Quit)) => &[""],

@@ -9,12 +9,9 @@
 //! - [`tally`] is the one look that a scan takes at most bytes;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
 //! - [`uidl`] names messages, [`scheme`] as other servers did, [`pins`] for good; [`plan`] says which bytes an update moves;
-//! - [`field`] takes one field out of a header, for listings; [`bulletins`] says which messages for everybody a user is shown;
 //! - [`index`] keeps what a scan found; [`journal`] is an update that can be finished by somebody else.
 
-pub mod bulletins;
 pub mod convert;
-pub mod field;
 pub mod from_line;
 pub mod header;
 pub mod index;

@@ -8,7 +8,6 @@
 //! A message whose name was taken gets one with a suffix. Whatever no later reading of the spool would find out again is
 //! pinned: names with a suffix, and names of messages with equal digests.
 
-use crate::bulletins::PREFIX;
 use crate::message::{Maildrop, Message};
 use crate::pins::Pins;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,12 +18,9 @@ pub const MAX: usize = 70;
 /// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
 const BEFORE_SUFFIX: usize = 59;
 
-/// Whether it can be one of a message: 1 to 70 characters from `!` to `~`, and none that is a bulletin's or becomes one with a
-/// suffix, whatever its header says.
+/// Whether this is a UIDL (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
 pub fn is_valid(name: &[u8]) -> bool {
-    (1..=MAX).contains(&name.len())
-        && name.iter().all(u8::is_ascii_graphic)
-        && !name.starts_with(PREFIX.trim_end_matches('-').as_bytes())
+    (1..=MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
 }
 
 /// A digest in hexadecimal.

@@ -200,7 +200,6 @@ pub(crate) fn start(
         locks: own.spool.locks,
         uidl: own.spool.uidl.clone(),
         hide: own.spool.hide.clone(),
-        bulletins: own.bulletins.shown(),
     };
     let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);

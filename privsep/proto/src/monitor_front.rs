@@ -39,10 +39,8 @@ pub struct Pop3Settings {
     /// What CAPA says of the implementation after a login (RFC 2449, section 6.9), in ASCII; empty: nothing. `None`:
     /// [`Pop3Settings::IMPLEMENTATION`].
     pub implementation: Option<Text<64>>,
-    /// Whether there is LAST (RFC 1460).
-    pub last: bool,
-    /// How clients of the one and the other age get headers that are not ASCII.
-    pub utf8: Utf8,
+    /// Whether the command UTF8 is offered (RFC 6856, section 2). Messages are sent as they are with and without it.
+    pub utf8: bool,
     /// What `LANG *` chooses (RFC 6856, section 3.2).
     pub language: Language,
     /// Whether logins and ends are logged in Qpopper's words too.
@@ -63,24 +61,12 @@ impl Pop3Settings {
     pub const DEFAULT: Self = Self {
         greeting: None,
         implementation: None,
-        last: false,
-        utf8: Utf8::Pass,
+        utf8: true,
         language: Language::English,
         qpopper_log: false,
         login_delay_s: 0,
         login_delay_differs: false,
     };
-}
-
-/// What becomes of headers that are not ASCII (RFC 6856, section 2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Utf8 {
-    /// There is no UTF8 command. Messages are sent as they are.
-    Off,
-    /// There is one. Messages are sent as they are, whether or not it was given.
-    Pass,
-    /// There is one, and without it such messages are refused.
-    Refuse,
 }
 
 /// A language that replies can be in (RFC 6856, section 3).

@@ -36,19 +36,6 @@ pub struct Job {
     pub uidl: List<Scheme, SCHEMES_MAX>,
     /// Header fields that clients are not shown, by name.
     pub hide: List<Text<16>, HIDDEN_MAX>,
-    /// Messages for everybody, which are in nobody's spool.
-    pub bulletins: Option<Bulletins>,
-}
-
-/// Messages for everybody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bulletins {
-    /// The directory of their files, which only an operator can write to.
-    pub directory: AbsolutePath,
-    /// How many of those that are there a user is shown who has not had any: the newest.
-    pub keep: u16,
-    /// And none of these that is older, in days.
-    pub days: Option<u16>,
 }
 
 /// Most fields that can be hidden.
@@ -95,9 +82,6 @@ pub struct LockSettings {
     pub flock: bool,
     /// How long to try, in milliseconds.
     pub timeout_ms: u32,
-    /// How long a client may be silent before the locks are given up until it speaks again, in milliseconds. Never with a
-    /// dotlock, which a confined worker could not make again.
-    pub yield_ms: Option<u32>,
 }
 
 /// What the monitor tells a worker.

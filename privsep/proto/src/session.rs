@@ -8,7 +8,7 @@
 //! and those before it are thrown away; if it is anything else, all of them are. Both see which they are: whatever went ahead comes
 //! before the answer. A front may keep such requests back until it has another one.
 
-use crate::bounded::{OutOfBounds, Text};
+use crate::bounded::Text;
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -29,47 +29,6 @@ pub type Octets = u64;
 /// What a unique id is (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
 pub type UniqueId = Text<70>;
 
-/// The name of a header field (RFC 5322, section 3.6.8): 1 to 64 characters from `!` to `~`, no colon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FieldName(String);
-
-impl FieldName {
-    /// Longest name, in bytes.
-    pub const MAX: usize = 64;
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for FieldName {
-    type Error = OutOfBounds;
-    fn try_from(name: String) -> Result<Self, OutOfBounds> {
-        let good = |byte: u8| byte.is_ascii_graphic() && byte != b':';
-        if name.is_empty() || name.len() > Self::MAX || !name.bytes().all(good) {
-            return Err(OutOfBounds("no field name"));
-        }
-        Ok(Self(name))
-    }
-}
-
-impl From<FieldName> for String {
-    fn from(name: FieldName) -> Self {
-        name.0
-    }
-}
-
-/// Which bytes of a header a client takes (RFC 6856, section 2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Headers {
-    /// As they are.
-    Raw,
-    /// ASCII alone: a message that has others in its header is refused, a field's value is shown without them.
-    Ascii,
-}
-
 /// What a front asks of a worker. One request at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToWorker {
@@ -83,20 +42,10 @@ pub enum FrontToWorker {
     Retr(MessageNumber),
     /// TOP: the header, the empty line, and so many lines of the body.
     Top(MessageNumber, u32),
-    /// RETR for a client that takes ASCII headers alone.
-    RetrAscii(MessageNumber),
-    /// TOP for such a client.
-    TopAscii(MessageNumber, u32),
-    /// EUIDL (Qpopper), of one message or of all: UIDL, size and the From field.
-    Euidl(Option<MessageNumber>, Headers),
-    /// XTND XLST (Qpopper): this field of one message's header or of all messages'.
-    Xlst(FieldName, Option<MessageNumber>, Headers),
     /// DELE.
     Dele(MessageNumber),
     /// RSET.
     Rset,
-    /// LAST (RFC 1460).
-    Last,
     /// QUIT: the UPDATE state. The end of the socket without it changes nothing.
     Quit,
 }
@@ -110,31 +59,25 @@ pub enum WorkerToFront {
     NotOpened(OpenFailure),
     /// To `Stat`, `Rset`: what is in the maildrop, without what is marked as deleted.
     Totals(Totals),
-    /// To `List` of all, `Uidl` of all, `Euidl` of all, `Xlst`: announces data of at most this many lines.
+    /// To `List` of all and to `Uidl` of all: announces data of at most this many lines.
     Listing(Totals),
     /// To `List` of one message: its size.
     Size(MessageNumber, Octets),
     /// To `Uidl` of one message.
     Unique(MessageNumber, UniqueId),
-    /// To `Euidl` of one message: its UIDL, its size, its From field.
-    Extended(MessageNumber, UniqueId, Octets, Text<128>),
-    /// To `Retr`, `Top`, `RetrAscii`, `TopAscii`: announces data. The size is the whole message's.
+    /// To `Retr` and `Top`: announces data. The size is the whole message's.
     Body(Octets),
     /// Announces what `Body` will to `Retr` of this message, should that be the next request.
     Ahead(MessageNumber, Octets),
     /// To `Dele`: its size.
     Deleted(MessageNumber, Octets),
-    /// To `Last`: the highest number that was retrieved, now or (by its Status field) before; 0 for none.
-    Last(u32),
     /// There is no such message, or it is marked as deleted.
     Refused(Refusal),
     /// The session is over without update: to any request, or within a stream, which then is broken off.
     Broken(Broken),
     /// To `Quit`: what was asked for was done.
     Committed(Update),
-    /// To `Quit`: mail was deleted as asked for, but that bulletins are to be shown no more could not be noted.
-    PartlyCommitted(Update),
-    /// To `Quit`: something that was asked for was not done, and then nothing was.
+    /// To `Quit`: nothing was done.
     NotCommitted(Broken),
 }
 
@@ -163,10 +106,6 @@ pub enum Refusal {
     NoSuchMessage,
     /// It is marked as deleted.
     AlreadyDeleted,
-    /// Its header has other bytes than ASCII, and the client takes none: `[UTF8]` (RFC 6856, section 5).
-    NotAscii,
-    /// It is a bulletin that has been changed or taken away since the session began.
-    Withdrawn,
 }
 
 /// Why a maildrop was not opened. The particulars are in the worker's log line.
@@ -220,22 +159,16 @@ pub enum ClientPhase {
 pub enum Request {
     /// `Stat` or `Rset`.
     Totals,
-    /// `List`, `Uidl` or `Euidl` of all.
+    /// `List` or `Uidl` of all.
     Listing,
     /// `List` of one.
     Size,
     /// `Uidl` of one.
     Unique,
-    /// `Euidl` of one.
-    Extended,
-    /// `Xlst`.
-    Fields,
-    /// `Retr` or `Top`, or one of these for ASCII headers.
+    /// `Retr` or `Top`.
     Body,
     /// `Dele`.
     Delete,
-    /// `Last`.
-    Last,
     /// `Quit`.
     Quit,
 }
@@ -245,16 +178,11 @@ impl FrontToWorker {
     pub fn request(&self) -> Request {
         match self {
             Self::Stat | Self::Rset => Request::Totals,
-            Self::List(None) | Self::Uidl(None) | Self::Euidl(None, _) => Request::Listing,
+            Self::List(None) | Self::Uidl(None) => Request::Listing,
             Self::List(Some(_)) => Request::Size,
             Self::Uidl(Some(_)) => Request::Unique,
-            Self::Euidl(Some(_), _) => Request::Extended,
-            Self::Xlst(..) => Request::Fields,
-            Self::Retr(_) | Self::Top(..) | Self::RetrAscii(_) | Self::TopAscii(..) => {
-                Request::Body
-            }
+            Self::Retr(_) | Self::Top(..) => Request::Body,
             Self::Dele(_) => Request::Delete,
-            Self::Last => Request::Last,
             Self::Quit => Request::Quit,
         }
     }
@@ -271,13 +199,8 @@ impl Message for FrontToWorker {
             Self::Uidl(_) => any("Uidl", &[Transaction]),
             Self::Retr(_) => any("Retr", &[Transaction]),
             Self::Top(..) => any("Top", &[Transaction]),
-            Self::RetrAscii(_) => any("RetrAscii", &[Transaction]),
-            Self::TopAscii(..) => any("TopAscii", &[Transaction]),
-            Self::Euidl(..) => any("Euidl", &[Transaction]),
-            Self::Xlst(..) => any("Xlst", &[Transaction]),
             Self::Dele(_) => any("Dele", &[Transaction]),
             Self::Rset => any("Rset", &[Transaction]),
-            Self::Last => any("Last", &[Transaction]),
             Self::Quit => once("Quit", &[Transaction]),
         }
     }
@@ -296,8 +219,6 @@ impl Message for WorkerToFront {
         const ONE: &[ClientPhase] = &[
             Asked(Request::Size),
             Asked(Request::Unique),
-            Asked(Request::Extended),
-            Asked(Request::Fields),
             Asked(Request::Body),
             Asked(Request::Delete),
         ];
@@ -309,11 +230,8 @@ impl Message for WorkerToFront {
             Asked(Request::Listing),
             Asked(Request::Size),
             Asked(Request::Unique),
-            Asked(Request::Extended),
-            Asked(Request::Fields),
             Asked(Request::Body),
             Asked(Request::Delete),
-            Asked(Request::Last),
         ];
         /// Whatever is asked: the packet may have been on its way.
         const AHEAD: &[ClientPhase] = &[
@@ -324,30 +242,21 @@ impl Message for WorkerToFront {
             Asked(Request::Unique),
             Asked(Request::Body),
             Asked(Request::Delete),
-            Asked(Request::Extended),
-            Asked(Request::Fields),
-            Asked(Request::Last),
             Asked(Request::Quit),
         ];
         match self {
             Self::Opened(_) => once("Opened", &[Opening]),
             Self::NotOpened(_) => once("NotOpened", &[Opening]),
             Self::Totals(_) => any("Totals", &[Asked(Request::Totals)]),
-            Self::Listing(_) => any(
-                "Listing",
-                &[Asked(Request::Listing), Asked(Request::Fields)],
-            ),
+            Self::Listing(_) => any("Listing", &[Asked(Request::Listing)]),
             Self::Size(..) => any("Size", &[Asked(Request::Size)]),
             Self::Unique(..) => any("Unique", &[Asked(Request::Unique)]),
-            Self::Extended(..) => any("Extended", &[Asked(Request::Extended)]),
             Self::Body(_) => any("Body", &[Asked(Request::Body)]),
             Self::Ahead(..) => any("Ahead", AHEAD),
             Self::Deleted(..) => any("Deleted", &[Asked(Request::Delete)]),
-            Self::Last(_) => any("Last", &[Asked(Request::Last)]),
             Self::Refused(_) => any("Refused", ONE),
             Self::Broken(_) => once("Broken", BREAKS),
             Self::Committed(_) => once("Committed", &[Asked(Request::Quit)]),
-            Self::PartlyCommitted(_) => once("PartlyCommitted", &[Asked(Request::Quit)]),
             Self::NotCommitted(_) => once("NotCommitted", &[Asked(Request::Quit)]),
         }
     }

@@ -4,7 +4,6 @@ use crate::locks::LockedSpool;
 use crate::naming::Naming;
 use crate::read::Reading;
 use crate::state::State;
-use popward_mbox::header::Hidden;
 use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
@@ -153,18 +152,6 @@ pub fn open(
         how,
         unpinned,
     })
-}
-
-/// Reads all of the spool, whatever is known of it, and names nothing.
-pub fn read_all(
-    spool: &mut LockedSpool,
-    hide: Hidden,
-) -> Result<(Maildrop, Seen), ScanError<io::Error>> {
-    let seen = Seen::now(spool).map_err(ScanError::Source)?;
-    let mut buffer = buffer_for(seen.identity.length);
-    let length = seen.identity.length;
-    let maildrop = scan_on(&mut Reading(spool), length, &mut buffer, hide, Vec::new())?;
-    Ok((maildrop, seen))
 }
 
 /// A buffer for a scan of so many bytes.

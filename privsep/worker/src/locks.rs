@@ -81,34 +81,6 @@ impl Drop for LockedSpool {
     }
 }
 
-/// A spool whose locks were given up: nothing can be read of it or written to it.
-#[derive(Debug)]
-pub struct Yielded(LockedSpool);
-
-/// What came of a try to lock it again.
-pub enum Retaken {
-    /// All locks.
-    Locked(LockedSpool),
-    /// None of them: another program has one.
-    Busy(Yielded),
-}
-
-impl Yielded {
-    /// Tries once to take all locks again.
-    pub fn retake(mut self, job: &Job) -> Result<Retaken, LockError> {
-        let taken = self.0.lock_file(job);
-        let taken = taken.and_then(|()| fit(&self.0.file, job));
-        match taken.and_then(|_| self.0.still_there()) {
-            Ok(()) => Ok(Retaken::Locked(self.0)),
-            Err(LockError::Busy(_)) => {
-                self.0.give_up();
-                Ok(Retaken::Busy(self))
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// What is told when there is no dotlock of this worker any more: no file is that. It must be told while the last file that
 /// was told is still open, for its inode may be a stranger's dotlock the moment it is not.
 const NO_DOTLOCK: (u64, u64) = (0, 0);
@@ -348,27 +320,9 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Gives all locks up. There must be no dotlock: it could not be made again.
-    pub fn yield_locks(mut self) -> Result<Yielded, Lost> {
-        if self.dotlock.is_some() {
-            return Err(Lost);
-        }
-        self.give_up();
-        Ok(Yielded(self))
-    }
-
     fn release_flock(&mut self) {
         if let Some(Err((still_held, _))) = self.flock.take().map(Flock::unlock) {
             std::mem::forget(still_held);
-        }
-    }
-
-    fn give_up(&mut self) {
-        self.release_flock();
-        if let Ok(mut lock) = whole_file() {
-            // Should it fail, others wait until the session ends.
-            lock.l_type = i16::try_from(libc::F_UNLCK).unwrap_or(lock.l_type);
-            let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock));
         }
     }
 

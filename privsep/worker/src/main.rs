@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bulletins;
 mod index;
 mod journal;
 mod locks;
@@ -17,7 +16,6 @@ mod state;
 mod syscalls;
 mod update;
 
-use bulletins::Bulletins;
 use index::How;
 use locks::{LockError, LockedSpool};
 use naming::Naming;
@@ -166,13 +164,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
         .ok()
     });
     let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
-    let bulletins = job.bulletins.as_ref().and_then(|bulletins| {
-        let path = bulletins.directory.as_path();
-        open(path, directory_flags, Mode::empty()).ok()
-    });
-    let readable: Vec<_> = bulletins.iter().map(AsFd::as_fd).collect();
-    landlock::restrict_to(&reachable, &readable)
-        .map_err(|error| Failure::Confine(error.to_string()))?;
+    landlock::restrict_to(&reachable, &[]).map_err(|error| Failure::Confine(error.to_string()))?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
         .map_err(|error| Failure::Confine(error.to_string()))?;
 
@@ -183,8 +175,7 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             return Ok(None);
         }
         let naming = Naming::new(job, None).map_err(Failure::Naming)?;
-        let mut none = Session::new(None, None, Maildrop::default(), None, 0, naming);
-        none.bulletins = shown_bulletins(job, log);
+        let none = Session::new(None, None, Maildrop::default(), None, 0, naming);
         return Ok(Some(Opened(none, false)));
     };
     if let Some(state) = &state {
@@ -231,17 +222,8 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
             ("read_ms", &reading.elapsed().as_millis()),
         ],
     );
-    let mut session = Session::new(Some(spool), state, maildrop, Some(seen), read_from, naming);
-    session.bulletins = shown_bulletins(job, log);
+    let session = Session::new(Some(spool), state, maildrop, Some(seen), read_from, naming);
     Ok(Some(Opened(session, how != How::Unchanged)))
-}
-
-fn shown_bulletins(job: &Job, log: &Log) -> Bulletins {
-    Bulletins::open(job, &|file, error| {
-        let fields: &[(&str, &dyn std::fmt::Display)] =
-            &[("user", &job.user), ("file", &file), ("error", error)];
-        log.warning(Some(job.session), "bulletin not shown", fields);
-    })
 }
 
 /// Tries until the time is up: all locks, or none and a pause of random length.
@@ -281,7 +263,7 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         .and_then(|()| {
             // While the client thinks.
             kept(session.keep(read));
-            session.serve(job, ends)
+            session.serve(ends)
         });
     let fields = |error| {
         [
@@ -291,15 +273,7 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
     };
     let answer = match result {
         Ok(Ok(done)) => {
-            if let Some(error) = &done.not_kept {
-                log.error(id, "deleted bulletins not noted", &fields(error));
-            }
-            let asked = session.bulletins.any_deleted();
-            let answer = match done.not_kept {
-                Some(_) if asked && done.changed => WorkerToFront::PartlyCommitted(done.update),
-                Some(_) if asked => WorkerToFront::NotCommitted(Broken::System),
-                _ => committed(job, log, done.update),
-            };
+            let answer = committed(job, log, done.update);
             // The front may have gone; what was done is done. It hears of it while the journal shows that it was.
             let _ = ends.answer(None, &answer);
             if done.changed {

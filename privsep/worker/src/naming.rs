@@ -93,13 +93,6 @@ impl Naming {
         Ok(())
     }
 
-    /// Reads the pins again. Returns whether they are others.
-    pub fn reload(&mut self, state: &State) -> io::Result<bool> {
-        let before = self.rules;
-        self.load(Some(state))?;
-        Ok(before != self.rules)
-    }
-
     /// Names the messages of a maildrop that was read, but for so many that have their names; those of the others that are in
     /// `known` keep theirs. Returns why a name could not be pinned: then it lasts as long as the index does.
     pub fn name(

@@ -1,12 +1,10 @@
 //! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
 
-mod extensions;
 mod retrieve;
 
-use crate::bulletins::Bulletins;
 use crate::index::{self, INDEX, Seen};
 use crate::journal::Journal;
-use crate::locks::{LockedSpool, Lost, Retaken, pause};
+use crate::locks::{LockedSpool, Lost};
 use crate::naming::Naming;
 use crate::outgoing::{Outgoing, prove};
 use crate::read::Reading;
@@ -15,11 +13,10 @@ use crate::update::{UpdateError, update};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
-use popward_mbox::scan::ScanError;
 use popward_mbox::uidl;
 use popward_proto::bounded::Text;
 use popward_proto::codec::DATA_LIMIT;
-use popward_proto::monitor_worker::{Job, MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
 use popward_proto::session::{
     Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
 };
@@ -65,18 +62,10 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Waits until the front's socket is ready for `events`, keeping `spool`'s locks fresh. Returns whether it is: `until`
-    /// may come first.
-    fn wait(
-        &self,
-        spool: Option<&mut LockedSpool>,
-        events: PollFlags,
-        until: Option<Instant>,
-    ) -> Result<bool, Stop> {
-        let mut spool = spool;
+    /// Waits until the front's socket is ready for `events`, and refreshes the dotlock of `spool` meanwhile.
+    fn wait(&self, mut spool: Option<&mut LockedSpool>, events: PollFlags) -> Result<(), Stop> {
         loop {
             let due = spool.as_ref().map(|spool| spool.due());
-            let due = due.into_iter().chain(until).min();
             let due = due.map(|due| due.saturating_duration_since(Instant::now()));
             // A millisecond more than what is left of the last one, so that it is not waited for again and again.
             let timeout = due.map_or(PollTimeout::NONE, |due| {
@@ -96,10 +85,7 @@ impl Ends {
                 return Err(Stop::MonitorGone);
             }
             if ready[0].any() == Some(true) {
-                return Ok(true);
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(false);
+                return Ok(());
             }
             if let Some(spool) = spool.as_deref_mut() {
                 spool.refresh()?;
@@ -117,22 +103,6 @@ impl Ends {
         ready.iter().any(|end| end.any() == Some(true))
     }
 
-    /// At every 64th of many places: whether it is still worth going on. What finds nothing sends nothing, and would hold the
-    /// locks for a client that has gone.
-    fn somebody_waits(&self, place: usize) -> Result<(), Stop> {
-        if place % 64 == 0 && self.hung_up() {
-            return Err(Stop::FrontGone);
-        }
-        Ok(())
-    }
-
-    /// Whether the front's end is closed, without waiting. There may be a request in it as well.
-    fn hung_up(&self) -> bool {
-        let mut ready = [PollFd::new(self.front.as_fd(), PollFlags::empty())];
-        let _ = poll(&mut ready, PollTimeout::ZERO);
-        ready[0].any() == Some(true)
-    }
-
     fn send(
         &self,
         mut spool: Option<&mut LockedSpool>,
@@ -142,7 +112,7 @@ impl Ends {
             match send(&self.front) {
                 Ok(()) => return Ok(()),
                 Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT, None)?;
+                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?;
                 }
                 Err(ChannelError::Closed) => return Err(Stop::FrontGone),
                 Err(error) => return Err(Stop::Rules(error)),
@@ -227,13 +197,6 @@ pub struct Session {
     deleted: Vec<bool>,
     /// Which were found where they are, in the spool itself, while it was as `seen`: not those of which an index says so.
     proved: Vec<bool>,
-    /// So many messages have names: those behind them came while the locks were given up.
-    named: usize,
-    last: u32,
-    /// What LAST was before this session, once that was asked for.
-    before: Option<u32>,
-    /// What is shown behind the spool's messages.
-    pub bulletins: Bulletins,
     /// What the last request retrieved, if it was RETR.
     retrieved: Option<MessageNumber>,
     /// What the client will ask for next, as far as one can tell.
@@ -253,8 +216,6 @@ pub struct Done {
     pub changed: bool,
     /// To be ended once it was answered.
     pub journal: Option<Journal>,
-    /// Why what is to be kept of bulletins is not; the spool's update is done all the same.
-    pub not_kept: Option<std::io::Error>,
 }
 
 impl Session {
@@ -269,8 +230,7 @@ impl Session {
     ) -> Self {
         let all = 0..maildrop.messages.len();
         let visible = all.filter(|index| !maildrop.is_hidden(*index)).collect();
-        let named = maildrop.messages.len();
-        let deleted = vec![false; named];
+        let count = maildrop.messages.len();
         Self {
             spool,
             state,
@@ -279,12 +239,8 @@ impl Session {
             distrusted: false,
             naming,
             visible,
-            deleted,
-            proved: (0..named).map(|index| index >= read_from).collect(),
-            named,
-            last: 0,
-            before: None,
-            bulletins: Bulletins::default(),
+            deleted: vec![false; count],
+            proved: (0..count).map(|index| index >= read_from).collect(),
             retrieved: None,
             expected: None,
             ahead: VecDeque::new(),
@@ -299,16 +255,11 @@ impl Session {
     }
 
     fn sum(&self, wanted: impl Fn(bool) -> bool) -> Totals {
-        let mail = self
-            .visible
-            .iter()
-            .map(|index| (self.deleted[*index], &self.maildrop.messages[*index]));
-        let bulletins = self.bulletins.list.iter();
-        let all = mail.chain(bulletins.map(|bulletin| (bulletin.deleted, &bulletin.message)));
-        let chosen = all.filter(|(deleted, _)| wanted(*deleted));
-        chosen.fold(Totals::default(), |sum, (_, message)| Totals {
+        let all = self.visible.iter();
+        let chosen = all.filter(|index| wanted(self.deleted[**index]));
+        chosen.fold(Totals::default(), |sum, index| Totals {
             messages: sum.messages + 1,
-            octets: sum.octets + message.octets,
+            octets: sum.octets + self.maildrop.messages[*index].octets,
         })
     }
 
@@ -342,8 +293,7 @@ impl Session {
         if std::mem::replace(&mut self.distrusted, true) {
             return;
         }
-        let kept = self.maildrop.messages.len() == self.named && self.keep(true).is_ok();
-        if let (false, Some(state)) = (kept, &self.state) {
+        if let (Err(_), Some(state)) = (self.keep(true), &self.state) {
             let _ = state.remove(INDEX);
         }
     }
@@ -357,9 +307,6 @@ impl Session {
         if let Some(journal) = journal {
             journal.end();
         }
-        if self.maildrop.messages.len() > self.named {
-            return Ok(());
-        }
         let left = plan::left(&self.maildrop, &self.deleted);
         let mut seen = Seen::soon(spool)?;
         seen.settled &= !self.distrusted;
@@ -367,14 +314,10 @@ impl Session {
     }
 
     /// Serves until QUIT or a stop. After QUIT, says what was done.
-    pub fn serve(&mut self, job: &Job, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
+    pub fn serve(&mut self, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
-            self.wait_idle(job, ends)?;
             let request = self.request(ends, &mut packets)?;
-            if self.extended(ends, &request)? {
-                continue;
-            }
             let about = match request {
                 FrontToWorker::List(Some(n))
                 | FrontToWorker::Uidl(Some(n))
@@ -421,8 +364,6 @@ impl Session {
                 }
                 (FrontToWorker::Rset, _) => {
                     self.deleted.fill(false);
-                    self.bulletins.reset();
-                    self.last = 0;
                     WorkerToFront::Totals(self.totals())
                 }
                 (FrontToWorker::Quit, _) => {
@@ -450,7 +391,7 @@ impl Session {
                 break request;
             }
             if !self.look_ahead(ends)? {
-                ends.wait(self.spool.as_mut(), PollFlags::POLLIN, None)?;
+                ends.wait(self.spool.as_mut(), PollFlags::POLLIN)?;
             }
         };
         self.expected = None;
@@ -464,86 +405,15 @@ impl Session {
         Ok(request)
     }
 
-    /// Waits for a request: where that is configured and the client is silent for so long, without the locks.
-    fn wait_idle(&mut self, job: &Job, ends: &Ends) -> Result<(), Stop> {
-        let Some(silence) = job.locks.yield_ms.filter(|_| self.spool.is_some()) else {
-            return Ok(());
-        };
-        let until = Instant::now() + Duration::from_millis(silence.into());
-        if ends.wait(self.spool.as_mut(), PollFlags::POLLIN, Some(until))? {
-            return Ok(());
-        }
-        let Some(spool) = self.spool.take() else {
-            return Ok(());
-        };
-        let mut yielded = spool.yield_locks()?;
-        ends.wait(None, PollFlags::POLLIN, None)?;
-        let patience = Duration::from_millis(job.locks.timeout_ms.into());
-        let until = Instant::now() + patience;
-        let mut spool = loop {
-            match yielded.retake(job) {
-                Ok(Retaken::Locked(spool)) => break spool,
-                Ok(Retaken::Busy(none)) if Instant::now() < until => yielded = none,
-                _ => return Err(Stop::Broken(Broken::LockLost)),
-            }
-            std::thread::sleep(pause());
-            if ends.hung_up() {
-                return Err(Stop::FrontGone);
-            }
-        };
-        let same = self.is_as_it_was(&mut spool);
-        self.spool = Some(spool);
-        match same {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(ScanError::NotMbox | ScanError::Truncated { .. }) => {
-                Err(Stop::Broken(Broken::SpoolChanged))
-            }
-            Err(_) => Err(Stop::Broken(Broken::System)),
-        }
-    }
-
-    /// Whether others have at most appended to the spool while they could. What came is not shown in this session, and kept.
-    fn is_as_it_was(&mut self, spool: &mut LockedSpool) -> Result<bool, ScanError<std::io::Error>> {
-        // Another session, or a migration, may have been here: its pins, or what it did not finish.
-        if let Some(state) = &self.state {
-            let foreign = Journal::open(state).map_err(ScanError::Source)?.is_some();
-            if foreign || self.naming.reload(state).map_err(ScanError::Source)? {
-                return Ok(false);
-            }
-        }
-        if self.seen.is_some_and(|seen| seen.holds(spool)) {
-            return Ok(true);
-        }
-        let (now, seen) = index::read_all(spool, self.naming.hide)?;
-        let equal = |(old, new): (&Message, &Message)| {
-            let names_aside = Message {
-                name: old.name.clone(),
-                ..new.clone()
-            };
-            *old == names_aside
-        };
-        let old = &self.maildrop.messages;
-        if now.messages.len() < old.len() || !old.iter().zip(&now.messages).all(equal) {
-            return Ok(false);
-        }
-        let came = now.messages.into_iter().skip(old.len());
-        self.maildrop.messages.extend(came);
-        self.deleted.resize(self.maildrop.messages.len(), false);
-        self.proved = vec![true; self.maildrop.messages.len()];
-        self.maildrop.length = now.length;
-        self.seen = Some(seen);
-        Ok(true)
-    }
-
     /// `line` writes of a message what follows its number.
     fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
         let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
-        for place in 0..self.count() {
+        for (place, index) in self.visible.iter().enumerate() {
             stream.make_room(LINE_MAX, ends, self.spool.as_mut())?;
-            if let Some(message) = self.item(place).and_then(|item| self.shown(item)) {
+            if !self.deleted[*index] {
                 // Writing to a vector cannot fail.
                 let _ = write!(stream.packet, "{} ", place + 1);
-                line(message, &mut stream.packet);
+                line(&self.maildrop.messages[*index], &mut stream.packet);
                 stream.packet.extend_from_slice(b"\r\n");
             }
         }
@@ -573,11 +443,9 @@ impl Session {
             },
             changed: false,
             journal: None,
-            not_kept: None,
         };
         let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
         else {
-            done.not_kept = self.bulletins.put().err();
             return Ok(done);
         };
         spool.prove_place()?;
@@ -586,10 +454,8 @@ impl Session {
             return Err(UpdateError::Changed("the spool is not as long as it was"));
         }
         if let Some(state) = &self.state {
-            let deleted = &self.deleted[..self.named];
-            self.naming.prepare(state, &self.maildrop, deleted);
+            self.naming.prepare(state, &self.maildrop, &self.deleted);
         }
-        self.bulletins.prepare();
         // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
         let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
@@ -616,7 +482,6 @@ impl Session {
         };
         done.journal = update(spool, self.state.as_ref(), &plan, now, begins)?;
         done.changed = true;
-        done.not_kept = self.bulletins.put().err();
         Ok(done)
     }
 }

@@ -3,20 +3,14 @@
 //! Its owner can put there what they like. A worker must not follow a link of theirs, nor wait for the other end of a
 //! pipe with the locks in its hands.
 
-use crate::{bulletins, naming};
+use crate::naming::{NEXT, PINS};
 use popward_sys::libc;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What an update leaves beside files, and puts in their place once it is done: what they will be, and they.
-pub const LEFT: [(&str, &str); 2] = [
-    (naming::NEXT, naming::PINS),
-    (bulletins::NEXT, bulletins::KEPT),
-];
-
-/// A state directory; or, to read from only, that of the bulletins.
+/// A state directory.
 #[derive(Debug, Clone)]
 pub struct State(PathBuf);
 
@@ -37,13 +31,6 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             result => result.map(Some),
         }
-    }
-
-    /// Whether a file was last written to before that time.
-    pub fn is_older(&self, name: &str, since: std::time::SystemTime) -> bool {
-        let status = std::fs::symlink_metadata(self.path(name));
-        let written = status.and_then(|status| status.modified());
-        written.is_ok_and(|written| written < since)
     }
 
     /// Makes a file, empty, in the place of one that is there.
@@ -80,24 +67,17 @@ impl State {
         std::fs::rename(self.path(from), self.path(to))
     }
 
-    /// An update is done: puts what it left in its place, on disk, if it left something.
+    /// The update is done: its pins take the place of the old ones, on disk. Without new pins the old ones stay.
     pub fn finish(&self) -> io::Result<()> {
-        let mut left = false;
-        for (next, name) in LEFT {
-            match self.rename(next, name) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => {
-                    result?;
-                    left = true;
-                }
-            }
+        match self.rename(NEXT, PINS) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.and_then(|()| self.sync()),
         }
-        if left { self.sync() } else { Ok(()) }
     }
 
-    /// An update has not been: takes away what it left.
+    /// The update did not happen: removes its pins.
     pub fn forget(&self) -> io::Result<()> {
-        LEFT.iter().try_for_each(|(next, _)| self.remove(next))
+        self.remove(NEXT)
     }
 
     /// Forgets what this host knows of the directory, where that is on another.

@@ -32,7 +32,6 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_renameat, "the journal becomes valid"),
     allow(libc::SYS_unlink, "the journal is done"),
     allow(libc::SYS_unlinkat, "the journal is done"),
-    allow(libc::SYS_getdents64, "the bulletins' directory"),
     allow(libc::SYS_recvmsg, "requests"),
     allow(libc::SYS_sendmsg, "answers and records"),
     allow(
@@ -48,10 +47,9 @@ pub const TABLE: &[Rule] = &[
         &[
             libc::F_GETFD as u64,
             libc::F_GETFL as u64,
-            libc::F_OFD_SETLK as u64,
             libc::F_DUPFD_CLOEXEC as u64,
         ],
-        "checks of the runtime; locks that are given up and taken again",
+        "checks of the runtime",
     ),
     allow(libc::SYS_fstatfs, "no flock on NFS"),
     allow(libc::SYS_getrandom, "the runtime's hash maps"),

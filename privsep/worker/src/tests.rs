@@ -122,11 +122,9 @@ impl Desk {
                 fcntl: true,
                 flock: true,
                 timeout_ms: 0,
-                yield_ms: None,
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
-            bulletins: None,
         }
     }
 }

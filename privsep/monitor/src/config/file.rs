@@ -1,5 +1,6 @@
 //! The configuration file as it is written: every key, its type and its default. What it means is checked elsewhere.
 
+use super::removed::{BULLETINS, LAST, Removed, YIELD_IDLE};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -21,10 +22,10 @@ pub(super) struct File {
     pub(super) auth: Auth,
     #[serde(default)]
     pub(super) spool: Spool,
-    #[serde(default)]
-    pub(super) lock: Lock,
-    #[serde(default)]
-    pub(super) bulletins: Bulletins,
+    #[serde(default, rename = "lock")]
+    _lock: Lock,
+    #[serde(default, rename = "bulletins")]
+    _bulletins: Removed<BULLETINS>,
     #[serde(default)]
     pub(super) pop3: Pop3,
     #[serde(default)]
@@ -146,15 +147,8 @@ pub(super) struct Spool {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lock {
-    pub(super) yield_idle: Option<Placed>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Bulletins {
-    pub(super) directory: Option<Placed>,
-    pub(super) keep: Option<u16>,
-    pub(super) days: Option<u16>,
+    #[serde(default, rename = "yield_idle")]
+    _yield_idle: Removed<YIELD_IDLE>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,8 +156,8 @@ pub(super) struct Bulletins {
 pub(super) struct Pop3 {
     pub(super) greeting: Option<Placed>,
     pub(super) implementation: Option<Placed>,
-    #[serde(default)]
-    pub(super) last: bool,
+    #[serde(default, rename = "last")]
+    _last: Removed<LAST>,
     pub(super) utf8: Option<Placed>,
     pub(super) language: Option<Placed>,
 }
@@ -221,10 +215,10 @@ pub(super) struct Account {
     pub(super) groups: Vec<Spanned<Id>>,
     #[serde(default)]
     pub(super) spool: AccountSpool,
-    #[serde(default)]
-    pub(super) lock: Lock,
-    #[serde(default)]
-    pub(super) bulletins: AccountBulletins,
+    #[serde(default, rename = "lock")]
+    _lock: Lock,
+    #[serde(default, rename = "bulletins")]
+    _bulletins: Removed<BULLETINS>,
     #[serde(default)]
     pub(super) auth: AccountAuth,
     #[serde(default)]
@@ -239,22 +233,6 @@ pub(super) struct AccountSpool {
     pub(super) lock_timeout: Option<Spanned<u16>>,
     pub(super) uidl: Option<Spanned<Vec<String>>>,
     pub(super) hide: Option<Spanned<Vec<String>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountBulletins {
-    pub(super) directory: Option<Spanned<Board>>,
-    pub(super) keep: Option<u16>,
-    pub(super) days: Option<u16>,
-}
-
-/// A directory of bulletins, or `false`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Board {
-    Any(bool),
-    At(String),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@ mod check;
 mod file;
 mod members;
 mod owner;
+mod removed;
 pub(crate) mod settings;
 
 use owner::Owners;

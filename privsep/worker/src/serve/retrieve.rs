@@ -80,7 +80,6 @@ impl Session {
         index: usize,
     ) -> Result<(), Stop> {
         let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
-        self.last = self.last.max(number.0.get());
         match self.ahead.pop_front() {
             // It was looked at when its beginning went ahead, and the client may have thought for long.
             Some((_, Some(outgoing))) => {

@@ -111,8 +111,6 @@ pub struct Desk {
     directory: tempfile::TempDir,
     /// Where the executable lies, if not where it was built.
     executable: Option<tempfile::TempDir>,
-    /// A directory of bulletins.
-    board: Option<tempfile::TempDir>,
     pub owner: Owner,
 }
 
@@ -128,7 +126,6 @@ impl Desk {
             directory,
             executable: owner.identity.is_some().then(executable),
             small: None,
-            board: None,
             owner,
         };
         open_to_all(desk.directory.path());
@@ -151,24 +148,6 @@ impl Desk {
             say("skipped: an update of many pieces: only root can mount a small disk");
         }
         desk
-    }
-
-    /// The desk for a case, and bulletins of these names.
-    pub fn with_bulletins(case: &Case, names: &[&str]) -> Self {
-        let board = tempfile::tempdir().unwrap();
-        open_to_all(board.path());
-        for name in names {
-            fs::write(board.path().join(name), message(7000, 500)).unwrap();
-        }
-        Self {
-            board: Some(board),
-            ..Self::of(case)
-        }
-    }
-
-    /// Where its bulletins are.
-    pub fn board(&self) -> Option<&Path> {
-        self.board.as_ref().map(tempfile::TempDir::path)
     }
 
     fn give(&self, path: &Path, mode: u32) {

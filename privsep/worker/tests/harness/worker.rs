@@ -11,7 +11,7 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::monitor_worker::{
-    Bulletins, Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
+    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
 use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
@@ -113,15 +113,9 @@ impl Worker {
                 flock: true,
                 // No second try: whatever a dead worker left in the way shows.
                 timeout_ms: 0,
-                yield_ms: None,
             },
             uidl: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
-            bulletins: desk.board().map(|board| Bulletins {
-                directory: path(board),
-                keep: 9,
-                days: None,
-            }),
         };
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
     }

@@ -1,11 +1,10 @@
 //! `[[account]]`: what holds for some accounts, by name or by group.
 
-use super::{Checked, auth, bulletins, group, problem, spool};
+use super::{Checked, auth, group, problem, spool};
 use crate::config::file;
 use crate::config::members::Members;
-use crate::config::owner::Owners;
-use crate::config::settings::{Instead, Settings, Table};
-use popward_proto::bounded::{AbsolutePath, List, UserName};
+use crate::config::settings::Table;
+use popward_proto::bounded::{List, UserName};
 use popward_proto::monitor_auth::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
 };
@@ -15,8 +14,6 @@ use toml::Spanned;
 /// take.
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
-    everybody: &Settings,
-    owners: &Owners,
     open: u16,
 ) -> Checked<(Vec<Table>, Members)> {
     if let Some(beyond) = file.get(TABLES_MAX) {
@@ -26,18 +23,12 @@ pub(super) fn tables(
     let mut members = Members::default();
     let mut tables = Vec::new();
     for account in file {
-        tables.push(table(account, everybody, owners, open, &mut members)?);
+        tables.push(table(account, open, &mut members)?);
     }
     Ok((tables, members))
 }
 
-fn table(
-    file: Spanned<file::Account>,
-    everybody: &Settings,
-    owners: &Owners,
-    open: u16,
-    members: &mut Members,
-) -> Checked<Table> {
+fn table(file: Spanned<file::Account>, open: u16, members: &mut Members) -> Checked<Table> {
     let offset = file.span().start;
     let file = file.into_inner();
     if file.users.is_empty() && file.groups.is_empty() {
@@ -56,19 +47,8 @@ fn table(
         lock_timeout_ms: (file.spool.lock_timeout)
             .map(|seconds| spool::lock_timeout_ms(seconds, open))
             .transpose()?,
-        yield_ms: match file.lock.yield_idle {
-            None => None,
-            value => Some(spool::yield_idle(value, everybody.spool.locks.dotlock)?.into()),
-        },
         uidl: given(file.spool.uidl, spool::uidl)?,
         hide: given(file.spool.hide, spool::hide)?,
-        bulletins: file
-            .bulletins
-            .directory
-            .map(|directory| board(directory, owners))
-            .transpose()?,
-        keep: file.bulletins.keep,
-        days: file.bulletins.days,
         sessions_per_user: file.limits.sessions_per_user.map(|most| most.max(1)),
         login_delay_s: given(file.auth.login_delay, auth::login_delay_s)?,
     })
@@ -130,17 +110,5 @@ fn place(
             let group = spool::lock_group(group, &pattern)?;
             Ok(Some((pattern, group)))
         }
-    }
-}
-
-/// `false`, or a directory.
-fn board(file: Spanned<file::Board>, owners: &Owners) -> Checked<Instead<AbsolutePath>> {
-    let offset = file.span().start;
-    match file.into_inner() {
-        file::Board::Any(false) => Ok(Instead::Nothing),
-        file::Board::Any(true) => {
-            problem(offset, "bulletins.directory: expected false or a directory")
-        }
-        file::Board::At(path) => bulletins::directory(offset, path, owners).map(Instead::This),
     }
 }

@@ -2,7 +2,6 @@
 
 mod account;
 mod auth;
-mod bulletins;
 mod front;
 mod log;
 mod pop3;
@@ -65,12 +64,11 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     let auth_settings = auth::auth(&file.auth, client_ca.as_ref(), &owners, auth_id)?;
     let open = file.limits.open.unwrap_or(front::OPEN_S);
     let everybody = Settings {
-        spool: spool::spool(file.spool, file.lock, open)?,
-        bulletins: bulletins::bulletins(file.bulletins, &owners)?,
+        spool: spool::spool(file.spool, open)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth_settings.admission.login_delay_s,
     };
-    let (tables, members) = account::tables(file.account, &everybody, &owners, open)?;
+    let (tables, members) = account::tables(file.account, open)?;
     let settings = AllSettings { everybody, tables };
     let host = host(file.server.host)?;
     let grace = file.server.shutdown_grace;

@@ -3,7 +3,7 @@
 use super::{Checked, problem};
 use crate::config::file;
 use popward_proto::bounded::Text;
-use popward_proto::monitor_front::{Language, Pop3Settings, Utf8};
+use popward_proto::monitor_front::{Language, Pop3Settings};
 
 pub(super) fn pop3(
     file: &file::Pop3,
@@ -11,12 +11,13 @@ pub(super) fn pop3(
     (login_delay_s, login_delay_differs): (u32, bool),
 ) -> Checked<Pop3Settings> {
     let utf8 = match file.utf8.as_ref().map(|v| (v.span().start, &**v.get_ref())) {
-        None | Some((_, "pass")) => Utf8::Pass,
-        Some((_, "off")) => Utf8::Off,
-        Some((_, "refuse")) => Utf8::Refuse,
-        Some((offset, _)) => {
-            return problem(offset, r#"pop3.utf8: expected "off", "pass" or "refuse""#);
+        None | Some((_, "pass")) => true,
+        Some((_, "off")) => false,
+        Some((offset, "refuse")) => {
+            let expected = r#"pop3.utf8: "refuse" was removed; expected "off" or "pass", which send every message as it is"#;
+            return problem(offset, expected);
         }
+        Some((offset, _)) => return problem(offset, r#"pop3.utf8: expected "off" or "pass""#),
     };
     let language = match &file.language {
         None => Language::English,
@@ -34,7 +35,6 @@ pub(super) fn pop3(
     Ok(Pop3Settings {
         greeting: text("greeting", file.greeting.as_ref())?,
         implementation: text("implementation", file.implementation.as_ref())?,
-        last: file.last,
         utf8,
         language,
         qpopper_log,

@@ -1,4 +1,4 @@
-//! `[spool]` and `[lock]`: where spools are, how they are locked, how their messages are named and shown.
+//! `[spool]`: where spools are, how they are locked, how their messages are named and shown.
 
 use super::{Checked, group, placed, problem};
 use crate::config::file;
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 /// `open` is how many seconds a login may take.
-pub(super) fn spool(file: file::Spool, lock: file::Lock, open: u16) -> Checked<Spool> {
+pub(super) fn spool(file: file::Spool, open: u16) -> Checked<Spool> {
     let pattern = pattern(file.path)?;
     let group = lock_group(file.group, &pattern)?;
     let (offset, names) = placed(file.locks, || {
@@ -35,7 +35,6 @@ pub(super) fn spool(file: file::Spool, lock: file::Lock, open: u16) -> Checked<S
             Some(seconds) => lock_timeout_ms(seconds, open)?,
             None => u32::from(open.saturating_sub(1).min(10)) * 1000,
         },
-        yield_ms: yield_idle(lock.yield_idle, has("dotlock"))?,
     };
     Ok(Spool {
         pattern,
@@ -68,32 +67,6 @@ pub(super) fn lock_timeout_ms(value: Spanned<u16>, open: u16) -> Checked<u32> {
         return problem(offset, expected);
     }
     Ok(u32::from(seconds) * 1000)
-}
-
-/// For how long a client is silent until the locks are given up: `"60s"`, `"5m"`; or `"never"`.
-pub(super) fn yield_idle(value: Option<file::Placed>, dotlock: bool) -> Checked<Option<u32>> {
-    let Some(value) = value.filter(|value| value.get_ref() != "never") else {
-        return Ok(None);
-    };
-    let offset = value.span().start;
-    if dotlock {
-        let expected = r#"lock.yield_idle: expected spool.locks without "dotlock": a worker that has confined itself cannot make one again"#;
-        return problem(offset, expected);
-    }
-    let units = [("s", 1_000_u32), ("m", 60_000)];
-    let mut read = units.iter().filter_map(|(unit, ms)| {
-        let number: u32 = value.get_ref().strip_suffix(unit)?.parse().ok()?;
-        number
-            .checked_mul(*ms)
-            .filter(|ms| (1_000..=86_400_000).contains(ms))
-    });
-    match read.next() {
-        Some(ms) => Ok(Some(ms)),
-        None => problem(
-            offset,
-            r#"lock.yield_idle: expected a time from "1s" to "1440m", or "never""#,
-        ),
-    }
 }
 
 /// The fields that readers keep their own notes in: nothing else is hidden.

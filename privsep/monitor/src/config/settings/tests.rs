@@ -18,10 +18,6 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-fn directory(path: &str) -> Option<AbsolutePath> {
-    AbsolutePath::try_from(path.to_owned()).ok()
-}
-
 fn everybody() -> Settings {
     Settings {
         spool: Spool {
@@ -32,15 +28,9 @@ fn everybody() -> Settings {
                 fcntl: true,
                 flock: true,
                 timeout_ms: 10_000,
-                yield_ms: Some(60_000),
             },
             uidl: List::default(),
             hide: List::default(),
-        },
-        bulletins: Bulletins {
-            directory: directory("/b/all"),
-            keep: 1,
-            days: None,
         },
         sessions_per_user: 8,
         login_delay_s: 30,
@@ -57,12 +47,8 @@ fn table(users: &[&str], groups: &[u32]) -> Table {
         },
         place: None,
         lock_timeout_ms: None,
-        yield_ms: None,
         uidl: None,
         hide: None,
-        bulletins: None,
-        keep: None,
-        days: None,
         sessions_per_user: None,
         login_delay_s: None,
     }
@@ -100,12 +86,8 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     let theirs = Table {
         place: Some((pattern("{home}/mbox"), None)),
         lock_timeout_ms: Some(1000),
-        yield_ms: Some(Instead::Nothing),
         uidl: List::try_from(vec![Scheme::Popa3d]).ok(),
         hide: List::try_from(vec![Text::truncated("Status")]).ok(),
-        bulletins: Some(directory("/b/staff").into()),
-        keep: Some(9),
-        days: Some(30),
         sessions_per_user: Some(2),
         login_delay_s: Some(0),
         ..table(&["alice"], &[])
@@ -115,14 +97,8 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     expected.spool.pattern = pattern("{home}/mbox");
     expected.spool.group = None;
     expected.spool.locks.timeout_ms = 1000;
-    expected.spool.locks.yield_ms = None;
     expected.spool.uidl = List::try_from(vec![Scheme::Popa3d]).unwrap();
     expected.spool.hide = List::try_from(vec![Text::truncated("Status")]).unwrap();
-    expected.bulletins = Bulletins {
-        directory: directory("/b/staff"),
-        keep: 9,
-        days: Some(30),
-    };
     expected.sessions_per_user = 2;
     expected.login_delay_s = 0;
     assert_eq!(shown(&own), shown(&expected));
@@ -131,32 +107,30 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
 #[test]
 fn of_several_tables_the_first_that_has_a_key_counts() {
     let first = Table {
-        bulletins: Some(Instead::Nothing),
+        lock_timeout_ms: Some(1000),
         ..table(&["alice"], &[])
     };
     let second = Table {
-        bulletins: Some(directory("/b/staff").into()),
+        lock_timeout_ms: Some(2000),
         sessions_per_user: Some(2),
         ..table(&[], &[7])
     };
     let third = Table {
         sessions_per_user: Some(3),
-        keep: Some(5),
+        login_delay_s: Some(5),
         ..table(&["alice", "bob"], &[7])
     };
     let all = all(vec![first, second, third]);
     let of = |name, gid| {
         let own = all.of(&account(name, gid, &[]));
-        let shown = own.bulletins.shown();
-        let shown = shown.map(|shown| (shown.directory.to_string(), shown.keep));
-        (shown, own.sessions_per_user)
+        let timeout_ms = own.spool.locks.timeout_ms;
+        (timeout_ms, own.sessions_per_user, own.login_delay_s)
     };
-    let at = |path: &str, keep| Some((path.to_owned(), keep));
-    assert_eq!(of("alice", 7), (None, 2));
-    assert_eq!(of("alice", 1000), (None, 3));
-    assert_eq!(of("bob", 1000), (at("/b/all", 5), 3));
-    assert_eq!(of("carol", 7), (at("/b/staff", 5), 2));
-    assert_eq!(of("carol", 1000), (at("/b/all", 1), 8));
+    assert_eq!(of("alice", 7), (1000, 2, 5));
+    assert_eq!(of("alice", 1000), (1000, 3, 5));
+    assert_eq!(of("bob", 1000), (10_000, 3, 5));
+    assert_eq!(of("carol", 7), (2000, 2, 5));
+    assert_eq!(of("carol", 1000), (10_000, 8, 30));
 }
 
 #[test]

@@ -1,0 +1,27 @@
+//! Keys that earlier versions had. A file with one of them is refused with a line that says what to do instead.
+
+use serde::de::{Deserialize, Deserializer, Error};
+
+/// `[bulletins]`, and `bulletins` in `[[account]]`.
+pub(super) const BULLETINS: usize = 0;
+/// `pop3.last`.
+pub(super) const LAST: usize = 1;
+/// `lock.yield_idle`.
+pub(super) const YIELD_IDLE: usize = 2;
+
+/// What is said of each key, in the order of the numbers above.
+const ADVICE: [&str; 3] = [
+    "bulletins was removed: deliver a message to each user instead",
+    "pop3.last was removed: clients that need it are older than UIDL (RFC 1725)",
+    "lock.yield_idle was removed: a session holds its locks until it ends; use a shorter limits.idle",
+];
+
+/// A removed key, by its place in [`ADVICE`]. It exists only where the file does not have the key.
+#[derive(Debug, Default)]
+pub(super) struct Removed<const KEY: usize>;
+
+impl<'de, const KEY: usize> Deserialize<'de> for Removed<KEY> {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom(ADVICE[KEY]))
+    }
+}
