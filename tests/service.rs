@@ -81,13 +81,112 @@ fn a_checkpassword_program_hears_every_signal() {
     assert_eq!(mask.trim(), "SigBlk:\t0000000000000000");
 }
 
+/// Before, `systemctl reload` sent SIGHUP and said that all was well.
+#[test]
+fn a_reload_fails_where_the_configuration_stays_as_it_was() {
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let file = host.at("popward.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let said = |output: &std::process::Output| {
+        let both = [output.stdout.clone(), output.stderr.clone()].concat();
+        String::from_utf8(both).unwrap()
+    };
+    let pid = host.pid().to_string();
+    for options in [&[][..], &["--pid", &pid, "--wait", "30"]] {
+        let reloaded = host.reload(options);
+        let expected = format!("configuration of {} in use since 2", file.display());
+        assert!(reloaded.status.success(), "{}", said(&reloaded));
+        assert!(
+            said(&reloaded).starts_with(&expected),
+            "{}",
+            said(&reloaded)
+        );
+    }
+    let line = good.lines().count() + 1;
+    let list = host.at("deny");
+    std::fs::write(&list, "../alice\n").unwrap();
+    std::fs::set_permissions(&list, PermissionsExt::from_mode(0o644)).unwrap();
+    let deny = format!("[auth]\ndeny_file = {list:?}\n");
+    // What the file's text shows, and what only auth sees.
+    for (text, why) in [
+        (
+            format!("{good}nonsense = [\n"),
+            format!("popward.toml:{line}: "),
+        ),
+        (
+            good.replace(
+                "[auth]
+", &deny,
+            ),
+            "line 1: expected a name".to_owned(),
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let failed = host.reload(&[]);
+        let (code, said) = (failed.status.code(), said(&failed));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.starts_with("popward-reload: reload failed: ") && said.contains(&why),
+            "{said}"
+        );
+        assert!(
+            said.contains("; the old configuration stays in use, since 2"),
+            "{said}"
+        );
+        drop(host.login("alice"));
+    }
+    std::fs::write(&file, &good).unwrap();
+    assert!(host.reload(&[]).status.success(), "the next one is read");
+    let other = host.reload(&["--pid", "1"]);
+    assert!(
+        !other.status.success() && said(&other).contains("not of process 1"),
+        "{}",
+        said(&other)
+    );
+    // It is still there, and reads no signal: the wait has an end.
+    host.signal(Signal::SIGSTOP);
+    let silent = host.reload(&["--wait", "1"]);
+    host.signal(Signal::SIGCONT);
+    assert!(!silent.status.success() && said(&silent).contains("no outcome after 1 s"));
+    assert_eq!(host.stop(), Some(0));
+    let gone = host.reload(&[]);
+    assert!(!gone.status.success() && said(&gone).contains("Is popward running"));
+    std::fs::write(host.at("run/reload"), format!("{pid} 0 done in use\n")).unwrap();
+    let gone = host.reload(&[]);
+    assert!(!gone.status.success() && said(&gone).contains("is not popward: it has ended"));
+}
+
+/// `RestartPreventExitStatus=` tells it from what may be over at the next try.
+#[test]
+fn a_bad_configuration_has_an_exit_status_of_its_own() {
+    let mut host = Host::start(&[]);
+    let file = host.at("popward.toml");
+    assert_eq!(host.stop(), Some(0));
+    let code = |options: &[&str]| {
+        let mut popward = Command::new(host.at("libexec/popward"));
+        popward.arg("--config").arg(&file).args(options);
+        popward.output().unwrap().status.code()
+    };
+    assert_eq!(code(&["--check"]), Some(0));
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}nonsense = [\n")).unwrap();
+    assert_eq!((code(&[]), code(&["--check"])), (Some(78), Some(78)));
+    // Nothing is wrong with the configuration: somebody else has the address.
+    std::fs::write(&file, good).unwrap();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", host.plain)).unwrap();
+    assert_eq!((code(&[]), code(&["--check"])), (Some(1), Some(0)));
+}
+
 #[test]
 fn the_unit_file_has_the_lines_that_popward_needs() {
     let unit = std::fs::read_to_string(packaged("popward.service")).unwrap();
     for line in [
         "Type=notify",
         "KillMode=mixed",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ExecReload=/usr/libexec/popward/popward reload",
+        "RuntimeDirectory=popward",
+        "RestartPreventExitStatus=78",
+        "StartLimitIntervalSec=0",
         "OOMPolicy=continue",
         "TasksMax=infinity",
         "RequiresMountsFor=/var/lib/popward /var/mail",

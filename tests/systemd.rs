@@ -64,6 +64,7 @@ fn sockets_from_systemd_are_served_and_systemd_is_notified() {
         let length = told.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
+    assert!(!hear().contains("READY=1"), "it has begun to start");
     assert!(hear().contains("READY=1"));
     desk.plain = ports[0];
     let mut client = desk.login("alice");
@@ -78,6 +79,57 @@ fn sockets_from_systemd_are_served_and_systemd_is_notified() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server.0.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(hear().contains("STOPPING=1"));
+}
+
+/// The protocol of `Type=notify`: a reload begins and ends, and its status says how.
+#[test]
+fn systemd_hears_what_came_of_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let told = UnixDatagram::bind(&path).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let start = |server: std::path::PathBuf| {
+        let mut command = Command::new(server);
+        command.env("NOTIFY_SOCKET", &path);
+        command
+    };
+    let host = Host::by(start, &[user("alice", 64401, &spool(1))], "", &[]);
+    let hear = || {
+        let mut buffer = [0; 1024];
+        let length = told.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let file = host.at("popward.toml");
+    let in_use = format!(
+        "READY=1\nSTATUS=configuration of {} in use since 2",
+        file.display()
+    );
+    assert_eq!(hear(), "STATUS=starting");
+    let ready = hear();
+    assert!(ready.starts_with(&in_use), "{ready}");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let line = good.lines().count() + 1;
+    let failed = format!("READY=1\nSTATUS=reload failed: {}:{line}: ", file.display());
+    let mut last = 0;
+    for (text, expected) in [
+        (good.clone(), &in_use),
+        (format!("{good}nonsense = [\n"), &failed),
+        (good.clone(), &in_use),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        let reloading = hear();
+        let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        let since = since.and_then(|rest| rest.strip_suffix("\nSTATUS=reloading"));
+        let since: u64 = since.and_then(|since| since.parse().ok()).unwrap_or(0);
+        assert!(since > last, "{reloading}");
+        last = since;
+        let ready = hear();
+        assert!(ready.starts_with(expected.as_str()), "{ready}");
+        assert_eq!(ready.lines().count(), 2, "{ready}");
+        let is_old = ready.contains("; the old configuration stays in use, since 2");
+        assert_eq!(is_old, ready.contains("reload failed"), "{ready}");
+    }
 }
 
 /// A front could not wait for so many sockets. None may stay open and served by nobody.

@@ -154,6 +154,7 @@ pub fn install(into: &Path) {
         "popward-keys",
         "popward-worker",
         "popward-spool",
+        "popward-reload",
     ] {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {
@@ -222,6 +223,7 @@ impl Host {
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o711)).unwrap();
         install(&at("libexec"));
         make(&at("state"), 0o755);
+        make(&at("run"), 0o755);
         make(&at("mail"), 0o755);
         if root() {
             chown(at("mail"), Some(0), Some(MAIL)).unwrap();
@@ -421,6 +423,16 @@ impl Host {
         self.logged("ready version=");
     }
 
+    /// `popward reload` with these options.
+    pub fn reload(&self, options: &[&str]) -> std::process::Output {
+        let mut popward = Command::new(self.at(SERVER));
+        popward.arg("reload").args(options);
+        popward
+            .env_remove("MAINPID")
+            .env("RUNTIME_DIRECTORY", self.at("run"));
+        popward.output().unwrap()
+    }
+
     /// Ends the server in order and returns its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(nix::sys::signal::Signal::SIGTERM);
@@ -435,6 +447,7 @@ fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
     let mut server = command
         .arg("--config")
         .arg(directory.join("popward.toml"))
+        .env("RUNTIME_DIRECTORY", directory.join("run"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The command line: `popward [--config FILE] [--check]`. `popward spool` is not for this executable.
+//! The server's command line: `popward [--config FILE] [--check]`. The other commands are told apart before (`main.rs`).
 
 use std::path::PathBuf;
 
@@ -21,12 +21,14 @@ pub(crate) enum Wish {
 }
 
 const USAGE: &str = "usage: popward [--config FILE] [--check]\
+    \n       popward reload [--pid PID] [--wait SECONDS]\
     \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\
     \n       popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\
     \n       popward import-popauth [FILE]\n\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
     \n  --check        check the configuration, start nothing\
     \n  --version      print the version\
+    \n  reload         have the running server read its configuration again, and say what came of it\
     \n  spool          show what popward reads in FILE; see popward spool --help\
     \n  secret         read a password, print what a password file stores of it\
     \n  import-popauth turn a dump of Qpopper's popauth database into lines of a password file\n";

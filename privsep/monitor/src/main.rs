@@ -18,6 +18,7 @@ mod listeners;
 mod log;
 mod monitor;
 mod notify;
+mod outcome;
 mod sessions;
 mod setup;
 mod spool;
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
     };
     let config = match config::Config::load(&arguments.config) {
         Ok(config) => config,
-        Err(error) => return fail(&error),
+        Err(error) => {
+            fail(&error);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
     };
     if arguments.check {
         return ExitCode::SUCCESS;
@@ -57,9 +61,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// The exit status where the configuration has a mistake (`EX_CONFIG` of sysexits.h): to start again is of no use.
+const BAD_CONFIGURATION: u8 = 78;
+
 /// The commands that are for other executables, and from which argument on those get them: this one links no reader of
 /// mail, and no hash function.
-const TOOLS: [(&str, &str, usize); 3] = [
+const TOOLS: [(&str, &str, usize); 4] = [
+    ("reload", "popward-reload", 2),
     ("spool", "popward-spool", 2),
     ("secret", "popward-auth", 1),
     ("import-popauth", "popward-auth", 1),

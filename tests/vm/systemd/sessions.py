@@ -16,6 +16,17 @@ def systemctl(*words):
     return subprocess.run(("systemctl",) + words).returncode
 
 
+def shown(what):
+    return subprocess.run(("systemctl", "show", "-P", what, "popward"), stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def wait_for(true):
+    until = time.monotonic() + 60
+    while not true() and time.monotonic() < until:
+        time.sleep(0.2)
+    return true()
+
+
 class Client:
     def __init__(self):
         self.socket = socket.create_connection(("127.0.0.1", 110), 60)
@@ -64,11 +75,34 @@ def outlives(what, *words):
 
 check("it starts, and says when it has", systemctl("start", "popward") == 0)
 check("it reloads", systemctl("reload", "popward") == 0)
+check("and says since when", "configuration of %s in use since 2" % CONFIG in shown("StatusText"), shown("StatusText"))
 good = open(CONFIG).read()
+bad = "%s:%d: " % (CONFIG, good.count("\n") + 1)
 open(CONFIG, "a").write("nonsense = [\n")
 check("a bad configuration fails a reload", systemctl("reload", "popward") != 0)
-open(CONFIG, "w").write(good)
+check("and says where", "reload failed: " + bad in shown("StatusText"), shown("StatusText"))
 check("and changes nothing", systemctl("is-active", "popward") == 0)
+open(CONFIG, "w").write(good)
+# What the file's text does not show, and auth does: the server itself has to say so.
+shutil.move("/etc/popward/users", "/etc/popward/away")
+os.mkdir("/etc/popward/users")
+check("so does what only a process of the server sees", systemctl("reload", "popward") != 0)
+os.rmdir("/etc/popward/users")
+shutil.move("/etc/popward/away", "/etc/popward/users")
+check("the next one is read", systemctl("reload", "popward") == 0)
+systemctl("stop", "popward")
+open(CONFIG, "a").write("nonsense = [\n")
+check("a bad configuration does not start", systemctl("start", "popward") != 0)
+check("and is tried once", wait_for(lambda: shown("ActiveState") == "failed") and shown("NRestarts") == "0", shown("NRestarts"))
+check("its exit status says that it is the configuration", shown("ExecMainStatus") == "78", shown("ExecMainStatus"))
+open(CONFIG, "w").write(good)
+check("once mended it starts without more ado", systemctl("start", "popward") == 0)
+systemctl("stop", "popward")
+taken = socket.create_server(("127.0.0.1", 110))
+systemctl("start", "--no-block", "popward")
+check("what stands in the way is waited for", wait_for(lambda: int(shown("NRestarts")) > 0), shown("NRestarts"))
+taken.close()
+check("and it starts when that has gone", wait_for(lambda: shown("ActiveState") == "active"), shown("ActiveState"))
 outlives("stop", "stop", "popward")
 
 unit = open(UNIT).read()

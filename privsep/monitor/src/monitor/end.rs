@@ -13,7 +13,10 @@ impl Monitor {
     pub(super) fn signals(&mut self) {
         for signal in self.events.signals() {
             match (signal, self.stage) {
-                (Signal::SIGHUP, Stage::Serving) => self.reload(),
+                (Signal::SIGHUP, Stage::Starting | Stage::Serving) => {
+                    self.wanted = true;
+                    self.reload_if_wanted();
+                }
                 (Signal::SIGHUP, _) => {}
                 (_, Stage::Serving) => self.drain(),
                 _ => self.end(),
@@ -23,14 +26,15 @@ impl Monitor {
 
     /// Reads the configuration, and has auth say first whether it can use what is its part: all of it is taken, or nothing.
     fn reload(&mut self) {
-        crate::notify::notify("RELOADING=1");
+        let noted = self.outcomes.reload();
+        self.noted(noted);
         match Config::load(&self.config.path) {
             Err(error) => self.not_reloaded(&error),
             Ok(config) => {
                 match self.tell_auth(&auth_settings(&config)) {
                     Some(true) => {
                         let until = Instant::now() + ANSWER;
-                        return self.asked.push_back((until, Some(config)));
+                        self.asked.push_back((until, Some(config)));
                     }
                     Some(false) => self.not_reloaded(&"auth does not listen"),
                     // When it is started again, it gets these.
@@ -38,13 +42,31 @@ impl Monitor {
                 }
             }
         }
-        crate::notify::notify("READY=1");
+    }
+
+    /// Begins a reload, unless one is under way: then it begins after that one. Several signals meanwhile are one.
+    pub(super) fn reload_if_wanted(&mut self) {
+        let busy = |(_, config): &(Instant, Option<Config>)| config.is_some();
+        while self.wanted && self.stage == Stage::Serving && !self.asked.iter().any(busy) {
+            self.wanted = false;
+            self.reload();
+        }
     }
 
     /// Nothing of a configuration is taken.
     pub(super) fn not_reloaded(&mut self, error: &dyn std::fmt::Display) {
         let text = "configuration not reloaded";
         self.log.write(Level::Error, text, &[("error", error)]);
+        let noted = self.outcomes.failed(error);
+        self.noted(noted);
+    }
+
+    /// Who waits for an outcome cannot be told of it.
+    pub(super) fn noted(&mut self, noted: Result<(), String>) {
+        if let Err(error) = noted {
+            let text = "outcome not written for popward reload";
+            self.log.write(Level::Error, text, &[("error", &error)]);
+        }
     }
 
     /// Auth has answered for settings that it was given, with why it cannot use them. Returns whether they were new.
@@ -56,7 +78,7 @@ impl Monitor {
             Some(why) => self.not_reloaded(&why),
             None => self.apply(config),
         }
-        crate::notify::notify("READY=1");
+        self.reload_if_wanted();
         true
     }
 
@@ -79,7 +101,7 @@ impl Monitor {
             let id = *id;
             self.asked.clear();
             self.not_reloaded(&"auth does not answer");
-            crate::notify::notify("READY=1");
+            self.reload_if_wanted();
             self.banish(id, &"it does not say whether it can use its settings");
         }
     }
@@ -117,7 +139,7 @@ impl Monitor {
         if let Some(keys) = keys {
             if let Some(Link::Keys { channel, .. }) = self.link(keys) {
                 if let Err(error) = children::send(channel, &self.keys_settings(), &[]) {
-                    return self.banish(keys, &error);
+                    self.banish(keys, &error);
                 }
             }
             // Until fronts have the new certificates they have signatures made by the old keys. Where a set was refused, they still
@@ -130,9 +152,15 @@ impl Monitor {
             self.send_keys(keys);
         }
         self.log.write(Level::Notice, "configuration reloaded", &[]);
+        let noted = self.outcomes.done();
+        self.noted(noted);
     }
 
     pub(super) fn drain(&mut self) {
+        if self.answer_due().is_some() {
+            self.asked.clear();
+            self.not_reloaded(&"the server ends");
+        }
         crate::notify::notify("STOPPING=1");
         self.log.write(
             Level::Notice,

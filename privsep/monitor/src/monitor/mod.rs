@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::events::{ChildId, Event, Events};
 use crate::listeners::Listener;
 use crate::log::Log;
+use crate::outcome::Outcomes;
 use crate::sessions;
 use crate::setup::StartError;
 use crate::state::StateRoot;
@@ -60,6 +61,9 @@ pub(crate) struct Monitor {
     /// The settings that auth was given and has not answered for, the oldest first: those of a configuration that is taken when
     /// it can use them, or (`None`) of the one in force. Each with the time by which it must have answered for the former.
     asked: VecDeque<(Instant, Option<Config>)>,
+    outcomes: Outcomes,
+    /// A SIGHUP came that no reload has begun for.
+    wanted: bool,
     /// Who was said to get no worker, and why.
     said: LogRateLimit<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
@@ -99,9 +103,12 @@ impl Monitor {
         nursery: Nursery,
         to_tend: Vec<Account>,
     ) -> Self {
+        let outcomes = Outcomes::new(config.path.clone());
         Self {
             config,
             asked: VecDeque::new(),
+            outcomes,
+            wanted: false,
             said: LogRateLimit::default(),
             log,
             events,
@@ -127,6 +134,7 @@ impl Monitor {
 
     /// Runs until SIGTERM, or until the start has failed.
     pub(crate) fn run(&mut self) -> Result<(), StartError> {
+        self.noted(self.outcomes.start());
         self.start_role(Role::Keys);
         self.start_role(Role::Auth);
         loop {
@@ -206,7 +214,9 @@ impl Monitor {
                 "ready",
                 &[("version", &env!("CARGO_PKG_VERSION"))],
             );
-            crate::notify::notify("READY=1");
+            let noted = self.outcomes.done();
+            self.noted(noted);
+            self.reload_if_wanted();
             self.tend();
         }
     }

@@ -1,0 +1,115 @@
+//! popward-reload: has the running server read its configuration again, waits, and says what came of it.
+//!
+//! Runs as whoever calls it, for a moment: as the unit's `ExecReload=` (`popward reload` becomes this executable), or by
+//! hand. It finds the server by the file that the monitor writes, and sends SIGHUP to the process that wrote it.
+
+#![forbid(unsafe_code)]
+
+mod outcome;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use outcome::{Outcome, State};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const USAGE: &str = "usage: popward reload [--pid PID] [--wait SECONDS]\n\
+    \n  --pid PID      the server's process (default $MAINPID, or the one that the file names)\
+    \n  --wait SECONDS how long to wait for the outcome (default 60)\
+    \n\nThe outcome is read from the file \"reload\" in $RUNTIME_DIRECTORY (default /run/popward).\n";
+
+/// How often the file is looked at.
+const STEP: Duration = Duration::from_millis(20);
+
+/// The exit status is 0 where the new configuration is in use, and otherwise 1.
+fn main() -> ExitCode {
+    match options(std::env::args().skip(1))
+        .and_then(|options| options.map_or(Ok(USAGE.to_owned()), run))
+    {
+        Ok(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "popward-reload: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Options {
+    pid: Option<u32>,
+    wait: Duration,
+}
+
+/// `None`: help is wanted.
+fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let pid = std::env::var("MAINPID")
+        .ok()
+        .and_then(|pid| pid.parse().ok());
+    let mut options = Options {
+        pid,
+        wait: Duration::from_secs(60),
+    };
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let number = words.next().and_then(|word| word.parse().ok());
+            number.ok_or_else(|| format!("{word}: expected a number"))
+        };
+        match word.as_str() {
+            "--pid" => options.pid = Some(number()?),
+            "--wait" => options.wait = Duration::from_secs(number()?.into()),
+            "--help" | "-h" => return Ok(None),
+            other => return Err(format!("{other:?}: no such option\n{USAGE}")),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn run(options: Options) -> Result<String, String> {
+    let file = Outcome::file();
+    let before = Outcome::read(&file).map_err(|error| {
+        format!("{error}. Is popward running, and was it started with $RUNTIME_DIRECTORY?")
+    })?;
+    let pid = options.pid.unwrap_or(before.pid);
+    if pid != before.pid {
+        let (file, other) = (file.display(), before.pid);
+        return Err(format!(
+            "{file} is of process {other}, not of process {pid}"
+        ));
+    }
+    if !is_popward(pid) {
+        return Err(format!("process {pid} is not popward: it has ended"));
+    }
+    let number = i32::try_from(pid).map_err(|_| format!("{pid}: no process id"))?;
+    kill(Pid::from_raw(number), Signal::SIGHUP)
+        .map_err(|errno| format!("process {pid}: {errno}"))?;
+    let until = Instant::now() + options.wait;
+    while Instant::now() < until {
+        std::thread::sleep(STEP);
+        match Outcome::read(&file) {
+            // One that had begun before the signal may have read an older configuration: only a later one counts.
+            Ok(now) if now.pid == pid && now.number > before.number => match now.state {
+                State::UnderWay => {}
+                State::Done => return Ok(now.text + "\n"),
+                State::Failed => return Err(now.text),
+            },
+            _ => {}
+        }
+        if !is_popward(pid) {
+            return Err(format!("process {pid} ended before it reloaded"));
+        }
+    }
+    let seconds = options.wait.as_secs();
+    Err(format!(
+        "no outcome after {seconds} s; the reload may still take place: see the log"
+    ))
+}
+
+/// Whether this process is a monitor, as the kernel tells its name. An id can be another process's after the end of the first.
+fn is_popward(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .is_ok_and(|name| name.trim_end() == "popward")
+}
