@@ -414,7 +414,7 @@ impl Conn {
         if self.logged_in.is_some() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if !matches!(self.waits, Waits::Handshake | Waits::Secured) {
+        if self.may_be_told() {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(Why::Shutdown);

@@ -5,6 +5,7 @@
 
 mod host;
 
+use host::wire::{Security, Wire};
 use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
 use std::time::{Duration, Instant};
 
@@ -28,16 +29,36 @@ fn host(limits: &str) -> Host {
 #[test]
 fn p8_a_connection_without_a_login_ends_in_time() {
     let host = host("login = 1");
+    let why = "-ERR [SYS/TEMP] no login in time, the connection is closed: please try again\r\n";
     let mut silent = host.connect();
     let mut busy = host.connect();
-    let mut tls = Client::new(host.tls);
+    let mut handshake = Client::new(host.tls);
     busy.send(b"USER alice\r\n");
-    for client in [&mut silent, &mut tls] {
-        assert!(!client.until_end().contains("+OK"));
-    }
-    // Whether USER came in time does not matter here.
-    assert!(busy.until_end().matches("+OK").count() < 2);
-    host.logged_times("why=\"no login in time\"", 3);
+    assert_eq!(silent.until_end(), why);
+    assert_eq!(handshake.until_end(), "", "nothing in the clear");
+    // It may have been too late for USER.
+    let heard = busy.until_end();
+    assert!(
+        heard.matches("+OK").count() < 2 && heard.ends_with(why),
+        "{heard}"
+    );
+    let config = host::wire::config(&host);
+    let (mut tls, _) = Wire::connect(&host, &config, Security::Implicit);
+    tls.send(b"AUTH PLAIN\r\n");
+    assert_eq!(tls.line().as_deref(), Some("+ "));
+    assert_eq!(tls.line().as_deref(), Some(why.trim_end()));
+    assert_eq!(tls.line(), None);
+    host.logged_times("why=\"no login in time\"", 4);
+}
+
+#[test]
+fn the_time_for_a_login_is_over_in_the_clients_language() {
+    let host = host("login = 1");
+    let mut client = host.connect();
+    client.send(b"LANG de\r\n");
+    let heard = client.until_end();
+    let why = "-ERR [SYS/TEMP] keine Anmeldung innerhalb der Frist";
+    assert!(heard.contains(why), "{heard}");
 }
 
 #[test]

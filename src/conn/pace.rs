@@ -77,6 +77,11 @@ impl Conn {
             self.end(why);
             return self.drive(turn);
         }
+        if why == Why::LoginTime && self.ending.is_none() && self.may_be_told() {
+            self.pop3.login_time_over(&mut self.client.out);
+            self.end(why);
+            return self.drive(turn);
+        }
         // A socket's buffer can hold minutes of a slow line, in which nothing is seen of it but what its host acknowledges.
         let goes_on = match (self.ending, why) {
             (None, Why::SlowTime) => self.keeps_pace(turn.now),

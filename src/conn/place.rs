@@ -32,10 +32,17 @@ impl Conn {
         matches!(self.waits, Waits::Auth(_) | Waits::Opening(_))
     }
 
+    /// Whether POP3 can be spoken now: not while TLS is about to begin.
+    pub(super) fn may_be_told(&self) -> bool {
+        !matches!(
+            self.waits,
+            Waits::Handshake | Waits::Securing | Waits::Secured
+        )
+    }
+
     /// It has not logged in, and somebody else needs its place: it is told so, if that can be done without waiting.
     pub(crate) fn yields(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        let greeted = !matches!(self.waits, Waits::Handshake | Waits::Secured);
-        if greeted && self.ending.is_none() {
+        if self.may_be_told() && self.ending.is_none() {
             self.client.out.extend_from_slice(FULL);
             self.client.flush(turn.now);
             self.client.close_write(turn.now);

@@ -347,6 +347,12 @@ impl Pop3 {
         let State::Checking(checking) = &self.state else {
             return Action::None;
         };
+    /// The time for a login is over.
+    pub fn login_time_over(&mut self, out: &mut Vec<u8>) {
+        self.error(Phrase::LoginTime, out);
+        self.state = State::Closing;
+    }
+
         let Then::ScramChallenge(started) = &checking.then else {
             return self.no_session(out);
         };

@@ -173,6 +173,12 @@ phrases! {
         "Anmeldung jetzt nicht möglich"
         "connexion impossible pour le moment"
         "no se puede iniciar la sesión ahora"
+    /// `limits.login` has passed. Mail readers show it to somebody who took long to type a password.
+    LoginTime "[SYS/TEMP] "
+        "no login in time, the connection is closed: please try again"
+        "keine Anmeldung innerhalb der Frist, die Verbindung wird beendet: bitte erneut versuchen"
+        "pas de connexion dans le délai imparti, la session est fermée : veuillez réessayer"
+        "no se inició la sesión a tiempo, se cierra la conexión: inténtelo de nuevo"
     /// The account logged in a moment ago (RFC 2449, section 8.1.1).
     TooSoon "[LOGIN-DELAY] "
         "too soon after the last login"

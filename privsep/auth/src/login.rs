@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Most logins at once, those among them that failed and wait for their time. One beyond is answered as temporary.
 pub(crate) const LOGINS_MAX: usize = 8192;
 
-/// How long a client may think between two steps. The front ends such a client before.
+/// How long a client may think between two steps. After it the client hears that it cannot log in now.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// Names one login of one session: what was found out for another one that the session had before is not for it.

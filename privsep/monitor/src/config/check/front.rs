@@ -75,7 +75,7 @@ pub(super) fn front(
                 .unwrap_or(per_address.saturating_mul(8))
                 .max(1),
             connections_per_minute: file.connections_per_minute.unwrap_or(600),
-            login_ms: ms(file.login, 60),
+            login_ms: ms(file.login, 180),
             idle_ms: ms(file.idle, 600),
             line_ms: ms(file.line, 60),
             stall_ms: ms(file.stall, 300),
