@@ -143,13 +143,14 @@ fn one(rest: &[u8]) -> Result<MessageNumber, Malformed> {
     number.map(MessageNumber).ok_or(Malformed::Arguments)
 }
 
-/// Decimal digits, at most ten of them, in 32 bits.
+/// A decimal number. One that does not fit in 32 bits becomes the largest that does: no maildrop has so many messages, and
+/// no message so many lines.
 fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 10 {
+    if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0u32, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
+        Some(number.saturating_mul(10).saturating_add(digit))
     })
 }
