@@ -46,7 +46,7 @@ fn session() -> Pop3 {
         binding: None,
     };
     let identity = Identity {
-        unique: [0; 16],
+        unique: [0; 2],
         host: "localhost".into(),
     };
     let mut pop3 = Pop3::new(policy, offer, identity, false);

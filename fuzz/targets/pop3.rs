@@ -186,7 +186,7 @@ fn heard(bytes: &[u8], size: usize, header: &Header<'_>) -> Vec<u8> {
         failed_logins: 3,
     };
     let identity = Identity {
-        unique: [7; 16],
+        unique: [7; 2],
         host: "localhost".into(),
     };
     let settings = Rc::new(settings(header.configured));

@@ -45,7 +45,7 @@ fn connection(mechanism: Mechanism) -> Pop3 {
         failed_logins: 3,
     };
     let identity = Identity {
-        unique: [7; 16],
+        unique: [7; 2],
         host: "localhost".into(),
     };
     Pop3::new(policy, offer, identity, false)

@@ -10,7 +10,6 @@ use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Bytes, Text, UserName};
 use popward_proto::monitor_front::{Language, MECHANISMS_MAX, Mechanism, Pop3Settings};
-use std::fmt::Write;
 use zeroize::Zeroizing;
 
 /// What a connection may use as it is: another set before and after STLS.
@@ -207,15 +206,14 @@ impl Pop3 {
         offered.then(|| self.challenge(0))
     }
 
-    /// A text in the form of a message id that no other connection, and no other count of this one, is given.
+    /// A text like the one in RFC 1939's example: two decimal numbers and the host, as a message id. Perl's
+    /// `Mail::Transport::POP3` looks for decimal digits. No other connection gets the same text, and this connection gets it
+    /// for no other count.
     fn challenge(&self, count: u32) -> Text<128> {
-        let mut text = String::from("<");
-        for byte in self.identity.unique {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        let _ = write!(text, ".{count}@{}>", self.identity.host);
-        Text::truncated(&text)
+        let [first, second] = self.identity.unique;
+        // `second` has all its digits, so that no two pairs of it and a count read alike.
+        let host = &self.identity.host;
+        Text::truncated(&format!("<{first}.{second:020}{count}@{host}>"))
     }
 
     /// AUTH alone: what there is, as the clients that ask so expect it.

@@ -56,7 +56,7 @@ pub enum Login {
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Random, and new with each connection.
-    pub unique: [u8; 16],
+    pub unique: [u64; 2],
     /// This host's name.
     pub host: Rc<str>,
 }

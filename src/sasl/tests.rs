@@ -218,6 +218,8 @@ fn apop_is_a_digest_of_the_greetings_timestamp() {
         "APOP mrose xyz",
     ] {
         assert!(without.say(line).1.starts_with("-ERR"), "{line:?}");
+    // The form of RFC 1939's example, two decimal numbers and the host: Perl's Mail::Transport::POP3 looks for decimal digits.
+    assert_eq!(timestamp, "<1896.000000000006971709520@mail.example.org>");
     }
 }
 

@@ -23,14 +23,16 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Random bytes that no other connection has. `None`: the system gives none.
-pub(crate) fn unique() -> Option<[u8; 16]> {
+/// Random numbers that no other connection has. `None`: the system gives none.
+pub(crate) fn unique() -> Option<[u64; 2]> {
     // Made once: a connection needs its random numbers alone.
     static RANDOM: OnceLock<&'static dyn SecureRandom> = OnceLock::new();
-    let mut bytes = [0; 16];
+    let mut bytes = [[0; 8]; 2];
     let random = RANDOM.get_or_init(|| provider().secure_random);
-    random.fill(&mut bytes).ok()?;
-    Some(bytes)
+    for number in &mut bytes {
+        random.fill(number).ok()?;
+    }
+    Some(bytes.map(u64::from_ne_bytes))
 }
 
 /// The channel binding `tls-exporter` (RFC 9266, section 4.2) of a complete TLS 1.3 connection.
