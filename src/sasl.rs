@@ -7,10 +7,10 @@ mod tests;
 mod token;
 
 use crate::pop3::{Login, Offer};
-use popward_proto::auth::Credentials;
+use popward_proto::auth::{Credentials, Impossible};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_front::Mechanism;
-use popward_proto::secret::Secret;
+use popward_proto::secret::{PASSWORD_MAX, Secret};
 
 pub(crate) use scram::Started;
 pub(crate) use token::refusal;
@@ -104,9 +104,8 @@ pub(crate) enum Heard {
     Login {
         /// What auth is asked.
         login: Login,
-        /// False where nobody can have such a name or password: auth is asked with a stand-in, so that it takes as long
-        /// (P9), and whatever it grants is not given.
-        valid: bool,
+        /// Why nobody can be who the client says, if so. `login` then has a stand-in, and whatever is granted is not given (P9).
+        impossible: Option<Impossible>,
         /// What follows.
         then: Then,
     },
@@ -114,6 +113,16 @@ pub(crate) enum Heard {
     Refused,
     /// It is no message of this mechanism.
     Malformed,
+}
+
+impl Heard {
+    /// The same, of a client that asks to act as another user: it is refused.
+    fn refused_as_another(mut self) -> Self {
+        if let Self::Login { impossible, .. } = &mut self {
+            impossible.get_or_insert(Impossible::Identity);
+        }
+        self
+    }
 }
 
 /// What follows auth's answer.
@@ -170,7 +179,7 @@ impl Exchange {
             Self::ScramProof(challenged) => challenged.proof(message),
             Self::ScramEnd if message.is_empty() => Heard::Login {
                 login: Login::Proceed,
-                valid: true,
+                impossible: None,
                 then: Then::Grant,
             },
             Self::ScramEnd => Heard::Malformed,
@@ -187,25 +196,36 @@ pub(crate) fn user_name(bytes: &[u8]) -> Option<UserName> {
     UserName::try_from(name).ok()
 }
 
-/// Who is asked about in the place of a name that no account can have.
-fn stand_in(user: Option<UserName>) -> (Option<UserName>, bool) {
-    let valid = user.is_some();
+/// A name for auth: a stand-in where no account can have the client's.
+fn stand_in(user: Option<UserName>) -> (Option<UserName>, Option<Impossible>) {
+    let impossible = user.is_none().then_some(Impossible::Name);
     let user = user.or_else(|| UserName::try_from("_".to_owned()).ok());
-    (user, valid)
+    (user, impossible)
 }
 
-/// A name and a password. What no account can have is asked for all the same.
+/// A password for auth: a stand-in where none can be the client's.
+fn stand_in_password(secret: &[u8]) -> (Option<Secret>, Option<Impossible>) {
+    let impossible = if secret.is_empty() {
+        Some(Impossible::Empty)
+    } else if secret.len() > PASSWORD_MAX {
+        Some(Impossible::TooLong)
+    } else if secret.contains(&0) {
+        Some(Impossible::Nul)
+    } else {
+        None
+    };
+    let secret = if impossible.is_some() { b"_" } else { secret };
+    (Secret::try_from(secret.to_vec()).ok(), impossible)
+}
+
+/// A name and a password. Auth is asked about a stand-in for what nobody can have.
 pub(crate) fn password(user: Option<UserName>, secret: &[u8]) -> Heard {
-    let (user, possible) = stand_in(user);
-    let secret = Secret::try_from(secret.to_vec())
-        .ok()
-        .filter(|secret| !secret.expose().is_empty());
-    let valid = possible && secret.is_some();
-    let secret = secret.or_else(|| Secret::try_from(b"_".to_vec()).ok());
+    let (user, impossible_name) = stand_in(user);
+    let (secret, impossible_secret) = stand_in_password(secret);
     match (user, secret) {
         (Some(user), Some(secret)) => Heard::Login {
             login: Login::Check(Credentials::Password { user, secret }),
-            valid,
+            impossible: impossible_name.or(impossible_secret),
             then: Then::Grant,
         },
         _ => Heard::Malformed,
@@ -217,8 +237,12 @@ fn plain(message: &[u8]) -> Heard {
     let mut parts = message.split(|byte| *byte == 0);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(identity), Some(name), Some(secret), None) => {
-            let own = identity.is_empty() || identity == name;
-            password(user_name(name).filter(|_| own), secret)
+            let heard = password(user_name(name), secret);
+            if identity.is_empty() || identity == name {
+                heard
+            } else {
+                heard.refused_as_another()
+            }
         }
         _ => Heard::Malformed,
     }
@@ -229,7 +253,7 @@ fn cram_md5(challenge: Text<128>, message: &[u8]) -> Heard {
     let Some(space) = memchr::memrchr(b' ', message) else {
         return Heard::Malformed;
     };
-    let (user, valid) = stand_in(user_name(&message[..space]));
+    let (user, impossible) = stand_in(user_name(&message[..space]));
     match (user, digest(&message[space + 1..])) {
         (Some(user), Some(digest)) => Heard::Login {
             login: Login::Check(Credentials::CramMd5 {
@@ -237,7 +261,7 @@ fn cram_md5(challenge: Text<128>, message: &[u8]) -> Heard {
                 challenge,
                 digest,
             }),
-            valid,
+            impossible,
             then: Then::Grant,
         },
         _ => Heard::Malformed,
@@ -246,7 +270,7 @@ fn cram_md5(challenge: Text<128>, message: &[u8]) -> Heard {
 
 /// APOP's name and digest (RFC 1939, section 7), over this greeting's timestamp.
 pub(crate) fn apop(name: &[u8], digest: [u8; 16], timestamp: Text<128>) -> Heard {
-    let (user, valid) = stand_in(user_name(name));
+    let (user, impossible) = stand_in(user_name(name));
     match user {
         Some(user) => Heard::Login {
             login: Login::Check(Credentials::Apop {
@@ -254,7 +278,7 @@ pub(crate) fn apop(name: &[u8], digest: [u8; 16], timestamp: Text<128>) -> Heard
                 timestamp,
                 digest,
             }),
-            valid,
+            impossible,
             then: Then::Grant,
         },
         None => Heard::Malformed,
@@ -275,14 +299,14 @@ pub(crate) fn digest(text: &[u8]) -> Option<[u8; 16]> {
 
 /// The name that is asked for, or nothing: then the certificate names it.
 fn external(message: &[u8]) -> Heard {
-    let (user, valid) = if message.is_empty() {
-        (None, true)
+    let (user, impossible) = if message.is_empty() {
+        (None, None)
     } else {
         stand_in(user_name(message))
     };
     Heard::Login {
         login: Login::Certificate(user),
-        valid,
+        impossible,
         then: Then::Grant,
     }
 }

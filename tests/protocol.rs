@@ -5,6 +5,7 @@
 
 mod host;
 
+use base64ct::Encoding;
 use host::{Client, Host, assert_err, assert_ok, retrieved, spool, spool_of, until, user};
 use std::net::Shutdown;
 
@@ -209,6 +210,75 @@ fn p9_a_refused_client_is_not_told_why() {
     );
     assert!(answers[0].starts_with("-ERR [AUTH]"));
     assert!(!host.log().contains("Zq7-typed"), "a secret in the log");
+}
+
+#[test]
+fn p9_a_password_that_is_too_long_is_refused_as_a_wrong_one_and_the_log_says_why() {
+    let host = Host::start(&two());
+    let long = "p".repeat(513);
+    let plain = base64ct::Base64::encode_string(format!("\0alice\0{long}").as_bytes());
+    let mut answers = Vec::new();
+    for commands in [
+        ["USER alice".to_owned(), "PASS wrong".to_owned()],
+        ["USER alice".to_owned(), format!("PASS {long}")],
+        ["NOOP".to_owned(), format!("AUTH PLAIN {plain}")],
+    ] {
+        let mut client = host.connect();
+        client.ask(&commands[0]);
+        let start = std::time::Instant::now();
+        answers.push(client.ask(&commands[1]));
+        let took = start.elapsed().as_millis();
+        assert!(took >= 190, "answered after {took} ms");
+    }
+    assert!(answers[0].starts_with("-ERR [AUTH]"), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    let why = "user=alice peer=127.0.0.1 why=\"the password is longer than 512 octets\"";
+    host.logged_times(why, 2);
+    assert!(!host.log().contains(&long), "a secret in the log");
+}
+
+#[test]
+fn a_dot_after_a_bare_cr_or_lf_ends_no_message() {
+    let body = b"one\n.\ntwo\r.\rthree\r\n.\r\nfour\n\r.\n..\r\r.";
+    let mail = [
+        b"From a@b.example Mon Nov 23 10:00:01 2026\nSubject: dots\n\n",
+        &body[..],
+        b"\n\n",
+    ];
+    let host = Host::start(&[user("alice", 64401, &mail.concat())]);
+    let mut client = host.connect();
+    client.send(b"USER alice\r\nPASS alice\r\nRETR 1\r\nQUIT\r\n");
+    let heard = client.until_end();
+    // Each LF of the spool is the end of a line, and CRLF on the wire. A CR anywhere else is text.
+    let sent = "one\r\n..\r\ntwo\r.\rthree\r\n..\r\nfour\r\n\r.\r\n...\r\r.\r\n.\r\n";
+    assert!(heard.contains(&format!("\r\n\r\n{sent}+OK")), "{heard:?}");
+}
+
+#[test]
+fn p5_a_new_message_in_an_emptied_maildrop_has_no_uidl_of_before() {
+    let host = Host::start(&two());
+    let ids = |client: &mut Client| -> Vec<String> {
+        let list = client.multi("UIDL");
+        let id = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+        list.lines().map(id).collect()
+    };
+    let mut client = host.login("alice");
+    let before = ids(&mut client);
+    for number in 1..=3 {
+        assert_ok(&client.ask(&format!("DELE {number}")));
+    }
+    assert_ok(&client.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), b"");
+    std::fs::write(host.spool("alice"), spool_of([4, 5])).unwrap();
+    let after = ids(&mut host.login("alice"));
+    assert_eq!(after.len(), 2);
+    assert!(
+        after.iter().all(|id| !before.contains(id)),
+        "{before:?} {after:?}"
+    );
 }
 
 #[test]

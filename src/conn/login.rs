@@ -93,6 +93,7 @@ impl Conn {
         FrontToAuth::Check {
             session: self.id,
             credentials,
+            impossible: self.pop3.impossible(),
             client: popward_proto::auth::Client {
                 peer: self.peer.seen_by_auth(),
                 tls: self.client.is_secure() || self.peer.came_over_tls(),

@@ -299,11 +299,15 @@ impl Pop3 {
                 self.state = State::Sasl(Box::new(exchange));
                 Action::None
             }
-            Heard::Login { login, valid, then } => {
+            Heard::Login {
+                login,
+                impossible,
+                then,
+            } => {
                 if let Login::Check(credentials) = &login {
                     self.user = named_by(credentials);
                 }
-                self.state = State::Checking(Box::new(super::Checking { valid, then }));
+                self.state = State::Checking(Box::new(super::Checking { impossible, then }));
                 Action::Login(login)
             }
             Heard::Refused => self.refused(AuthRefusal::Credentials, out),
@@ -372,7 +376,7 @@ impl Pop3 {
         let State::Checking(checking) = &self.state else {
             return Action::None;
         };
-        if checking.then != Then::ScramSignature || !checking.valid {
+        if checking.then != Then::ScramSignature || checking.impossible.is_some() {
             return self.no_session(out);
         }
         let last = format!("v={}", Base64::encode_string(signature.as_slice()));

@@ -13,7 +13,7 @@ use crate::sasl::{Exchange, Then};
 pub use authorization::{Mechanisms, Offer, Security};
 use language::Phrase;
 use line::Lines;
-use popward_proto::auth::{Credentials, ScramProof};
+use popward_proto::auth::{Credentials, Impossible, ScramProof};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings};
 use popward_proto::session::{FrontToWorker, Request, Totals, Update};
@@ -119,8 +119,8 @@ enum State {
 /// A login that auth has to do with.
 #[derive(Debug, PartialEq, Eq)]
 struct Checking {
-    /// Whether anybody could be who was named.
-    valid: bool,
+    /// Why nobody can be who the client says, if so.
+    impossible: Option<Impossible>,
     then: Then,
 }
 
@@ -328,6 +328,14 @@ impl Pop3 {
     /// Whether PASS was answered with `+OK`.
     pub fn is_logged_in(&self) -> bool {
         self.opened.is_some()
+    }
+
+    /// Why nobody can be who the client says, if so: for auth, with what [`Action::Login`] has it check.
+    pub fn impossible(&self) -> Option<Impossible> {
+        match &self.state {
+            State::Checking(checking) => checking.impossible,
+            _ => None,
+        }
     }
 
     /// How the client logged in, or tried to last.

@@ -112,7 +112,7 @@ impl Pop3 {
     fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
         // A login that must not be is none, whatever was granted.
         let granted = matches!(&self.state, State::Checking(checking)
-            if checking.valid && matches!(checking.then, Then::Grant | Then::TokenGrant(_)));
+            if checking.impossible.is_none() && matches!(checking.then, Then::Grant | Then::TokenGrant(_)));
         if !granted {
             return self.no_session(out);
         }

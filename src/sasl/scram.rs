@@ -3,7 +3,7 @@
 use super::{Heard, Named, Then, stand_in, user_name};
 use crate::pop3::{Login, Offer};
 use base64ct::{Base64, Encoding};
-use popward_proto::auth::{Credentials, ScramHash, ScramProof};
+use popward_proto::auth::{Credentials, Impossible, ScramHash, ScramProof};
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::Mechanism;
 
@@ -25,8 +25,8 @@ enum Binding {
 /// An exchange whose first message has gone to auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Started {
-    /// Whether anybody could have such a name.
-    valid: bool,
+    /// Why nobody can be who the client says, if so.
+    impossible: Option<Impossible>,
     /// What `c=` has to be in the client's last message.
     channel: String,
     /// The client's own nonce: the server's begins with it.
@@ -36,7 +36,7 @@ pub(crate) struct Started {
 /// An exchange whose challenge has gone to the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Challenged {
-    valid: bool,
+    impossible: Option<Impossible>,
     channel: String,
     nonce: String,
 }
@@ -87,7 +87,8 @@ impl Kind {
         }
         let nonce = Text::try_from(nonce.to_owned()).ok()?;
         let own = identity.is_empty() || identity.strip_prefix("a=") == Some(name);
-        let (user, valid) = stand_in(user_name(unescape(name)?.as_bytes()).filter(|_| own));
+        let (user, impossible) = stand_in(user_name(unescape(name)?.as_bytes()));
+        let impossible = impossible.or((!own).then_some(Impossible::Identity));
         Some(Heard::Login {
             login: Login::Check(Credentials::Scram {
                 hash: self.hash,
@@ -95,9 +96,9 @@ impl Kind {
                 first_bare: Text::try_from(bare.to_owned()).ok()?,
                 nonce: nonce.clone(),
             }),
-            valid,
+            impossible,
             then: Then::ScramChallenge(Started {
-                valid,
+                impossible,
                 channel: Base64::encode_string(&channel),
                 nonce,
             }),
@@ -131,7 +132,7 @@ impl Started {
     pub(crate) fn challenged(self, first: &str) -> Option<Challenged> {
         let nonce = first.split(',').next()?.strip_prefix("r=")?;
         nonce.starts_with(self.nonce.as_str()).then(|| Challenged {
-            valid: self.valid,
+            impossible: self.impossible,
             channel: self.channel,
             nonce: nonce.to_owned(),
         })
@@ -162,7 +163,7 @@ impl Challenged {
                 without_proof: Text::try_from(without_proof.to_owned()).ok()?,
                 proof: proof.try_into().ok()?,
             }),
-            valid: self.valid,
+            impossible: self.impossible,
             then: Then::ScramSignature,
         })
     }

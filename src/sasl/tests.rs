@@ -188,12 +188,38 @@ fn cram_md5_is_a_digest_of_a_challenge_that_comes_once() {
 }
 
 #[test]
+fn p9_auth_is_told_why_nobody_can_be_who_the_client_says() {
+    use popward_proto::auth::Impossible as I;
+    let long = "p".repeat(PASSWORD_MAX + 1);
+    let name = "n".repeat(200);
+    for (message, expected) in [
+        ("\0u\0p".to_owned(), None),
+        (format!("\0u\0{}", "p".repeat(PASSWORD_MAX)), None),
+        (format!("\0u\0{long}"), Some(I::TooLong)),
+        ("\0u\0".to_owned(), Some(I::Empty)),
+        ("other\0u\0p".to_owned(), Some(I::Identity)),
+        (format!("\0{name}\0p"), Some(I::Name)),
+    ] {
+        let mut session = Session::new(everything());
+        let login = session.login(&format!("AUTH PLAIN {}", base64(&message)));
+        assert!(matches!(login, Login::Check(_)));
+        assert_eq!(session.pop3.impossible(), expected, "{message:?}");
+    }
+    let mut session = Session::new(everything());
+    session.say("USER u");
+    session.login("PASS a\0b");
+    assert_eq!(session.pop3.impossible(), Some(I::Nul));
+}
+
+#[test]
 fn apop_is_a_digest_of_the_greetings_timestamp() {
     let mut session = Session::new(everything());
     session.pop3.greeting(&mut session.out);
     let greeting = session.heard();
     let start = greeting.find('<').unwrap();
     let timestamp = greeting[start..].trim_end();
+    // The form of RFC 1939's example, two decimal numbers and the host: Perl's Mail::Transport::POP3 looks for decimal digits.
+    assert_eq!(timestamp, "<1896.000000000006971709520@mail.example.org>");
     let login = session.login("APOP mrose c4c9334bac560ecc979e58001b3e22fb");
     let Login::Check(Credentials::Apop {
         user: name,
@@ -218,8 +244,6 @@ fn apop_is_a_digest_of_the_greetings_timestamp() {
         "APOP mrose xyz",
     ] {
         assert!(without.say(line).1.starts_with("-ERR"), "{line:?}");
-    // The form of RFC 1939's example, two decimal numbers and the host: Perl's Mail::Transport::POP3 looks for decimal digits.
-    assert_eq!(timestamp, "<1896.000000000006971709520@mail.example.org>");
     }
 }
 

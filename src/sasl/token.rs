@@ -49,14 +49,14 @@ fn parse(named: Named, message: &[u8]) -> Option<Heard> {
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         return None;
     }
-    let (user, valid) = match name {
-        None => (None, true),
+    let (user, impossible) = match name {
+        None => (None, None),
         Some(name) => stand_in(user_name(&name)),
     };
     let token = Secret::try_from(token.to_vec()).ok()?;
     Some(Heard::Login {
         login: Login::Check(Credentials::Token { user, token }),
-        valid,
+        impossible,
         then: Then::TokenGrant(named),
     })
 }

@@ -6,7 +6,7 @@
 use crate::check::ScramExchange;
 use crate::policy::attempts::Guess;
 use popward_proto::account::{Account, SessionId};
-use popward_proto::auth::{Client, Credentials, ScramProof};
+use popward_proto::auth::{Client, Credentials, Impossible, ScramProof};
 use popward_proto::bounded::UserName;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -44,6 +44,8 @@ pub(crate) struct Login {
     pub(crate) abandoned: bool,
     /// Who shows credentials.
     pub(crate) client: Client,
+    /// Why it fails whatever a check finds, if so.
+    pub(crate) impossible: Option<Impossible>,
     /// While what it shows is looked at: it counts against its name.
     pub(crate) guess: Option<Guess>,
     /// When came what is to be answered next.
@@ -120,6 +122,7 @@ impl Logins {
         &mut self,
         session: SessionId,
         client: Client,
+        impossible: Option<Impossible>,
         now: Instant,
     ) -> Result<LoginId, NotBegun> {
         // One that waits for its client may be begun anew: that it was given up may not have been heard.
@@ -136,6 +139,7 @@ impl Logins {
             identified: false,
             abandoned: false,
             client,
+            impossible,
             guess: None,
             came: now,
             ready: now,

@@ -224,9 +224,10 @@ impl Auth {
         match message {
             FrontToAuth::Check {
                 credentials,
+                impossible,
                 client,
                 ..
-            } => match self.logins.begin(session, client, now) {
+            } => match self.logins.begin(session, client, impossible, now) {
                 Ok(login_id) => self.begin_login(login_id, credentials, now),
                 Err(NotBegun::OutOfOrder) => self.out_of_order(session),
                 Err(NotBegun::Full) => {

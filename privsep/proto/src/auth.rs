@@ -3,7 +3,7 @@
 use crate::account::SessionId;
 use crate::bounded::{Bytes, List, Text, UserName};
 use crate::permit::{Message, Permit, any};
-use crate::secret::Secret;
+use crate::secret::{PASSWORD_MAX, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -16,6 +16,8 @@ pub enum FrontToAuth {
         session: SessionId,
         /// What was shown.
         credentials: Credentials,
+        /// Why nobody can be who the client says, if so. A name or a password in `credentials` is then a stand-in.
+        impossible: Option<Impossible>,
         /// By whom.
         client: Client,
     },
@@ -39,6 +41,34 @@ pub struct Client {
     pub peer: IpAddr,
     /// Whether they came over TLS.
     pub tls: bool,
+}
+
+/// Why nobody can be who a client says. Auth checks a stand-in, so that the answer is that to a wrong password, in text and
+/// time (promise P9), and refuses whatever the check finds. The log has the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Impossible {
+    /// No account can have this name.
+    Name,
+    /// The client asks to act as another user.
+    Identity,
+    /// The password is empty.
+    Empty,
+    /// The password is longer than [`PASSWORD_MAX`].
+    TooLong,
+    /// The password has a NUL in it.
+    Nul,
+}
+
+impl std::fmt::Display for Impossible {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name => out.write_str("no account can have this name"),
+            Self::Identity => out.write_str("asks to act as another user"),
+            Self::Empty => out.write_str("the password is empty"),
+            Self::TooLong => write!(out, "the password is longer than {PASSWORD_MAX} octets"),
+            Self::Nul => out.write_str("the password has a NUL in it"),
+        }
+    }
 }
 
 /// Longest bearer token, in bytes (RFC 6750 names no bound; what the large providers issue has 1 to 4 KiB).

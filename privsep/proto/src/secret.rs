@@ -4,10 +4,13 @@ use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+/// Longest password, in bytes.
+pub const PASSWORD_MAX: usize = 512;
+
 /// A secret of at most `MAX` bytes, as the client sent it: a password, a token. Wiped when dropped; never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<u8>")]
-pub struct Secret<const MAX: usize = 512>(Zeroizing<Vec<u8>>);
+pub struct Secret<const MAX: usize = PASSWORD_MAX>(Zeroizing<Vec<u8>>);
 
 impl<const MAX: usize> Secret<MAX> {
     /// The secret's bytes. Whoever copies them wipes the copy.

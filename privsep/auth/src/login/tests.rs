@@ -56,10 +56,10 @@ fn p9_a_failure_is_told_after_whole_delays_only() {
 #[test]
 fn what_was_found_out_for_a_cancelled_login_is_not_for_the_next_one() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let first = logins.begin(session(1), client(), now).unwrap();
+    let first = logins.begin(session(1), client(), None, now).unwrap();
     logins.cancel(session(1));
     logins.cancel(session(1));
-    let second = logins.begin(session(1), client(), now).unwrap();
+    let second = logins.begin(session(1), client(), None, now).unwrap();
     assert!(logins.get(first).is_none());
     logins.end(first);
     assert!(logins.get(second).is_some());
@@ -68,29 +68,35 @@ fn what_was_found_out_for_a_cancelled_login_is_not_for_the_next_one() {
 #[test]
 fn a_session_has_one_login_and_auth_has_so_many() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let first = logins.begin(session(1), client(), now).unwrap();
+    let first = logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(
-        logins.begin(session(1), client(), now),
+        logins.begin(session(1), client(), None, now),
         Err(NotBegun::OutOfOrder)
     );
     for count in 2..=u32::try_from(LOGINS_MAX).unwrap() {
-        logins.begin(session(count), client(), now).unwrap();
+        logins.begin(session(count), client(), None, now).unwrap();
     }
-    assert_eq!(logins.begin(session(0), client(), now), Err(NotBegun::Full));
+    assert_eq!(
+        logins.begin(session(0), client(), None, now),
+        Err(NotBegun::Full)
+    );
     // Who goes away while it is checked keeps its place until that is done, and what it comes to is counted.
     logins.cancel(session(1));
     assert!(logins.get(first).unwrap().abandoned);
-    assert_eq!(logins.begin(session(0), client(), now), Err(NotBegun::Full));
+    assert_eq!(
+        logins.begin(session(0), client(), None, now),
+        Err(NotBegun::Full)
+    );
     logins.end(first);
-    logins.begin(session(0), client(), now).unwrap();
+    logins.begin(session(0), client(), None, now).unwrap();
 }
 
 #[test]
 fn a_login_that_waits_for_its_client_may_be_begun_anew() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let first = logins.begin(session(1), client(), now).unwrap();
+    let first = logins.begin(session(1), client(), None, now).unwrap();
     logins.get(first).unwrap().await_proceed(account(), now);
-    let second = logins.begin(session(1), client(), now).unwrap();
+    let second = logins.begin(session(1), client(), None, now).unwrap();
     assert!(logins.get(first).is_none() && logins.get(second).is_some());
     assert_eq!(
         logins.proceed(session(1)),
@@ -102,7 +108,7 @@ fn a_login_that_waits_for_its_client_may_be_begun_anew() {
 #[test]
 fn steps_come_in_their_order_or_end_the_channel() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let login_id = logins.begin(session(1), client(), now).unwrap();
+    let login_id = logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(
         logins.prove(session(1), now).err(),
         Some(OutOfOrder),
@@ -116,14 +122,14 @@ fn steps_come_in_their_order_or_end_the_channel() {
             .prove(session(1), now)
             .is_ok_and(|login| login.is_none())
     );
-    logins.begin(session(1), client(), now).unwrap();
+    logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(logins.proceed(session(1)), Err(OutOfOrder));
 }
 
 #[test]
 fn who_stands_still_between_two_steps_is_dropped() {
     let (mut logins, now) = (Logins::default(), Instant::now());
-    let login_id = logins.begin(session(1), client(), now).unwrap();
+    let login_id = logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(logins.next(), None, "whoever checks has its own limit");
     logins.get(login_id).unwrap().await_proceed(account(), now);
     assert_eq!(logins.next(), Some(now + STEP_MAX));
@@ -147,7 +153,7 @@ proptest! {
             now += Duration::from_millis(passed);
             let login = login_id.and_then(|login_id| logins.get(login_id));
             match (step, login) {
-                (0, _) => if let Ok(begun) = logins.begin(session(1), client(), now) {
+                (0, _) => if let Ok(begun) = logins.begin(session(1), client(), None, now) {
                     (login_id, granted, failed) = (Some(begun), false, None);
                 },
                 (1, Some(login)) if login.until().is_none() => {

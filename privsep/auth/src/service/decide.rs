@@ -291,6 +291,13 @@ impl Auth {
         };
         // If it was wrong, it is counted below.
         login.guess = None;
+        let verdict = match (login.impossible, verdict) {
+            (
+                Some(why),
+                Verdict::Granted(_) | Verdict::Identified(_) | Verdict::Proved(..) | Verdict::Refused(_),
+            ) => Verdict::Refused(why.to_string()),
+            (_, verdict) => verdict,
+        };
         if login.abandoned {
             // To go away before the answer makes no guess cheaper.
             match verdict {

@@ -332,6 +332,7 @@ fn logins(name: &UserName) {
         },
     ] {
         there_and_back(&FrontToAuth::Check {
+            impossible: Some(popward_proto::auth::Impossible::Name),
             session: session(),
             credentials,
             client,
