@@ -52,7 +52,9 @@ fn things() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let known = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==";
-    let script = format!("#!/bin/sh\n[ \"$(cat)\" = {known} ] && echo alice\n");
+    let script = format!(
+        "#!/bin/sh\ntoken=$(cat)\n[ \"$token\" = {known} ] || [ ${{#token}} -ge 1024 ] && echo alice\n"
+    );
     std::fs::write(at("tokens"), script).unwrap();
     host::certificate(directory.path(), host::P256);
     let made = Command::new("openssl")
@@ -85,8 +87,8 @@ fn things() -> tempfile::TempDir {
     directory
 }
 
-/// A host for scripts of this configuration: alice has the maildrop, bob none, carol something that is no mbox, and dan's
-/// password is ` pass  word ` with its spaces.
+/// A host for scripts of this configuration: alice has the maildrop, bob none, carol something that is no mbox. Dan's password
+/// is ` pass  word ` with its spaces, erna's is `grüße€` in UTF-8, and emil's is `grüße` in ISO 8859-1.
 fn host(configuration: &[(String, String)], things: &Path) -> Host {
     let users = [
         user("alice", 64401, maildrop().concat().as_bytes()),
@@ -96,6 +98,8 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
         },
         user("carol", 64403, b"this is no mbox\n"),
         user("dan", 64404, b""),
+        user("erna", 64405, b""),
+        user("emil", 64406, b""),
     ];
     let mut more = String::new();
     let mut changes = vec![("failure_delay_ms = 200", "failure_delay_ms = 1".to_owned())];
@@ -124,6 +128,10 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
     let host = Host::with(&users, &more, &changes);
     let accounts = std::fs::read_to_string(host.at("users")).unwrap();
     let accounts = accounts.replace("dan:{PLAIN}dan:", "dan:{PLAIN} pass  word :");
+    let accounts = accounts.replace("erna:{PLAIN}erna:", "erna:{PLAIN}grüße€:");
+    let (before, after) = accounts.split_once("emil:{PLAIN}emil:").unwrap();
+    let emil = b"emil:{PLAIN}gr\xfc\xdfe:";
+    let accounts = [before.as_bytes(), emil, after.as_bytes()].concat();
     std::fs::write(host.at("users"), accounts).unwrap();
     host
 }

@@ -39,7 +39,7 @@ pub(crate) struct ScramExchange {
 #[derive(Debug)]
 enum Secret {
     Keys(scram::Keys),
-    Password(Zeroizing<String>),
+    Password(Zeroizing<Vec<u8>>),
 }
 
 /// What a check comes to where passwords are in the file at `path`. `key` is that of made-up salts, where the file has none.
@@ -181,11 +181,9 @@ impl ScramExchange {
     pub(crate) fn prove(self, proof: &ScramProof) -> Verdict {
         let keys = match self.secret {
             Secret::Keys(keys) => keys,
-            Secret::Password(password) => scram::Keys::derive(
-                self.hash,
-                &scram::prepared(password.as_bytes()),
-                self.parameters,
-            ),
+            Secret::Password(password) => {
+                scram::Keys::derive(self.hash, &scram::prepared(&password), self.parameters)
+            }
         };
         let message = [
             self.messages.as_bytes(),

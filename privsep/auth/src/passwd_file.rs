@@ -155,7 +155,7 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
 /// The stored password of a line.
 fn password(line: &[u8]) -> Result<Stored, &'static str> {
     let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
-    Stored::parse(std::str::from_utf8(field).map_err(|_| "expected UTF-8")?)
+    Stored::parse(field)
 }
 
 fn parse(line: &[u8]) -> Result<Entry, String> {

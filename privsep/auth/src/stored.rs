@@ -17,8 +17,8 @@ pub(crate) enum Stored {
     /// Whatever crypt(3) knows.
     Crypt(String),
     Argon2(String),
-    /// The password itself, of which everything else can be computed.
-    Plain(Zeroizing<String>),
+    /// The password itself, in whatever encoding. Everything else can be computed from it.
+    Plain(Zeroizing<Vec<u8>>),
     Digest(Digest),
     CramMd5(HmacContexts),
     Scram(ScramHash, scram::Keys),
@@ -34,19 +34,22 @@ impl Stored {
     }
 
     /// `{SCHEME}value` as Dovecot has it, or a hash of crypt(3)'s alone.
-    pub(crate) fn parse(password: &str) -> Result<Self, &'static str> {
-        let (scheme, value) = password
-            .strip_prefix('{')
-            .and_then(|rest| rest.split_once('}'))
-            .unwrap_or(("CRYPT", password));
-        let scheme = scheme.to_ascii_uppercase();
+    pub(crate) fn parse(password: &[u8]) -> Result<Self, &'static str> {
+        let end = password.iter().position(|byte| *byte == b'}');
+        let (scheme, value) = match (password, end) {
+            ([b'{', ..], Some(end)) => (&password[1..end], &password[end + 1..]),
+            _ => (&b"CRYPT"[..], password),
+        };
+        let scheme = String::from_utf8_lossy(scheme).to_ascii_uppercase();
+        if let "PLAIN" | "CLEARTEXT" | "CLEAR" = scheme.as_str() {
+            return Ok(Self::Plain(Zeroizing::new(value.to_vec())));
+        }
+        let value = std::str::from_utf8(value).map_err(|_| "expected UTF-8")?;
         match scheme.as_str() {
             "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" | "MD5-CRYPT" | "MD5"
             | "DES-CRYPT" => Ok(Self::Crypt(value.to_owned())),
             "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(value.to_owned())),
-            "PLAIN" | "CLEARTEXT" | "CLEAR" => Ok(Self::Plain(Zeroizing::new(value.to_owned()))),
             "PLAIN.B64" | "PLAIN.BASE64" => digest::base64(value)
-                .and_then(|bytes| String::from_utf8(bytes).ok())
                 .map(|password| Self::Plain(Zeroizing::new(password)))
                 .ok_or("expected base64 after {PLAIN.B64}"),
             "CRAM-MD5" | "HMAC-MD5" => HmacContexts::parse(value).map(Self::CramMd5),
@@ -84,7 +87,7 @@ impl Stored {
         use argon2::password_hash::{Error, PasswordHash, PasswordVerifier};
         match self {
             Self::Crypt(hash) => crypt::verify(secret, hash),
-            Self::Plain(password) => Some(crypt::equal(secret, password.as_bytes())),
+            Self::Plain(password) => Some(crypt::equal(secret, password)),
             Self::Argon2(hash) => {
                 let hash = PasswordHash::new(hash).ok()?;
                 match argon2::Argon2::default().verify_password(secret, &hash) {
@@ -102,7 +105,7 @@ impl Stored {
     /// Whether `digest` is APOP's of this password (RFC 1939, section 7). `None` where that cannot be computed.
     pub(crate) fn verify_apop(&self, timestamp: &str, digest: &[u8; 16]) -> Option<bool> {
         match self {
-            Self::Plain(password) => Some(cram::apop(timestamp, password.as_bytes(), digest)),
+            Self::Plain(password) => Some(cram::apop(timestamp, password, digest)),
             _ => None,
         }
     }
@@ -110,7 +113,7 @@ impl Stored {
     /// Whether `digest` is CRAM-MD5's of this password (RFC 2195). `None` where that cannot be computed.
     pub(crate) fn verify_cram(&self, challenge: &str, digest: &[u8; 16]) -> Option<bool> {
         let contexts = match self {
-            Self::Plain(password) => &HmacContexts::of(password.as_bytes()),
+            Self::Plain(password) => &HmacContexts::of(password),
             Self::CramMd5(contexts) => contexts,
             _ => return None,
         };

@@ -250,7 +250,7 @@ mod tests {
             for password in ["secret", "a:b", "\u{ad}s", "  "] {
                 let text = wish.stored(password.as_bytes()).unwrap();
                 assert!(!text.contains("a:b"), "{}", *text);
-                let stored = Stored::parse(&text).unwrap();
+                let stored = Stored::parse(text.as_bytes()).unwrap();
                 assert!(
                     stored.is_usable() && stored.verify(password.as_bytes()) == Some(true),
                     "{scheme} {password}"

@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding};
 use proptest::prelude::*;
 
 fn plain(password: &str) -> Stored {
-    Stored::Plain(Zeroizing::new(password.to_owned()))
+    Stored::Plain(Zeroizing::new(password.as_bytes().to_vec()))
 }
 
 fn digest(hex: &str) -> [u8; 16] {
@@ -30,7 +30,7 @@ fn cram_md5_as_in_rfc_2195() {
     let stored = HmacContexts::of(b"tanstaaftanstaaf").to_text();
     for stored in [
         plain("tanstaaftanstaaf"),
-        Stored::parse(&format!("{{CRAM-MD5}}{stored}")).unwrap(),
+        Stored::parse(format!("{{CRAM-MD5}}{stored}").as_bytes()).unwrap(),
     ] {
         assert_eq!(stored.verify_cram(challenge, &right), Some(true));
         assert_eq!(stored.verify_cram("<1@x>", &right), Some(false));
@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn what_a_file_has_is_read_or_refused_and_never_usable_by_nobody(text in "\\PC{0,80}", scheme in "[A-Z0-9.-]{0,14}") {
         for password in [text.clone(), format!("{{{scheme}}}{text}")] {
-            if let Ok(stored) = Stored::parse(&password) {
+            if let Ok(stored) = Stored::parse(password.as_bytes()) {
                 let _ = stored.is_usable();
             }
         }
@@ -175,4 +175,15 @@ proptest! {
         let digest: [u8; 16] = mac.chain_update(&challenge).finalize().into_bytes().into();
         prop_assert!(HmacContexts::of(password.as_bytes()).verify(challenge.as_bytes(), &digest));
     }
+}
+
+#[test]
+fn a_plain_password_is_its_octets_in_whatever_encoding() {
+    let latin_1 = b"gr\xfc\xdfe";
+    for stored in [&b"{PLAIN}gr\xfc\xdfe"[..], b"{plain.b64}Z3L832U="] {
+        let stored = Stored::parse(stored).unwrap();
+        assert_eq!(stored.verify(latin_1), Some(true), "{stored:?}");
+        assert_eq!(stored.verify("grüße".as_bytes()), Some(false));
+    }
+    assert!(Stored::parse(b"{SSHA}\xff").is_err());
 }
