@@ -261,7 +261,11 @@ impl Pop3 {
             let known = exchange.is_known_to_auth();
             return self.give_up(known, Phrase::Cancelled, out);
         }
-        self.encoded(*exchange, line.trim_ascii(), out)
+        match line.trim_ascii() {
+            // RFC 5034 has an equals sign for an empty initial response. Some clients send it here too, and base64 never is one.
+            b"=" => self.exchange(*exchange, b"", out),
+            line => self.encoded(*exchange, line, out),
+        }
     }
 
     fn encoded(&mut self, exchange: Exchange, line: &[u8], out: &mut Vec<u8>) -> Action {
@@ -343,18 +347,18 @@ impl Pop3 {
         Action::None
     }
 
-    /// Auth's challenge (SCRAM's `server-first-message`). As of all that auth says: where nothing is looked at, it is late
-    /// and means nothing; where something else is, it ends the session.
-    pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
-        let State::Checking(checking) = &self.state else {
-            return Action::None;
-        };
     /// The time for a login is over.
     pub fn login_time_over(&mut self, out: &mut Vec<u8>) {
         self.error(Phrase::LoginTime, out);
         self.state = State::Closing;
     }
 
+    /// Auth's challenge (SCRAM's `server-first-message`). As of all that auth says: where nothing is looked at, it is late
+    /// and means nothing; where something else is, it ends the session.
+    pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
+        let State::Checking(checking) = &self.state else {
+            return Action::None;
+        };
         let Then::ScramChallenge(started) = &checking.then else {
             return self.no_session(out);
         };
