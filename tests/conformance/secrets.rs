@@ -17,6 +17,11 @@ pub fn computed(words: &[String], binding: Option<[u8; 32]>) -> Result<Vec<u8>, 
             let times = times.parse().map_err(|_| "expected a number")?;
             return Ok(unescaped(&text.join(" "))?.repeat(times));
         }
+        ["bearer", name, length] => {
+            let length = length.parse().map_err(|_| "expected a number")?;
+            let token = "t".repeat(length);
+            Base64::encode_string(format!("{name}\x01auth=Bearer {token}\x01\x01").as_bytes())
+        }
         ["apop", timestamp, password] => {
             format!("{:x}", md5::compute(format!("{timestamp}{password}")))
         }
