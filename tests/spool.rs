@@ -179,11 +179,11 @@ fn what_is_no_spool_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     std::fs::write(at("letter"), "Dear Bob,\n").unwrap();
-    std::fs::write(at("blank"), "\nFrom a@b Mon Nov 23 10:00:00 2026\n\n").unwrap();
+    std::fs::write(at("returns"), "From a@b Mon Nov 23 10:00:00 2026\rA: 1\r\r").unwrap();
     nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
     for (file, reason) in [
         (at("letter"), "does not begin with a From_ line: no mbox"),
-        (at("blank"), "does not begin with a From_ line: no mbox"),
+        (at("returns"), "its lines end with CR alone: no mbox"),
         (directory.path().to_owned(), "not a regular file"),
         (at("fifo"), "not a regular file"),
         (PathBuf::from("/dev/null"), "not a regular file"),

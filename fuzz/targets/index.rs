@@ -9,7 +9,7 @@ use popward_mbox::plan::{Plan, left};
 
 fuzz_target!(|data: &[u8]| {
     assert_eq!(decode(data), None, "no hash");
-    let mut bytes = b"popwardI".to_vec();
+    let mut bytes = b"popward2".to_vec();
     bytes.extend_from_slice(data);
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());

@@ -86,14 +86,14 @@ pub fn text(id: u32, user: &str, random: &mut Random) -> (Vec<String>, String) {
     (header, body)
 }
 
-/// The messages of a spool: From_ lines at its start or after an empty line. c-client's own message is none.
+/// The messages of a spool: each begins with a From_ line, which the agents write nowhere else. c-client's own message is none.
 pub fn parse(spool: &str) -> Vec<Found<'_>> {
     if spool.is_empty() {
         return Vec::new();
     }
     assert!(spool.starts_with("From "), "{:.80}", spool);
     let mut starts: Vec<usize> = vec![0];
-    starts.extend(spool.match_indices("\n\nFrom ").map(|(at, _)| at + 2));
+    starts.extend(spool.match_indices("\nFrom ").map(|(at, _)| at + 1));
     starts.push(spool.len());
     let messages = starts.windows(2).map(|pair| {
         let message = &spool[pair[0]..pair[1]];

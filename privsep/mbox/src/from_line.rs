@@ -1,12 +1,15 @@
-//! Which line starts a message: one with a date that Dovecot or c-client accepts.
+//! Which line begins a message.
 //!
-//! Both are asked, because a spool was written and may be read by either: a message that only one of them
-//! sees is mail that must not vanish in the message before it. A `From ` without such a date stays text of the body,
-//! as both servers have it; popa3d, for one, would split there.
+//! A From_ line is `From `, an address and a date. popward takes a line that Dovecot 2.3 or c-client 2007f takes, because
+//! either of them may have written the spool, and because two messages shown as one are lost together. A line `From ` without
+//! such a date is text, as for both of them.
 //!
-//! Told apart from the two on purpose: a line longer than [`LINE_MAX`] is none (they have no such bound); one that is shorter
-//! than its columns is none (c-client reads on, into the line before it); NUL is a byte like any
-//! other (c-client ends the line there); and Dovecot's mail-header form must have its comma after the weekday.
+//! Differences from the two, on purpose:
+//!
+//! - A line of more than [`LINE_MAX`] bytes is text. The two have no such bound.
+//! - A line shorter than its columns is text. c-client reads on, into the line before it.
+//! - NUL is a byte like any other. c-client ends the line there.
+//! - The date form `Mon, 23 Nov 2026` must have its comma. Dovecot skips four bytes, whatever they are.
 
 /// The longest From_ line, in bytes without its line end. A path of SMTP has at most 256 (RFC 5321 section
 /// 4.5.3.1.3), and a date with its zone and `remote from` not much more; the bound is what lets a scan look at a whole
@@ -20,7 +23,7 @@ const C_CLIENT_REMOTE_MIN: usize = 41;
 /// What Dovecot wants after the sender before it looks for a date.
 const DOVECOT_DATE_MIN: usize = 21;
 
-/// Whether a line, given without its LF or CRLF, starts a message when an empty line or nothing is before it.
+/// Whether a line, given without its LF or CRLF, begins a message.
 pub fn is_from_line(line: &[u8]) -> bool {
     match line.strip_prefix(b"From ") {
         Some(rest) if line.len() <= LINE_MAX => dovecot_accepts(rest) || c_client_accepts(line),
@@ -28,12 +31,74 @@ pub fn is_from_line(line: &[u8]) -> bool {
     }
 }
 
-/// Whether `bytes` begin as a delivery does: with a From_ line, or with the empty line that some programs put before it.
+/// How many bytes [`Start::of`] looks at: the longest From_ line with its CRLF.
+pub const LOOK: usize = LINE_MAX + 2;
+
+/// What stands at the start of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// A From_ line. It has so many bytes, its line end included.
+    FromLine(usize),
+    /// A From_ line without a line end, at the end of the spool. A delivery was broken off here: this is no message.
+    BrokenOff,
+    /// Anything else.
+    Text,
+}
+
+impl Start {
+    /// Looks at `bytes`, which begin where a line does. They are at least [`LOOK`] bytes, or `to_end`: all up to the end of the
+    /// spool.
+    pub fn of(bytes: &[u8], to_end: bool) -> Self {
+        let to_end = to_end && bytes.len() <= LOOK;
+        let bytes = &bytes[..bytes.len().min(LOOK)];
+        let end = memchr::memchr(b'\n', bytes);
+        let line = &bytes[..end.unwrap_or(bytes.len())];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match end {
+            Some(end) if is_from_line(line) => Self::FromLine(end + 1),
+            // With a CR in it, this may be a whole message whose lines end with CR alone.
+            None if to_end && is_from_line(line) && !line.contains(&b'\r') => Self::BrokenOff,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// How long the line ends are that `bytes` begin with.
+pub(crate) fn line_ends(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(after) = rest
+        .strip_prefix(b"\n")
+        .or_else(|| rest.strip_prefix(b"\r\n"))
+    {
+        rest = after;
+    }
+    bytes.len() - rest.len()
+}
+
+/// How many bytes a delivery wrote that was broken off within the word `From`, where a From_ line follows them on the same
+/// line. Only where nothing else can stand, at the start of a spool or of what was added to one, is that no text.
+pub(crate) fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
+    (1..5).find(|&count| {
+        let after = bytes.strip_prefix(&b"From"[..count]);
+        after.is_some_and(|after| matches!(Start::of(after, to_end), Start::FromLine(_)))
+    })
+}
+
+/// Whether `bytes`, all that is left of a spool, can be the beginning of a From_ line.
+pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+    let begins = bytes.starts_with(b"From ") || b"From ".starts_with(bytes);
+    begins && bytes.len() <= LINE_MAX && memchr::memchr2(b'\n', b'\r', bytes).is_none()
+}
+
+/// Whether what was added to a spool, which begins with `bytes`, can have been delivered: a From_ line, or as much of one as was
+/// written before the delivery was broken off; with empty lines before it or not. `bytes` are at least [`LOOK`] bytes behind
+/// empty lines, or all up to the end of the spool.
 pub fn mail_begins(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\r").unwrap_or(bytes);
-    let bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
-    let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
-    is_from_line(line.strip_suffix(b"\r").unwrap_or(line))
+    let to_end = bytes.len() < LOOK;
+    let bytes = &bytes[line_ends(bytes)..];
+    Start::of(bytes, to_end) != Start::Text
+        || broken_word(bytes, to_end).is_some()
+        || (to_end && is_begun(bytes))
 }
 
 /// Dovecot 2.3: from the left; a sender without spaces (unless quoted), then the date, then anything.

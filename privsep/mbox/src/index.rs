@@ -3,14 +3,14 @@
 //! Its hash proves that it is whole. That it speaks of the spool as it is now, the worker has to prove. Whatever it
 //! says, what is decoded is a maildrop that could be: messages in order that cover a spool of its length.
 
-use crate::message::{Maildrop, Message};
+use crate::message::{Claims, Maildrop, Message};
 use crate::scan::MESSAGES_MAX;
 use crate::uidl::{MAX, is_valid};
 
 /// Names the format and its version.
-const MAGIC: &[u8; 8] = b"popwardI";
+const MAGIC: &[u8; 8] = b"popward2";
 /// Bytes before the first record.
-const HEAD: usize = 64;
+const HEAD: usize = 80;
 /// Bytes of a record.
 const RECORD: usize = 64;
 /// Bytes of the hash behind the last record.
@@ -32,11 +32,11 @@ pub struct Identity {
 /// Stands for everything but the spool that decides what is in a record: configured schemes, pins.
 pub type Rules = [u8; 16];
 
-/// Whether it costs less to read the index of `maildrop` than to scan the spool.
+/// Whether `maildrop` can be told by an index, and reading that costs less than to scan the spool.
 pub fn is_worth_it(maildrop: &Maildrop) -> bool {
     // In bytes that are scanned in the same time: an index costs some 150 µs, a message's header 1 µs.
     let cost = maildrop.length + 8_000 * maildrop.messages.len() as u64;
-    cost > 1_200_000
+    cost > 1_200_000 && maildrop.is_possible()
 }
 
 /// The index of `maildrop`, which the spool of this identity was, by these rules, when it was scanned.
@@ -49,6 +49,8 @@ pub fn encode(identity: &Identity, rules: &Rules, maildrop: &Maildrop) -> Vec<u8
     bytes.extend_from_slice(&identity.ctime.to_le_bytes());
     bytes.extend_from_slice(&(maildrop.messages.len() as u64).to_le_bytes());
     bytes.extend_from_slice(rules);
+    bytes.extend_from_slice(&maildrop.claims.ahead.to_le_bytes());
+    bytes.extend_from_slice(&u64::from(maildrop.claims.within).to_le_bytes());
     for m in &maildrop.messages {
         let name = m.name.as_ref().map_or(0, |name| name.len() as u64);
         let last = name | u64::from(m.pseudo) << 32;
@@ -113,6 +115,15 @@ pub fn decode(bytes: &[u8]) -> Option<(Identity, Rules, Maildrop)> {
     let maildrop = Maildrop {
         messages,
         length: identity.length,
+        tail: 0,
+        claims: Claims {
+            ahead: number(head, 8)?,
+            within: match number(head, 9)? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
+        },
     };
     let whole = names.is_empty() && maildrop.is_possible();
     whole.then_some((identity, *head.get(48..)?.first_chunk()?, maildrop))

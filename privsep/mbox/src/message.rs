@@ -10,8 +10,8 @@ pub struct Message {
     pub header: u64,
     /// The first byte after the empty line that ends the header; `end` if there is no body.
     pub body: u64,
-    /// One past the last byte that RETR sends: the empty line before the next From_ line, or at the end of
-    /// the spool, separates and is no content.
+    /// One past the last byte that RETR sends. An empty line before the next From_ line, or at the end of the spool, is a
+    /// separator and no content.
     pub end: u64,
     /// What RETR sends, in bytes: every line ended CRLF (the last one too), before dot-stuffing.
     pub octets: u64,
@@ -36,19 +36,63 @@ impl Message {
     }
 }
 
-/// All messages of a spool, in order. They cover it without a gap.
+/// All messages of a spool, in order. Behind the first From_ line they cover it without a gap, but for [`Maildrop::tail`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Maildrop {
     /// The messages, hidden ones too.
     pub messages: Vec<Message>,
     /// The spool's length in bytes.
     pub length: u64,
+    /// How many bytes at the end of the spool belong to no message: the From_ line of a delivery that was broken off.
+    pub tail: u64,
+    /// What the Content-Lengths say that do not hold now.
+    pub claims: Claims,
 }
 
+/// The Content-Lengths that do not hold, and that point behind their message. Later bytes can make them hold: then the messages
+/// between are text of the first one. That of the last message is not among them, since it is read again with what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    /// The least offset, near the end of the spool or behind it, that one points to: it can hold once mail is appended.
+    /// `u64::MAX`: there is none.
+    pub ahead: u64,
+    /// Whether one points to a place within the spool: it can hold once messages are deleted.
+    pub within: bool,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            ahead: u64::MAX,
+            within: false,
+        }
+    }
+}
+
+impl Claims {
+    /// Adds one that points to `target`, in a spool of `length` bytes.
+    pub(crate) fn add(&mut self, target: u64, length: u64) {
+        // A line end, and the longest From_ line with its own.
+        let looked_at = 2 + crate::from_line::LOOK as u64;
+        if target.saturating_add(looked_at) > length {
+            self.ahead = self.ahead.min(target);
+        }
+        self.within |= target < length;
+    }
+}
+
+/// Bytes that an index allows before the first From_ line: too few for a message.
+const BEFORE_MAX: u64 = 24;
+
 impl Maildrop {
-    /// Whether a scan could have found this: messages in order, without gaps, within the length.
+    /// Where the first message begins.
+    pub(crate) fn begin(&self) -> u64 {
+        self.messages.first().map_or(0, |first| first.from_line)
+    }
+
+    /// Whether an index can hold this, as a scan could have found it: messages in order, without gaps, within the length.
     pub(crate) fn is_possible(&self) -> bool {
-        let mut start = 0;
+        let mut start = self.begin();
         let in_order = self.messages.iter().enumerate().all(|(index, m)| {
             let segment_end = self.segment_end(index);
             let here = m.from_line == start
@@ -60,7 +104,11 @@ impl Maildrop {
             start = segment_end;
             here
         });
-        in_order && start == self.length && self.messages.len() <= crate::scan::MESSAGES_MAX
+        in_order
+            && self.tail == 0
+            && self.begin() <= BEFORE_MAX
+            && start == self.length
+            && self.messages.len() <= crate::scan::MESSAGES_MAX
     }
 
     /// Whether the message is the pseudo message: never shown and never deleted.
@@ -68,13 +116,13 @@ impl Maildrop {
         index == 0 && self.messages.first().is_some_and(|first| first.pseudo)
     }
 
-    /// Where the segment of the message ends: the next From_ line, or the end of the spool. A segment is the
-    /// From_ line, the message and its separator, what an update moves or drops.
+    /// Where the segment of the message ends: the next From_ line, or the end of the spool but for its tail. A segment is the
+    /// From_ line, the message and its separator: what an update moves or drops.
     #[must_use]
     pub fn segment_end(&self, index: usize) -> u64 {
         let next = index
             .checked_add(1)
             .and_then(|next| self.messages.get(next));
-        next.map_or(self.length, |next| next.from_line)
+        next.map_or(self.length.saturating_sub(self.tail), |next| next.from_line)
     }
 }

@@ -1,7 +1,8 @@
 //! What an update does to the spool's bytes.
 //!
-//! Segments move whole and keep their order. A segment without a separator behind it can only be the last of the spool,
-//! and what is last stays last, so what is left is a spool that reads as before, less the deleted messages.
+//! Segments move whole and keep their order. What belongs to no message stays: the empty lines before the first one, as long as
+//! that one is kept, and the tail. A last line without an end can only be the spool's last, and what is last stays last. So what
+//! is left is a spool that reads as before, less the deleted messages.
 
 use crate::message::Maildrop;
 use std::ops::Range;
@@ -23,10 +24,17 @@ impl Plan {
     pub fn new(maildrop: &Maildrop, deleted: &[bool]) -> Option<Self> {
         let gone = |index| is_gone(maildrop, deleted, index);
         let first = (0..maildrop.messages.len()).find(|index| gone(*index))?;
-        let first_change = maildrop.messages[first].from_line;
+        // Without its first message the file must begin with a From_ line.
+        let first_change = match first {
+            0 => 0,
+            _ => maildrop.messages[first].from_line,
+        };
         let mut kept: Vec<Range<u64>> = Vec::new();
-        for index in (first..maildrop.messages.len()).filter(|index| !gone(*index)) {
-            let segment = maildrop.messages[index].from_line..maildrop.segment_end(index);
+        let segments = (first..maildrop.messages.len())
+            .filter(|index| !gone(*index))
+            .map(|index| maildrop.messages[index].from_line..maildrop.segment_end(index));
+        let tail = maildrop.length - maildrop.tail..maildrop.length;
+        for segment in segments.chain((maildrop.tail > 0).then_some(tail)) {
             match kept.last_mut() {
                 Some(last) if last.end == segment.start => last.end = segment.end,
                 _ => kept.push(segment),
@@ -50,7 +58,12 @@ fn is_gone(maildrop: &Maildrop, deleted: &[bool], index: usize) -> bool {
 pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
     let mut left = Maildrop::default();
     left.messages.reserve_exact(maildrop.messages.len());
-    let mut removed = 0;
+    // As in the plan: without its first message, what stood before it goes too.
+    let mut removed = if is_gone(maildrop, deleted, 0) {
+        maildrop.begin()
+    } else {
+        0
+    };
     for (index, message) in maildrop.messages.iter().enumerate() {
         if is_gone(maildrop, deleted, index) {
             removed += maildrop.segment_end(index) - message.from_line;
@@ -59,5 +72,11 @@ pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
         }
     }
     left.length = maildrop.length - removed;
+    left.tail = maildrop.tail;
+    left.claims = maildrop.claims;
+    if left.claims.ahead < u64::MAX {
+        // Its message may have moved by less: then what was added is read once too often.
+        left.claims.ahead = left.claims.ahead.saturating_sub(removed);
+    }
     left
 }

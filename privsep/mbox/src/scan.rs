@@ -1,6 +1,6 @@
 //! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
 
-use crate::from_line::{LINE_MAX, is_from_line};
+use crate::from_line::{self, LINE_MAX, Start, broken_word, is_begun, is_from_line, line_ends};
 use crate::header::{Fate, Fields, Hidden, LOOK};
 use crate::message::{Maildrop, Message};
 use crate::octets::Octets;
@@ -29,6 +29,8 @@ pub const MESSAGES_MAX: usize = 16_000_000;
 pub enum ScanError<E> {
     /// It does not begin with a From_ line.
     NotMbox,
+    /// Its lines end with CR alone: which of them begin messages cannot be told.
+    BareReturns,
     /// It ended before the length that was given.
     Truncated {
         /// Where bytes were expected up to.
@@ -46,6 +48,7 @@ impl<E: std::fmt::Display> std::fmt::Display for ScanError<E> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotMbox => out.write_str("does not begin with a From_ line: no mbox"),
+            Self::BareReturns => out.write_str("its lines end with CR alone: no mbox"),
             Self::Truncated { expected, found } => {
                 write!(out, "ends at {found}, expected bytes up to {expected}")
             }
@@ -61,29 +64,54 @@ pub fn scan<S: Source>(
     length: u64,
     buffer: &mut [u8],
 ) -> Result<Maildrop, ScanError<S::Error>> {
-    scan_on(source, length, buffer, Hidden::default(), Vec::new())
+    scan_on(
+        source,
+        length,
+        buffer,
+        Hidden::default(),
+        Maildrop::default(),
+    )
 }
 
-/// As [`scan`], of a spool that begins with `messages`. Where the last of them ends is found out again: what follows
-/// decides it. Sizes are without the lines that `hide` hides.
+/// As [`scan`], of a spool that was `known` when it was shorter. The last of the known messages is read again, because what
+/// follows decides where it ends. No claim of `known` may point to less than `length`. Sizes are without the lines that `hide`
+/// hides.
 pub fn scan_on<S: Source>(
     source: &mut S,
     length: u64,
     buffer: &mut [u8],
     hide: Hidden,
-    mut messages: Vec<Message>,
+    known: Maildrop,
 ) -> Result<Maildrop, ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
-    let mut start = messages.pop().map_or(0, |last| last.from_line);
-    let mut maildrop = Maildrop { messages, length };
+    let mut maildrop = Maildrop {
+        length,
+        tail: 0,
+        ..known
+    };
+    let mut start = match maildrop.messages.pop() {
+        Some(last) => last.from_line,
+        None => first_from_line(&mut window)?,
+    };
+    let mut claim = None;
     while start < length {
         if maildrop.messages.len() >= MESSAGES_MAX {
             return Err(ScanError::TooManyMessages);
         }
-        let Some(header) = from_line_at(&mut window, start)? else {
-            return Err(ScanError::NotMbox);
+        let header = match line_at(&mut window, start)? {
+            Start::FromLine(count) => start + count as u64,
+            Start::Text if !is_tail(&mut window, start)? => return Err(ScanError::NotMbox),
+            Start::Text | Start::BrokenOff => {
+                maildrop.tail = length - start;
+                break;
+            }
         };
-        let (message, next) = Walk::new(&mut window, start, header, hide)?.message()?;
+        if let Some(target) = claim {
+            maildrop.claims.add(target, length);
+        }
+        let walk = Walk::new(&mut window, start, header, hide)?;
+        let (message, next);
+        (message, next, claim) = walk.message()?;
         maildrop.messages.push(message);
         start = next;
     }
@@ -99,29 +127,83 @@ pub fn begins_there<S: Source>(
     message: &Message,
 ) -> Result<bool, ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
-    let Some(header) = from_line_at(&mut window, message.from_line)? else {
+    let Start::FromLine(count) = line_at(&mut window, message.from_line)? else {
         return Ok(false);
     };
+    let header = message.from_line + count as u64;
     let hide = Hidden::default();
     let mut walk = Walk::new(&mut window, message.from_line, header, hide)?;
     walk.headers()?;
     Ok(header == message.header && walk.name() == message.digest)
 }
 
-/// Where the From_ line that begins at `offset` ends, behind its LF. `None`: there is no From_ line.
-fn from_line_at<S: Source>(
+/// What the line is that begins at `offset`.
+fn line_at<S: Source>(
     window: &mut Window<'_, S>,
     offset: u64,
-) -> Result<Option<u64>, ScanError<S::Error>> {
+) -> Result<Start, ScanError<S::Error>> {
     let length = window.length();
-    let view = window.at(offset, LINE_MAX + 2)?;
-    let view = &view[..view.len().min(LINE_MAX + 2)];
-    let end = memchr(b'\n', view);
-    let line = &view[..end.unwrap_or(view.len())];
-    let at_end = end.is_some() || offset + view.len() as u64 == length;
-    let taken = end.map_or(line.len(), |end| end + 1) as u64;
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Ok((at_end && is_from_line(line)).then_some(offset + taken))
+    let view = window.at(offset, from_line::LOOK)?;
+    let to_end = offset + view.len() as u64 == length;
+    Ok(Start::of(view, to_end))
+}
+
+/// Where the first From_ line begins: behind empty lines, and behind what a delivery wrote that was broken off within the word
+/// `From`. Where there is only the beginning of one, that begins there; where there is none, this is the length.
+fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanError<S::Error>> {
+    let length = window.length();
+    let mut offset = 0;
+    loop {
+        let view = window.at(offset, from_line::LOOK)?;
+        let to_end = offset + view.len() as u64 == length;
+        let skipped = line_ends(view);
+        if skipped > 0 {
+            offset += skipped as u64;
+            continue;
+        }
+        if view.is_empty() || Start::of(view, to_end) != Start::Text || (to_end && is_begun(view)) {
+            return Ok(offset);
+        }
+        if let Some(count) = broken_word(view, to_end) {
+            return Ok(offset + count as u64);
+        }
+        let view = &view[..view.len().min(from_line::LOOK)];
+        return Err(match (memchr(b'\n', view), memchr(b'\r', view)) {
+            (None, Some(_)) => ScanError::BareReturns,
+            _ => ScanError::NotMbox,
+        });
+    }
+}
+
+/// Whether all that is left from `offset` on is the beginning of a From_ line.
+fn is_tail<S: Source>(
+    window: &mut Window<'_, S>,
+    offset: u64,
+) -> Result<bool, ScanError<S::Error>> {
+    let length = window.length();
+    let view = window.at(offset, from_line::LOOK)?;
+    Ok(offset + view.len() as u64 == length && is_begun(view))
+}
+
+/// Where a header ends.
+struct Header {
+    /// Where the empty line begins that ends it.
+    empty: u64,
+    /// Where the body begins.
+    body: u64,
+    /// There is no empty line: a From_ line or the end of the spool follows at once.
+    cut_off: bool,
+}
+
+impl Header {
+    fn ended(empty: u64, body: u64) -> Self {
+        let cut_off = empty == body;
+        Self {
+            empty,
+            body,
+            cut_off,
+        }
+    }
 }
 
 /// One message, being read.
@@ -166,27 +248,37 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         })
     }
 
-    /// Reads it to its end; returns it and where the next From_ line begins.
-    fn message(mut self) -> Result<(Message, u64), ScanError<S::Error>> {
-        let (empty, body) = self.headers()?;
-        let (end, next) = match self.content_end(body)? {
+    /// Reads it to its end. Returns it, where the next From_ line begins, and where its Content-Length points to, if that is
+    /// behind it.
+    fn message(mut self) -> Result<(Message, u64, Option<u64>), ScanError<S::Error>> {
+        let header = self.headers()?;
+        let target = self.fields.content_length;
+        let target = target.and_then(|count| header.body.checked_add(count));
+        let target = target.filter(|_| !header.cut_off);
+        let confirmed = match target {
+            Some(target) => self.confirmed(target)?,
+            None => None,
+        };
+        let (end, next) = match confirmed {
             Some(found) => {
-                self.count(empty, found.0)?;
+                self.count(header.empty, found.0)?;
                 found
             }
-            None => self.search(empty, body)?,
+            None if header.cut_off => (header.body, header.body),
+            None => self.search(header.empty, header.body)?,
         };
         let message = Message {
             from_line: self.from_line,
             header: self.header,
-            body: body.min(end),
+            body: header.body.min(end),
             end,
             octets: self.octets.finish(),
             digest: self.name(),
             name: None,
             pseudo: self.fields.pseudo,
         };
-        Ok((message, next))
+        let claim = target.filter(|target| confirmed.is_none() && *target >= next);
+        Ok((message, next, claim))
     }
 
     /// The digest of what was read of the header.
@@ -196,20 +288,26 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         digest
     }
 
-    /// Reads header lines; returns where the empty line begins that ends them, and where the body does.
-    fn headers(&mut self) -> Result<(u64, u64), ScanError<S::Error>> {
+    /// Reads header lines, up to an empty line, a From_ line or the end of the spool.
+    fn headers(&mut self) -> Result<Header, ScanError<S::Error>> {
         let mut offset = self.header;
         let mut fate = Fate::PLAIN;
         let length = self.window.length();
         loop {
             let view = self.window.at(offset, LOOK + 2)?;
             // Lines that count and end with LF alone are hashed together: from `run` to `at`.
-            let (mut run, mut at, mut empty, mut hidden) = (0, 0, None, 0);
+            let (mut run, mut at, mut hidden) = (0, 0, 0);
+            // How long the empty line is that ends the header; a From_ line that cuts it off is none of its bytes.
+            let mut empty = None;
             while let Some(end) = memchr(b'\n', &view[at..]) {
                 let text = &view[at..at + end];
                 let line = text.strip_suffix(b"\r").unwrap_or(text);
                 if line.is_empty() {
                     empty = Some(end as u64 + 1);
+                    break;
+                }
+                if is_from_line(line) {
+                    empty = Some(0);
                     break;
                 }
                 let next = at + end + 1;
@@ -234,18 +332,21 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             self.octets.take_off(hidden);
             offset += at as u64;
             if let Some(line) = empty {
-                return Ok((offset, offset + line));
+                return Ok(Header::ended(offset, offset + line));
             }
             let start = &view[at..];
             if offset + rest as u64 >= length {
                 if rest == 0 {
-                    return Ok((offset, offset));
+                    return Ok(Header::ended(offset, offset));
                 }
             } else if rest < LOOK + 2 {
                 continue;
             }
             // A long line, or the spool's last.
             fate = self.fields.read(start, false, fate);
+            if start.starts_with(b"From ") && line_at(self.window, offset)? != Start::Text {
+                return Ok(Header::ended(offset, offset));
+            }
             offset = self.line(offset, fate)?;
         }
     }
@@ -280,31 +381,25 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         }
     }
 
-    /// Where the body ends by its Content-Length, if a From_ line or the end of the spool follows there (Dovecot's
-    /// condition); and where the next From_ line begins.
-    fn content_end(&mut self, body: u64) -> Result<Option<(u64, u64)>, ScanError<S::Error>> {
+    /// Whether the body ends at `target`, where its Content-Length says: a line end follows, and behind that a From_ line or the
+    /// end of the spool. This is Dovecot's condition. Returns `target`, and where the next From_ line begins.
+    fn confirmed(&mut self, target: u64) -> Result<Option<(u64, u64)>, ScanError<S::Error>> {
         let length = self.window.length();
-        let target = self
-            .fields
-            .content_length
-            .and_then(|n| body.checked_add(n))
-            .filter(|t| *t <= length);
-        let Some(target) = target else {
+        if target >= length {
             return Ok(None);
-        };
-        let mut near = [0; LINE_MAX + 4];
+        }
+        let mut near = [0; from_line::LOOK + 2];
         let near = self.window.peek(target, &mut near)?;
-        let near = &near[..near.len().min(LINE_MAX + 4)];
+        let to_end = target + near.len() as u64 == length;
         let separator = match near {
             [b'\n', ..] => 1,
             [b'\r', b'\n', ..] => 2,
-            [] => 0,
             _ => return Ok(None),
         };
         let rest = &near[separator..];
-        let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
-        let follows = is_from_line(line.strip_suffix(b"\r").unwrap_or(line));
-        Ok((rest.is_empty() || follows).then_some((target, target + separator as u64)))
+        let follows = Start::of(rest, to_end) != Start::Text;
+        let next = target + separator as u64;
+        Ok((next == length || follows).then_some((target, next)))
     }
 
     /// Counts the bytes from `from` to `to`.
@@ -321,8 +416,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         Ok(())
     }
 
-    /// Searches the body for the next From_ line after an empty line. `empty` is where the header's empty line begins:
-    /// it is the separator where a From_ line follows at once.
+    /// Searches the body for the next From_ line. `empty` is where the header's empty line begins. It is the separator where a
+    /// From_ line follows at once.
     fn search(&mut self, empty: u64, body: u64) -> Result<(u64, u64), ScanError<S::Error>> {
         let length = self.window.length();
         let finder = memmem::Finder::new(FROM);
@@ -368,8 +463,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             };
             let candidate = start + at as u64 + 1;
             let separator = separator(&view[..=at], start == self.header) as u64;
-            let after_empty = separator > 0 || candidate == body;
-            if after_empty && from_line_at(self.window, candidate)?.is_some() {
+            if line_at(self.window, candidate)? != Start::Text {
                 let end = candidate - separator;
                 self.count(counted, end)?;
                 return Ok((end, candidate));

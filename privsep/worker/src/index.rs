@@ -126,15 +126,19 @@ pub fn open(
         });
     }
     let grown = known.is_some_and(|known| {
-        known.inode == identity.inode && known.length < identity.length && known.ctime != UNSETTLED
+        known.inode == identity.inode
+            && known.length < identity.length
+            && known.ctime != UNSETTLED
+            // What came may make a Content-Length hold that did not.
+            && identity.length < old.claims.ahead
     }) && still_holds(spool, &old, identity.length)?;
     let (begin, others, how) = if grown {
         let last = old.messages.last().cloned();
-        (old.messages, last.into_iter().collect(), How::Grown)
+        (old, last.into_iter().collect(), How::Grown)
     } else {
-        (Vec::new(), old.messages, How::Scanned)
+        (Maildrop::default(), old.messages, How::Scanned)
     };
-    let read_from = begin.len().saturating_sub(1);
+    let read_from = begin.messages.len().saturating_sub(1);
     let mut buffer = buffer_for(identity.length);
     let mut maildrop = scan_on(
         &mut Reading(spool),

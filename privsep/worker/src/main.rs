@@ -99,7 +99,9 @@ impl Failure {
         match self {
             Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_))
-            | Self::Scan(ScanError::NotMbox | ScanError::TooManyMessages)
+            | Self::Scan(
+                ScanError::NotMbox | ScanError::BareReturns | ScanError::TooManyMessages,
+            )
             | Self::Recovery(UpdateError::Changed(_)) => OpenFailure::Permanent,
             // Not a failing disk's: what stands in the file is wrong.
             Self::Naming(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,

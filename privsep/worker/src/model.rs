@@ -80,7 +80,8 @@ impl Model {
             number.to_string()
         };
         let length = [0, 10, 100, 1000, 5000][self.random.below(5)];
-        let end = ["\n\n", "\n\n", "\n\n\n"][self.random.below(3)];
+        // Some agents put no empty line behind it.
+        let end = ["\n\n", "\n\n", "\n", "\n\n\n"][self.random.below(4)];
         let text = "x".repeat(self.random.below(length + 1));
         format!(
             "From a@b Mon Nov 23 10:00:00 2026\nSubject: {subject}\n\nnumber {number}\n{text}{end}"

@@ -309,7 +309,8 @@ impl Session {
         }
         let left = plan::left(&self.maildrop, &self.deleted);
         let mut seen = Seen::soon(spool)?;
-        seen.settled &= !self.distrusted;
+        // A Content-Length that did not hold may hold now.
+        seen.settled &= !self.distrusted && !left.claims.within;
         index::keep(state, seen, &self.naming.rules, &left)
     }
 

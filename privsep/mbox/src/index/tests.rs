@@ -69,7 +69,9 @@ proptest! {
         let message = &mut maildrop.messages[record];
         *[&mut message.from_line, &mut message.header, &mut message.body, &mut message.end, &mut message.octets][field] = value;
         if let Some((_, _, forged)) = forged(&maildrop) {
-            let mut start = 0;
+            // Too few bytes before the first message for another one.
+            let mut start = forged.begin();
+            prop_assert!(start < 26);
             for (index, m) in forged.messages.iter().enumerate() {
                 prop_assert_eq!(m.from_line, start);
                 prop_assert!(m.from_line < m.header && m.header <= m.body && m.body <= m.end);
@@ -94,6 +96,7 @@ fn p4_counts_and_lengths_that_do_not_fit_are_refused() {
     let (_, maildrop) = example();
     for change in [
         |m: &mut Maildrop| m.length += 3,
+        |m: &mut Maildrop| m.messages = m.messages.split_off(1),
         |m: &mut Maildrop| m.messages.truncate(3),
         |m: &mut Maildrop| m.messages.swap(1, 2),
         |m: &mut Maildrop| m.messages[2].octets = 3,

@@ -18,6 +18,7 @@ fn maildrop(digests: &[u8]) -> Maildrop {
     Maildrop {
         messages: digests.iter().map(message).collect(),
         length: 1,
+        ..Maildrop::default()
     }
 }
 

@@ -108,6 +108,34 @@ fn p4_a_stamp_that_is_too_young_proves_nothing() {
     panic!("it has never been young");
 }
 
+/// A Content-Length that points behind the end of the spool: later mail can make it hold, and then it makes one message of
+/// several that the index knows.
+#[test]
+fn p4_a_content_length_that_comes_to_hold_is_seen_in_a_spool_that_has_grown() {
+    let mail = message(999, 50);
+    let others = (1..COUNT).map(|n| message(n, 100)).collect::<Vec<_>>();
+    let body = others.concat().len() + 3 * mail.len();
+    let header = format!(
+        "From a@b Mon Nov 23 10:00:00 2026\nContent-Length: {}\n\n",
+        body - 1
+    );
+    let desk = Desk::new(&[header.into_bytes(), others.concat()].concat());
+    settle(&desk);
+    let (mut hows, mut counts) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        desk.append(&mail);
+        let (how, count) = session(&desk, |_, maildrop, _| maildrop.messages.len());
+        hows.push(how);
+        counts.push(count);
+        // Of one message there is no index.
+        if count > COUNT {
+            settle(&desk);
+        }
+    }
+    assert_eq!(counts, [COUNT + 1, COUNT + 2, 1, 2]);
+    assert_eq!(hows, [How::Grown, How::Grown, How::Scanned, How::Scanned]);
+}
+
 /// What is done to a spool without a new inode, or to an index.
 type Change = (&'static str, How, fn(&Desk));
 
