@@ -16,7 +16,7 @@
 mod host;
 mod measure;
 
-use host::{Client, Host, User, assert_ok, spool, user};
+use host::{Client, Host, User, assert_ok, pss, spool, user};
 use measure::{median, processor, say};
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -134,13 +134,6 @@ fn logins(host: &Host, names: &[&str]) {
         each[2],
         each[3],
     ));
-}
-
-/// The proportional set size, in KiB.
-fn pss(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn all(host: &Host) -> u64 {

@@ -50,11 +50,7 @@ fn a_bad_configuration_names_file_line_and_what_was_expected() {
         ),
         ("[log]\nlevel = \"loud\"\n", 2, "expected"),
     ];
-    let accounts = if root() {
-        "[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n"
-    } else {
-        ""
-    };
+    let accounts = host::accounts();
     for (text, line, expected) in table {
         let auth = if text.contains("[auth]") {
             ""
@@ -86,8 +82,9 @@ fn an_executable_that_others_can_write_is_not_started() {
     std::fs::set_permissions(&worker, PermissionsExt::from_mode(0o757)).unwrap();
     let file = directory.path().join("popward.toml");
     let text = format!(
-        "[server]\nlibexec = \"{}\"\n[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n[auth]\npasswd_file = \"{}\"\n",
+        "[server]\nlibexec = \"{}\"\n{}[auth]\npasswd_file = \"{}\"\n",
         libexec.display(),
+        host::accounts(),
         file.display()
     );
     std::fs::write(&file, text).unwrap();

@@ -6,23 +6,17 @@
 mod host;
 mod network;
 
-use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
+use host::{Client, Host, PATIENCE, assert_ok, large_spool, message, resident, spool, until, user};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A spool of one message that is too large for any socket's buffers.
-fn large() -> Vec<u8> {
-    let line = "A line of text that is sent and not read by the client.\n";
-    message(1, &line.repeat(500_000)).into_bytes()
-}
-
 fn host(limits: &str) -> Host {
     let users = [
         user("alice", 64401, &spool(3)),
-        user("bob", 64402, &large()),
+        user("bob", 64402, &large_spool()),
         user("carol", 64403, &spool(1)),
     ];
     Host::with(&users, &format!("[limits]\n{limits}\n"), &[])
@@ -133,7 +127,7 @@ fn p8_a_client_that_reads_too_slowly_loses_its_session_and_locks() {
     host.logged("why=\"client took too little\"");
     until("the spool is free", || !locked());
     assert!(reads.join().unwrap());
-    assert_eq!(host.bytes("bob"), large());
+    assert_eq!(host.bytes("bob"), large_spool());
 }
 
 #[test]
@@ -259,17 +253,6 @@ fn p8_a_users_sessions_are_limited() {
     host.login("alice");
 }
 
-/// The front's resident memory in KiB.
-fn resident(host: &Host) -> u64 {
-    let front = host.children("popward-front")[0];
-    let text = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// Sends `bytes` again and again until the server takes no more. Reads nothing.
 fn gush(stream: &TcpStream, bytes: &[u8]) {
     let mut stream = stream;
@@ -291,6 +274,7 @@ const BEFORE_LOGIN: u64 = 32;
 #[test]
 fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
     let host = host("connections_per_address = 2000\nlogin = 600");
+    let front = host.children("popward-front")[0];
     let many = 300;
     // Some connections beforehand, because what the first ones cost stays.
     for client in (0..20).map(|_| narrow(host.plain)).collect::<Vec<_>>() {
@@ -299,12 +283,12 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
     until("they are gone", || {
         Client::new(host.plain).line().starts_with("+OK")
     });
-    let before = resident(&host);
+    let before = resident(front);
     let clients: Vec<Client> = (0..many).map(|_| narrow(host.plain)).collect();
     for client in &clients {
         gush(client.stream(), &b"CAPA\n".repeat(2000));
     }
-    let plain = resident(&host).saturating_sub(before);
+    let plain = resident(front).saturating_sub(before);
     assert!(
         plain / many < BEFORE_LOGIN,
         "{plain} KiB for {many} that do not read"
@@ -312,7 +296,7 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
     drop(clients);
     // As much of a handshake as the front takes, without its end. A handshake message of 64 KiB may
     // come in several records.
-    let before = resident(&host);
+    let before = resident(front);
     let record =
         |begin: &[u8]| [b"\x16\x03\x01\x27\x10", begin, &[7; 10_000][begin.len()..]].concat();
     let hello = [
@@ -327,7 +311,7 @@ fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
     }
     let mut last = Client::new(host.plain);
     assert_ok(&last.line());
-    let tls = resident(&host).saturating_sub(before);
+    let tls = resident(front).saturating_sub(before);
     assert!(tls / many < BEFORE_LOGIN, "{tls} KiB for {many} handshakes");
     let mut client = Client::new(host.tls);
     client.stream().write_all(&hello).unwrap();
@@ -356,7 +340,7 @@ fn p2_a_reload_changes_how_long_a_vanished_peer_may_hold_locks() {
 /// takes the rest of a piece bit by bit.
 #[test]
 fn p8_the_front_keeps_one_piece_of_a_reply_that_is_read_bit_by_bit() {
-    let users = [user("bob", 64402, &large())];
+    let users = [user("bob", 64402, &large_spool())];
     let Some(network) = network::Network::new() else {
         return;
     };
@@ -375,6 +359,7 @@ fn p8_the_front_keeps_one_piece_of_a_reply_that_is_read_bit_by_bit() {
     let plaintext = "plaintext = \"always\"\n[spool]";
     let changes = [everywhere, ("[spool]", plaintext)];
     let host = Host::by(|path| server.command(path), &users, "", &changes);
+    let front = host.children("popward-front")[0];
     let script = "import socket, ssl, sys, time\n\
         to = socket.socket()\n\
         to.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)\n\
@@ -403,10 +388,10 @@ fn p8_the_front_keeps_one_piece_of_a_reply_that_is_read_bit_by_bit() {
         let mut child = piped.spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(said.next().unwrap().unwrap(), "in");
-        let before = resident(&host);
+        let before = resident(front);
         child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
         assert_eq!(said.next().unwrap().unwrap(), "taken");
-        let more = resident(&host).saturating_sub(before);
+        let more = resident(front).saturating_sub(before);
         assert!(more < 512, "{how}: {more} KiB more of the front");
         drop(child.stdin.take());
         child.wait().unwrap();

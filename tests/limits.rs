@@ -6,22 +6,13 @@
 mod host;
 
 use host::wire::{Security, Wire};
-use host::{Client, Host, PATIENCE, assert_ok, message, spool, until, user};
+use host::{Client, Host, PATIENCE, assert_ok, large_spool, resident, spool, until, user};
 use std::time::{Duration, Instant};
-
-/// A spool of one message that is too large for any socket's buffers.
-fn large() -> Vec<u8> {
-    message(
-        1,
-        &"A line of text that is sent and not read by the client.\n".repeat(500_000),
-    )
-    .into_bytes()
-}
 
 fn host(limits: &str) -> Host {
     let users = [
         user("alice", 64401, &spool(3)),
-        user("bob", 64402, &large()),
+        user("bob", 64402, &large_spool()),
     ];
     Host::with(&users, &format!("[limits]\n{limits}\n"), &[])
 }
@@ -87,31 +78,19 @@ fn p8_a_client_that_reads_nothing_is_ended_and_delays_nobody() {
     until("its worker has gone", || {
         host.children("popward-worker").len() == 1
     });
-    assert_eq!(host.bytes("bob"), large());
+    assert_eq!(host.bytes("bob"), large_spool());
 }
 
 #[test]
 fn p8_a_stalled_reply_takes_no_more_memory_than_a_packet() {
     let host = host("stall = 60");
-    let resident = || {
-        let front = host.children("popward-front")[0];
-        let text = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    let before = resident();
+    let front = host.children("popward-front")[0];
+    let before = resident(front);
     let mut bob = host.login("bob");
     bob.send(b"RETR 1\r\n");
     assert_ok(&bob.line());
     std::thread::sleep(Duration::from_millis(500));
-    let grown = resident().saturating_sub(before);
+    let grown = resident(front).saturating_sub(before);
     assert!(
         grown < 2048,
         "the front grew by {grown} KiB for a message of 28 MB"
@@ -119,7 +98,7 @@ fn p8_a_stalled_reply_takes_no_more_memory_than_a_packet() {
     // The rest of the reply arrives whole.
     assert_eq!(
         bob.rest().len(),
-        large().len() - 1 - large().iter().position(|b| *b == b'\n').unwrap() - 1
+        large_spool().len() - 1 - large_spool().iter().position(|b| *b == b'\n').unwrap() - 1
     );
     assert_ok(&bob.ask("QUIT"));
 }

@@ -6,7 +6,7 @@
 
 mod host;
 
-use host::{Client, Host, PATIENCE, User, assert_ok, skipped, spool, until, user};
+use host::{Client, Host, PATIENCE, User, assert_ok, pss, skipped, spool, until, user};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -104,14 +104,8 @@ fn limit() -> u64 {
 }
 
 /// The proportional set size of all processes that run this executable, in KiB.
-fn pss(host: &Host, executable: &str) -> u64 {
-    host.children(executable).into_iter().map(pss_of).sum()
-}
-
-fn pss_of(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+fn pss_of(host: &Host, executable: &str) -> u64 {
+    host.children(executable).into_iter().map(pss).sum()
 }
 
 /// How many pairs of medians are taken before they count as apart.
@@ -145,9 +139,9 @@ fn p8_idle_connections_do_not_slow_logins_down() {
     let host = host("login = 600");
     assert_within("idle", || {
         let quiet = logins(&host, ROUNDS);
-        let before = pss(&host, "popward-front");
+        let before = pss_of(&host, "popward-front");
         let idle: Vec<Client> = (0..many).map(|_| host.connect()).collect();
-        let each = pss(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
+        let each = pss_of(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
         let loaded = logins(&host, ROUNDS);
         say(&format!(
             "{many} idle connections: {each:.1} KiB each in the front"
@@ -184,7 +178,7 @@ fn p8_slow_clients_do_not_slow_logins_down_and_end_in_time() {
 fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
     let host = host(&format!("login = {login}"));
     let quiet = logins(&host, ROUNDS);
-    let before = pss(&host, "popward-front");
+    let before = pss_of(&host, "popward-front");
     let start = Instant::now();
     let mut slow: Vec<TcpStream> = (0..many)
         .map(|number| {
@@ -226,7 +220,7 @@ fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
             (slow.len(), start.elapsed())
         });
         let loaded = logins(&host, ROUNDS);
-        let held = pss(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
+        let held = pss_of(&host, "popward-front").saturating_sub(before) as f64 / many as f64;
         let all_the_while = start.elapsed() < Duration::from_secs(login);
         let (left, after) = dripping.join().unwrap();
         say(&format!(
@@ -257,7 +251,7 @@ fn p9_a_flood_of_wrong_passwords_does_not_slow_logins_down() {
 /// The median while many clients guess.
 fn flooded(host: &Host) -> Duration {
     let (guessers, seconds): (u64, u64) = if large() { (256, 20) } else { (64, 3) };
-    let memory = || ["popward-front", "popward-auth"].map(|name| pss(host, name));
+    let memory = || ["popward-front", "popward-auth"].map(|name| pss_of(host, name));
     let before = memory();
     let (over, guesses) = (AtomicBool::new(false), AtomicU64::new(0));
     // The threads must also end if this test fails meanwhile.

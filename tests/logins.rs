@@ -177,12 +177,6 @@ fn real_clients_log_in_by_every_mechanism_that_the_stored_secret_allows() {
     assert!(!shown, "a secret in the log");
 }
 
-fn pass(host: &Host, name: &str, secret: &str) -> String {
-    let mut client = host.connect_any();
-    assert_ok(&client.ask(&format!("USER {name}")));
-    client.ask(&format!("PASS {secret}"))
-}
-
 const WRONG: &str = "-ERR [AUTH] user name or password wrong";
 
 #[test]
@@ -207,7 +201,7 @@ fn p9_a_refusal_by_list_group_or_extra_field_reads_like_a_wrong_password() {
         ("Alice@EXAMPLE.org", "a"),
         ("erin", "e"),
     ] {
-        assert_ok(&pass(&host, name, secret));
+        assert_ok(&host.answer(name, secret));
     }
     for (name, secret) in [
         ("bob", "b"),
@@ -217,7 +211,7 @@ fn p9_a_refusal_by_list_group_or_extra_field_reads_like_a_wrong_password() {
         ("alice", "b"),
         ("alice@example.net", "a"),
     ] {
-        assert_eq!(pass(&host, name, secret), WRONG, "{name}");
+        assert_eq!(host.answer(name, secret), WRONG, "{name}");
     }
     for why in [
         "in auth.deny_file",
@@ -236,7 +230,7 @@ fn p9_a_refusal_by_list_group_or_extra_field_reads_like_a_wrong_password() {
         host.logged("writable by nobody else")
             .contains("auth.deny_file")
     );
-    assert_eq!(pass(&host, "bob", "b"), WRONG, "the list before is kept");
+    assert_eq!(host.answer("bob", "b"), WRONG, "the list before is kept");
 }
 
 #[test]
@@ -256,7 +250,7 @@ fn the_field_userdb_mail_names_the_spool_that_is_served() {
     assert_ok(&client.ask("USER carol"));
     assert_ok(&client.ask("PASS c"));
     assert!(client.ask("STAT").starts_with("+OK 1 "), "bob's spool");
-    assert!(pass(&host, "dave", "d").starts_with("-ERR [SYS/TEMP]"));
+    assert!(host.answer("dave", "d").starts_with("-ERR [SYS/TEMP]"));
     assert!(host.logged("expected mbox:").contains("dave"));
 }
 
@@ -269,10 +263,10 @@ fn a_login_that_comes_too_soon_is_told_so_only_with_the_right_password() {
     };
     let mut client = host.connect_any();
     assert!(client.multi("CAPA").contains("\nLOGIN-DELAY 3600\n"));
-    assert_ok(&pass(&host, "alice", "a"));
-    assert!(pass(&host, "alice", "a").starts_with("-ERR [LOGIN-DELAY]"));
-    assert_eq!(pass(&host, "alice", "b"), WRONG);
-    assert_ok(&pass(&host, "bob", "b"));
+    assert_ok(&host.answer("alice", "a"));
+    assert!(host.answer("alice", "a").starts_with("-ERR [LOGIN-DELAY]"));
+    assert_eq!(host.answer("alice", "b"), WRONG);
+    assert_ok(&host.answer("bob", "b"));
 }
 
 /// A login whose maildrop was not opened did nothing for its user. So the next one need not wait.
@@ -287,26 +281,26 @@ fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
         // Auth learns that nothing was opened when the worker has ended. The client can hear it
         // before.
         until("the next login is looked at", || {
-            let answer = pass(&host, name, secret);
+            let answer = host.answer(name, secret);
             assert!(
                 answer.starts_with("+OK") || answer.starts_with("-ERR [LOGIN-DELAY]"),
                 "{answer}"
             );
             answer.starts_with("+OK")
         });
-        let answer = pass(&host, name, secret);
+        let answer = host.answer(name, secret);
         assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
     };
     // The worker refuses, because another program has the spool.
     let lock = host.spool("alice.lock");
     fs::write(&lock, "1:elsewhere").unwrap();
-    assert!(pass(&host, "alice", "a").starts_with("-ERR [IN-USE]"));
+    assert!(host.answer("alice", "a").starts_with("-ERR [IN-USE]"));
     fs::remove_file(&lock).unwrap();
     opens_once("alice", "a");
     // The monitor makes no worker, because bob's state directory is a file.
     let state = host.at("state/bob");
     fs::write(&state, "").unwrap();
-    assert!(pass(&host, "bob", "b").starts_with("-ERR [SYS/TEMP]"));
+    assert!(host.answer("bob", "b").starts_with("-ERR [SYS/TEMP]"));
     fs::remove_file(&state).unwrap();
     opens_once("bob", "b");
     // No process has died.
@@ -324,7 +318,7 @@ fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
     };
     let timed = |name, secret| {
         let start = Instant::now();
-        let answer = pass(&host, name, secret);
+        let answer = host.answer(name, secret);
         (answer, start.elapsed().as_millis() / 200)
     };
     // A failure takes one delay of 200 ms. After three failures a source waits one delay more,
@@ -376,9 +370,9 @@ fn a_checkpassword_program_and_a_token_program_are_asked() {
         token.display()
     );
     let Some(host) = host(&auth, "") else { return };
-    assert_ok(&pass(&host, "alice", "a"));
-    assert_eq!(pass(&host, "alice", "b"), WRONG);
-    assert_eq!(pass(&host, "bob", "a"), WRONG);
+    assert_ok(&host.answer("alice", "a"));
+    assert_eq!(host.answer("alice", "b"), WRONG);
+    assert_eq!(host.answer("bob", "a"), WRONG);
     let bearer = |token| curl(&host, &["-u", "games", "--oauth2-bearer", token]);
     let Some(output) = bearer("good") else { return };
     assert!(output.status.success(), "{}", told(&output));

@@ -51,15 +51,8 @@ impl Site {
 
     /// Writes the configuration. In it `@` is the directory of the files.
     fn write(&self, auth: &str) {
-        let text = format!(
-            "[accounts]\nfront = 64301\nauth = {AUTH}\nkeys = 64303\n[tls]\nclient_ca = \"@/ca.pem\"\n[auth]\n{auth}"
-        );
-        let accounts = text.split_once("[tls]").unwrap().0.to_owned();
-        let text = if root() {
-            text
-        } else {
-            text.replace(&accounts, "")
-        };
+        let accounts = host::accounts();
+        let text = format!("{accounts}[tls]\nclient_ca = \"@/ca.pem\"\n[auth]\n{auth}");
         let text = text.replace('@', self.at("etc").to_str().unwrap());
         fs::write(self.at("etc/popward.toml"), text).unwrap();
         mode(&self.at("etc/popward.toml"), 0o644);
@@ -230,13 +223,6 @@ fn without_root_popward_uses_files_of_its_own_user_and_of_root() {
     refused(check(), "auth.passwd_file", &site.at("etc/users"));
 }
 
-fn pass(host: &Host) -> String {
-    let mut client = Client::new(host.plain);
-    assert_ok(&client.line());
-    assert_ok(&client.ask("USER alice"));
-    client.ask("PASS alice")
-}
-
 #[test]
 fn a_reload_with_files_that_others_can_write_changes_nothing() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
@@ -250,7 +236,7 @@ fn a_reload_with_files_that_others_can_write_changes_nothing() {
     assert!(said.contains("writable by nobody else"), "{said}");
     // The greeting is the old one.
     drop(host.connect());
-    assert_ok(&pass(&host));
+    assert_ok(&host.answer("alice", "alice"));
     mode(&file, 0o644);
     mode(&host.at("users"), 0o620);
     host.signal(Signal::SIGHUP);
@@ -268,12 +254,12 @@ fn a_reload_with_files_that_others_can_write_changes_nothing() {
 #[test]
 fn a_password_file_that_others_can_write_lets_nobody_log_in() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
-    assert_ok(&pass(&host));
+    assert_ok(&host.answer("alice", "alice"));
     mode(&host.at("users"), 0o602);
-    let answer = pass(&host);
+    let answer = host.answer("alice", "alice");
     assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
     let said = host.logged("cannot check");
     assert!(said.contains("others cannot write"), "{said}");
     mode(&host.at("users"), 0o600);
-    assert_ok(&pass(&host));
+    assert_ok(&host.answer("alice", "alice"));
 }

@@ -79,22 +79,16 @@ fn host(
     Some((service, Host::with(&users, "", &changes), scripts))
 }
 
-fn answer(host: &Host, name: &str, secret: &str) -> String {
-    let mut client = host.connect();
-    assert_ok(&client.ask(&format!("USER {name}")));
-    client.ask(&format!("PASS {secret}"))
-}
-
 #[test]
 fn pam_lets_in_a_user_of_the_system() {
     let Some((_service, host, _scripts)) = host("popward-test-a", "pam_permit.so", "0", "") else {
         return;
     };
-    assert_ok(&answer(&host, "games", "right"));
-    let wrong = answer(&host, "games", "wrong");
+    assert_ok(&host.answer("games", "right"));
+    let wrong = host.answer("games", "wrong");
     assert!(wrong.starts_with("-ERR [AUTH]"), "{wrong}");
-    assert_eq!(answer(&host, "nobody-of-that-name", "right"), wrong, "P9");
-    assert_eq!(answer(&host, "root", "right"), wrong, "root never logs in");
+    assert_eq!(host.answer("nobody-of-that-name", "right"), wrong, "P9");
+    assert_eq!(host.answer("root", "right"), wrong, "root never logs in");
     assert!(!host.log().contains("right"), "a secret in the log");
     until("no conversation is left", || conversations(&host) == 0);
 }
@@ -111,7 +105,7 @@ fn pams_account_phase_can_refuse_a_login() {
     let Some((_service, host, _scripts)) = host("popward-test-b", "pam_deny.so", "0", "") else {
         return;
     };
-    assert!(answer(&host, "games", "right").starts_with("-ERR [AUTH]"));
+    assert!(host.answer("games", "right").starts_with("-ERR [AUTH]"));
     assert!(host.logged("refused").contains("account:"));
 }
 
@@ -131,7 +125,7 @@ fn stuck_conversations_are_bounded_in_number_and_time() {
         })
         .collect();
     until("both are held", || conversations(&host) == 2);
-    let third = answer(&host, "games", "right");
+    let third = host.answer("games", "right");
     assert!(third.starts_with("-ERR [SYS/TEMP]"), "{third}");
     for client in &mut stuck {
         let late = client.line();

@@ -4,7 +4,7 @@
 
 mod host;
 
-use host::{Host, assert_ok, install, root, skipped, spool, spool_of, user};
+use host::{Host, assert_ok, install, skipped, spool, spool_of, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -244,11 +244,7 @@ fn the_packaged_configuration_passes_the_check() {
     let text = text
         .replace("/etc/popward", directory.path().to_str().unwrap())
         .to_owned();
-    let accounts = if root() {
-        "[accounts]\nfront = 64301\nauth = 64302\nkeys = 64303\n"
-    } else {
-        ""
-    };
+    let accounts = host::accounts();
     // This machine may have no /var/lib that belongs to root.
     let state = format!("[server]\nstate = \"{}\"\n", at("lib/popward").display());
     std::fs::write(at("popward.toml"), format!("{text}{accounts}{state}")).unwrap();

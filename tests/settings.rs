@@ -64,12 +64,6 @@ fn host(outside: &Outside, tables: &str) -> Option<Host> {
     Some(Host::with(&three(), &tables, &[]))
 }
 
-fn answer(host: &Host, name: &str) -> String {
-    let mut client = host.connect();
-    assert_ok(&client.ask(&format!("USER {name}")));
-    client.ask(&format!("PASS {name}"))
-}
-
 /// What CAPA says about the login delay.
 fn delay(client: &mut Client) -> Option<String> {
     let capabilities = client.multi("CAPA");
@@ -147,8 +141,11 @@ spool.hide = ["Lines"]
     assert_eq!(fs::read(&own).unwrap(), spool(2));
     assert_eq!(fs::read(&shared).unwrap(), before, "nobody's");
     assert_eq!(host.bytes("bob"), b"");
-    assert!(answer(&host, "alice").starts_with("-ERR [LOGIN-DELAY]"));
-    assert_ok(&answer(&host, "bob"));
+    assert!(
+        host.answer("alice", "alice")
+            .starts_with("-ERR [LOGIN-DELAY]")
+    );
+    assert_ok(&host.answer("bob", "bob"));
 }
 
 #[test]
@@ -183,10 +180,10 @@ spool.lock_timeout = 50
     until("she waits for the lock", || {
         host.children("popward-worker").len() == 1
     });
-    assert!(answer(&host, "carol").starts_with("-ERR [IN-USE]"));
+    assert!(host.answer("carol", "carol").starts_with("-ERR [IN-USE]"));
     host.logged("as many sessions as a user may have");
     // Everybody else waits 2 s. Bob began later than Carol, and hears it first.
-    assert!(answer(&host, "bob").starts_with("-ERR [IN-USE]"));
+    assert!(host.answer("bob", "bob").starts_with("-ERR [IN-USE]"));
     fs::remove_file(carols).unwrap();
     assert_ok(&carol.line());
 }
@@ -209,7 +206,10 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
     host.signal(Signal::SIGHUP);
     host.logged("configuration reloaded");
     assert!(first("alice").starts_with("+OK 3 "));
-    let too_soon = || answer(&host, "alice").starts_with("-ERR [LOGIN-DELAY]");
+    let too_soon = || {
+        host.answer("alice", "alice")
+            .starts_with("-ERR [LOGIN-DELAY]")
+    };
     until("auth knows as well", too_soon);
     let bad = format!("{plain}[[account]]\ngroups = [\"no-such-group-here\"]\n");
     fs::write(&file, bad).unwrap();
@@ -224,7 +224,7 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
     host.signal(Signal::SIGHUP);
     host.logged_times("configuration reloaded", 2);
     until("auth knows as well", || {
-        answer(&host, "alice").starts_with("+OK")
+        host.answer("alice", "alice").starts_with("+OK")
     });
     assert!(first("alice").starts_with("+OK 1 "));
 }

@@ -5,7 +5,7 @@
 
 mod host;
 
-use host::{Client, Host, assert_ok, spool, user};
+use host::{Client, Host, assert_ok, resident, spool, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -408,16 +408,6 @@ fn hello() -> Vec<u8> {
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes).unwrap();
     bytes
-}
-
-/// Resident memory of a process, in KiB.
-fn resident(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Makes the end of this connection a reset.

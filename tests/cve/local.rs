@@ -12,13 +12,6 @@ fn two() -> Host {
     ])
 }
 
-/// What alice's login is answered.
-fn refused(host: &Host) -> String {
-    let mut client = host.connect();
-    assert_ok(&client.ask("USER alice"));
-    client.ask("PASS alice")
-}
-
 /// A file of root's that nobody else may read.
 fn secret(host: &Host) -> std::path::PathBuf {
     let path = host.at("secret");
@@ -70,7 +63,7 @@ fn a_spool_that_is_not_the_users_own_file_is_refused_and_unchanged() {
     for (what, make) in makes {
         let _ = fs::remove_file(&own).or_else(|_| fs::remove_dir(&own));
         make();
-        let answer = refused(&host);
+        let answer = host.answer("alice", "alice");
         assert!(answer.starts_with("-ERR [SYS/"), "{what}: {answer}");
     }
     assert_eq!(host.bytes("bob"), spool(3));
@@ -80,7 +73,7 @@ fn a_spool_that_is_not_the_users_own_file_is_refused_and_unchanged() {
     fs::write(&own, spool(2)).unwrap();
     owned(&own);
     fs::hard_link(&own, host.at("mail/other-name")).unwrap();
-    assert!(refused(&host).starts_with("-ERR [SYS/PERM]"));
+    assert!(host.answer("alice", "alice").starts_with("-ERR [SYS/PERM]"));
     assert_eq!(fs::read(&own).unwrap(), spool(2));
 }
 
@@ -94,7 +87,7 @@ fn a_link_in_the_dotlocks_place_is_not_followed() {
         for name in ["alice.lock", ".alice.pop", ".alice.cache"] {
             symlink(target, host.at("mail").join(name)).unwrap();
         }
-        let answer = refused(&host);
+        let answer = host.answer("alice", "alice");
         assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
         assert!(!nothing.exists(), "made through the link");
         assert_eq!(
@@ -138,7 +131,7 @@ fn a_state_directory_that_is_not_the_users_own_is_refused() {
     ];
     for (what, make) in makes {
         make();
-        let answer = refused(&host);
+        let answer = host.answer("alice", "alice");
         assert!(answer.starts_with("-ERR [SYS/"), "{what}: {answer}");
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{what}");
         let _ = fs::remove_file(&state).or_else(|_| fs::remove_dir(&state));

@@ -1,6 +1,6 @@
 //! What a process of the server has used, from `/proc`.
 
-use super::host::Host;
+use super::host::{Host, resident};
 use std::time::Duration;
 
 /// A process of the server that must survive the test.
@@ -30,16 +30,6 @@ impl Process {
         let worked = worked(self.pid).saturating_sub(self.worked);
         assert!(worked <= time, "{what}: worked for {worked:?}");
     }
-}
-
-/// The process's resident memory in KiB. It fails if the process has ended.
-fn resident(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// The processor time of the process and of its system calls.

@@ -35,6 +35,14 @@ pub const AUTH: u32 = 64302;
 /// The user id of keys under root.
 pub const KEYS: u32 = 64303;
 
+/// The configuration's lines for these users. Without root there are none.
+pub fn accounts() -> String {
+    if !root() {
+        return String::new();
+    }
+    format!("[accounts]\nfront = {FRONT}\nauth = {AUTH}\nkeys = {KEYS}\n")
+}
+
 /// Whether this test runs as root. Otherwise all processes run as this user.
 pub fn root() -> bool {
     nix::unistd::geteuid().is_root()
@@ -92,6 +100,12 @@ pub fn spool_of(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
         .map(varied)
         .collect::<String>()
         .into_bytes()
+}
+
+/// A spool of one message that is too large for any socket's buffers.
+pub fn large_spool() -> Vec<u8> {
+    let line = "A line of text that is sent and not read by the client.\n";
+    message(1, &line.repeat(500_000)).into_bytes()
 }
 
 /// What RETR sends of message `number` of [`spool`], with LF line ends.
@@ -250,11 +264,10 @@ impl Host {
         }
         std::fs::write(at("users"), lines).unwrap();
         std::fs::set_permissions(at("users"), PermissionsExt::from_mode(0o600)).unwrap();
-        let mut accounts = String::new();
+        let accounts = accounts();
         let mut group = String::new();
         if root() {
             chown(at("users"), Some(AUTH), None).unwrap();
-            accounts = format!("[accounts]\nfront = {FRONT}\nauth = {AUTH}\nkeys = {KEYS}\n");
             group = format!("group = {MAIL}\n");
         }
         let (plain, tls) = (free_port(), free_port());
@@ -409,6 +422,13 @@ impl Host {
         client
     }
 
+    /// What PASS is answered in a login on a connection of its own.
+    pub fn answer(&self, user: &str, secret: &str) -> String {
+        let mut client = self.connect_any();
+        assert_ok(&client.ask(&format!("USER {user}")));
+        client.ask(&format!("PASS {secret}"))
+    }
+
     /// Starts the server again, after it was killed and its children have ended.
     pub fn start_again(&mut self) {
         wait(&mut self.server);
@@ -515,6 +535,22 @@ pub fn at_once(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// A process's resident memory in KiB. It fails if the process has ended.
+pub fn resident(pid: i32) -> u64 {
+    kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// A process's proportional set size in KiB. It fails if the process has ended.
+pub fn pss(pid: i32) -> u64 {
+    kibibytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn kibibytes(file: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// A file's length. The last step of an update changes a spool's.
