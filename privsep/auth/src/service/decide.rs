@@ -294,7 +294,10 @@ impl Auth {
         let verdict = match (login.impossible, verdict) {
             (
                 Some(why),
-                Verdict::Granted(_) | Verdict::Identified(_) | Verdict::Proved(..) | Verdict::Refused(_),
+                Verdict::Granted(_)
+                | Verdict::Identified(_)
+                | Verdict::Proved(..)
+                | Verdict::Refused(_),
             ) => Verdict::Refused(why.to_string()),
             (_, verdict) => verdict,
         };
