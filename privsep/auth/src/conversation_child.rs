@@ -11,6 +11,7 @@ pub(crate) mod program;
 mod syscalls;
 mod token;
 
+use crate::account::of_system;
 use crate::verdict::Verdict;
 use pam::PamError;
 use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
@@ -140,7 +141,7 @@ fn ask_modules(question: &AuthToConversation) -> Option<Verdict> {
     let secret = secret.as_ref().map(Secret::expose);
     Some(
         match pam::check(service.as_str(), user.as_str(), secret, *peer) {
-            Ok(name) => Verdict::granted_by_system(&name),
+            Ok(name) => of_system(&name).into(),
             Err(PamError::Refused(why)) => Verdict::Refused(why),
             Err(PamError::Failed(why)) => Verdict::Failed(why),
         },

@@ -1,5 +1,7 @@
-//! crypt(3) of the system's libxcrypt: SHA512-CRYPT, BLF-CRYPT, yescrypt and whatever else the host's accounts use.
-//! The one place beside `popward-sys` with unsafe code.
+//! crypt(3) of the system's libxcrypt: SHA512-CRYPT, BLF-CRYPT, yescrypt and the other hashes that
+//! the host's accounts use.
+//!
+//! This file and `conversation_child/pam.rs` are the only unsafe code outside `popward-sys`.
 
 #![allow(unsafe_code)]
 
@@ -7,7 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The size of libxcrypt's `struct crypt_data`, in bytes: since its version 4.0, and never to change with its ABI.
+/// The size of libxcrypt's `struct crypt_data`, in bytes. It is part of the ABI since version 4.0.
 const CRYPT_DATA: usize = 32768;
 
 #[link(name = "crypt")]
@@ -15,7 +17,8 @@ unsafe extern "C" {
     fn crypt_r(phrase: *const c_char, setting: *const c_char, data: *mut c_void) -> *const c_char;
 }
 
-/// Whether `secret` has the hash `hash`. `None` for a hash that the library cannot make, which it says at once.
+/// Whether `secret` has the hash `hash`. `None` if the library does not know this kind of hash. It
+/// says so at once, without computing anything.
 pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     let mut phrase = Zeroizing::new(secret.to_vec());
     phrase.push(0);
@@ -23,10 +26,11 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
         return Some(false);
     };
     let setting = CString::new(hash).ok()?;
-    // Of u128s, so that it is aligned as anything in C. The library's alone; zeroed before, wiped after.
+    // Made of u128s, so that it has the alignment of any C type. Zeroed before the call, because the
+    // library expects that. Wiped after it, because it holds parts of the password.
     let mut data = Zeroizing::new(vec![0u128; CRYPT_DATA / size_of::<u128>()]);
-    // SAFETY: both strings end in NUL and live through the call; `data` is as large as the library's structure,
-    // zeroed, aligned, and used by nobody else.
+    // SAFETY: both strings end in NUL and live through the call. `data` is as large as the library's
+    // structure, zeroed and aligned, and nobody else uses it.
     let result = unsafe {
         crypt_r(
             phrase.as_ptr(),
@@ -37,14 +41,17 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     if result.is_null() {
         return None;
     }
-    // SAFETY: the result is a string that ends in NUL inside of `data`, which still lives.
+    // SAFETY: the result points to a string inside `data`, which still lives. It ends in NUL.
     let made = unsafe { CStr::from_ptr(result) }.to_bytes();
-    // By `*0` or `*1` the library says that it failed.
+    // `*0` and `*1` mean that the library failed.
     (!made.starts_with(b"*")).then(|| equal(made, hash.as_bytes()))
 }
 
-/// Whether `hash` looks like one that a password can have: one with a prefix, or of DES (13 characters, or an underscore and
-/// 19 in its extended form). Accounts are locked by a mark before it or in its place.
+/// Whether `hash` can be the hash of a password: one with a `$` prefix, or a DES hash (13
+/// characters, or an underscore and 19 characters in the extended form).
+///
+/// The hash of a locked account does not have this form, because tools lock an account with a mark
+/// such as `!` before the hash or in its place.
 pub(crate) fn has_form(hash: &str) -> bool {
     let is_des = |hash: &str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
@@ -57,7 +64,7 @@ pub(crate) fn has_form(hash: &str) -> bool {
     }
 }
 
-/// Compares in a time that does not depend on where two texts differ.
+/// Compares two texts. The time does not depend on where they differ.
 pub(crate) fn equal(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }

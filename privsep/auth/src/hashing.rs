@@ -1,7 +1,11 @@
-//! Threads that read the password file and hash: what takes 25 ms for one user must not keep the others waiting.
+//! Threads that read the password file and compute hashes.
+//!
+//! One hash can take 25 ms. Without threads, every other login would wait for it.
 
-use crate::check::{self, Claim, ScramExchange};
+use crate::account::{Claim, of_system};
+use crate::check;
 use crate::login::LoginId;
+use crate::scram_exchange::ScramExchange;
 use crate::verdict::Verdict;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use popward_proto::auth::{Credentials, ScramProof};
@@ -10,37 +14,37 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most threads.
+/// Most threads. On a host with fewer processors there is one for each.
 const THREADS_MAX: usize = 8;
 
-/// Checks that may wait for a thread. One beyond is answered as temporary.
+/// Most tasks that wait for a thread. A login beyond gets a temporary failure.
 const WAITING_MAX: usize = 1024;
 
-/// What is to be found out.
+/// A task for a thread.
 pub(crate) enum HashingTask {
-    /// Whether what is shown is this user's.
+    /// Check credentials against the password file at this path.
     Check(AbsolutePath, Claim, Credentials),
-    /// Whether a proof is right.
+    /// Check a SCRAM proof.
     Prove(Box<ScramExchange>, ScramProof),
-    /// The account of somebody who has shown to be this user.
+    /// Look up the account of an identified user in the password file at this path.
     Account(AbsolutePath, Claim),
-    /// The system's account of such a one.
+    /// Look up the account of an identified user in NSS.
     SystemAccount(Claim),
 }
 
-/// The threads.
+/// The threads, as the main thread sees them.
 pub(crate) struct HashingThreads {
-    jobs: SyncSender<(LoginId, HashingTask)>,
+    tasks: SyncSender<(LoginId, HashingTask)>,
     verdicts: Receiver<(LoginId, Verdict)>,
     wake: Arc<EventFd>,
 }
 
 impl HashingThreads {
-    /// Starts the threads.
+    /// Starts the threads. An error means that a thread, an eventfd or random bytes were refused.
     pub(crate) fn start() -> std::io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        let (jobs, waiting) = sync_channel(WAITING_MAX);
+        let (tasks, waiting) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let (done, verdicts) = channel();
         let wake = Arc::new(EventFd::from_flags(
@@ -51,34 +55,35 @@ impl HashingThreads {
             let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), Arc::clone(&wake));
             std::thread::Builder::new()
                 .name("hashing".to_owned())
-                .spawn(move || work(&waiting, &done, &wake, &key))?;
+                .spawn(move || run(&waiting, &done, &wake, &key))?;
         }
         Ok(Self {
-            jobs,
+            tasks,
             verdicts,
             wake,
         })
     }
 
-    /// Gives work to the threads. False if too much waits.
-    pub(crate) fn submit(&self, login_id: LoginId, work: HashingTask) -> bool {
-        self.jobs.try_send((login_id, work)).is_ok()
+    /// Queues a task. Returns false if [`WAITING_MAX`] tasks wait already.
+    pub(crate) fn submit(&self, login_id: LoginId, task: HashingTask) -> bool {
+        self.tasks.try_send((login_id, task)).is_ok()
     }
 
-    /// Readable when there are verdicts.
+    /// A descriptor that is readable while verdicts wait.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// What has been found.
+    /// Takes the verdicts that wait.
     pub(crate) fn verdicts(&self) -> Vec<(LoginId, Verdict)> {
-        // Nothing to read where it was read before: the verdicts are what counts.
+        // The read fails if an earlier call has read the counter. Only the verdicts matter.
         let _ = self.wake.read();
         self.verdicts.try_iter().collect()
     }
 }
 
-fn work(
+/// The life of one thread. `key` makes the salts of names without SCRAM keys.
+fn run(
     waiting: &Mutex<Receiver<(LoginId, HashingTask)>>,
     done: &Sender<(LoginId, Verdict)>,
     wake: &EventFd,
@@ -89,21 +94,21 @@ fn work(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok((login_id, work)) = next else {
+        let Ok((login_id, task)) = next else {
             return;
         };
-        let verdict = match work {
+        let verdict = match task {
             HashingTask::Check(path, claim, shown) => {
                 check::check(path.as_path(), claim, &shown, key)
             }
-            HashingTask::Prove(exchange, proof) => exchange.prove(&proof),
+            HashingTask::Prove(exchange, proof) => exchange.prove(&proof).into(),
             HashingTask::Account(path, claim) => check::account(path.as_path(), &claim),
-            HashingTask::SystemAccount(claim) => Verdict::granted_by_system(claim.user.as_str()),
+            HashingTask::SystemAccount(claim) => of_system(claim.user.as_str()).into(),
         };
         if done.send((login_id, verdict)).is_err() {
             return;
         }
-        // It can only fail where 2^64 - 2 wakes have not been taken.
+        // A write fails only after 2^64 - 2 writes that nobody has read.
         let _ = wake.write(1);
     }
 }

@@ -3,8 +3,8 @@
 //! Held (its source waits) → checking → [awaiting the proof → checking → awaiting the client's last word] → granted, or
 //! failed and told in due time. There are so many at most, and one that stands still between two steps is dropped.
 
-use crate::check::ScramExchange;
 use crate::policy::attempts::Guess;
+use crate::scram_exchange::ScramExchange;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::auth::{Client, Credentials, Impossible, ScramProof};
 use popward_proto::bounded::UserName;

@@ -3,6 +3,7 @@
 //! Runs as its own unprivileged user, or as root where PAM's modules need that, and without capabilities either way. It
 //! reads the password file, or has PAM asked by a child of its own for each login (the argument `pam`).
 
+mod account;
 mod check;
 mod conversation_child;
 mod conversation_pool;
@@ -11,6 +12,7 @@ mod hashing;
 mod login;
 mod passwd_file;
 mod policy;
+mod scram_exchange;
 mod service;
 mod stored;
 mod tool;

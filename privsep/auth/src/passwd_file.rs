@@ -1,11 +1,13 @@
-//! A password file in Dovecot's passwd-file syntax: `user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields`. Empty uid and
-//! gid: a user of the system, whose ids, groups and home NSS knows.
+//! A password file in Dovecot's passwd-file syntax:
+//! `user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields`.
+//!
+//! A line without user and group id is for a system user: ids, groups and home come from NSS.
 
 mod extra;
 
+use crate::account::{NotGranted, of_system};
 use crate::stored::{Stored, scram};
 use crate::trusted_file;
-use crate::verdict::Verdict;
 use extra::Extra;
 use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
@@ -14,7 +16,8 @@ use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The name of a line that stands in for whoever is not in the file. No user can be called so.
+/// The name of the line that stands in for users who are not in the file. No user can have this
+/// name, because a user's name cannot begin with a dot.
 const STAND_IN: &[u8] = b".stand-in";
 
 /// One line of the file.
@@ -22,7 +25,7 @@ const STAND_IN: &[u8] = b".stand-in";
 pub(crate) struct Entry {
     /// The password.
     pub(crate) stored: Stored,
-    /// User and group id; without them it is a user of the system.
+    /// User and group id. `None` for a system user.
     ids: Option<(u32, u32)>,
     home: Option<AbsolutePath>,
     extra: Extra,
@@ -31,69 +34,80 @@ pub(crate) struct Entry {
 /// Why a name has no entry.
 #[derive(Debug)]
 pub(crate) enum NoEntry {
-    /// There is no line for it.
+    /// The file has no line for the name.
     NoLine,
-    /// Its line is not as it must be, for the log.
+    /// The name's line has an error. The text says which, for the log.
     Unusable(String),
 }
 
-impl NoEntry {
-    /// What a login by this name comes to.
-    pub(crate) fn verdict(self) -> Verdict {
-        match self {
-            Self::NoLine => Verdict::Refused("no such user".to_owned()),
-            Self::Unusable(why) => Verdict::Unusable(why),
+impl From<NoEntry> for NotGranted {
+    fn from(none: NoEntry) -> Self {
+        match none {
+            NoEntry::NoLine => Self::Refused("no such user".to_owned()),
+            NoEntry::Unusable(why) => Self::Unusable(why),
         }
     }
 }
 
-/// What the file says about a name, and about names that it does not have.
+/// What the file says about a name, and what it gives to check a missing name against.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Lookup {
     /// The name's line.
     pub(crate) entry: Result<Entry, NoEntry>,
-    /// What a password is held against for somebody who has none: the stand-in's, or the first usable line's.
-    pub(crate) like: Stored,
-    /// How keys are made for SCRAM: the stand-in's, or the first line's that has some.
+    /// The stored password that a check uses for a user without one (P9): that of the stand-in
+    /// line, or of the first usable line.
+    pub(crate) stand_in: Stored,
+    /// The SCRAM parameters that a challenge shows for a name without keys: those of the stand-in
+    /// line, or of the first line that has keys for this hash.
     pub(crate) parameters: Option<scram::Parameters>,
-    /// The key of salts that are made up, where the stand-in gives one.
+    /// The key of made-up salts. `None` if the file has no stand-in line with SCRAM keys.
     pub(crate) key: Option<[u8; 32]>,
 }
 
 impl Entry {
-    /// The account of `user`, who has proved to be it, and whether it may log in from `peer`.
-    pub(crate) fn grant(self, user: &UserName, peer: IpAddr) -> Verdict {
+    /// The account of `user`, whose credentials are right.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if an extra field forbids logins, or logins from `peer`. `Failed` if NSS fails,
+    /// or if the line's spool cannot be used.
+    pub(crate) fn grant(self, user: &UserName, peer: IpAddr) -> Result<Account, NotGranted> {
         if let Err(why) = self.extra.admit(peer) {
-            return Verdict::Refused(why.to_owned());
+            return Err(NotGranted::Refused(why.to_owned()));
         }
-        let verdict = match self.ids {
-            None => Verdict::granted_by_system(user.as_str()),
-            Some((uid, gid)) => match List::try_from(Vec::new()) {
-                Ok(groups) => Verdict::Granted(Account {
-                    name: user.clone(),
-                    uid,
-                    gid,
-                    groups,
-                    home: self.home.clone(),
-                    spool: None,
-                }),
-                Err(error) => Verdict::Failed(error.to_string()),
+        let mut account = match self.ids {
+            None => of_system(user.as_str())?,
+            Some((uid, gid)) => Account {
+                name: user.clone(),
+                uid,
+                gid,
+                groups: List::default(),
+                home: self.home.clone(),
+                spool: None,
             },
         };
-        let Verdict::Granted(mut account) = verdict else {
-            return verdict;
-        };
-        // The file's home counts for a user of the system too.
+        // For a system user too, the file's home takes the place of the system's.
         account.home = self.home.or(account.home);
         match self.extra.spool(&account) {
-            Ok(spool) => Verdict::Granted(Account { spool, ..account }),
-            Err(why) => Verdict::Failed(format!("{user}: {why}")),
+            Ok(spool) => Ok(Account { spool, ..account }),
+            Err(why) => Err(NotGranted::Failed(format!("{user}: {why}"))),
         }
     }
 }
 
-/// Reads the whole file, whoever is looked for (P9). `hash` is asked for where it is SCRAM's turn.
-pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Result<Found, String> {
+/// Looks `user` up in the file at `path`. `hash` is the hash function if the mechanism is SCRAM.
+///
+/// It reads the whole file even after it has found the line, so that the time does not tell whether
+/// or where a user stands in the file (P9).
+///
+/// # Errors
+///
+/// A text for the log: the file cannot be read, or others than root and auth can write it.
+pub(crate) fn find(
+    path: &Path,
+    user: &UserName,
+    hash: Option<ScramHash>,
+) -> Result<Lookup, String> {
     let mut file = BufReader::new(trusted_file::open(path)?);
     let mut line = Vec::new();
     let (mut entry, mut first, mut stand_in, mut parameters) = (None, None, None, None);
@@ -110,20 +124,14 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
         if text.starts_with(b"#") {
             continue;
         }
-        // The whole field: a name with a colon in it is nobody's.
+        // Names are compared with the whole field. So a name with a colon matches no line.
         let name = text.split(|byte| *byte == b':').next();
         if name == Some(user.as_str().as_bytes()) && entry.is_none() {
             entry = Some(parse(text).map_err(|expected| unusable(number, expected)));
         }
-        let keyed = || {
-            text.get(name.map_or(0, <[u8]>::len)..).is_some_and(|rest| {
-                rest.get(..7)
-                    .is_some_and(|start| start.eq_ignore_ascii_case(b":{SCRAM"))
-            })
-        };
         if first.is_none()
             || name == Some(STAND_IN)
-            || (hash.is_some() && parameters.is_none() && keyed())
+            || (hash.is_some() && parameters.is_none() && has_scram_keys(text))
         {
             let stored = password(text).ok().filter(Stored::is_usable);
             if let (Some(Stored::Scram(own, keys)), None) = (&stored, &parameters) {
@@ -144,23 +152,31 @@ pub(crate) fn find(path: &Path, user: &UserName, hash: Option<ScramHash>) -> Res
         }
         _ => None,
     };
-    Ok(Found {
+    Ok(Lookup {
         entry: entry.unwrap_or(Err(NoEntry::NoLine)),
-        like: stand_in.or(first).unwrap_or_else(Stored::nobody),
+        stand_in: stand_in.or(first).unwrap_or_else(Stored::nobody),
         parameters,
         key,
     })
 }
 
-/// The stored password of a line.
+/// Whether the line's second field begins with `{SCRAM`. Most lines need not be parsed then.
+fn has_scram_keys(line: &[u8]) -> bool {
+    let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
+    let start = field.get(..6);
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"{SCRAM"))
+}
+
+/// The stored password of a line: its second field.
 fn password(line: &[u8]) -> Result<Stored, &'static str> {
     let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
     Stored::parse(field)
 }
 
+/// The whole line but its name. `Err` says what was expected.
 fn parse(line: &[u8]) -> Result<Entry, String> {
     let stored = password(line)?;
-    // What the eighth field has may have colons in it.
+    // The eighth field, the extra fields, may itself contain colons.
     let mut fields = line.splitn(8, |byte| *byte == b':').skip(2);
     let mut next = || fields.next().unwrap_or_default();
     let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
@@ -171,7 +187,7 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
             number(gid).ok_or("expected a group id in the fourth field")?,
         )),
     };
-    // What a person is called may be in any encoding.
+    // The gecos field (a person's name) is skipped. It may be in any encoding.
     next();
     let home = match next() {
         [] => None,
@@ -181,6 +197,7 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
             Some(home.ok_or("expected an absolute home directory")?)
         }
     };
+    // The shell.
     next();
     Ok(Entry {
         stored,

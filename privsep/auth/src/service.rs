@@ -5,7 +5,7 @@ mod decide;
 
 use crate::conversation_pool::ConversationPool;
 use crate::hashing::HashingThreads;
-use crate::login::{Due, Evidence, Logins, NotBegun};
+use crate::login::{Due, Evidence, LOGINS_MAX, Logins, NotBegun};
 use crate::policy::admission::AdmissionRules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
@@ -93,7 +93,7 @@ impl Auth {
             logins: Logins::default(),
             history: History {
                 penalties: Penalties::new(),
-                attempts: Attempts::new(),
+                attempts: Attempts::new(LOGINS_MAX),
                 intervals: Intervals::new(),
             },
             log_limits: LogLimits::default(),

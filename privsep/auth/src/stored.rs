@@ -8,6 +8,7 @@ pub(crate) use cram::HmacContexts;
 pub(crate) use digest::{Digest, hex};
 
 use crate::crypt;
+use base64ct::{Base64, Encoding};
 use popward_proto::auth::ScramHash;
 use zeroize::Zeroizing;
 
@@ -119,6 +120,20 @@ impl Stored {
         };
         Some(contexts.verify(challenge.as_bytes(), digest))
     }
+}
+
+/// The `{PLAIN}` text that a password file stores for `password`, or `{PLAIN.B64}` if the password
+/// has characters that a line cannot have. `Err` for a password that is not UTF-8.
+pub(crate) fn plain(password: &[u8]) -> Result<Zeroizing<String>, &'static str> {
+    let text = std::str::from_utf8(password).map_err(|_| "expected a password in UTF-8")?;
+    let fits = !text.is_empty()
+        && !text.contains(|c: char| c == ':' || c.is_control())
+        && text.trim() == text;
+    Ok(Zeroizing::new(if fits {
+        format!("{{PLAIN}}{text}")
+    } else {
+        format!("{{PLAIN.B64}}{}", Base64::encode_string(password))
+    }))
 }
 
 #[cfg(test)]

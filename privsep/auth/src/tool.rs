@@ -3,8 +3,7 @@
 
 mod popauth;
 
-use crate::stored::{HmacContexts, scram};
-use base64ct::{Base64, Encoding};
+use crate::stored::{HmacContexts, plain, scram};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use popward_proto::auth::ScramHash;
 use std::io::{BufRead, IsTerminal, Read, Write};
@@ -101,23 +100,10 @@ impl SecretOptions {
                 let hash = argon2::Argon2::default().hash_password(password, &salt);
                 format!("{{ARGON2ID}}{}", hash.map_err(|error| error.to_string())?)
             }
-            Scheme::Plain => return plain(password),
+            Scheme::Plain => return Ok(plain(password)?),
         };
         Ok(Zeroizing::new(text))
     }
-}
-
-/// A password as it is, where a line can have it so.
-fn plain(password: &[u8]) -> Result<Zeroizing<String>, String> {
-    let text = std::str::from_utf8(password).map_err(|_| "expected a password in UTF-8")?;
-    let fits = !text.is_empty()
-        && !text.contains(|c: char| c == ':' || c.is_control())
-        && text.trim() == text;
-    Ok(Zeroizing::new(if fits {
-        format!("{{PLAIN}}{text}")
-    } else {
-        format!("{{PLAIN.B64}}{}", Base64::encode_string(password))
-    }))
 }
 
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], String> {

@@ -1,14 +1,19 @@
-//! Files that say who is let in: nobody but root, or the user that this process runs as, may have written them.
+//! Files that decide who may log in: only root, or the user that this process runs as, may be able
+//! to write them.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Opens one to be read. It is the opened file that is looked at, whatever the path leads to a moment later.
+/// Opens such a file for reading.
+///
+/// Owner and mode are those of the opened file. Another file that takes its place in the path a
+/// moment later does not matter.
 ///
 /// # Errors
 ///
-/// In words for the operator: it cannot be read, is no file, is another user's, or others can write it.
+/// A text for the operator: the file cannot be read, is not a regular file, belongs to another
+/// user, or its group or others can write it.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let status = file.metadata().map_err(|error| error.to_string())?;
@@ -25,7 +30,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn what_others_have_or_can_write_is_not_read() {
+    fn a_file_that_others_own_or_can_write_is_refused() {
         let held = tempfile::NamedTempFile::new().unwrap();
         assert!(open(held.path()).is_ok());
         for mode in [0o620, 0o602] {

@@ -1,7 +1,8 @@
 //! SCRAM with a file: what each step says of who has keys, who has a password, who has another secret, and nobody.
 
 use super::*;
-use popward_proto::bounded::Bytes;
+use popward_proto::auth::{ScramHash, ScramProof};
+use popward_proto::bounded::{Bytes, Text, UserName};
 use std::io::Write;
 
 const KEY: [u8; 32] = [9; 32];
@@ -81,7 +82,7 @@ fn client(name: &str, first: &str, hash: ScramHash, password: &str) -> (ScramPro
 fn log_in(path: &Path, name: &str, hash: ScramHash, password: &str) -> Result<u32, String> {
     let (first, exchange) = begin(path, name, hash, &KEY);
     let (proof, server) = client(name, &first, hash, password);
-    match exchange.prove(&proof) {
+    match Verdict::from(exchange.prove(&proof)) {
         Verdict::Proved(signature, account) => {
             assert_eq!(signature, server);
             Ok(account.uid)

@@ -1,5 +1,6 @@
 //! An operator's programs: one that knows passwords (qmail's checkpassword interface), and one that knows tokens.
 
+use crate::account::of_system;
 use crate::verdict::Verdict;
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
@@ -141,24 +142,22 @@ impl Reply {
             return Verdict::Failed("USER: no account name".to_owned());
         };
         let home = AbsolutePath::try_from(self.home).ok();
-        let verdict = match (self.ids, List::try_from(Vec::new())) {
-            (Some((uid, gid)), Ok(groups)) => Verdict::Granted(Account {
+        let account = match self.ids {
+            Some((uid, gid)) => Ok(Account {
                 name,
                 uid,
                 gid,
-                groups,
+                groups: List::default(),
                 home: None,
                 spool: None,
             }),
-            _ => Verdict::granted_by_system(name.as_str()),
+            None => of_system(name.as_str()),
         };
-        match verdict {
-            Verdict::Granted(account) => Verdict::Granted(Account {
-                home: home.or(account.home),
-                ..account
-            }),
-            other => other,
-        }
+        let account = account.map(|account| Account {
+            home: home.or(account.home),
+            ..account
+        });
+        account.into()
     }
 }
 

@@ -1,16 +1,18 @@
-//! The extra fields of a line that mean something here: `allow_nets`, `nologin`, `userdb_mail`. Of the others, which are Dovecot's
-//! own, those that bar, rename or move a user make the line one that cannot be used; the rest is passed over.
+//! The extra fields of a line that popward uses: `allow_nets`, `nologin`, `userdb_mail`.
+//!
+//! The other fields are Dovecot's. Those that bar, rename or move a user make the line unusable.
+//! The rest is ignored.
 
 use popward_proto::account::Account;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::network::Network;
 use std::net::IpAddr;
 
-/// Most networks of one user.
+/// Most networks in one `allow_nets`.
 const NETWORKS_MAX: usize = 64;
 
-/// What Dovecot bars, renames or moves users by, and is not kept here. To pass it over would let somebody in who is not to be, or
-/// to another maildrop than theirs.
+/// The fields by which Dovecot bars, renames or moves users, and which popward does not implement.
+/// Ignoring one would let in a user whom Dovecot refuses, or open another maildrop than Dovecot.
 const REFUSED_FIELDS: [&str; 28] = [
     "allow_real_nets",
     "delay_until",
@@ -42,26 +44,30 @@ const REFUSED_FIELDS: [&str; 28] = [
     "username",
 ];
 
-/// What a line says beyond who the user is.
+/// The extra fields of a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Extra {
-    /// Lists of networks: the user must come from one of each.
+    /// One list for each `allow_nets`. The client's address must be in every list.
     allow: Vec<Vec<Network>>,
+    /// Whether `nologin` is set.
     no_login: bool,
-    /// `userdb_mail`, as written.
+    /// The value of `userdb_mail`, as it is written.
     mail: Option<String>,
 }
 
 impl Extra {
-    /// Reads fields that are separated by spaces. What protects an account and cannot be read is an error, not nothing.
+    /// Parses fields that are separated by spaces. `Err` says what was expected.
+    ///
+    /// A field that protects the account and cannot be parsed is an error. Ignoring it would remove
+    /// the protection.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let mut extra = Self::default();
         for field in text.split(|byte| *byte == b' ') {
             let mut parts = field.splitn(2, |byte| *byte == b'=');
             let (name, value) = (parts.next().unwrap_or_default(), parts.next());
-            // What is no UTF-8 is none of the names.
+            // A name that is not UTF-8 is none of the known names.
             let name = std::str::from_utf8(name).unwrap_or_default();
-            // `NAME:protected` and `NAME:remove` do something else with the same field.
+            // In Dovecot, `NAME:protected` and `NAME:remove` change the field's meaning.
             let (name, how) = name.split_once(':').unwrap_or((name, ""));
             match name {
                 "allow_nets" | "nologin" | "userdb_mail" if !how.is_empty() => {
@@ -86,7 +92,7 @@ impl Extra {
         Ok(extra)
     }
 
-    /// Whether the user may log in from `peer`, and why not.
+    /// Whether the user may log in from `peer`. `Err` says why not, for the log.
     pub(super) fn admit(&self, peer: IpAddr) -> Result<(), &'static str> {
         let allowed =
             |networks: &Vec<Network>| networks.iter().any(|network| network.contains(peer));
@@ -99,7 +105,8 @@ impl Extra {
         }
     }
 
-    /// The spool that `userdb_mail` names for this account.
+    /// The spool that `userdb_mail` names for this account. `None` if the line has no such field.
+    /// `Err` says what was expected.
     pub(super) fn spool(&self, account: &Account) -> Result<Option<AbsolutePath>, &'static str> {
         let Some(mail) = &self.mail else {
             return Ok(None);
@@ -110,7 +117,7 @@ impl Extra {
         let root = parts.next().unwrap_or_default();
         let path = match parts.find_map(|part| part.strip_prefix("INBOX=")) {
             Some(inbox) => expand(inbox, account),
-            // Where Dovecot looks for it then.
+            // Without INBOX=, Dovecot uses this file.
             None => expand(root, account).map(|root| root + "/inbox"),
         };
         let path = path.and_then(|path| AbsolutePath::try_from(path).ok());
@@ -118,9 +125,10 @@ impl Extra {
     }
 }
 
+/// The networks of an `allow_nets` value. `None` if one cannot be parsed, or if there are too many.
 fn networks(value: &[u8]) -> Option<Vec<Network>> {
     let networks = std::str::from_utf8(value).ok()?.split(',');
-    // Dovecot's word for its own sockets, by which nobody comes here.
+    // `local` means Dovecot's own Unix sockets. No popward client uses one.
     let networks = networks.filter(|network| *network != "local");
     let networks: Vec<Network> = networks
         .map(|network| network.parse().ok())
@@ -128,7 +136,7 @@ fn networks(value: &[u8]) -> Option<Vec<Network>> {
     (networks.len() <= NETWORKS_MAX).then_some(networks)
 }
 
-/// `path` with Dovecot's variables filled in. `None` for one that is not known here, or has no value.
+/// `path` with Dovecot's variables replaced. `None` if a variable is unknown or has no value.
 fn expand(path: &str, account: &Account) -> Option<String> {
     let home = || {
         let home = String::from(account.home.clone()?);

@@ -1,7 +1,9 @@
 //! Hashes that other tools made, and lines that are not as they should be.
 
 use super::*;
-use crate::check::{Claim, account, check};
+use crate::account::Claim;
+use crate::check::{account, check};
+use crate::verdict::Verdict;
 use popward_proto::auth::Credentials;
 use popward_proto::secret::Secret;
 use std::io::Write;

@@ -2,7 +2,6 @@
 //! there, also if all the guesses come at the same time.
 
 use super::recent::Recent;
-use crate::login::LOGINS_MAX;
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::Throttle;
 use std::collections::HashMap;
@@ -12,10 +11,6 @@ use std::time::{Duration, Instant};
 /// Most names that are remembered: about 10 MiB of the longest ones.
 const NAMES_MAX: usize = 65_536;
 
-/// Names whose guesses under way are looked for before those that have none are forgotten. There are as many guesses under
-/// way as logins at most, so this bounds the names too.
-const UNDER_WAY_MAX: usize = 2 * LOGINS_MAX;
-
 /// The failures of all names, and their guesses under way.
 #[derive(Debug)]
 pub(crate) struct Attempts {
@@ -23,6 +18,8 @@ pub(crate) struct Attempts {
     failures: Recent<UserName, (Instant, u32)>,
     /// As many as there are owners.
     under_way: HashMap<UserName, Weak<()>>,
+    /// Entries of `under_way` at which those without a guess are removed.
+    under_way_max: usize,
 }
 
 /// A guess that is looked at: until this is dropped it is held against its name as a failure is, since it may become one.
@@ -53,11 +50,12 @@ pub(crate) enum Counted {
 }
 
 impl Attempts {
-    /// None yet.
-    pub(crate) fn new() -> Self {
+    /// No failures and no guesses. There are at most `guesses_max` guesses at once.
+    pub(crate) fn new(guesses_max: usize) -> Self {
         Self {
             failures: Recent::new(NAMES_MAX),
             under_way: HashMap::new(),
+            under_way_max: 2 * guesses_max,
         }
     }
 
@@ -80,7 +78,7 @@ impl Attempts {
         }
         let under_way = others.unwrap_or_else(|| {
             let first = Rc::new(());
-            if self.under_way.len() >= UNDER_WAY_MAX {
+            if self.under_way.len() >= self.under_way_max {
                 self.under_way
                     .retain(|_, guesses| guesses.strong_count() > 0);
             }
@@ -128,6 +126,8 @@ mod tests {
     use super::*;
     use popward_proto::bounded::List;
 
+    const GUESSES_MAX: usize = 8192;
+
     fn rules(failures: u32) -> Throttle {
         Throttle {
             failure_delay_ms: 2000,
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_name_closes_once_opens_again_and_no_other_name_does() {
-        let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
+        let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(3), Instant::now());
         let alice = name("alice");
         let at = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(attempts.failed(&alice, &rules, at(0)), Counted::Open);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_success_forgets_failures() {
-        let (mut attempts, rules, now) = (Attempts::new(), rules(2), Instant::now());
+        let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(2), Instant::now());
         let alice = name("alice");
         attempts.failed(&alice, &rules, now);
         attempts.succeeded(&alice);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_more_guesses_are_looked_at_than_may_fail_and_the_right_one_waits_for_its_turn() {
-        let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
+        let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(3), Instant::now());
         let alice = name("alice");
         attempts.failed(&alice, &rules, now);
         let first = attempts.begun(&alice, &rules, now).unwrap();
@@ -216,12 +216,12 @@ mod tests {
 
     #[test]
     fn p8_names_without_a_guess_under_way_are_forgotten() {
-        let (mut attempts, rules, now) = (Attempts::new(), rules(3), Instant::now());
+        let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(3), Instant::now());
         let held = attempts.begun(&name("alice"), &rules, now);
-        for number in 0..3 * UNDER_WAY_MAX {
+        for number in 0..6 * GUESSES_MAX {
             let guess = attempts.begun(&name(&format!("user{number}")), &rules, now);
             assert!(guess.is_some());
-            assert!(attempts.under_way.len() <= UNDER_WAY_MAX);
+            assert!(attempts.under_way.len() <= 2 * GUESSES_MAX);
         }
         let others = [(); 2].map(|()| attempts.begun(&name("alice"), &rules, now));
         assert!(

@@ -1,7 +1,7 @@
 //! What becomes of a login: how its credentials are checked, and what follows from what was found.
 
 use super::Auth;
-use crate::check::Claim;
+use crate::account::Claim;
 use crate::hashing::HashingTask;
 use crate::login::{Evidence, LoginId};
 use crate::policy::attempts::{Counted, Turn};

@@ -1,7 +1,7 @@
 //! Qpopper's APOP database, as `gdbm_dump` or `db_dump` writes it out: key `user` NUL, value the password with each byte
 //! turned over, NUL, and what its SCRAM-MD5 used, which nobody else has.
 
-use super::plain;
+use crate::stored::plain;
 use base64ct::{Base64, Encoding};
 use popward_proto::bounded::UserName;
 use zeroize::Zeroizing;
