@@ -13,10 +13,11 @@ use popward_proto::bounded::Text;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, LISTENERS_MAX, MonitorToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::confine::NotConfined;
 use popward_sys::landlock::LandlockError;
 use popward_sys::log::Log;
 use popward_sys::seccomp::SeccompError;
+use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -236,19 +237,7 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
             ],
         );
     }
-    confine::harden(files).map_err(SetupError::NotConfined)?;
-    let as_root = confine::server::empty_root().map_err(SetupError::NotConfined)?;
-    confine::drop_capabilities(&[]).map_err(SetupError::NotConfined)?;
-    let identity = Identity::current().ok_or(SetupError::NotConfined(NotConfined::Unproven(
-        "user and group ids",
-    )))?;
-    // Under a monitor that is not root nobody can give groups up: they are what everybody here has.
-    let groups = if as_root {
-        Vec::new()
-    } else {
-        confine::groups().map_err(SetupError::NotConfined)?
-    };
-    confine::prove(&identity, &groups, &[]).map_err(SetupError::NotConfined)?;
+    server::drop_privileges(files, Root::Empty).map_err(SetupError::NotConfined)?;
     landlock::restrict(&[]).map_err(SetupError::Landlock)
 }
 

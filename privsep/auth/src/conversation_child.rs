@@ -18,7 +18,8 @@ use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, Co
 use popward_proto::bounded::Text;
 use popward_proto::secret::Secret;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::confine::NotConfined;
+use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use std::fs::File;
 use std::io::Read;
@@ -77,11 +78,8 @@ fn confine() -> Result<(), NotConfined> {
             what: "signal mask",
             errno,
         })?;
-    confine::server::end_with_parent()?;
-    confine::harden(FILES)?;
-    confine::drop_capabilities(&[])?;
-    let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;
-    confine::prove(&identity, &confine::groups()?, &[])
+    server::end_with_parent()?;
+    server::drop_privileges(FILES, Root::Host)
 }
 
 /// Besides, no file at all, and no system call but those of the table.

@@ -1,7 +1,9 @@
-//! popward-auth: checks credentials, tells a front who was refused and the monitor who was granted.
+//! popward-auth: checks credentials. It tells the monitor which session belongs to which account, and
+//! the front which login failed.
 //!
-//! Runs as its own unprivileged user, or as root where PAM's modules need that, and without capabilities either way. It
-//! reads the password file, or has PAM asked by a child of its own for each login (the argument `pam`).
+//! It runs as an unprivileged user of its own, or as root if PAM's modules need that. It has no
+//! capabilities in either case. It reads the password file. For each login by PAM, by a program, by
+//! token or by certificate it starts a child (see `conversation_child`).
 
 mod account;
 mod check;
@@ -21,14 +23,12 @@ mod verdict;
 
 use conversation_child::Mode;
 use conversation_child::program::REPLY;
-use popward_sys::channel::ChannelError;
-use popward_sys::confine::{self, Identity, NotConfined};
-use popward_sys::inherited;
-use popward_sys::log::Log;
+use popward_sys::confine::NotConfined;
+use popward_sys::server::{self, Root};
 use service::Auth;
 use std::process::ExitCode;
 
-/// Descriptors: a channel a front, two a conversation, and a few of its own.
+/// Most open descriptors: one for each front, two for each conversation, and a few more.
 const FILES: u64 = 4096;
 
 fn main() -> ExitCode {
@@ -38,25 +38,18 @@ fn main() -> ExitCode {
         Some("program") => conversation_child::main(Mode::Program),
         Some("proof") => conversation_child::main(Mode::Proof),
         Some(REPLY) => conversation_child::program::reply(),
-        // No part of the server: `popward secret` and `popward import-popauth` become these.
+        // No part of the server: the commands `popward secret` and `popward import-popauth`.
         Some("secret") => tool::secret(std::env::args().skip(2)),
         Some("import-popauth") => tool::import_popauth(std::env::args().skip(2)),
         Some(_) => ExitCode::FAILURE,
     }
 }
 
-/// The whole life of auth itself.
+/// Runs auth itself.
 fn serve() -> ExitCode {
-    let Ok([control, log]) = inherited::take::<2>() else {
+    let Some((control, log)) = server::start(confine) else {
         return ExitCode::FAILURE;
     };
-    let Ok(log) = Log::new(log) else {
-        return ExitCode::FAILURE;
-    };
-    if let Err(error) = confine() {
-        log.error(None, "not confined", &[("error", &error)]);
-        return ExitCode::FAILURE;
-    }
     let mut auth = match Auth::new(control, log) {
         Ok(auth) => auth,
         Err((log, error)) => {
@@ -64,20 +57,12 @@ fn serve() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match auth.serve() {
-        Ok(()) | Err(ChannelError::Closed) => ExitCode::SUCCESS,
-        Err(error) => {
-            auth.log()
-                .error(None, "the monitor broke the rules", &[("error", &error)]);
-            ExitCode::FAILURE
-        }
-    }
+    let result = auth.serve();
+    server::exit_code(result, auth.log())
 }
 
 fn confine() -> Result<(), NotConfined> {
-    confine::server::adopt_orphans()?;
-    confine::harden(FILES)?;
-    confine::drop_capabilities(&[])?;
-    let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;
-    confine::prove(&identity, &confine::groups()?, &[])
+    // Processes that a PAM module or a program leaves behind become children of auth, which ends them.
+    server::adopt_orphans()?;
+    server::drop_privileges(FILES, Root::Host)
 }

@@ -1,121 +1,51 @@
-//! The loop: what fronts ask is found out elsewhere (threads, children), and ends in a grant to the monitor or a refusal in
-//! due time. What a login goes through is in `login`, what is decided about it in `service/decide.rs`.
+//! Auth's event loop: it takes messages from the monitor and the fronts, and verdicts from threads
+//! and conversations.
+//!
+//! No check runs here. A check ends with a grant to the monitor, or with a refusal to the front after
+//! a whole number of failure delays. `login` holds the steps of a login, `service/checking.rs` starts
+//! a check, and `service/outcome.rs` acts on its verdict.
 
-mod decide;
+mod checking;
+mod outcome;
+mod state;
+mod tasks;
 
-use crate::conversation_pool::ConversationPool;
-use crate::hashing::HashingThreads;
-use crate::login::{Due, Evidence, LOGINS_MAX, Logins, NotBegun};
+pub(crate) use state::Auth;
+
+use crate::login::{Due, Evidence, NotBegun};
 use crate::policy::admission::AdmissionRules;
-use crate::policy::attempts::Attempts;
-use crate::policy::interval::Intervals;
-use crate::policy::penalties::Penalties;
 use crate::trusted_file;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
-use popward_proto::account::{FrontId, SessionId};
-use popward_proto::auth::{AuthPhase, AuthRefusal, AuthToFront, FrontToAuth};
-use popward_proto::bounded::{Text, UserName};
+use popward_proto::account::SessionId;
+use popward_proto::auth::{AuthPhase, AuthRefusal, FrontToAuth};
+use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::{
-    AccountSelector, AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase,
-    TABLES_MAX, TokenSource,
+    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase, TABLES_MAX, TokenSource,
 };
-use popward_proto::network::Network;
 use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::log::Log;
-use popward_sys::log_rate_limit::LogRateLimit;
-use std::os::fd::{AsFd, OwnedFd};
+use state::Settings;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-type Monitor = Channel<AuthToMonitor, MonitorToAuth>;
-type Front = Channel<AuthToFront, FrontToAuth>;
-
-/// Most fronts at once, those that are ending among them.
+/// Most fronts at once, including fronts that are ending.
 const FRONTS_MAX: usize = 128;
 
-/// A front said what no honest one says.
-const BROKEN: ChannelError = ChannelError::Refused(Refused::OutOfPhase("this session's message"));
-
-/// What the configuration says.
-struct Settings {
-    configured: AuthSettings,
-    admission: AdmissionRules,
-}
-
-/// What is remembered of logins that are over.
-struct History {
-    penalties: Penalties,
-    attempts: Attempts,
-    intervals: Intervals,
-}
-
-/// What was said lately in the log, each by what it is about: strangers come as often as they like.
-#[derive(Default)]
-struct LogLimits {
-    /// Sources that wait.
-    waiting: LogRateLimit<Network>,
-    /// Why something could not be found out.
-    causes: LogRateLimit<String>,
-    /// Who came too soon.
-    too_soon: LogRateLimit<UserName>,
-}
-
-/// The process's state.
-pub(crate) struct Auth {
-    monitor: Monitor,
-    fronts: Vec<(FrontId, Front)>,
-    settings: Option<Settings>,
-    /// Login delays that the next settings come with.
-    delays: Vec<(AccountSelector, u32)>,
-    logins: Logins,
-    history: History,
-    log_limits: LogLimits,
-    hashing: HashingThreads,
-    conversations: ConversationPool,
-    log: Log,
-}
+/// The error for a message that no honest front sends.
+const FRONT_BROKE_RULES: ChannelError =
+    ChannelError::Refused(Refused::OutOfPhase("this session's message"));
 
 impl Auth {
-    /// Before the monitor has said anything. The log comes back with an error.
-    pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
-        let parts =
-            HashingThreads::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
-        let (hashing, conversations) = match parts {
-            Ok(parts) => parts,
-            Err(error) => return Err((log, error)),
-        };
-        Ok(Self {
-            monitor: Channel::new(control, SetupPhase::Starting),
-            fronts: Vec::new(),
-            settings: None,
-            delays: Vec::new(),
-            logins: Logins::default(),
-            history: History {
-                penalties: Penalties::new(),
-                attempts: Attempts::new(LOGINS_MAX),
-                intervals: Intervals::new(),
-            },
-            log_limits: LogLimits::default(),
-            hashing,
-            conversations,
-            log,
-        })
-    }
-
-    /// The log.
-    pub(crate) fn log(&self) -> &Log {
-        &self.log
-    }
-
-    /// Until the monitor ends, or breaks the rules.
+    /// Runs until the channel to the monitor ends: with `Closed` if the monitor closed it, otherwise
+    /// with the rule that the monitor broke.
     pub(crate) fn serve(&mut self) -> Result<(), ChannelError> {
         let mut buffer = PacketBuffer::for_messages();
         loop {
             let ready = self.wait()?;
             let (own, others) = ready.split_at(2);
             let fronts = &others[..self.fronts.len()];
-            // Backwards: what is removed leaves the places before it as they were.
+            // In reverse order, because a removal moves only the fronts behind it.
             for place in (0..fronts.len()).rev().filter(|place| fronts[*place]) {
                 if let Err(error) = self.hear_front(place, &mut buffer) {
                     let (gone, _) = self.fronts.remove(place);
@@ -123,7 +53,8 @@ impl Auth {
                     if error != ChannelError::Closed {
                         self.log
                             .warning(None, "a front's channel ended", &[("error", &error)]);
-                        // It lives, and could log nobody in any more.
+                        // The front still runs, and every login there would fail now. So the
+                        // monitor ends it.
                         self.monitor.send(&AuthToMonitor::BrokeRules(gone))?;
                     }
                 }
@@ -140,7 +71,8 @@ impl Auth {
         }
     }
 
-    /// Waits for something to do: the monitor, verdicts of the threads, fronts, conversations, in this order.
+    /// Waits for an event. Returns which of these are ready, in this order: the monitor, the threads,
+    /// each front, each conversation.
     fn wait(&self) -> Result<Vec<bool>, ChannelError> {
         let next = self.logins.next().into_iter();
         let next = next.chain(self.conversations.next()).min();
@@ -163,6 +95,7 @@ impl Auth {
         Ok(ends.iter().map(|end| end.any() == Some(true)).collect())
     }
 
+    /// Handles one message from the monitor.
     fn hear_monitor(&mut self, buffer: &mut PacketBuffer) -> Result<(), ChannelError> {
         let Packet::Message(message, mut descriptors) = self.monitor.receive(buffer)? else {
             return Ok(());
@@ -206,18 +139,19 @@ impl Auth {
         }
     }
 
+    /// Handles one message from the front at `place`. After an error, the front's channel ends.
     fn hear_front(&mut self, place: usize, buffer: &mut PacketBuffer) -> Result<(), ChannelError> {
         let now = Instant::now();
         let (id, front) = &mut self.fronts[place];
         let id = *id;
         let Packet::Message(message, _) = front.receive(buffer)? else {
-            return Err(BROKEN);
+            return Err(FRONT_BROKE_RULES);
         };
         let (FrontToAuth::Check { session, .. }
         | FrontToAuth::Prove { session, .. }
         | FrontToAuth::Proceed(session)
         | FrontToAuth::Cancel(session)) = message;
-        // A front speaks for its own sessions only.
+        // A front may speak for its own sessions only.
         if session.front() != id {
             return self.out_of_order(session);
         }
@@ -261,25 +195,14 @@ impl Auth {
         }
     }
 
-    /// What no honest front says: its channel ends.
+    /// Logs a message that no honest front sends. The error ends the front's channel.
     fn out_of_order(&self, session: SessionId) -> Result<(), ChannelError> {
         self.log
             .warning(Some(session), "a message that must not be", &[]);
-        Err(BROKEN)
+        Err(FRONT_BROKE_RULES)
     }
 
-    fn refuse(&self, session: SessionId, why: AuthRefusal) {
-        self.answer(session, &AuthToFront::Refused { session, why });
-    }
-
-    fn answer(&self, session: SessionId, answer: &AuthToFront) {
-        let front = self.fronts.iter().find(|(id, _)| *id == session.front());
-        if let Some((_, front)) = front {
-            // A front that does not take it has gone, or its client's time limit ends it.
-            let _ = front.send(answer);
-        }
-    }
-
+    /// Handles the logins whose time has come.
     fn handle_due(&mut self) -> Result<(), ChannelError> {
         for due in self.logins.due(Instant::now()) {
             match due {
@@ -295,9 +218,10 @@ impl Auth {
     }
 }
 
-/// Whether accounts can be looked up there at all, so that the operator hears of it at the start and not at a login.
+/// Checks that the files and the PAM service of the settings exist and are safe. So the operator gets
+/// an error at the start or at a reload, not at the first login. `Err` names the key and the reason.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
-    let opened = |key: &str, path: &popward_proto::bounded::AbsolutePath| {
+    let opened = |key: &str, path: &AbsolutePath| {
         trusted_file::open(path.as_path())
             .map(drop)
             .map_err(|error| format!("{key}: {path}, as auth's user: {error}"))

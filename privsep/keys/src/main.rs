@@ -1,15 +1,17 @@
-//! popward-keys: holds the TLS private keys and signs handshakes with them, and makes the keys of session tickets.
+//! popward-keys: holds the TLS private keys and signs handshakes with them. It also makes the keys of
+//! session tickets.
 //!
-//! Runs as its own unprivileged user in an empty root directory. It reads key files from descriptors that the monitor
-//! opened; it may touch nothing else.
+//! It runs as an unprivileged user of its own, in an empty root directory. The monitor opens the key
+//! files and passes the descriptors. Keys can open no file itself.
 
 #![forbid(unsafe_code)]
 
-mod form;
-mod ring;
+mod key_ring;
+mod signable;
 mod syscalls;
 mod tickets;
 
+use key_ring::KeyRing;
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::Text;
@@ -17,9 +19,9 @@ use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity};
 use popward_sys::log::Log;
-use popward_sys::{inherited, landlock, seccomp};
+use popward_sys::server::{self, Root};
+use popward_sys::{landlock, seccomp};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -28,27 +30,15 @@ use tickets::Tickets;
 type Monitor = Channel<KeysToMonitor, MonitorToKeys>;
 type Front = Channel<KeysToFront, FrontToKeys>;
 
-/// Most fronts at once, those that are ending among them.
+/// Most fronts at once, including fronts that are ending.
 const FRONTS_MAX: usize = 128;
 
 fn main() -> ExitCode {
-    let Ok([control, log]) = inherited::take::<2>() else {
+    let Some((control, log)) = server::start(confine) else {
         return ExitCode::FAILURE;
     };
-    let Ok(log) = Log::new(log) else {
-        return ExitCode::FAILURE;
-    };
-    if let Err(error) = confine() {
-        log.error(None, "not confined", &[("error", &error)]);
-        return ExitCode::FAILURE;
-    }
-    match serve(Channel::new(control, SetupPhase::Starting), &log) {
-        Ok(()) | Err(ChannelError::Closed) => ExitCode::SUCCESS,
-        Err(error) => {
-            log.error(None, "the monitor broke the rules", &[("error", &error)]);
-            ExitCode::FAILURE
-        }
-    }
+    let result = serve(Channel::new(control, SetupPhase::Starting), &log);
+    server::exit_code(result, &log)
 }
 
 #[cfg(feature = "aws-lc-rs")]
@@ -62,19 +52,9 @@ fn provider() -> rustls::crypto::CryptoProvider {
 }
 
 fn confine() -> Result<(), Box<dyn std::error::Error>> {
-    confine::harden(FRONTS_MAX as u64 + 64)?;
-    let as_root = confine::server::empty_root()?;
-    confine::drop_capabilities(&[])?;
-    let identity = Identity::current().ok_or("between two users")?;
-    // Under a monitor that is not root nobody can give groups up: they are what everybody here has.
-    let groups = if as_root {
-        Vec::new()
-    } else {
-        confine::groups()?
-    };
-    confine::prove(&identity, &groups, &[])?;
+    server::drop_privileges(FRONTS_MAX as u64 + 64, Root::Empty)?;
     landlock::restrict(&[])?;
-    // Its first use looks for a device file that the filter would not let it look for.
+    // The library's first use looks for a device file. After the filter it could not.
     provider()
         .secure_random
         .fill(&mut [0; 32])
@@ -83,14 +63,15 @@ fn confine() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// All that is kept here.
-struct Kept {
-    keys: ring::Ring,
+/// All secrets of this process.
+struct Secrets {
+    keys: KeyRing,
     tickets: Tickets,
 }
 
-/// How long nothing is due; a millisecond more, so that it is due then.
-fn patience(tickets: &Tickets) -> nix::poll::PollTimeout {
+/// How long to wait for messages. One millisecond longer than until the next rotation of ticket
+/// keys, because a wait that ends a moment early would only be repeated.
+fn poll_timeout(tickets: &Tickets) -> nix::poll::PollTimeout {
     let Some(at) = tickets.next() else {
         return nix::poll::PollTimeout::NONE;
     };
@@ -98,47 +79,50 @@ fn patience(tickets: &Tickets) -> nix::poll::PollTimeout {
     left.try_into().unwrap_or(nix::poll::PollTimeout::MAX)
 }
 
+/// Answers the monitor and the fronts until the channel to the monitor ends.
 fn serve(mut monitor: Monitor, log: &Log) -> Result<(), ChannelError> {
     use nix::poll::{PollFd, PollFlags, poll};
     let mut buffer = PacketBuffer::for_messages();
-    let mut kept = Kept {
-        keys: ring::Ring::default(),
+    let mut secrets = Secrets {
+        keys: KeyRing::default(),
         tickets: Tickets::new(|bytes| provider().secure_random.fill(bytes).ok()),
     };
     let mut fronts: Vec<(FrontId, Front)> = Vec::new();
     loop {
-        kept.tickets.rotate(Instant::now());
+        secrets.tickets.rotate(Instant::now());
         let mut ready = vec![PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
         ready.extend(
             fronts
                 .iter()
                 .map(|(_, front)| PollFd::new(front.as_fd(), PollFlags::POLLIN)),
         );
-        match poll(&mut ready, patience(&kept.tickets)) {
+        match poll(&mut ready, poll_timeout(&secrets.tickets)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(ChannelError::System(errno)),
         }
         let ready: Vec<bool> = ready.iter().map(|end| end.any() == Some(true)).collect();
-        // Backwards: what is removed leaves the places before it as they were.
+        // In reverse order, because a removal moves only the fronts behind it.
         for place in (0..fronts.len()).rev().filter(|place| ready[place + 1]) {
-            if let Err(error) = answer(&mut fronts[place].1, &mut kept, &mut buffer, log) {
+            if let Err(error) = answer(&mut fronts[place].1, &mut secrets, &mut buffer, log) {
                 let (gone, _) = fronts.remove(place);
                 if error != ChannelError::Closed {
                     log.warning(None, "a front's channel ended", &[("error", &error)]);
-                    // It lives, and could do no handshake any more.
+                    // The front still runs, and every handshake there would fail now. So the
+                    // monitor ends it.
                     monitor.send(&KeysToMonitor::BrokeRules(gone))?;
                 }
             }
         }
         if ready[0] {
-            hear(&mut monitor, &mut kept, &mut fronts, &mut buffer, log)?;
+            hear_monitor(&mut monitor, &mut secrets, &mut fronts, &mut buffer, log)?;
         }
     }
 }
 
-fn hear(
+/// Handles one message from the monitor.
+fn hear_monitor(
     monitor: &mut Monitor,
-    kept: &mut Kept,
+    secrets: &mut Secrets,
     fronts: &mut Vec<(FrontId, Front)>,
     buffer: &mut PacketBuffer,
     log: &Log,
@@ -148,7 +132,7 @@ fn hear(
     };
     match (message, descriptors.pop()) {
         (MonitorToKeys::Settings { version, ticket_ms }, _) if version == VERSION => {
-            kept.tickets.set_period(ticket_ms);
+            secrets.tickets.set_period(ticket_ms);
             if monitor.phase() == SetupPhase::Serving {
                 return Ok(());
             }
@@ -156,7 +140,7 @@ fn hear(
             monitor.send(&KeysToMonitor::Ready { version: VERSION })
         }
         (MonitorToKeys::Key(key), Some(file)) => {
-            monitor.send(&match kept.keys.load(key, file.into()) {
+            monitor.send(&match secrets.keys.load(key, file.into()) {
                 Ok(facts) => KeysToMonitor::Loaded(facts),
                 Err(why) => KeysToMonitor::Unusable {
                     key,
@@ -182,10 +166,11 @@ fn hear(
     }
 }
 
-/// Answers one request. A front that does not take its answer has asked too much at once, and is ended.
+/// Answers one request of a front. After an error, the front's channel ends. A front with several
+/// requests at once can cause one, because its socket is then too full for the answers.
 fn answer(
     front: &mut Front,
-    kept: &mut Kept,
+    secrets: &mut Secrets,
     buffer: &mut PacketBuffer,
     log: &Log,
 ) -> Result<(), ChannelError> {
@@ -198,11 +183,11 @@ fn answer(
         message,
     } = request
     else {
-        let tickets = kept.tickets.at(Instant::now());
+        let tickets = secrets.tickets.at(Instant::now());
         return front.send(&tickets.map_or(KeysToFront::Refused, KeysToFront::Tickets));
     };
-    let signature = form::is_handshake(scheme, message.as_slice())
-        .then(|| kept.keys.sign(key, scheme, message.as_slice()))
+    let signature = signable::is_signable(scheme, message.as_slice())
+        .then(|| secrets.keys.sign(key, scheme, message.as_slice()))
         .flatten();
     if let Some(signature) = signature {
         return front.send(&KeysToFront::Signature(signature));

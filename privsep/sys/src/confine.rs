@@ -9,9 +9,6 @@ use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
-#[cfg(feature = "server")]
-pub mod server;
-
 pub use caps::Capability as Capabilities;
 
 /// Why a process is not confined as it must be. It ends with this in its log.
@@ -48,7 +45,7 @@ impl From<caps::errors::CapsError> for NotConfined {
     }
 }
 
-fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
+pub(crate) fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
     result.map_err(|errno| NotConfined::System { what, errno })
 }
 

@@ -13,6 +13,8 @@ pub mod log;
 pub mod log_rate_limit;
 pub mod seccomp;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod socket;
 #[cfg(feature = "server")]
 pub mod spawn;

@@ -1,11 +1,11 @@
-//! Periods: who gets which keys when.
+//! Which keys fronts get in which period.
 
 use super::*;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "the form of a source of random bytes"
+    reason = "the type of a source of random bytes"
 )]
 fn count(bytes: &mut [u8]) -> Option<()> {
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -22,7 +22,7 @@ fn tickets() -> (Tickets, Instant) {
 }
 
 #[test]
-fn all_fronts_get_the_same_keys_until_the_same_instant() {
+fn all_fronts_get_the_same_keys_for_the_same_time() {
     let (mut tickets, start) = tickets();
     let first = tickets.at(start).unwrap();
     let later = tickets.at(start + PERIOD / 4).unwrap();
@@ -32,12 +32,12 @@ fn all_fronts_get_the_same_keys_until_the_same_instant() {
 }
 
 #[test]
-fn a_key_opens_for_one_period_after_its_own_and_then_no_more() {
+fn a_key_opens_tickets_for_one_period_after_its_own() {
     let (mut tickets, start) = tickets();
     let first = tickets.at(start).unwrap().current;
     let second = tickets.at(start + PERIOD).unwrap();
     assert!(second.current != first && second.previous == Some(first.clone()));
-    // Late, but the next period has not moved.
+    // The request comes late. The period still starts on time.
     let third = tickets.at(start + PERIOD * 2 + PERIOD / 2).unwrap();
     assert_eq!(third.left_ms, 30_000);
     assert_eq!(third.previous, Some(second.current));
@@ -45,18 +45,18 @@ fn a_key_opens_for_one_period_after_its_own_and_then_no_more() {
 }
 
 #[test]
-fn keys_are_forgotten_when_nobody_asks() {
+fn old_keys_are_forgotten_even_if_no_front_asks() {
     let (mut tickets, start) = tickets();
     let first = tickets.at(start).unwrap().current;
     assert_eq!(tickets.next(), Some(start + PERIOD));
     tickets.rotate(start + PERIOD);
-    assert_eq!(tickets.held.as_ref().unwrap().previous, Some(first));
+    assert_eq!(tickets.keys.as_ref().unwrap().previous, Some(first));
     tickets.rotate(start + PERIOD * 3);
-    assert!(tickets.held.is_none() && tickets.next().is_none());
+    assert!(tickets.keys.is_none() && tickets.next().is_none());
 }
 
 #[test]
-fn another_period_makes_other_keys_and_none_makes_none() {
+fn a_changed_period_changes_the_keys_and_no_period_means_no_keys() {
     let (mut tickets, start) = tickets();
     let first = tickets.at(start).unwrap();
     tickets.set_period(60_000);
@@ -65,5 +65,5 @@ fn another_period_makes_other_keys_and_none_makes_none() {
     let second = tickets.at(start).unwrap();
     assert!(second.current != first.current && second.previous.is_none());
     tickets.set_period(0);
-    assert!(tickets.at(start).is_none() && tickets.held.is_none());
+    assert!(tickets.at(start).is_none() && tickets.keys.is_none());
 }

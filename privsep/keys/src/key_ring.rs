@@ -1,4 +1,4 @@
-//! The key ring: private keys, loaded from descriptors, by number.
+//! The key ring: the private keys by number. They are loaded from open files.
 
 use popward_proto::bounded::{Bytes, List};
 use popward_proto::keys::{KeyId, SIGNATURE_MAX};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// Largest key file, in bytes.
 const FILE_MAX: u16 = u16::MAX;
 
-/// The schemes that are looked for, best first (RFC 8446, section 4.2.3).
+/// The signature schemes that a key is tried for, best first (RFC 8446, section 4.2.3).
 const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -30,12 +30,13 @@ const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::RSA_PKCS1_SHA512,
 ];
 
-/// All keys.
+/// The private keys.
 #[derive(Debug, Default)]
-pub struct Ring(BTreeMap<u16, Arc<dyn SigningKey>>);
+pub struct KeyRing(BTreeMap<u16, Arc<dyn SigningKey>>);
 
-impl Ring {
-    /// Loads the PEM key in `file` as `key`. On an error, the one that was there stays.
+impl KeyRing {
+    /// Loads the PEM key in `file` as `key`. After an error, the key that had this number before
+    /// stays. The error is a text for the operator. It holds nothing of the key.
     pub fn load(&mut self, key: KeyId, file: File) -> Result<KeyFacts, &'static str> {
         let mut pem = Zeroizing::new(Vec::with_capacity(usize::from(FILE_MAX) + 1));
         file.take(u64::from(FILE_MAX) + 1)
@@ -61,7 +62,8 @@ impl Ring {
         Ok(facts)
     }
 
-    /// Signs with a key that is here by a scheme that it can do.
+    /// Signs `message` with `key` by `scheme`, a TLS code point. `None` if there is no such key, or if
+    /// the key cannot sign by this scheme.
     pub fn sign(&self, key: KeyId, scheme: u16, message: &[u8]) -> Option<Bytes<SIGNATURE_MAX>> {
         let signer = self
             .0
@@ -86,9 +88,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_without_end_is_refused_and_not_cut_off() {
+    fn an_endless_key_file_is_refused() {
         let endless = File::open("/dev/zero").unwrap();
-        let why = Ring::default().load(KeyId(0), endless).unwrap_err();
+        let why = KeyRing::default().load(KeyId(0), endless).unwrap_err();
         assert!(why.contains("larger than"), "{why}");
     }
 }

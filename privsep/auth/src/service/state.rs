@@ -1,0 +1,112 @@
+//! Auth's state: its channels, its settings, the logins under way and what is remembered of others.
+
+use crate::conversation_pool::ConversationPool;
+use crate::hashing::HashingThreads;
+use crate::login::{LOGINS_MAX, Logins};
+use crate::policy::admission::AdmissionRules;
+use crate::policy::attempts::Attempts;
+use crate::policy::interval::Intervals;
+use crate::policy::penalties::Penalties;
+use popward_proto::account::{FrontId, SessionId};
+use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::bounded::UserName;
+use popward_proto::monitor_auth::{
+    AccountSelector, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase,
+};
+use popward_proto::network::Network;
+use popward_sys::channel::Channel;
+use popward_sys::log::Log;
+use popward_sys::log_rate_limit::LogRateLimit;
+use std::os::fd::OwnedFd;
+
+pub(super) type Monitor = Channel<AuthToMonitor, MonitorToAuth>;
+pub(super) type Front = Channel<AuthToFront, FrontToAuth>;
+
+/// The settings in force.
+pub(super) struct Settings {
+    pub(super) configured: AuthSettings,
+    /// `configured.admission` with the contents of its files.
+    pub(super) admission: AdmissionRules,
+}
+
+/// What is remembered of logins that are over.
+pub(super) struct History {
+    pub(super) penalties: Penalties,
+    pub(super) attempts: Attempts,
+    pub(super) intervals: Intervals,
+}
+
+/// Limits for log lines that strangers cause.
+#[derive(Default)]
+pub(super) struct LogLimits {
+    /// Lines about sources that wait.
+    pub(super) waiting: LogRateLimit<Network>,
+    /// Lines about logins that cannot be checked, by their cause.
+    pub(super) causes: LogRateLimit<String>,
+    /// Lines about users who log in before their login delay is over.
+    pub(super) too_soon: LogRateLimit<UserName>,
+}
+
+/// The process's state.
+pub(crate) struct Auth {
+    pub(super) monitor: Monitor,
+    pub(super) fronts: Vec<(FrontId, Front)>,
+    pub(super) settings: Option<Settings>,
+    /// Login delays that belong to the next settings.
+    pub(super) delays: Vec<(AccountSelector, u32)>,
+    pub(super) logins: Logins,
+    pub(super) history: History,
+    pub(super) log_limits: LogLimits,
+    pub(super) hashing: HashingThreads,
+    pub(super) conversations: ConversationPool,
+    pub(super) log: Log,
+}
+
+impl Auth {
+    /// Auth before the first settings, with its threads started. Returns the log with an error, so
+    /// that the error can be logged.
+    pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
+        let parts =
+            HashingThreads::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
+        let (hashing, conversations) = match parts {
+            Ok(parts) => parts,
+            Err(error) => return Err((log, error)),
+        };
+        Ok(Self {
+            monitor: Channel::new(control, SetupPhase::Starting),
+            fronts: Vec::new(),
+            settings: None,
+            delays: Vec::new(),
+            logins: Logins::default(),
+            history: History {
+                penalties: Penalties::new(),
+                attempts: Attempts::new(LOGINS_MAX),
+                intervals: Intervals::new(),
+            },
+            log_limits: LogLimits::default(),
+            hashing,
+            conversations,
+            log,
+        })
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Tells a front that its session's login was refused.
+    pub(super) fn refuse(&self, session: SessionId, why: AuthRefusal) {
+        self.answer(session, &AuthToFront::Refused { session, why });
+    }
+
+    /// Sends an answer to the front of a session.
+    pub(super) fn answer(&self, session: SessionId, answer: &AuthToFront) {
+        let front = self.fronts.iter().find(|(id, _)| *id == session.front());
+        if let Some((_, front)) = front {
+            // If the front does not take the answer, either the front is gone, or its time limit
+            // for the client ends the login.
+            let _ = front.send(answer);
+        }
+    }
+}
