@@ -63,10 +63,7 @@ impl Session {
     /// Sends a request, now or after the next look into the socket.
     fn ask(&mut self, request: FrontToWorker) -> Result<(), ChannelError> {
         self.channel.enter(ClientPhase::Asked(request.request()));
-        self.retrieves = match request {
-            FrontToWorker::Retr(number) => Some(number),
-            _ => None,
-        };
+        self.retrieves = request.retrieves();
         self.readable |= !self.watched;
         // A look into the socket comes when the client has taken its replies, and QUIT does not wait for a client.
         let now = self.watched || request == FrontToWorker::Quit;

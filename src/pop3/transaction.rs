@@ -3,18 +3,20 @@
 use super::command::Command;
 use super::language::Phrase;
 use super::{Action, Pop3, State};
-use popward_proto::session::{FrontToWorker, Totals};
+use popward_proto::session::{FrontToWorker, OfAll, OfOne, Totals};
 
 impl Pop3 {
     pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
         self.retrieving = matches!(command, Command::Retr(_));
         let request = match command {
             Command::Stat => FrontToWorker::Stat,
-            Command::List(number) => FrontToWorker::List(number),
-            Command::Uidl(number) => FrontToWorker::Uidl(number),
-            Command::Retr(number) => FrontToWorker::Retr(number),
-            Command::Top(number, lines) => FrontToWorker::Top(number, lines),
-            Command::Dele(number) => FrontToWorker::Dele(number),
+            Command::List(None) => FrontToWorker::OfAll(OfAll::Sizes),
+            Command::Uidl(None) => FrontToWorker::OfAll(OfAll::UniqueIds),
+            Command::List(Some(number)) => FrontToWorker::OfOne(number, OfOne::Size),
+            Command::Uidl(Some(number)) => FrontToWorker::OfOne(number, OfOne::UniqueId),
+            Command::Retr(number) => FrontToWorker::OfOne(number, OfOne::Whole),
+            Command::Top(number, lines) => FrontToWorker::OfOne(number, OfOne::Top(lines)),
+            Command::Dele(number) => FrontToWorker::OfOne(number, OfOne::Delete),
             Command::Rset => {
                 self.marked = Totals::default();
                 FrontToWorker::Rset

@@ -4,7 +4,7 @@ use popward_front::pop3::{Action, Login, Offer, Pop3};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::session::{
-    Broken, FrontToWorker, MessageNumber, OpenFailure, Refusal, Totals, Update, WorkerToFront,
+    Broken, FrontToWorker, MessageNumber, OfOne, OpenFailure, Refusal, Totals, Update, WorkerToFront,
 };
 use std::num::NonZeroU32;
 
@@ -167,16 +167,14 @@ fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
     use WorkerToFront as W;
     match (request, answer) {
         (F::Stat | F::Rset, W::Totals(_))
-        | (F::List(None) | F::Uidl(None), W::Listing(_))
-        | (F::List(Some(_)), W::Size(..))
-        | (F::Uidl(Some(_)), W::Unique(..))
-        | (F::Retr(_), W::Ahead(..))
-        | (F::Retr(_) | F::Top(..), W::Body(_))
-        | (F::Dele(_), W::Deleted(..)) => true,
+        | (F::OfAll(_), W::Listing(_))
+        | (F::OfOne(_, OfOne::Size), W::Size(..))
+        | (F::OfOne(_, OfOne::UniqueId), W::Unique(..))
+        | (F::OfOne(_, OfOne::Whole), W::Ahead(..))
+        | (F::OfOne(_, OfOne::Whole | OfOne::Top(_)), W::Body(_))
+        | (F::OfOne(_, OfOne::Delete), W::Deleted(..))
+        | (F::OfOne(..), W::Refused(_)) => true,
         (F::Quit, W::Committed(_) | W::NotCommitted(_)) => true,
-        (F::Stat | F::Rset | F::Quit, W::Refused(_)) => false,
-        (F::List(None) | F::Uidl(None), W::Refused(_)) => false,
-        (_, W::Refused(_)) => true,
         _ => false,
     }
 }

@@ -1,12 +1,15 @@
-//! front ↔ worker: one maildrop, one session. The worker alone knows what is in it and what is deleted.
+//! front ↔ worker: one maildrop, one session. Only the worker knows the messages and the deletions.
 //!
-//! Listings and message bodies come as data, the first with their announcement ([`crate::codec::TAG_FIRST`]), the others in
-//! packets of their own: CRLF-ended and dot-stuffed, without the final `.` line, which is the front's.
+//! Listings and message bodies are data. The first data packet comes with the message that announces
+//! it ([`crate::codec::TAG_FIRST`]), and each of the others is a packet of its own. Lines end with
+//! CRLF and are dot-stuffed. The front adds the final `.` line.
 //!
-//! A worker may send the beginnings of messages ahead, a packet each, where it expects `Retr` of them to be the next requests; none
-//! behind one whose rest is still to be sent. If a request is `Retr` of one of them, that packet is the beginning of its answer,
-//! and those before it are thrown away; if it is anything else, all of them are. Both see which they are: whatever went ahead comes
-//! before the answer. A front may keep such requests back until it has another one.
+//! A worker may send the beginning of a message ahead of its request: one packet for each message,
+//! and nothing behind a message whose rest is still to be sent. If the next request retrieves one of
+//! these messages, its packet is the beginning of the answer, and both ends drop the packets before
+//! it. If the next request is another one, both ends drop all of them. Both ends know which packets
+//! these are, because every packet that went ahead comes before the answer. A front may hold such a
+//! request back until it has another one.
 
 use crate::bounded::Text;
 use crate::permit::{Message, Permit, any, once};
@@ -30,54 +33,83 @@ pub type Octets = u64;
 pub type UniqueId = Text<70>;
 
 /// What a front asks of a worker. One request at a time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToWorker {
-    /// STAT.
+    /// STAT: how many messages there are, and their octets.
     Stat,
-    /// LIST, of one message or of all.
-    List(Option<MessageNumber>),
-    /// UIDL, of one message or of all.
-    Uidl(Option<MessageNumber>),
-    /// RETR.
-    Retr(MessageNumber),
-    /// TOP: the header, the empty line, and so many lines of the body.
-    Top(MessageNumber, u32),
-    /// DELE.
-    Dele(MessageNumber),
-    /// RSET.
+    /// Something about one message.
+    OfOne(MessageNumber, OfOne),
+    /// A listing of all messages that are not marked as deleted.
+    OfAll(OfAll),
+    /// RSET: no message is marked as deleted any more.
     Rset,
-    /// QUIT: the UPDATE state. The end of the socket without it changes nothing.
+    /// QUIT: the UPDATE state. If the socket ends without it, nothing changes.
     Quit,
+}
+
+/// What is asked about one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfOne {
+    /// LIST with a number: its size.
+    Size,
+    /// UIDL with a number: its unique id.
+    UniqueId,
+    /// RETR: all of it.
+    Whole,
+    /// TOP: its header, the empty line, and at most this many lines of its body.
+    Top(u32),
+    /// DELE: it is marked as deleted.
+    Delete,
+}
+
+/// What is listed of all messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfAll {
+    /// LIST: their sizes.
+    Sizes,
+    /// UIDL: their unique ids.
+    UniqueIds,
+}
+
+impl FrontToWorker {
+    /// The message that this request retrieves as a whole, if it is RETR.
+    pub fn retrieves(&self) -> Option<MessageNumber> {
+        match self {
+            Self::OfOne(number, OfOne::Whole) => Some(*number),
+            _ => None,
+        }
+    }
 }
 
 /// What a worker answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToFront {
-    /// The maildrop is locked and listed. Comes by itself, once.
+    /// The maildrop is locked and listed. The worker sends this once, without a request.
     Opened(Totals),
-    /// It is not, and the worker is ending.
+    /// The maildrop is not opened, and the worker ends.
     NotOpened(OpenFailure),
-    /// To `Stat`, `Rset`: what is in the maildrop, without what is marked as deleted.
+    /// To `Stat` and `Rset`: the messages that are not marked as deleted.
     Totals(Totals),
-    /// To `List` of all and to `Uidl` of all: announces data of at most this many lines.
+    /// To `OfAll`: announces data of at most this many lines.
     Listing(Totals),
-    /// To `List` of one message: its size.
+    /// To `OfOne::Size`.
     Size(MessageNumber, Octets),
-    /// To `Uidl` of one message.
+    /// To `OfOne::UniqueId`.
     Unique(MessageNumber, UniqueId),
-    /// To `Retr` and `Top`: announces data. The size is the whole message's.
+    /// To `OfOne::Whole` and `OfOne::Top`: announces data. The size is that of the whole message.
     Body(Octets),
-    /// Announces what `Body` will to `Retr` of this message, should that be the next request.
+    /// The beginning of this message, sent ahead: if the next request retrieves it, this takes the
+    /// place of `Body`.
     Ahead(MessageNumber, Octets),
-    /// To `Dele`: its size.
+    /// To `OfOne::Delete`: the size of the message.
     Deleted(MessageNumber, Octets),
-    /// There is no such message, or it is marked as deleted.
+    /// To `OfOne`: the message does not exist, or is marked as deleted.
     Refused(Refusal),
-    /// The session is over without update: to any request, or within a stream, which then is broken off.
+    /// The session is over without an update. This can answer any request, and can break a stream off.
     Broken(Broken),
-    /// To `Quit`: what was asked for was done.
+    /// To `Quit`: every message that was marked is deleted.
     Committed(Update),
-    /// To `Quit`: nothing was done.
+    /// To `Quit`: nothing was deleted.
     NotCommitted(Broken),
 }
 
@@ -90,7 +122,7 @@ pub struct Totals {
     pub octets: Octets,
 }
 
-/// What an update did.
+/// The result of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// What was deleted.
@@ -108,98 +140,95 @@ pub enum Refusal {
     AlreadyDeleted,
 }
 
-/// Why a maildrop was not opened. The particulars are in the worker's log line.
+/// Why a maildrop was not opened. The worker's log line has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpenFailure {
-    /// Others hold its locks: `[IN-USE]` (RFC 2449).
+    /// Another session or program holds its locks: `[IN-USE]` (RFC 2449).
     InUse,
-    /// Something that may pass: `[SYS/TEMP]` (RFC 3206).
+    /// A condition that may pass: `[SYS/TEMP]` (RFC 3206).
     Temporary,
-    /// Something that somebody must mend, such as a spool that is not mbox: `[SYS/PERM]`.
+    /// Something that an operator must mend, such as a spool that is not mbox: `[SYS/PERM]`.
     Permanent,
 }
 
-/// Why a session cannot go on. The particulars are in the worker's log line.
+/// Why a session cannot go on. The worker's log line has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Broken {
-    /// Somebody took or removed a lock that the worker held.
+    /// Another program removed or replaced a lock that the worker held.
     LockLost,
-    /// The spool is not what it was when it was read.
+    /// Another program changed the spool after the worker had read it.
     SpoolChanged,
     /// Reading or writing failed: a device, a quota, a full disk.
     System,
 }
 
-/// The phases of a worker, as it reads.
+/// The phases of a worker, as the receiver of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerPhase {
-    /// Locks are being taken and the spool is read: nothing may be asked.
+    /// The worker takes its locks and reads the spool. It takes no request.
     Opening,
-    /// RFC 1939's TRANSACTION state, no request being answered.
+    /// RFC 1939's TRANSACTION state.
     Transaction,
     /// After QUIT.
     Update,
 }
 
-/// The phases of a front, as it reads from a worker.
+/// The phases of a front, as the receiver of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientPhase {
-    /// Waits for the maildrop.
+    /// The front waits until the maildrop is open.
     Opening,
-    /// Nothing was asked: nothing may be answered, but that the session broke.
+    /// No answer is due. The worker may send something ahead, or say that the session broke.
     Idle,
-    /// Waits for the answer to this kind of request.
+    /// The front waits for the answer to this kind of request.
     Asked(Request),
     /// Data packets come.
     Streaming,
 }
 
-/// The kinds of requests, as their answers differ.
+/// The kinds of requests, by their answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// `Stat` or `Rset`.
     Totals,
-    /// `List` or `Uidl` of all.
+    /// `OfAll`.
     Listing,
-    /// `List` of one.
+    /// `OfOne::Size`.
     Size,
-    /// `Uidl` of one.
+    /// `OfOne::UniqueId`.
     Unique,
-    /// `Retr` or `Top`.
+    /// `OfOne::Whole` or `OfOne::Top`.
     Body,
-    /// `Dele`.
+    /// `OfOne::Delete`.
     Delete,
     /// `Quit`.
     Quit,
 }
 
 impl FrontToWorker {
-    /// What kind of answer this request has.
+    /// The kind of this request.
     pub fn request(&self) -> Request {
         match self {
             Self::Stat | Self::Rset => Request::Totals,
-            Self::List(None) | Self::Uidl(None) => Request::Listing,
-            Self::List(Some(_)) => Request::Size,
-            Self::Uidl(Some(_)) => Request::Unique,
-            Self::Retr(_) | Self::Top(..) => Request::Body,
-            Self::Dele(_) => Request::Delete,
+            Self::OfAll(OfAll::Sizes | OfAll::UniqueIds) => Request::Listing,
+            Self::OfOne(_, OfOne::Size) => Request::Size,
+            Self::OfOne(_, OfOne::UniqueId) => Request::Unique,
+            Self::OfOne(_, OfOne::Whole | OfOne::Top(_)) => Request::Body,
+            Self::OfOne(_, OfOne::Delete) => Request::Delete,
             Self::Quit => Request::Quit,
         }
     }
 }
 
 impl Message for FrontToWorker {
-    const LIMIT: usize = 96;
+    const LIMIT: usize = 32;
     type Phase = WorkerPhase;
     fn permit(&self) -> Permit<WorkerPhase> {
         use WorkerPhase::Transaction;
         match self {
             Self::Stat => any("Stat", &[Transaction]),
-            Self::List(_) => any("List", &[Transaction]),
-            Self::Uidl(_) => any("Uidl", &[Transaction]),
-            Self::Retr(_) => any("Retr", &[Transaction]),
-            Self::Top(..) => any("Top", &[Transaction]),
-            Self::Dele(_) => any("Dele", &[Transaction]),
+            Self::OfOne(..) => any("OfOne", &[Transaction]),
+            Self::OfAll(_) => any("OfAll", &[Transaction]),
             Self::Rset => any("Rset", &[Transaction]),
             Self::Quit => once("Quit", &[Transaction]),
         }
@@ -222,7 +251,7 @@ impl Message for WorkerToFront {
             Asked(Request::Body),
             Asked(Request::Delete),
         ];
-        /// Every phase after the opening, but the wait for the answer to QUIT.
+        /// Every phase after the opening, except the wait for the answer to QUIT.
         const BREAKS: &[ClientPhase] = &[
             Idle,
             Streaming,
@@ -233,7 +262,7 @@ impl Message for WorkerToFront {
             Asked(Request::Body),
             Asked(Request::Delete),
         ];
-        /// Whatever is asked: the packet may have been on its way.
+        /// Every wait, because the packet may have been on its way when the request was sent.
         const AHEAD: &[ClientPhase] = &[
             Idle,
             Asked(Request::Totals),

@@ -18,7 +18,8 @@ use popward_proto::bounded::Text;
 use popward_proto::codec::DATA_LIMIT;
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
 use popward_proto::session::{
-    Broken, FrontToWorker, MessageNumber, Refusal, Totals, Update, WorkerPhase, WorkerToFront,
+    Broken, FrontToWorker, MessageNumber, OfAll, OfOne, Refusal, Totals, Update, WorkerPhase,
+    WorkerToFront,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::collections::VecDeque;
@@ -314,67 +315,57 @@ impl Session {
         index::keep(state, seen, &self.naming.rules, &left)
     }
 
-    /// Serves until QUIT or a stop. After QUIT, says what was done.
+    /// Answers requests until QUIT or a stop. After QUIT, says what was done.
     pub fn serve(&mut self, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
-            let request = self.request(ends, &mut packets)?;
-            let about = match request {
-                FrontToWorker::List(Some(n))
-                | FrontToWorker::Uidl(Some(n))
-                | FrontToWorker::Retr(n)
-                | FrontToWorker::Top(n, _)
-                | FrontToWorker::Dele(n) => Some((n, self.find(n))),
-                _ => None,
-            };
-            if let Some((_, Err(refusal))) = about {
-                ends.answer(self.spool.as_mut(), &WorkerToFront::Refused(refusal))?;
-                continue;
-            }
-            let answer = match (request, about) {
-                (FrontToWorker::List(Some(n)), Some((_, Ok(index)))) => {
-                    WorkerToFront::Size(n, self.maildrop.messages[index].octets)
-                }
-                (FrontToWorker::Uidl(Some(n)), Some((_, Ok(index)))) => {
-                    let name = uidl::name(&self.maildrop.messages[index]);
-                    WorkerToFront::Unique(n, Text::truncated(&name))
-                }
-                (FrontToWorker::Retr(n), Some((_, Ok(index)))) => {
-                    self.retrieve(ends, n, index)?;
-                    continue;
-                }
-                (FrontToWorker::Top(_, lines), Some((_, Ok(index)))) => {
-                    self.top(ends, index, lines)?;
-                    continue;
-                }
-                (FrontToWorker::Dele(n), Some((_, Ok(index)))) => {
-                    self.deleted[index] = true;
-                    // What is looked at now need not be at QUIT. Should it not be there, that is what QUIT says.
-                    let _ = self.prove(index);
-                    WorkerToFront::Deleted(n, self.maildrop.messages[index].octets)
-                }
-                (FrontToWorker::List(_), _) => {
-                    self.listing(ends, |message, out| {
-                        let _ = write!(out, "{}", message.octets);
-                    })?;
-                    continue;
-                }
-                (FrontToWorker::Uidl(_), _) => {
-                    self.listing(ends, uidl::write)?;
-                    continue;
-                }
-                (FrontToWorker::Rset, _) => {
-                    self.deleted.fill(false);
-                    WorkerToFront::Totals(self.totals())
-                }
-                (FrontToWorker::Quit, _) => {
+            match self.request(ends, &mut packets)? {
+                FrontToWorker::Quit => {
                     ends.front.enter(WorkerPhase::Update);
                     return Ok(self.update(ends));
                 }
-                _ => WorkerToFront::Totals(self.totals()),
-            };
-            ends.answer(self.spool.as_mut(), &answer)?;
+                FrontToWorker::Stat => self.answer(ends, &WorkerToFront::Totals(self.totals()))?,
+                FrontToWorker::Rset => {
+                    self.deleted.fill(false);
+                    self.answer(ends, &WorkerToFront::Totals(self.totals()))?;
+                }
+                FrontToWorker::OfAll(OfAll::Sizes) => self.listing(ends, |message, out| {
+                    // Writing to a vector cannot fail.
+                    let _ = write!(out, "{}", message.octets);
+                })?,
+                FrontToWorker::OfAll(OfAll::UniqueIds) => self.listing(ends, uidl::write)?,
+                FrontToWorker::OfOne(number, what) => self.of_one(ends, number, what)?,
+            }
         }
+    }
+
+    /// Answers a request about one message.
+    fn of_one(&mut self, ends: &Ends, number: MessageNumber, what: OfOne) -> Result<(), Stop> {
+        let index = match self.find(number) {
+            Ok(index) => index,
+            Err(refusal) => return self.answer(ends, &WorkerToFront::Refused(refusal)),
+        };
+        let message = &self.maildrop.messages[index];
+        let octets = message.octets;
+        match what {
+            OfOne::Size => self.answer(ends, &WorkerToFront::Size(number, octets)),
+            OfOne::UniqueId => {
+                let id = Text::truncated(&uidl::name(message));
+                self.answer(ends, &WorkerToFront::Unique(number, id))
+            }
+            OfOne::Whole => self.retrieve(ends, number, index),
+            OfOne::Top(lines) => self.top(ends, index, lines),
+            OfOne::Delete => {
+                self.deleted[index] = true;
+                // A message that is proved now need not be proved at QUIT. A failure shows at QUIT.
+                let _ = self.prove(index);
+                self.answer(ends, &WorkerToFront::Deleted(number, octets))
+            }
+        }
+    }
+
+    fn answer(&mut self, ends: &Ends, answer: &WorkerToFront) -> Result<(), Stop> {
+        ends.answer(self.spool.as_mut(), answer)
     }
 
     /// The next request.
@@ -397,10 +388,13 @@ impl Session {
         };
         self.expected = None;
         // The front goes by the same rule: what went ahead of what it asks for is thrown away.
-        let asked = |ahead: &(MessageNumber, _)| request == FrontToWorker::Retr(ahead.0);
-        let asked = self.ahead.iter().position(asked);
+        let retrieves = request.retrieves();
+        let asked = self
+            .ahead
+            .iter()
+            .position(|ahead| retrieves == Some(ahead.0));
         self.ahead.drain(..asked.unwrap_or(self.ahead.len()));
-        if !matches!(request, FrontToWorker::Retr(_)) {
+        if retrieves.is_none() {
             self.retrieved = None;
         }
         Ok(request)

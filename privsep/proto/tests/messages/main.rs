@@ -31,8 +31,8 @@ use popward_proto::permit::{Gate, Message, Refused};
 use popward_proto::proxies::{self, NETWORKS_MAX, Proxies};
 use popward_proto::secret::Secret;
 use popward_proto::session::{
-    Broken, ClientPhase, FrontToWorker, MessageNumber, OpenFailure, Refusal, Request, Totals,
-    Update, WorkerPhase, WorkerToFront,
+    Broken, ClientPhase, FrontToWorker, MessageNumber, OfAll, OfOne, OpenFailure, Refusal, Request,
+    Totals, Update, WorkerPhase, WorkerToFront,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -513,10 +513,10 @@ proptest! {
     fn any_request_and_answer_comes_back(number in 1u32.., lines: u32, octets: u64, kind in 0u8..4) {
         let number = MessageNumber(NonZeroU32::new(number).unwrap());
         there_and_back(&match kind {
-            0 => FrontToWorker::Retr(number),
-            1 => FrontToWorker::Top(number, lines),
-            2 => FrontToWorker::List(Some(number)),
-            _ => FrontToWorker::Uidl(Some(number)),
+            0 => FrontToWorker::OfOne(number, OfOne::Whole),
+            1 => FrontToWorker::OfOne(number, OfOne::Top(lines)),
+            2 => FrontToWorker::OfOne(number, OfOne::Size),
+            _ => FrontToWorker::OfOne(number, OfOne::UniqueId),
         });
         there_and_back(&WorkerToFront::Size(number, octets));
         there_and_back(&WorkerToFront::Unique(number, Text::truncated(&"i".repeat(70))));

@@ -12,13 +12,13 @@ fn admits<M: Message>(phase: M::Phase, message: &M) -> bool {
 fn a_worker_hears_nothing_but_in_the_transaction_state() {
     let requests = [
         FrontToWorker::Stat,
-        FrontToWorker::List(None),
-        FrontToWorker::List(Some(ONE)),
-        FrontToWorker::Uidl(None),
-        FrontToWorker::Uidl(Some(ONE)),
-        FrontToWorker::Retr(ONE),
-        FrontToWorker::Top(ONE, 1),
-        FrontToWorker::Dele(ONE),
+        FrontToWorker::OfAll(OfAll::Sizes),
+        FrontToWorker::OfAll(OfAll::UniqueIds),
+        FrontToWorker::OfOne(ONE, OfOne::Size),
+        FrontToWorker::OfOne(ONE, OfOne::UniqueId),
+        FrontToWorker::OfOne(ONE, OfOne::Whole),
+        FrontToWorker::OfOne(ONE, OfOne::Top(1)),
+        FrontToWorker::OfOne(ONE, OfOne::Delete),
         FrontToWorker::Rset,
         FrontToWorker::Quit,
     ];

@@ -13,7 +13,9 @@ use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::monitor_worker::{
     Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
 };
-use popward_proto::session::{ClientPhase, FrontToWorker, MessageNumber, Request, WorkerToFront};
+use popward_proto::session::{
+    ClientPhase, FrontToWorker, MessageNumber, OfOne, Request, WorkerToFront,
+};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Spawn, Spawner};
 use std::fs::File;
@@ -303,12 +305,18 @@ where
 
 /// DELE.
 pub fn dele(number: u32) -> FrontToWorker {
-    FrontToWorker::Dele(MessageNumber(NonZeroU32::new(number).unwrap()))
+    FrontToWorker::OfOne(
+        MessageNumber(NonZeroU32::new(number).unwrap()),
+        OfOne::Delete,
+    )
 }
 
 /// RETR.
 pub fn retr(number: u32) -> FrontToWorker {
-    FrontToWorker::Retr(MessageNumber(NonZeroU32::new(number).unwrap()))
+    FrontToWorker::OfOne(
+        MessageNumber(NonZeroU32::new(number).unwrap()),
+        OfOne::Whole,
+    )
 }
 
 fn readable(end: &impl AsFd) {
