@@ -1,17 +1,15 @@
 //! Opening a spool by its index (promise P4): all of it is read that the index cannot be proved to know.
 
-use crate::locks::LockedSpool;
 use crate::naming::Naming;
-use crate::read::Reading;
-use crate::state::State;
 use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
+use popward_update::locks::LockedSpool;
+use popward_update::read::Reading;
+use popward_update::state::{INDEX, State};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// The index's name.
-pub const INDEX: &str = "index";
 /// The name of one that is being written.
 const DRAFT: &str = "index.new";
 

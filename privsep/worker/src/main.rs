@@ -6,61 +6,30 @@
 #![forbid(unsafe_code)]
 
 mod index;
-mod journal;
-mod locks;
 mod naming;
 mod outgoing;
-mod read;
-mod serve;
-mod state;
-mod syscalls;
-mod update;
+mod session;
+mod transport;
 
 use index::How;
-use locks::{LockError, LockedSpool};
 use naming::Naming;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
-use popward_proto::monitor_worker::{
-    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor,
-};
+use popward_proto::monitor_worker::{Job, NOT_FINISHED, NOT_OPENED, Task};
 use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
-use popward_sys::channel::{Channel, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::log::Log;
-use popward_sys::{inherited, landlock, seccomp};
-use serve::{Ends, Session, Stop, ToMonitor};
-use state::State;
-use std::os::fd::{AsFd, OwnedFd};
+use popward_update::error::UpdateError;
+use popward_update::start::{self, Ends, StartError, Started};
+use session::Session;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-use update::UpdateError;
+use std::time::Instant;
+use transport::{Stop, answer};
 
 fn main() -> ExitCode {
-    let Ok([control, log, session]) = inherited::take::<3>() else {
+    let Some((job, mut ends, log)) = start::job() else {
         return ExitCode::FAILURE;
     };
-    let Ok(log) = Log::new(log) else {
-        return ExitCode::FAILURE;
-    };
-    let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
-    let job = match monitor.receive(&mut PacketBuffer::for_messages()) {
-        Ok(Packet::Message(MonitorToWorker::Job(job), _))
-            if job.version == popward_proto::VERSION =>
-        {
-            job
-        }
-        _ => return ExitCode::FAILURE,
-    };
-    monitor.enter(JobPhase::Working);
-    let front = Channel::new(session, WorkerPhase::Opening);
-    if front.set_nonblocking().is_err() {
-        return ExitCode::FAILURE;
-    }
-    let mut ends = Ends { front, monitor };
-    let failure = match open_session(&job, &ends, &log) {
+    let failure = match open(&job, &ends, &log) {
         Ok(Some(opened)) => return serve(&job, &mut ends, &log, opened),
         Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => failure,
@@ -70,13 +39,13 @@ fn main() -> ExitCode {
         "maildrop not opened",
         &[("user", &job.user), ("error", &failure)],
     );
-    // The front may have gone meanwhile.
-    let _ = ends.answer(None, &WorkerToFront::NotOpened(failure.answer()));
+    // The front may have gone.
+    let _ = answer(&ends, None, &WorkerToFront::NotOpened(failure.answer()));
     match failure {
-        // Nobody can finish it: the spool is not what it was made for.
-        Failure::Recovery(UpdateError::Changed(_)) => NOT_OPENED.into(),
-        Failure::Recovery(_) => NOT_FINISHED.into(),
-        Failure::Confine(_) => ExitCode::FAILURE,
+        // No worker can finish this update: the spool is not the one that the update was made for.
+        Failure::Start(StartError::Recovery(UpdateError::Changed(_))) => NOT_OPENED.into(),
+        Failure::Start(StartError::Recovery(_)) => NOT_FINISHED.into(),
+        Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
         _ if job.task == Task::Serve => NOT_OPENED.into(),
         _ => ExitCode::FAILURE,
     }
@@ -85,25 +54,19 @@ fn main() -> ExitCode {
 /// Why there is no session.
 #[derive(Debug)]
 enum Failure {
-    Confine(String),
-    Lock(LockError),
-    Gone,
+    Start(StartError),
     Scan(ScanError<std::io::Error>),
-    Recovery(UpdateError),
     Naming(std::io::Error),
-    System(&'static str),
 }
 
 impl Failure {
     fn answer(&self) -> OpenFailure {
         match self {
-            Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
-            Self::Lock(LockError::Unfit(_))
-            | Self::Scan(
+            Self::Start(error) => error.answer(),
+            Self::Scan(
                 ScanError::NotMbox | ScanError::BareReturns | ScanError::TooManyMessages,
-            )
-            | Self::Recovery(UpdateError::Changed(_)) => OpenFailure::Permanent,
-            // Not a failing disk's: what stands in the file is wrong.
+            ) => OpenFailure::Permanent,
+            // The file could be read, and its content is wrong.
             Self::Naming(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
         }
@@ -113,91 +76,32 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Confine(error) => out.write_str(error),
-            Self::Lock(error) => error.fmt(out),
-            Self::Gone => out.write_str("the client has gone"),
+            Self::Start(error) => error.fmt(out),
             Self::Scan(error) => error.fmt(out),
-            Self::Recovery(error) => {
-                write!(out, "an unfinished update: {error}; its journal is kept")
-            }
             Self::Naming(error) => error.fmt(out),
-            Self::System(what) => out.write_str(what),
         }
     }
 }
 
-/// A session, and whether its spool was read: then there is an index to be written.
+/// A session, and whether its spool was read: then the index is to be written.
 struct Opened(Session, bool);
 
-/// Locks, confines itself, finishes what a crash left, reads. `None`: there was nothing else to do.
-fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Failure> {
-    let confine = |error: NotConfined| Failure::Confine(error.to_string());
-    confine::harden(32).map_err(confine)?;
-    let identity = Identity {
-        uid: job.uid,
-        gid: job.gid,
-    };
-    if job.uid == 0 || Identity::current() != Some(identity.clone()) {
-        return Err(Failure::Confine("not run as the account".to_owned()));
-    }
-    let directory_flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = open(
-        job.spool_directory.as_path(),
-        directory_flags,
-        Mode::empty(),
-    )
-    .map_err(|_| Failure::System("the spool's directory cannot be opened"))?;
-    let started = Instant::now();
-    let locked = lock(job, &directory, ends)?;
-    let waited = started.elapsed();
-
-    // The directory's group goes before the spool's first byte is read. It is the effective one, and by the exec the
-    // saved one: with all three the user's there is no way back.
-    let gid = nix::unistd::Gid::from_raw(job.gid);
-    nix::unistd::setresgid(gid, gid, gid).map_err(|_| Failure::System("setresgid"))?;
-    confine::drop_capabilities(&[]).map_err(confine)?;
-    confine::prove(&identity, job.groups.as_slice(), &[]).map_err(confine)?;
-    let reach: Option<OwnedFd> = job.state_directory.as_ref().and_then(|path| {
-        open(
-            path.as_path(),
-            directory_flags | OFlag::O_NOFOLLOW,
-            Mode::empty(),
-        )
-        .ok()
-    });
-    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
-    landlock::restrict_to(&reachable, &[]).map_err(|error| Failure::Confine(error.to_string()))?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
-        .map_err(|error| Failure::Confine(error.to_string()))?;
-
-    let state = job.state_directory.as_ref();
-    let state = state.map(|path| State::new(path.as_path()));
-    let Some(mut spool) = locked else {
-        if job.task != Task::Serve {
-            return Ok(None);
-        }
-        let naming = Naming::new(job, None).map_err(Failure::Naming)?;
-        let none = Session::new(None, None, Maildrop::default(), None, 0, naming);
-        return Ok(Some(Opened(none, false)));
-    };
-    if let Some(state) = &state {
-        // Without the monitor nobody would do it at once if this one died as well; the next opening would.
-        let begins = || {
-            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
-        };
-        if update::recover(&mut spool, state, begins).map_err(Failure::Recovery)? {
-            log.notice(
-                Some(job.session),
-                "finished an update that was broken off",
-                &[("user", &job.user)],
-            );
-            // Should it not be heard, whoever waits for it is told that it failed.
-            let _ = ends.monitor.send(&WorkerToMonitor::Finished);
-        }
-    }
+/// Opens the maildrop. `None`: the task was only to finish an update.
+fn open(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Failure> {
+    let started = start::start(job, ends, log).map_err(Failure::Start)?;
     if job.task != Task::Serve {
         return Ok(None);
     }
+    let Started {
+        spool,
+        state,
+        waited,
+    } = started;
+    let Some(mut spool) = spool else {
+        let naming = Naming::new(job, None).map_err(Failure::Naming)?;
+        let empty = Session::new(None, None, Maildrop::default(), None, 0, naming);
+        return Ok(Some(Opened(empty, false)));
+    };
     let reading = Instant::now();
     let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
     let found = index::open(&mut spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;
@@ -228,27 +132,6 @@ fn open_session(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Fai
     Ok(Some(Opened(session, how != How::Unchanged)))
 }
 
-/// Tries until the time is up: all locks, or none and a pause of random length.
-fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, Failure> {
-    let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
-    loop {
-        let mut tell = |device, inode| {
-            // Without the monitor there is nobody to remove the lock, and no session: the next wait sees its end.
-            let _ = ends
-                .monitor
-                .send(&WorkerToMonitor::Dotlock { device, inode });
-        };
-        match locks::try_lock(job, directory, &mut tell) {
-            Err(LockError::Busy(_)) if Instant::now() < until => {}
-            result => return result.map_err(Failure::Lock),
-        }
-        std::thread::sleep(locks::pause());
-        if ends.gone() {
-            return Err(Failure::Gone);
-        }
-    }
-}
-
 fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
     ends.front.enter(WorkerPhase::Transaction);
     let id = Some(job.session);
@@ -260,30 +143,24 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
             log.warning(id, "index or reserve not written", fields);
         }
     };
-    let result = ends
-        .answer(None, &WorkerToFront::Opened(session.totals()))
-        .and_then(|()| {
-            // While the client thinks.
-            kept(session.keep(read));
-            session.serve(ends)
-        });
+    let result = answer(ends, None, &WorkerToFront::Opened(session.totals())).and_then(|()| {
+        // The client is not kept waiting for this.
+        kept(session.keep(read));
+        session.serve(ends)
+    });
     let fields = |error| {
         [
             ("user", &job.user as &dyn std::fmt::Display),
             ("error", error),
         ]
     };
-    let answer = match result {
+    let failure = match result {
         Ok(Ok(done)) => {
-            let answer = committed(job, log, done.update);
-            // The front may have gone; what was done is done. It hears of it while the journal shows that it was.
-            let _ = ends.answer(None, &answer);
-            if done.changed {
-                kept(session.keep_left(done.journal.as_ref()));
-            }
+            log_update(job, log, done.update);
+            kept(done.put_away);
             return ExitCode::SUCCESS;
         }
-        // The monitor has somebody finish it, and tells the front how that went.
+        // The monitor has another worker finish the update, and tells the front of the result.
         Ok(Err(UpdateError::Unfinished(error))) => {
             log.error(id, "update broken off", &fields(&error));
             return ExitCode::FAILURE;
@@ -317,12 +194,12 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         }
         Err(Stop::FrontGone | Stop::MonitorGone) => return ExitCode::SUCCESS,
     };
-    // As above.
-    let _ = ends.answer(None, &answer);
+    // The front may have gone.
+    let _ = answer(ends, None, &failure);
     ExitCode::SUCCESS
 }
 
-fn committed(job: &Job, log: &Log, update: Update) -> WorkerToFront {
+fn log_update(job: &Job, log: &Log, update: Update) {
     if update.deleted.messages > 0 {
         log.info(
             Some(job.session),
@@ -334,7 +211,6 @@ fn committed(job: &Job, log: &Log, update: Update) -> WorkerToFront {
             ],
         );
     }
-    WorkerToFront::Committed(update)
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 //!
 //! `POPWARD_MODEL_STEPS` sets how many steps; `POPWARD_MODEL_SEED` runs one life again that failed, whose seed is printed.
 
-use crate::index::{Found, How, INDEX, Seen, keep, open};
-use crate::journal::Journal;
-use crate::tests::Desk;
-use crate::update::{broken_off_at, recover, update};
+use crate::index::{Found, How, Seen, keep, open};
+use crate::tests::{Desk, Names};
 use popward_mbox::message::Maildrop;
 use popward_mbox::plan::{Plan, left};
 use popward_mbox::uidl::name;
+use popward_update::commit::Commit;
+use popward_update::state::INDEX;
+use popward_update::testing::{commit, recover, stage_pins, stop_an_update};
 use std::collections::BTreeMap;
 
 /// Steps of all lives together, where nothing else is said: `.ci/run` says 100,000.
@@ -103,7 +104,7 @@ impl Model {
     fn session(&mut self, dies: bool) {
         let state = self.desk.state();
         let mut spool = self.desk.lock_with(true);
-        let finished = recover(&mut spool, &state, || {}).unwrap();
+        let finished = recover(&mut spool, &state).unwrap();
         assert!(!finished, "a journal was left");
         let mut naming = self.desk.naming();
         let Found { maildrop, how, .. } = open(&mut spool, Some(&state), &mut naming).unwrap();
@@ -133,11 +134,13 @@ impl Model {
         let Some(plan) = Plan::new(&maildrop, &deleted) else {
             return self.lock_is_free();
         };
-        naming.prepare(&state, &maildrop, &deleted);
+        let pins = naming.pins_left(&maildrop, &deleted);
         if dies {
             let steps = self.random.below(12);
             let share = [0, 100, 200, 255][self.random.below(4)];
-            broken_off_at(&mut spool, &state, &plan, steps, share);
+            // As a commit does before its first step.
+            stage_pins(&state, pins.as_ref());
+            stop_an_update(&mut spool, &state, &plan, steps, share);
             *self.ways.entry("died").or_default() += 1;
             drop(spool);
             self.lock_is_free();
@@ -146,14 +149,18 @@ impl Model {
                 self.deliver();
             }
             // Whoever comes next finishes it.
-            assert!(recover(&mut self.desk.lock(), &state, || {}).unwrap());
+            assert!(recover(&mut self.desk.lock(), &state).unwrap());
             return;
         }
-        let seen = self.desk.seen(maildrop.length);
-        let done = update(&mut spool, Some(&state), &plan, seen, || ());
-        let journal = done.unwrap();
-        naming.put(&state).unwrap();
-        journal.iter().for_each(Journal::end);
+        let whole = Commit {
+            seen: self.desk.seen(maildrop.length),
+            spool: &mut spool,
+            state: Some(&state),
+            plan: &plan,
+            pins: pins.as_ref(),
+        };
+        commit(whole).unwrap().unwrap();
+        naming.load(Some(&state)).unwrap();
         let seen = Seen::soon(&mut spool).unwrap();
         keep(&state, seen, &naming.rules, &left(&maildrop, &deleted)).unwrap();
         drop(spool);

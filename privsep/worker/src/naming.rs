@@ -1,9 +1,6 @@
 //! What decides beside the spool how messages are shown: the configured schemes for UIDLs and the pins in the user's state
 //! directory (promise P5), and the header fields that are hidden.
 
-use crate::locks::LockedSpool;
-use crate::read::Reading;
-use crate::state::State;
 use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
 use popward_mbox::message::{Maildrop, Message};
@@ -12,16 +9,11 @@ use popward_mbox::scan::ScanError;
 use popward_mbox::scheme::{self, Scheme};
 use popward_mbox::uidl;
 use popward_proto::monitor_worker::{self as proto, Job};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
-
-/// The pins' name.
-pub const PINS: &str = "pins";
-/// The name of what they will be when an update is done.
-pub const NEXT: &str = "pins.new";
-
-/// The largest file of pins, in bytes: those of some half a million messages.
-const PINS_MAX: u64 = 64 << 20;
+use popward_update::locks::LockedSpool;
+use popward_update::pins_file;
+use popward_update::read::Reading;
+use popward_update::state::State;
+use std::io;
 
 /// How messages of one maildrop are named.
 pub struct Naming {
@@ -59,34 +51,18 @@ impl Naming {
         Ok(naming)
     }
 
-    fn load(&mut self, state: Option<&State>) -> io::Result<()> {
-        let file = state.map(|state| state.open(PINS)).transpose()?.flatten();
+    /// Reads the pins, if there is a state directory.
+    pub fn load(&mut self, state: Option<&State>) -> io::Result<()> {
         let mut hash = blake3::Hasher::new();
         for scheme in &self.schemes {
             hash.update(scheme.as_str().as_bytes());
             hash.update(b",");
         }
         hash.update(format!("{:?}", self.hide).as_bytes());
-        if let Some(file) = file {
-            let status = file.metadata()?;
-            // They are replaced, not written over: so another file, or another time, is all that there can be.
-            let stamps = [
-                status.mtime(),
-                status.mtime_nsec(),
-                status.ctime(),
-                status.ctime_nsec(),
-            ];
-            let stamps = stamps.into_iter().flat_map(i64::to_le_bytes);
-            let identity = [status.ino(), status.len()];
-            let identity = identity.into_iter().flat_map(u64::to_le_bytes);
-            hash.update(&identity.chain(stamps).collect::<Vec<_>>());
-            if status.len() > PINS_MAX {
-                return Err(io::Error::other(format!("{PINS}: more than 64 MiB")));
-            }
-            let mut text = Vec::new();
-            file.take(PINS_MAX).read_to_end(&mut text)?;
-            let bad = |line| io::Error::other(format!("{PINS}:{line}: expected `KEY UIDL`"));
-            self.pins = Pins::decode(&text).map_err(bad)?;
+        if let Some(state) = state {
+            let (pins, version) = pins_file::load(state)?;
+            self.pins = pins;
+            hash.update(&version);
         }
         self.rules
             .copy_from_slice(&hash.finalize().as_bytes()[..16]);
@@ -114,39 +90,15 @@ impl Naming {
         let new = uidl::assign(maildrop, &named, base, &mut self.pins);
         Ok(match state {
             Some(state) if new => {
-                let kept = write(state, &self.pins);
-                kept.and_then(|()| self.put(state)).err()
+                let kept = pins_file::replace(state, &self.pins);
+                kept.and_then(|()| self.load(Some(state))).err()
             }
             _ => None,
         })
     }
 
-    /// Has the pins of what an update will leave on disk, beside those of now, if they differ. On a full disk deleting goes
-    /// before pinning.
-    pub fn prepare(&self, state: &State, maildrop: &Maildrop, deleted: &[bool]) {
-        let _ = match uidl::pins_left(&self.pins, maildrop, deleted) {
-            Some(pins) => write(state, &pins),
-            // An update that has not been may have left some.
-            None => state.remove(NEXT),
-        };
+    /// The pins that hold once the messages that `deleted` marks are gone. `None`: those of now.
+    pub fn pins_left(&self, maildrop: &Maildrop, deleted: &[bool]) -> Option<Pins> {
+        uidl::pins_left(&self.pins, maildrop, deleted)
     }
-
-    /// The update is done: its pins hold.
-    pub fn put(&mut self, state: &State) -> io::Result<()> {
-        state.finish()?;
-        self.load(Some(state))
-    }
-}
-
-/// Has these pins on disk, beside those of now.
-fn write(state: &State, pins: &Pins) -> io::Result<()> {
-    let mut file = state.create(NEXT)?;
-    let written = file
-        .write_all(&pins.encode())
-        .and_then(|()| file.sync_data());
-    if written.is_err() {
-        // Half of them would take room that their user may not have.
-        let _ = state.remove(NEXT);
-    }
-    written
 }

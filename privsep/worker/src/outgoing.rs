@@ -1,7 +1,6 @@
 //! A message on its way to the front, packet by packet. It is read in pieces as large as a packet, the first with the From_
 //! line, by which it is known to be where it was found: what is looked at is what is sent.
 
-use crate::locks::{LockedSpool, Lost};
 use popward_mbox::convert::Converter;
 use popward_mbox::header::{Hidden, LOOK, Shown};
 use popward_mbox::message::Message;
@@ -9,6 +8,7 @@ use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there};
 use popward_mbox::source::Source;
 use popward_proto::codec::DATA_LIMIT;
 use popward_proto::session::Broken;
+use popward_update::locks::{LockedSpool, Lost};
 use std::io;
 
 /// A message, and how far it has gone.

@@ -1,135 +1,16 @@
-//! What the modules' tests work on.
+//! What the tests of this crate's modules work on.
 
-use crate::locks::{LockError, LockedSpool, try_lock};
 use crate::naming::Naming;
-use crate::state::State;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use popward_mbox::index::Identity;
-use popward_proto::account::{FrontId, SessionId};
-use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::monitor_worker::{Job, LockSettings, Task};
-use std::path::{Path, PathBuf};
+pub(crate) use popward_update::testing::{Desk, message};
 
-/// A spool and a state directory of its own.
-pub(crate) struct Desk {
-    pub(crate) directory: tempfile::TempDir,
+/// The naming of a desk's messages.
+pub(crate) trait Names {
+    /// Native names, and those that are pinned.
+    fn naming(&self) -> Naming;
 }
 
-impl Desk {
-    pub(crate) fn new(spool: &[u8]) -> Self {
-        Self::within(&std::env::temp_dir(), spool)
-    }
-
-    /// One in memory: for what is done thousands of times, and syncs.
-    pub(crate) fn in_memory(spool: &[u8]) -> Self {
-        Self::within(Path::new("/dev/shm"), spool)
-    }
-
-    fn within(parent: &Path, spool: &[u8]) -> Self {
-        let directory = tempfile::tempdir_in(parent).unwrap();
-        std::fs::create_dir(directory.path().join("state")).unwrap();
-        let desk = Self { directory };
-        desk.put(spool);
-        desk
-    }
-
-    pub(crate) fn spool(&self) -> PathBuf {
-        self.directory.path().join("alice")
-    }
-
-    pub(crate) fn journal(&self) -> PathBuf {
-        self.directory.path().join("state/journal")
-    }
-
-    pub(crate) fn state(&self) -> State {
-        State::new(&self.directory.path().join("state"))
-    }
-
-    /// Writes the spool, on the same inode.
-    pub(crate) fn put(&self, bytes: &[u8]) {
-        std::fs::write(self.spool(), bytes).unwrap();
-    }
-
-    pub(crate) fn append(&self, mail: &[u8]) {
-        let mut file = std::fs::File::options()
-            .append(true)
-            .open(self.spool())
-            .unwrap();
-        std::io::Write::write_all(&mut file, mail).unwrap();
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        std::fs::read(self.spool()).unwrap()
-    }
-
-    /// The spool as it is now, if it was read with `length` bytes.
-    pub(crate) fn seen(&self, length: u64) -> Identity {
-        use std::os::unix::fs::MetadataExt;
-        let now = std::fs::metadata(self.spool()).unwrap();
-        Identity {
-            inode: now.ino(),
-            length,
-            mtime: now.mtime() * 1_000_000_000 + now.mtime_nsec(),
-            ctime: now.ctime() * 1_000_000_000 + now.ctime_nsec(),
-        }
-    }
-
-    /// The spool with its locks but the dotlock: they go when it is dropped.
-    pub(crate) fn lock(&self) -> LockedSpool {
-        self.lock_with(false)
-    }
-
-    /// How its messages are named: natively, and as its pins say.
-    pub(crate) fn naming(&self) -> Naming {
+impl Names for Desk {
+    fn naming(&self) -> Naming {
         Naming::new(&self.job(false), Some(&self.state())).unwrap()
     }
-
-    /// The spool with its locks. A dotlock must be removed by whoever asked for it.
-    pub(crate) fn lock_with(&self, dotlock: bool) -> LockedSpool {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
-        let job = self.job(dotlock);
-        // What another test starts has copies of all descriptors, and so of locks that were given back, until its exec.
-        for _ in 0..100 {
-            match try_lock(&job, &directory, &mut |_, _| {}) {
-                Err(LockError::Busy(_)) => {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                }
-                locked => return locked.unwrap().unwrap(),
-            }
-        }
-        panic!("the spool stays locked");
-    }
-
-    pub(crate) fn job(&self, dotlock: bool) -> Job {
-        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
-        let name = || UserName::try_from("alice".to_owned()).unwrap();
-        Job {
-            version: popward_proto::VERSION,
-            session: SessionId::new(FrontId(1), 1),
-            task: Task::Serve,
-            user: name(),
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-            groups: List::try_from(Vec::new()).unwrap(),
-            spool_directory: path(self.directory.path()),
-            spool_name: name(),
-            state_directory: None,
-            host: Text::truncated("here"),
-            locks: LockSettings {
-                dotlock,
-                fcntl: true,
-                flock: true,
-                timeout_ms: 0,
-            },
-            uidl: List::try_from(Vec::new()).unwrap(),
-            hide: List::try_from(Vec::new()).unwrap(),
-        }
-    }
-}
-
-pub(crate) fn message(number: usize, length: usize) -> Vec<u8> {
-    let body = "x".repeat(length);
-    format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()
 }

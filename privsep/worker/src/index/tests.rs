@@ -2,14 +2,14 @@
 //! names stay with their messages.
 
 use super::*;
-use crate::journal::Journal;
-use crate::tests::{Desk, message};
-use crate::update::update;
+use crate::tests::{Desk, Names, message};
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::{Plan, left};
 use popward_mbox::scan::scan;
 use popward_mbox::source::InMemory;
 use popward_mbox::uidl::{assign, name};
+use popward_update::commit::Commit;
+use popward_update::testing::commit;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -365,11 +365,16 @@ proptest! {
                         }
                         if let Some(plan) = Plan::new(maildrop, &deleted) {
                             let seen = desk.seen(maildrop.length);
-                            naming.prepare(&state, maildrop, &deleted);
-                            let done = update(spool, Some(&state), &plan, seen, || ());
-                            let journal = done.unwrap();
-                            naming.put(&state).unwrap();
-                            journal.iter().for_each(Journal::end);
+                            let pins = naming.pins_left(maildrop, &deleted);
+                            let whole = Commit {
+                                spool,
+                                state: Some(&state),
+                                plan: &plan,
+                                seen,
+                                pins: pins.as_ref(),
+                            };
+                            commit(whole).unwrap().unwrap();
+                            naming.load(Some(&state)).unwrap();
                             let left = left(maildrop, &deleted);
                             kept(&desk, Seen::soon(spool).unwrap(), &left).unwrap();
                         }

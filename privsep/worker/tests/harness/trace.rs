@@ -133,15 +133,11 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
         if script.quit {
             requests.push(FrontToWorker::Quit);
         }
-        requests
-            .iter()
-            .for_each(|request| worker.ask(request.clone()));
+        requests.iter().for_each(|request| worker.ask(*request));
         (calls, acted) = step(&mut worker, first, script, look);
     } else {
         worker.give_job(desk);
-        requests
-            .iter()
-            .for_each(|request| worker.ask(request.clone()));
+        requests.iter().for_each(|request| worker.ask(*request));
         answers = worker.answers(&requests);
         let went_well = answers.len() == requests.len() + 1;
         if script.traced == Some(From::Quit) && went_well {

@@ -425,19 +425,19 @@ impl LockedSpool {
     }
 
     /// Writes all of `bytes` at `offset`.
-    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.refresh().map_err(std::io::Error::other)?;
         self.file.write_all_at(bytes, offset)
     }
 
     /// Cuts the spool, and has all of it on disk.
-    pub fn truncate(&mut self, length: u64) -> std::io::Result<()> {
+    pub(crate) fn truncate(&mut self, length: u64) -> std::io::Result<()> {
         self.file.set_len(length)?;
         self.file.sync_all()
     }
 
     /// Has all of the spool on disk.
-    pub fn sync(&self) -> std::io::Result<()> {
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_all()
     }
 }

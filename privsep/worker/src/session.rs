@@ -1,188 +1,35 @@
-//! One session: requests in, answers and streams out, deletions marked. Only QUIT deletes (promise P7).
+//! One session: it answers requests and marks deletions. Only QUIT deletes (promise P7).
 
 mod retrieve;
 
-use crate::index::{self, INDEX, Seen};
-use crate::journal::Journal;
-use crate::locks::{LockedSpool, Lost};
+use crate::index::{self, Seen};
 use crate::naming::Naming;
 use crate::outgoing::{Outgoing, prove};
-use crate::read::Reading;
-use crate::state::State;
-use crate::update::{UpdateError, update};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::transport::{Stop, Stream, answer, pending, wait};
+use nix::poll::PollFlags;
+use popward_mbox::index::Identity;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::plan::{self, Plan};
 use popward_mbox::uidl;
 use popward_proto::bounded::Text;
-use popward_proto::codec::DATA_LIMIT;
-use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::WorkerToMonitor;
 use popward_proto::session::{
     Broken, FrontToWorker, MessageNumber, OfAll, OfOne, Refusal, Totals, Update, WorkerPhase,
     WorkerToFront,
 };
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::PacketBuffer;
+use popward_update::commit::Commit;
+use popward_update::error::UpdateError;
+use popward_update::keep_reserve;
+use popward_update::locks::LockedSpool;
+use popward_update::read::Reading;
+use popward_update::start::Ends;
+use popward_update::state::{INDEX, State};
 use std::collections::VecDeque;
-use std::io::Write;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::io::{self, Write};
 
 /// The longest line of a listing, in bytes: a number, a UIDL.
 const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
-
-/// The session's socket.
-pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
-/// The channel to the monitor.
-pub type ToMonitor = Channel<WorkerToMonitor, MonitorToWorker>;
-
-/// Why a session ends other than by QUIT. None of these changes anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// The front closed the session's socket.
-    FrontGone,
-    /// The monitor closed its channel: the server ends.
-    MonitorGone,
-    /// The front broke the rules of the channel.
-    Rules(ChannelError),
-    /// It cannot go on.
-    Broken(Broken),
-}
-
-impl From<Lost> for Stop {
-    fn from(_: Lost) -> Self {
-        Self::Broken(Broken::LockLost)
-    }
-}
-
-/// The two ends that a worker listens to.
-pub struct Ends {
-    /// The session.
-    pub front: ToFront,
-    /// The monitor.
-    pub monitor: ToMonitor,
-}
-
-impl Ends {
-    /// Waits until the front's socket is ready for `events`, and refreshes the dotlock of `spool` meanwhile.
-    fn wait(&self, mut spool: Option<&mut LockedSpool>, events: PollFlags) -> Result<(), Stop> {
-        loop {
-            let due = spool.as_ref().map(|spool| spool.due());
-            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
-            // A millisecond more than what is left of the last one, so that it is not waited for again and again.
-            let timeout = due.map_or(PollTimeout::NONE, |due| {
-                let due = due + Duration::from_millis(1);
-                PollTimeout::try_from(due).unwrap_or(PollTimeout::from(1000u16))
-            });
-            let mut ready = [
-                PollFd::new(self.front.as_fd(), events),
-                PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, timeout) {
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(_) => return Err(Stop::Broken(Broken::System)),
-            }
-            // The monitor has nothing more to say: what comes is its end.
-            if ready[1].any() == Some(true) {
-                return Err(Stop::MonitorGone);
-            }
-            if ready[0].any() == Some(true) {
-                return Ok(());
-            }
-            if let Some(spool) = spool.as_deref_mut() {
-                spool.refresh()?;
-            }
-        }
-    }
-
-    /// Whether either end has hung up, without waiting: for the time before the locks are taken.
-    pub fn gone(&self) -> bool {
-        let mut ready = [
-            PollFd::new(self.front.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
-        ];
-        let _ = poll(&mut ready, PollTimeout::ZERO);
-        ready.iter().any(|end| end.any() == Some(true))
-    }
-
-    fn send(
-        &self,
-        mut spool: Option<&mut LockedSpool>,
-        send: impl Fn(&ToFront) -> Result<(), ChannelError>,
-    ) -> Result<(), Stop> {
-        loop {
-            match send(&self.front) {
-                Ok(()) => return Ok(()),
-                Err(ChannelError::WouldBlock) => {
-                    self.wait(spool.as_deref_mut(), PollFlags::POLLOUT)?;
-                }
-                Err(ChannelError::Closed) => return Err(Stop::FrontGone),
-                Err(error) => return Err(Stop::Rules(error)),
-            }
-        }
-    }
-
-    /// Sends `answer`.
-    pub fn answer(
-        &self,
-        spool: Option<&mut LockedSpool>,
-        answer: &WorkerToFront,
-    ) -> Result<(), Stop> {
-        self.send(spool, |front| front.send(answer))
-    }
-
-    /// A request, if one is waiting.
-    fn pending(&mut self, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
-        match self.front.receive(buffer) {
-            Ok(Packet::Message(request, _)) => Ok(Some(request)),
-            Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
-            Err(ChannelError::WouldBlock) => Ok(None),
-            Err(ChannelError::Closed) => Err(Stop::FrontGone),
-            Err(error) => Err(Stop::Rules(error)),
-        }
-    }
-}
-
-/// Data on their way, whose first packet goes with what announces them.
-struct Stream {
-    announced: Option<WorkerToFront>,
-    packet: Vec<u8>,
-}
-
-impl Stream {
-    fn of(announced: WorkerToFront) -> Self {
-        Self {
-            announced: Some(announced),
-            packet: Vec::with_capacity(4096),
-        }
-    }
-
-    /// Sends what there is, if so many bytes more would be more than a packet's.
-    fn make_room(
-        &mut self,
-        bytes: usize,
-        ends: &Ends,
-        spool: Option<&mut LockedSpool>,
-    ) -> Result<(), Stop> {
-        if self.packet.len() + bytes <= DATA_LIMIT {
-            return Ok(());
-        }
-        self.send(ends, spool, false)
-    }
-
-    fn send(
-        &mut self,
-        ends: &Ends,
-        spool: Option<&mut LockedSpool>,
-        last: bool,
-    ) -> Result<(), Stop> {
-        let announced = self.announced.take();
-        ends.send(spool, |front| {
-            front.send_data(announced.as_ref(), &self.packet, last)
-        })?;
-        self.packet.clear();
-        Ok(())
-    }
-}
 
 /// A maildrop in the TRANSACTION state.
 pub struct Session {
@@ -211,12 +58,10 @@ pub struct Session {
 
 /// What QUIT has done.
 pub struct Done {
-    /// What is answered.
+    /// What the client is told.
     pub update: Update,
-    /// Whether the spool was changed.
-    pub changed: bool,
-    /// To be ended once it was answered.
-    pub journal: Option<Journal>,
+    /// Whether pins, journal and the new index were put in their places afterwards.
+    pub put_away: io::Result<()>,
 }
 
 impl Session {
@@ -285,7 +130,7 @@ impl Session {
             let seen = Seen { settled, ..seen };
             index::keep(state, seen, &self.naming.rules, &self.maildrop)?;
         }
-        Journal::keep_reserve(state)
+        keep_reserve(state)
     }
 
     /// The spool is not what the index says: a reader has edited it in place, and mail came. The next session reads all of it;
@@ -299,15 +144,12 @@ impl Session {
         }
     }
 
-    /// After an update: puts its pins and its journal where they belong, and writes the index of what it has left.
-    pub fn keep_left(&mut self, journal: Option<&Journal>) -> std::io::Result<()> {
+    /// After an update: writes the index of the messages that are left.
+    fn keep_left(&mut self) -> io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
             return Ok(());
         };
-        self.naming.put(state)?;
-        if let Some(journal) = journal {
-            journal.end();
-        }
+        self.naming.load(Some(state))?;
         let left = plan::left(&self.maildrop, &self.deleted);
         let mut seen = Seen::soon(spool)?;
         // A Content-Length that did not hold may hold now.
@@ -364,8 +206,8 @@ impl Session {
         }
     }
 
-    fn answer(&mut self, ends: &Ends, answer: &WorkerToFront) -> Result<(), Stop> {
-        ends.answer(self.spool.as_mut(), answer)
+    fn answer(&mut self, ends: &Ends, message: &WorkerToFront) -> Result<(), Stop> {
+        answer(ends, self.spool.as_mut(), message)
     }
 
     /// The next request.
@@ -379,11 +221,11 @@ impl Session {
             spool.refresh()?;
         }
         let request = loop {
-            if let Some(request) = ends.pending(packets)? {
+            if let Some(request) = pending(ends, packets)? {
                 break request;
             }
             if !self.look_ahead(ends)? {
-                ends.wait(self.spool.as_mut(), PollFlags::POLLIN)?;
+                wait(ends, self.spool.as_mut(), PollFlags::POLLIN)?;
             }
         };
         self.expected = None;
@@ -430,28 +272,51 @@ impl Session {
         Ok(())
     }
 
+    /// Deletes the marked messages, and answers QUIT once that is done.
     fn update(&mut self, ends: &Ends) -> Result<Done, UpdateError> {
-        let mut done = Done {
-            update: Update {
-                deleted: self.sum(|deleted| deleted),
-                left: self.totals(),
-            },
-            changed: false,
-            journal: None,
+        let update = Update {
+            deleted: self.sum(|deleted| deleted),
+            left: self.totals(),
         };
-        let (Some(plan), Some(spool)) = (Plan::new(&self.maildrop, &self.deleted), &mut self.spool)
-        else {
-            return Ok(done);
+        // The front may have gone. The deletions are done all the same.
+        let committed = || {
+            let _ = answer(ends, None, &WorkerToFront::Committed(update));
         };
+        let Some(plan) = Plan::new(&self.maildrop, &self.deleted) else {
+            committed();
+            let put_away = Ok(());
+            return Ok(Done { update, put_away });
+        };
+        let seen = self.prove_plan(&plan)?;
+        let pins = self.naming.pins_left(&self.maildrop, &self.deleted);
+        let Some(spool) = &mut self.spool else {
+            return Err(UpdateError::NoState);
+        };
+        // If the message is lost and this process dies, the next opening finishes the update.
+        let begins = || {
+            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+        };
+        let commit = Commit {
+            spool,
+            state: self.state.as_ref(),
+            plan: &plan,
+            seen,
+            pins: pins.as_ref(),
+        };
+        let put_away = commit.run(begins, committed)?;
+        let put_away = put_away.and_then(|()| self.keep_left());
+        Ok(Done { update, put_away })
+    }
+
+    /// Proves each message that an update of this plan deletes or moves. Returns the spool as it was before the proof.
+    fn prove_plan(&mut self, plan: &Plan) -> Result<Identity, UpdateError> {
+        let spool = self.spool.as_mut().ok_or(UpdateError::NoState)?;
         spool.prove_place()?;
         let now = spool.identity()?;
         if now.length != self.maildrop.length {
             return Err(UpdateError::Changed("the spool is not as long as it was"));
         }
-        if let Some(state) = &self.state {
-            self.naming.prepare(state, &self.maildrop, &self.deleted);
-        }
-        // What is kept moves in whole ranges: where these and what is deleted begin decides, not what is within.
+        // Kept messages move in whole ranges. So only the first message of a range needs a proof, and each deleted one.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
         let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
         for index in 0..self.deleted.len() {
@@ -463,20 +328,9 @@ impl Session {
             self.prove(index).map_err(|broken| match broken {
                 Broken::SpoolChanged => UpdateError::Changed("a message is not where it was"),
                 Broken::LockLost => UpdateError::LockLost,
-                Broken::System => {
-                    UpdateError::System(std::io::Error::other("the spool cannot be read"))
-                }
+                Broken::System => UpdateError::System(io::Error::other("the spool cannot be read")),
             })?;
         }
-        let Some(spool) = &mut self.spool else {
-            return Ok(done);
-        };
-        // Without the monitor nobody would finish it at once; the next opening would.
-        let begins = || {
-            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
-        };
-        done.journal = update(spool, self.state.as_ref(), &plan, now, begins)?;
-        done.changed = true;
-        Ok(done)
+        Ok(now)
     }
 }

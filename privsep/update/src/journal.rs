@@ -4,8 +4,7 @@
 //! on a full disk and for a user at quota. What an update needs beyond that is there, as room on the disk, before it
 //! begins; the index gives way if it must. The name `journal` stands from the first step's sync to the last one's.
 
-use crate::index::INDEX;
-use crate::state::State;
+use crate::state::{INDEX, State};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use popward_mbox::journal::{BLOCK, HEADS, Head, Kept, slots_at};
@@ -18,10 +17,20 @@ use std::os::unix::fs::FileExt;
 const SPARE: &str = "reserve";
 
 /// Bytes of the reserve: the heads, a block of kept ranges, a block of slots.
-pub const RESERVE: u64 = 16 << 10;
+pub(crate) const RESERVE: u64 = 16 << 10;
+
+/// Makes the reserve, if there is none.
+pub fn keep_reserve(state: &State) -> io::Result<()> {
+    let large = |file: &File| file.metadata().is_ok_and(|status| status.len() >= RESERVE);
+    let spare = state.open(SPARE)?;
+    if spare.is_some_and(|file| large(&file)) || state.open(JOURNAL)?.is_some() {
+        return Ok(());
+    }
+    room(&state.open_to_write(SPARE)?, RESERVE)
+}
 
 /// A journal.
-pub struct Journal {
+pub(crate) struct Journal {
     state: State,
     file: File,
     /// Bytes of each of its two slots.
@@ -29,16 +38,6 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes a reserve for later, if there is none.
-    pub fn keep_reserve(state: &State) -> io::Result<()> {
-        let large = |file: &File| file.metadata().is_ok_and(|status| status.len() >= RESERVE);
-        let spare = state.open(SPARE)?;
-        if spare.is_some_and(|file| large(&file)) || state.open(JOURNAL)?.is_some() {
-            return Ok(());
-        }
-        room(&state.open_to_write(SPARE)?, RESERVE)
-    }
-
     /// Room for so many kept ranges, and for slots of `slot` bytes or less: as much as can be had, if that is `enough`.
     pub fn create(
         state: &State,

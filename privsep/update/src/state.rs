@@ -1,31 +1,37 @@
-//! The user's state directory: all that a worker can open once it is confined.
+//! The user's state directory: the only place where a confined worker can open files.
 //!
-//! Its owner can put there what they like. A worker must not follow a link of theirs, nor wait for the other end of a
-//! pipe with the locks in its hands.
+//! Its owner can put anything there. A worker must not follow a link, nor wait for the other end of a
+//! pipe while it holds the locks.
 
-use crate::naming::{NEXT, PINS};
 use popward_sys::libc;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// The index's name.
+pub const INDEX: &str = "index";
+/// The pins' name.
+pub const PINS: &str = "pins";
+/// The name of the pins that will hold when an update is done.
+pub(crate) const NEXT: &str = "pins.new";
+
 /// A state directory.
 #[derive(Debug, Clone)]
 pub struct State(PathBuf);
 
 impl State {
-    /// The one at `path`.
+    /// The state directory at `path`.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
-    /// Where a file of it is.
+    /// The path of a file in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Opens a regular file. `None`: there is none.
+    /// Opens a regular file. `None`: there is no file of this name.
     pub fn open(&self, name: &str) -> io::Result<Option<File>> {
         match self.regular(name, File::options().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -33,14 +39,14 @@ impl State {
         }
     }
 
-    /// Makes a file, empty, in the place of one that is there.
+    /// Makes an empty file, or empties the file that is there.
     pub fn create(&self, name: &str) -> io::Result<File> {
         let options = &mut File::options();
         self.regular(name, options.write(true).create(true).truncate(true))
     }
 
-    /// Opens a file to read and write it as it is; makes it, empty, if there is none.
-    pub fn open_to_write(&self, name: &str) -> io::Result<File> {
+    /// Opens a file for reading and writing as it is. If there is none, makes an empty one.
+    pub(crate) fn open_to_write(&self, name: &str) -> io::Result<File> {
         let options = &mut File::options();
         self.regular(name, options.read(true).write(true).create(true))
     }
@@ -62,13 +68,13 @@ impl State {
         }
     }
 
-    /// Gives a file another's name, and takes that one's place.
+    /// Renames a file. It replaces a file that has the new name.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.path(from), self.path(to))
     }
 
     /// The update is done: its pins take the place of the old ones, on disk. Without new pins the old ones stay.
-    pub fn finish(&self) -> io::Result<()> {
+    pub(crate) fn finish(&self) -> io::Result<()> {
         match self.rename(NEXT, PINS) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.and_then(|()| self.sync()),
@@ -76,17 +82,17 @@ impl State {
     }
 
     /// The update did not happen: removes its pins.
-    pub fn forget(&self) -> io::Result<()> {
+    pub(crate) fn forget(&self) -> io::Result<()> {
         self.remove(NEXT)
     }
 
-    /// Forgets what this host knows of the directory, where that is on another.
-    pub fn look_again(&self) -> io::Result<()> {
+    /// Makes this host look at the directory again, if it is on another host.
+    pub(crate) fn look_again(&self) -> io::Result<()> {
         File::open(&self.0).map(drop)
     }
 
-    /// Has the names of its files on disk.
-    pub fn sync(&self) -> io::Result<()> {
+    /// Waits until the names of its files are on disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
 }

@@ -1,5 +1,5 @@
 use super::{LockError, fit, try_lock};
-use crate::tests::Desk;
+use crate::testing::Desk;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
 use std::fs::File;

@@ -1,10 +1,12 @@
 //! RETR and TOP, and what is sent ahead of a RETR that is expected (see `popward_proto::session`).
 
-use super::{Ends, Session, Stop};
+use super::Session;
 use crate::outgoing::Outgoing;
+use crate::transport::{Stop, send};
 use popward_mbox::convert::Converter;
 use popward_proto::session::{Broken, MessageNumber, WorkerToFront};
 use popward_sys::channel::ChannelError;
+use popward_update::start::Ends;
 
 /// Most messages of which something goes ahead of their requests.
 const AHEAD: usize = 3;
@@ -40,7 +42,7 @@ impl Session {
         let (outgoing, last) = self.begin(index, converter).map_err(Stop::Broken)?;
         let body = WorkerToFront::Body(self.maildrop.messages[index].octets);
         let packet = &self.packet;
-        ends.send(self.spool.as_mut(), |front| {
+        send(ends, self.spool.as_mut(), |front| {
             front.send_data(Some(&body), packet, last)
         })?;
         self.rest(ends, outgoing, last)
@@ -56,7 +58,7 @@ impl Session {
             let filled = outgoing.fill(spool, &mut self.packet);
             last = filled.map_err(Stop::Broken)?;
             let packet = &self.packet;
-            ends.send(Some(&mut *spool), |front| {
+            send(ends, Some(&mut *spool), |front| {
                 front.send_data(None, packet, last)
             })?;
         }

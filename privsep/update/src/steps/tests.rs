@@ -2,8 +2,10 @@
 //! the spool is what a simple model says. Doubts touch nothing. (Pieces are small here: an update takes many.)
 
 use super::*;
+use crate::commit::Commit;
 use crate::journal::RESERVE;
-use crate::tests::{Desk, message};
+use crate::recovery;
+use crate::testing::{Desk, message};
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::{BUFFER_MIN, scan};
 use popward_mbox::source::InMemory;
@@ -11,13 +13,22 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
-    recover(&mut desk.lock(), &desk.state(), || {})
+    recovery::recover(Sizes::SMALL, &mut desk.lock(), &desk.state(), || {})
 }
 
-/// What comes of `plan`, which was made for the spool `read`.
-fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<Option<Journal>, UpdateError> {
-    let seen = desk.seen(read.len() as u64);
-    update(&mut desk.lock(), Some(&desk.state()), plan, seen, || ())
+/// The result of `plan`, which was made for the spool `read`, and whether a journal stood when the client was answered.
+fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<bool, UpdateError> {
+    let commit = Commit {
+        spool: &mut desk.lock(),
+        state: Some(&desk.state()),
+        plan,
+        seen: desk.seen(read.len() as u64),
+        pins: None,
+    };
+    let mut stood = false;
+    let put_away = commit.run_with(Sizes::SMALL, || (), || stood = desk.journal().exists())?;
+    put_away.unwrap();
+    Ok(stood)
 }
 
 fn scanned(spool: &[u8]) -> Maildrop {
@@ -102,6 +113,7 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
         &desk.state(),
         &plan,
         desk.seen(old.len() as u64),
+        Sizes::SMALL,
         || (),
     )
     .unwrap();
@@ -152,30 +164,6 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
     }
 }
 
-/// Begins an update and stops after so many steps, in the middle of the next one: or at the cut.
-pub(crate) fn broken_off_at(
-    spool: &mut LockedSpool,
-    state: &State,
-    plan: &Plan,
-    steps: usize,
-    share: u8,
-) {
-    let seen = spool.identity().unwrap();
-    let mut work = begin(spool, state, plan, seen, || ()).unwrap();
-    for _ in 0..steps {
-        if work.head.stage == Stage::Cut {
-            return;
-        }
-        assert!(!work.step(spool).unwrap());
-    }
-    work.head.piece = work.head.piece * u64::from(share) / 255;
-    match work.head.stage {
-        Stage::Direct => work.copy_from_spool(spool).unwrap(),
-        Stage::Slot => work.copy_from_slot(spool).unwrap(),
-        Stage::Cut => {}
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -196,7 +184,7 @@ proptest! {
             let mut spool = desk.lock();
             let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
             let (head, kept) = journal.read().unwrap().unwrap();
-            let mut work = Work::new(journal, head, kept);
+            let mut work = Steps::new(journal, head, kept, Sizes::SMALL);
             for _ in 0..again {
                 if work.head.stage == Stage::Cut && spool.identity().unwrap().length == work.head.length {
                     break;
@@ -239,12 +227,17 @@ proptest! {
         let old = case.old();
         let desk = Desk::in_memory(&old);
         let inode = std::fs::metadata(desk.spool()).unwrap().ino();
-        let mut begun = 0;
-        let plan = planned(&old, &case.deleted);
-        let journal = update(&mut desk.lock(), Some(&desk.state()), &plan, desk.seen(old.len() as u64), || begun += 1).unwrap();
+        let (mut begun, mut stood) = (0, false);
+        let commit = Commit {
+            spool: &mut desk.lock(),
+            state: Some(&desk.state()),
+            plan: &planned(&old, &case.deleted),
+            seen: desk.seen(old.len() as u64),
+            pins: None,
+        };
+        commit.run_with(Sizes::SMALL, || begun += 1, || stood = !no_journal(&desk)).unwrap().unwrap();
         prop_assert_eq!(begun, 1);
-        prop_assert!(!no_journal(&desk), "until the client is answered");
-        journal.unwrap().end();
+        prop_assert!(stood, "until the client is answered");
         prop_assert!(desk.bytes() == case.kept());
         prop_assert_eq!(std::fs::metadata(desk.spool()).unwrap().ino(), inode);
         prop_assert!(no_journal(&desk));
@@ -388,7 +381,7 @@ fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
         let mut spool = desk.lock();
         let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
         let (head, kept) = journal.read().unwrap().unwrap();
-        let mut work = Work::new(journal, head, kept);
+        let mut work = Steps::new(journal, head, kept, Sizes::SMALL);
         for _ in 0..steps {
             assert!(!work.step(&mut spool).unwrap());
             if work.head.stage == Stage::Cut {
@@ -461,18 +454,20 @@ fn p3_on_a_full_disk_the_reserve_is_enough_and_the_index_gives_way() {
     for index in [false, true] {
         let desk = Desk::new(&old);
         let disk = SmallDisk::at(&desk.directory.path().join("state"), 128 << 10);
-        Journal::keep_reserve(&desk.state()).unwrap();
+        crate::keep_reserve(&desk.state()).unwrap();
         if index {
-            std::fs::write(desk.state().path(crate::index::INDEX), vec![1; 32 << 10]).unwrap();
+            std::fs::write(desk.state().path(crate::state::INDEX), vec![1; 32 << 10]).unwrap();
         }
         let filler = std::fs::write(desk.state().path("filler"), vec![1; 1 << 20]);
         assert!(filler.is_err(), "the disk is full");
         let plan = planned(&old, &case.deleted);
-        let journal = updated(&desk, &plan, &old).unwrap();
-        let journal = journal.unwrap();
+        let seen = desk.seen(old.len() as u64);
+        let mut spool = desk.lock();
+        let mut steps = begin(&mut spool, &desk.state(), &plan, seen, Sizes::SMALL, || ()).unwrap();
         let slot = if index { 4 << 10 } else { 2 << 10 };
-        assert!(journal.slot == slot, "{}", journal.slot);
-        journal.end();
+        assert!(steps.journal.slot == slot, "{}", steps.journal.slot);
+        steps.run(&mut spool).unwrap();
+        steps.journal.end();
         assert!(desk.bytes() == case.kept());
         drop(disk);
     }
@@ -494,8 +489,7 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
     assert!(desk.bytes() == old && no_journal(&desk));
     // The cut at the start of a block is one change to the disk.
     let plan = planned(&old, &[true; 4]);
-    let journal = updated(&desk, &plan, &old).unwrap();
-    assert!(journal.is_none());
+    assert!(!updated(&desk, &plan, &old).unwrap(), "without a journal");
     assert!(desk.bytes().is_empty());
     drop(disk);
 }

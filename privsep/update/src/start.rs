@@ -1,0 +1,204 @@
+//! From a process's first instruction to a locked spool in a confined process.
+
+use crate::commit::recover;
+use crate::error::UpdateError;
+use crate::locks::{self, LockError, LockedSpool};
+use crate::state::State;
+use crate::syscalls;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
+use popward_sys::channel::{Channel, Packet, PacketBuffer};
+use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::log::Log;
+use popward_sys::{inherited, landlock, seccomp};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The session's socket.
+pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
+/// The channel to the monitor.
+pub type ToMonitor = Channel<WorkerToMonitor, MonitorToWorker>;
+
+/// The processes that this one talks to.
+pub struct Ends {
+    /// The front of this session.
+    pub front: ToFront,
+    /// The monitor.
+    pub monitor: ToMonitor,
+}
+
+impl Ends {
+    /// Whether either end has hung up. This does not wait. No request may come yet.
+    pub fn gone(&self) -> bool {
+        let mut ready = [
+            PollFd::new(self.front.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
+        ];
+        let _ = poll(&mut ready, PollTimeout::ZERO);
+        ready.iter().any(|end| end.any() == Some(true))
+    }
+}
+
+/// Takes the inherited descriptors and receives the job. `None`: the monitor broke the rules.
+pub fn job() -> Option<(Job, Ends, Log)> {
+    let [control, log, session] = inherited::take::<3>().ok()?;
+    let log = Log::new(log).ok()?;
+    let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
+    let job = match monitor.receive(&mut PacketBuffer::for_messages()) {
+        Ok(Packet::Message(MonitorToWorker::Job(job), _))
+            if job.version == popward_proto::VERSION =>
+        {
+            job
+        }
+        _ => return None,
+    };
+    monitor.enter(JobPhase::Working);
+    let front = Channel::new(session, WorkerPhase::Opening);
+    front.set_nonblocking().ok()?;
+    Some((job, Ends { front, monitor }, log))
+}
+
+/// Why there is no locked spool.
+#[derive(Debug)]
+pub enum StartError {
+    /// The process could not confine itself.
+    Confine(String),
+    /// The spool could not be locked.
+    Lock(LockError),
+    /// The front or the monitor has gone.
+    Gone,
+    /// An update that another process left could not be finished.
+    Recovery(UpdateError),
+    /// A system call failed.
+    System(&'static str),
+}
+
+impl StartError {
+    /// What the front is told.
+    pub fn answer(&self) -> OpenFailure {
+        match self {
+            Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
+            Self::Lock(LockError::Unfit(_)) | Self::Recovery(UpdateError::Changed(_)) => {
+                OpenFailure::Permanent
+            }
+            _ => OpenFailure::Temporary,
+        }
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Confine(error) => out.write_str(error),
+            Self::Lock(error) => error.fmt(out),
+            Self::Gone => out.write_str("the client has gone"),
+            Self::Recovery(error) => {
+                write!(out, "an unfinished update: {error}; its journal is kept")
+            }
+            Self::System(what) => out.write_str(what),
+        }
+    }
+}
+
+/// A confined process with its spool.
+pub struct Started {
+    /// The locked spool. `None`: there is no spool.
+    pub spool: Option<LockedSpool>,
+    /// The user's state directory.
+    pub state: Option<State>,
+    /// How long locking took.
+    pub waited: Duration,
+}
+
+/// Locks the spool of `job`, confines the process, and finishes an update that another process left.
+pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
+    let not_confined = |error: NotConfined| StartError::Confine(error.to_string());
+    confine::harden(32).map_err(not_confined)?;
+    let identity = Identity {
+        uid: job.uid,
+        gid: job.gid,
+    };
+    if job.uid == 0 || Identity::current() != Some(identity.clone()) {
+        return Err(StartError::Confine("not run as the account".to_owned()));
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(job.spool_directory.as_path(), flags, Mode::empty())
+        .map_err(|_| StartError::System("the spool's directory cannot be opened"))?;
+    let began = Instant::now();
+    let mut spool = lock(job, &directory, ends)?;
+    let waited = began.elapsed();
+
+    // The directory's group goes before the spool's first byte is read. The group is the effective one, and the exec made
+    // it the saved one too. With all three set to the user's own group, there is no way back.
+    let gid = nix::unistd::Gid::from_raw(job.gid);
+    nix::unistd::setresgid(gid, gid, gid).map_err(|_| StartError::System("setresgid"))?;
+    confine::drop_capabilities(&[]).map_err(not_confined)?;
+    confine::prove(&identity, job.groups.as_slice(), &[]).map_err(not_confined)?;
+    let reach: Option<OwnedFd> = job
+        .state_directory
+        .as_ref()
+        .and_then(|path| open(path.as_path(), flags | OFlag::O_NOFOLLOW, Mode::empty()).ok());
+    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
+    landlock::restrict_to(&reachable, &[])
+        .map_err(|error| StartError::Confine(error.to_string()))?;
+    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
+        .map_err(|error| StartError::Confine(error.to_string()))?;
+
+    let state = job.state_directory.as_ref();
+    let state = state.map(|path| State::new(path.as_path()));
+    if let (Some(spool), Some(state)) = (&mut spool, &state) {
+        finish_left_update(job, ends, log, spool, state)?;
+    }
+    Ok(Started {
+        spool,
+        state,
+        waited,
+    })
+}
+
+fn finish_left_update(
+    job: &Job,
+    ends: &Ends,
+    log: &Log,
+    spool: &mut LockedSpool,
+    state: &State,
+) -> Result<(), StartError> {
+    // If the message is lost and this process dies as well, the next opening finishes the update.
+    let begins = || {
+        let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+    };
+    if recover(spool, state, begins).map_err(StartError::Recovery)? {
+        log.notice(
+            Some(job.session),
+            "finished an update that was broken off",
+            &[("user", &job.user)],
+        );
+        // If the message is lost, the waiting client is told that the update failed.
+        let _ = ends.monitor.send(&WorkerToMonitor::Finished);
+    }
+    Ok(())
+}
+
+/// Tries to lock until the time is up. Each try takes all locks or none, with a pause of random length between tries.
+fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, StartError> {
+    let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
+    loop {
+        let mut tell = |device, inode| {
+            // If the monitor has gone, there is no session either: the next wait sees that.
+            let _ = ends
+                .monitor
+                .send(&WorkerToMonitor::Dotlock { device, inode });
+        };
+        match locks::try_lock(job, directory, &mut tell) {
+            Err(LockError::Busy(_)) if Instant::now() < until => {}
+            result => return result.map_err(StartError::Lock),
+        }
+        std::thread::sleep(locks::pause());
+        if ends.gone() {
+            return Err(StartError::Gone);
+        }
+    }
+}

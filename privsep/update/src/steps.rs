@@ -1,0 +1,366 @@
+//! The steps of an update: kept messages move down in pieces, then the spool is cut (promise P3).
+//!
+//! Before a byte of the spool changes, the journal on disk says which bytes are kept and where they
+//! lie. Before a piece overwrites bytes that have not moved yet, it is in the journal itself. So
+//! whoever finds a journal can finish the update from the step that the journal names. Every step can
+//! be done again.
+
+use crate::error::UpdateError;
+use crate::journal::Journal;
+use crate::locks::LockedSpool;
+use crate::state::State;
+use popward_mbox::from_line::{LINE_MAX, mail_begins};
+use popward_mbox::index::Identity;
+use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
+use popward_mbox::plan::Plan;
+use std::io;
+use std::ops::Range;
+
+/// How much an update does at once. Tests use small sizes, so that a small spool takes many steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Bytes of the spool in memory at once.
+    chunk: usize,
+    /// The largest piece, and so the largest slot: the bytes that are on disk before the next piece begins.
+    piece: u64,
+    /// A piece that moves at least this far down needs no copy in the journal, because it overwrites no byte that has
+    /// not moved. Smaller pieces would cost more waits for the disk than the copy.
+    gap: u64,
+    /// The journal has a mark of this many of the first and of the last bytes that the cut takes away.
+    cut_look: u64,
+    /// A cut at a multiple of this is one change to the disk, because no file system has larger blocks. Any other cut is
+    /// two: the rest of the block is filled with zeros, then the length is set. A power cut can leave only the first.
+    pub(crate) block_max: u64,
+}
+
+impl Sizes {
+    /// What popward uses.
+    pub(crate) const SHIPPED: Self = Self {
+        chunk: 1 << 20,
+        piece: 32 << 20,
+        gap: 4 << 20,
+        cut_look: 64 << 10,
+        block_max: 64 << 10,
+    };
+    /// What tests use.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) const SMALL: Self = Self {
+        chunk: 1 << 10,
+        piece: 4 << 10,
+        gap: 2 << 10,
+        cut_look: 100,
+        block_max: 512,
+    };
+}
+
+/// Most pieces of an update. If the disk has no room for slots, and a short message was deleted before much mail, more
+/// pieces would hold the locks for hours.
+const PIECES_MAX: u64 = 50_000;
+
+/// The smallest block of a file system, in bytes.
+pub(crate) const BLOCK_MIN: u64 = 512;
+
+/// Makes sure that nobody has written the spool since it was `seen`.
+pub(crate) fn still(spool: &LockedSpool, seen: &Identity) -> Result<(), UpdateError> {
+    if spool.identity()? == *seen {
+        Ok(())
+    } else {
+        Err(UpdateError::Changed("the spool is not as it was"))
+    }
+}
+
+/// Makes the journal of an update with its first piece.
+pub(crate) fn begin(
+    spool: &mut LockedSpool,
+    state: &State,
+    plan: &Plan,
+    seen: Identity,
+    sizes: Sizes,
+    begins: impl FnOnce(),
+) -> Result<Steps, UpdateError> {
+    still(spool, &seen)?;
+    let kept = Kept::new(plan, |range| look_at(spool, range))?;
+    let moved = plan.final_length - plan.first_change;
+    // Nothing is moved where all up to the end is deleted: the journal is for the cut alone.
+    let gap = plan
+        .kept
+        .first()
+        .map_or(0, |kept| kept.start - plan.first_change);
+    let enough = |slot: u64| moved / slot.max(gap).max(1) <= PIECES_MAX;
+    let ranges = plan.kept.len() as u64;
+    // Where nothing is moved, mail may come before the cut: it must not go by as few bytes as were deleted.
+    let journal = Journal::create(state, ranges, moved.clamp(1, sizes.piece), enough)?;
+    let encoded = kept.encode();
+    let head = Head {
+        sequence: 0,
+        stage: Stage::Direct,
+        inode: seen.inode,
+        planned: seen.length,
+        length: seen.length,
+        first_change: plan.first_change,
+        ranges,
+        slot: journal.slot,
+        at: plan.first_change,
+        piece: 0,
+        check: 0,
+        end_mark: look_before(spool, seen.length)?,
+        ranges_hash: *blake3::hash(&encoded).as_bytes(),
+    };
+    let mut steps = Steps::new(journal, head, kept, sizes);
+    match steps.first(spool, &seen, &encoded, begins) {
+        Ok(()) => Ok(steps),
+        Err(error) if Journal::open(state)?.is_some() => {
+            Err(UpdateError::Unfinished(Box::new(error)))
+        }
+        Err(error) => {
+            // Only when it is sure that nobody finds it standing.
+            if state.sync().is_ok() {
+                steps.journal.give_up();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// An update that is under way.
+pub(crate) struct Steps {
+    pub(crate) journal: Journal,
+    /// The step to do now. Every kept byte before `head.at` is in its place.
+    pub(crate) head: Head,
+    pub(crate) kept: Kept,
+    /// Where the kept bytes behind the piece of `head` lie.
+    pub(crate) place: Place,
+    chunk: Vec<u8>,
+    sizes: Sizes,
+}
+
+impl Steps {
+    /// The update of a journal with this head and these kept ranges.
+    pub(crate) fn new(journal: Journal, head: Head, kept: Kept, sizes: Sizes) -> Self {
+        Self {
+            place: kept.place(head.at + head.piece),
+            chunk: vec![0; sizes.chunk],
+            journal,
+            head,
+            kept,
+            sizes,
+        }
+    }
+
+    /// The first piece, and the journal with it: after this the update will be done, whatever happens.
+    fn first(
+        &mut self,
+        spool: &mut LockedSpool,
+        seen: &Identity,
+        ranges: &[u8],
+        begins: impl FnOnce(),
+    ) -> Result<(), UpdateError> {
+        // What a delivery agent left in memory alone must not be missing where the journal says it is.
+        spool.sync()?;
+        self.prepare(spool)?;
+        self.journal.write_first(&self.head, ranges)?;
+        spool.prove_place()?;
+        // All that took its time is done: nobody who asks for no lock has come in between.
+        still(spool, seen)?;
+        begins();
+        Ok(self.journal.stand()?)
+    }
+
+    /// Does the step of `head` and all that follow it.
+    pub(crate) fn run(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        while !self.step(spool)? {}
+        Ok(())
+    }
+
+    /// Does the step of `head`, and has the next one in the journal. Returns whether it was the last.
+    pub(crate) fn step(&mut self, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
+        match self.head.stage {
+            Stage::Direct => self.copy_from_spool(spool)?,
+            Stage::Slot => self.copy_from_slot(spool)?,
+            Stage::Cut => {
+                spool.prove()?;
+                if spool.identity()?.length == self.head.length {
+                    spool.truncate(self.kept.final_length())?;
+                    return Ok(true);
+                }
+            }
+        }
+        self.head.at += self.head.piece;
+        // What came without a lock while this was going on, or before anybody came to finish it, is kept too.
+        let length = spool.identity()?.length;
+        spool.sync()?;
+        if length < self.head.length {
+            return Err(UpdateError::Changed("the spool was cut"));
+        }
+        if length > self.head.length {
+            if self.kept.final_length() == 0 {
+                // Of the empty line that maildrop puts between a message and the next one, the spool must not come to begin.
+                let begin = read_range(spool, self.head.length..length.min(self.head.length + 2))?;
+                self.head.length += match begin[..] {
+                    [b'\n', ..] => 1,
+                    [b'\r', b'\n'] => 2,
+                    _ => 0,
+                };
+                self.head.planned = self.head.length;
+                self.head.end_mark = look_before(spool, self.head.planned)?;
+            }
+            self.kept.add(self.head.length..length);
+            self.head.length = length;
+            self.place = self.kept.place(self.head.at);
+        }
+        self.prepare(spool)?;
+        self.journal.write_head(&self.head)?;
+        Ok(false)
+    }
+
+    /// Makes `head` the next step: another piece, in its slot if it needs one, or the cut.
+    pub(crate) fn prepare(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        self.head.sequence += 1;
+        let left = self.kept.final_length() - self.head.at;
+        if left == 0 {
+            self.head.stage = Stage::Cut;
+            self.head.piece = 0;
+            self.head.check = self.cut_check(spool)?;
+            return Ok(());
+        }
+        let source = self.kept.take(&mut self.place.clone(), 1);
+        let gap = source.first().map_or(0, |first| first.start) - self.head.at;
+        if gap >= left.min(self.sizes.gap) || self.head.slot == 0 {
+            self.head.stage = Stage::Direct;
+            self.head.piece = left.min(gap).min(self.sizes.piece);
+            self.kept.take(&mut self.place, self.head.piece);
+            return Ok(());
+        }
+        self.head.stage = Stage::Slot;
+        self.head.piece = left.min(self.head.slot);
+        let sources = self.kept.take(&mut self.place, self.head.piece);
+        let mut check = crc32fast::Hasher::new();
+        let (journal, mut at) = (&mut self.journal, self.head.slot_at());
+        each_chunk(spool, &sources, &mut self.chunk, |_, bytes| {
+            check.update(bytes);
+            journal.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })?;
+        self.head.check = check.finalize().into();
+        // A head never speaks of a slot that is not on disk. The first one is synced with it, and stands only then.
+        if self.head.sequence > 1 {
+            self.journal.sync()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn copy_from_spool(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        let mut place = self.kept.place(self.head.at);
+        let sources = self.kept.take(&mut place, self.head.piece);
+        let mut at = self.head.at;
+        each_chunk(spool, &sources, &mut self.chunk, |spool, bytes| {
+            spool.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn copy_from_slot(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
+        let mut at = self.head.at;
+        self.each_of_slot(|bytes| {
+            spool.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn each_of_slot(
+        &mut self,
+        mut act: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), UpdateError> {
+        let slot = self.head.slot_at();
+        let mut done = 0;
+        while done < self.head.piece {
+            let most = within(&(done..self.head.piece), self.sizes.chunk);
+            let bytes = &mut self.chunk[..most];
+            self.journal.read_at(slot + done, bytes)?;
+            act(bytes)?;
+            done += most as u64;
+        }
+        Ok(())
+    }
+
+    /// A mark of the first and the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    pub(crate) fn cut_check(&self, spool: &mut LockedSpool) -> Result<u64, UpdateError> {
+        let (start, end) = (self.kept.final_length(), self.head.length);
+        let first = start..end.min(start + self.sizes.cut_look);
+        let last = end.saturating_sub(self.sizes.cut_look).max(first.end)..end;
+        let mut bytes = read_range(spool, first)?;
+        bytes.extend(read_range(spool, last)?);
+        Ok(mark(&bytes))
+    }
+}
+
+/// The mark of a range's start, as it is in the spool.
+pub(crate) fn look_at(spool: &mut LockedSpool, range: &Range<u64>) -> Result<u64, UpdateError> {
+    let mut look = [0; LOOK];
+    let count = spool.read_at(range.start, &mut look[..within(range, LOOK)])?;
+    Ok(mark(&look[..count]))
+}
+
+/// The mark of the last bytes before `end`.
+pub(crate) fn look_before(spool: &mut LockedSpool, end: u64) -> Result<u64, UpdateError> {
+    let start = end.saturating_sub(LOOK as u64);
+    Ok(mark(&read_range(spool, start..end)?))
+}
+
+/// The range's length, or `most` if that is less.
+pub(crate) fn within(range: &Range<u64>, most: usize) -> usize {
+    usize::try_from(range.end - range.start)
+        .unwrap_or(most)
+        .min(most)
+}
+
+/// The bytes of a range that is not large.
+pub(crate) fn read_range(
+    spool: &mut LockedSpool,
+    range: Range<u64>,
+) -> Result<Vec<u8>, UpdateError> {
+    let mut bytes = vec![0; within(&range, usize::MAX)];
+    let count = spool.read_at(range.start, &mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Whether what lies there can have been delivered.
+pub(crate) fn mail_begins_at(spool: &mut LockedSpool, offset: u64) -> Result<bool, UpdateError> {
+    let mut bytes = [0; LINE_MAX + 4];
+    let count = spool.read_at(offset, &mut bytes)?;
+    Ok(mail_begins(&bytes[..count]))
+}
+
+/// Gives the spool's bytes in `sources`, one after the other, to `act`, in chunks.
+fn each_chunk(
+    spool: &mut LockedSpool,
+    sources: &[Range<u64>],
+    chunk: &mut [u8],
+    mut act: impl FnMut(&mut LockedSpool, &[u8]) -> io::Result<()>,
+) -> Result<(), UpdateError> {
+    let mut filled = 0;
+    for source in sources {
+        let mut source = source.clone();
+        while !source.is_empty() {
+            let most = within(&source, chunk.len() - filled);
+            let into = &mut chunk[filled..filled + most];
+            if spool.read_at(source.start, into)? < most {
+                return Err(UpdateError::Changed("the spool is shorter than it was"));
+            }
+            source.start += most as u64;
+            filled += most;
+            if filled == chunk.len() {
+                act(spool, chunk)?;
+                filled = 0;
+            }
+        }
+    }
+    Ok(act(spool, &chunk[..filled])?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! A spool and a state directory to test on, and updates with small pieces that can stop in the middle.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "a test may fail"
+)]
+
+use crate::commit::Commit;
+use crate::error::UpdateError;
+use crate::locks::{LockError, LockedSpool, try_lock};
+use crate::recovery;
+use crate::state::State;
+use crate::steps::{Sizes, begin};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use popward_mbox::index::Identity;
+use popward_mbox::journal::Stage;
+use popward_mbox::pins::Pins;
+use popward_mbox::plan::Plan;
+use popward_proto::account::{FrontId, SessionId};
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
+use popward_proto::monitor_worker::{Job, LockSettings, Task};
+use std::path::{Path, PathBuf};
+
+/// A spool and a state directory of its own.
+pub struct Desk {
+    pub directory: tempfile::TempDir,
+}
+
+impl Desk {
+    pub fn new(spool: &[u8]) -> Self {
+        Self::within(&std::env::temp_dir(), spool)
+    }
+
+    /// One in memory: for what is done thousands of times, and syncs.
+    pub fn in_memory(spool: &[u8]) -> Self {
+        Self::within(Path::new("/dev/shm"), spool)
+    }
+
+    fn within(parent: &Path, spool: &[u8]) -> Self {
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        std::fs::create_dir(directory.path().join("state")).unwrap();
+        let desk = Self { directory };
+        desk.put(spool);
+        desk
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.directory.path().join("alice")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.directory.path().join("state/journal")
+    }
+
+    pub fn state(&self) -> State {
+        State::new(&self.directory.path().join("state"))
+    }
+
+    /// Writes the spool, on the same inode.
+    pub fn put(&self, bytes: &[u8]) {
+        std::fs::write(self.spool(), bytes).unwrap();
+    }
+
+    pub fn append(&self, mail: &[u8]) {
+        let mut file = std::fs::File::options()
+            .append(true)
+            .open(self.spool())
+            .unwrap();
+        std::io::Write::write_all(&mut file, mail).unwrap();
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.spool()).unwrap()
+    }
+
+    /// The spool as it is now, if it was read with `length` bytes.
+    pub fn seen(&self, length: u64) -> Identity {
+        use std::os::unix::fs::MetadataExt;
+        let now = std::fs::metadata(self.spool()).unwrap();
+        Identity {
+            inode: now.ino(),
+            length,
+            mtime: now.mtime() * 1_000_000_000 + now.mtime_nsec(),
+            ctime: now.ctime() * 1_000_000_000 + now.ctime_nsec(),
+        }
+    }
+
+    /// The spool with its locks but the dotlock: they go when it is dropped.
+    pub fn lock(&self) -> LockedSpool {
+        self.lock_with(false)
+    }
+
+    /// The spool with its locks. A dotlock must be removed by whoever asked for it.
+    pub fn lock_with(&self, dotlock: bool) -> LockedSpool {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
+        let job = self.job(dotlock);
+        // What another test starts has copies of all descriptors, and so of locks that were given back, until its exec.
+        for _ in 0..100 {
+            match try_lock(&job, &directory, &mut |_, _| {}) {
+                Err(LockError::Busy(_)) => {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                locked => return locked.unwrap().unwrap(),
+            }
+        }
+        panic!("the spool stays locked");
+    }
+
+    pub fn job(&self, dotlock: bool) -> Job {
+        let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
+        let name = || UserName::try_from("alice".to_owned()).unwrap();
+        Job {
+            version: popward_proto::VERSION,
+            session: SessionId::new(FrontId(1), 1),
+            task: Task::Serve,
+            user: name(),
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            groups: List::try_from(Vec::new()).unwrap(),
+            spool_directory: path(self.directory.path()),
+            spool_name: name(),
+            state_directory: None,
+            host: Text::truncated("here"),
+            locks: LockSettings {
+                dotlock,
+                fcntl: true,
+                flock: true,
+                timeout_ms: 0,
+            },
+            uidl: List::try_from(Vec::new()).unwrap(),
+            hide: List::try_from(Vec::new()).unwrap(),
+        }
+    }
+}
+
+pub fn message(number: usize, length: usize) -> Vec<u8> {
+    let body = "x".repeat(length);
+    format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()
+}
+
+/// Commits with small pieces, so that a small spool takes many steps.
+pub fn commit(commit: Commit<'_>) -> Result<std::io::Result<()>, UpdateError> {
+    commit.run_with(Sizes::SMALL, || (), || ())
+}
+
+/// Writes the pins that will hold after an update, as a commit does before its first step.
+pub fn stage_pins(state: &State, pins: Option<&Pins>) {
+    crate::commit::stage(state, pins);
+}
+
+/// Finishes what [`stop_an_update`] has left.
+pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
+    recovery::recover(Sizes::SMALL, spool, state, || ())
+}
+
+/// Begins an update and stops it after this many steps: in the middle of the next one, or at the cut. Of the next step's
+/// piece, `share` 255ths have moved.
+pub fn stop_an_update(
+    spool: &mut LockedSpool,
+    state: &State,
+    plan: &Plan,
+    steps: usize,
+    share: u8,
+) {
+    let seen = spool.identity().unwrap();
+    let mut update = begin(spool, state, plan, seen, Sizes::SMALL, || ()).unwrap();
+    for _ in 0..steps {
+        if update.head.stage == Stage::Cut {
+            return;
+        }
+        assert!(!update.step(spool).unwrap());
+    }
+    update.head.piece = update.head.piece * u64::from(share) / 255;
+    match update.head.stage {
+        Stage::Direct => update.copy_from_spool(spool).unwrap(),
+        Stage::Slot => update.copy_from_slot(spool).unwrap(),
+        Stage::Cut => {}
+    }
+}
