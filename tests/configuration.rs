@@ -5,6 +5,7 @@
 mod host;
 
 use host::{Host, install, root, spool, until, user};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -176,4 +177,61 @@ fn a_reload_names_the_settings_that_need_a_restart() {
     let said = host.log().matches("are read at the start only").count();
     assert_eq!(said, 3 - usize::from(!root()), "{}", host.log());
     drop(host.login("alice"));
+}
+
+/// Who opens the files of the configuration, told by the kernel.
+#[test]
+fn p1_the_monitor_opens_none_of_the_configurations_files() {
+    use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_NONBLOCK;
+    let Ok(openings) = Fanotify::init(flags, EventFFlags::O_RDONLY) else {
+        return host::skipped("openings of files are told to root with CAP_SYS_ADMIN");
+    };
+    std::fs::copy(host.at("cert.pem"), host.at("ca.pem")).unwrap();
+    let text = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let more = format!("[tls]\nclient_ca = \"{}\"\n", host.at("ca.pem").display());
+    std::fs::write(host.at("popward.toml"), text + &more).unwrap();
+    let files = ["popward.toml", "cert.pem", "key.pem", "ca.pem", "users"];
+    for file in files {
+        let path = host.at(file);
+        let mark = MarkFlags::FAN_MARK_ADD;
+        let here = nix::fcntl::AT_FDCWD;
+        let marked = openings.mark(mark, MaskFlags::FAN_OPEN, here, Some(&path));
+        marked.unwrap();
+    }
+    // Which file, and who opened it.
+    let opened = || -> Vec<(String, i32)> {
+        let events = openings.read_events().unwrap_or_default();
+        let events = events.iter().map(|event| {
+            let link = format!("/proc/self/fd/{}", event.fd().unwrap().as_raw_fd());
+            let path = std::fs::read_link(link).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            (name.to_owned(), event.pid())
+        });
+        events.collect()
+    };
+    assert_eq!(host.stop(), Some(0));
+    for reload in [false, true] {
+        opened();
+        if reload {
+            host.signal(nix::sys::signal::Signal::SIGHUP);
+            host.logged("configuration reloaded");
+            drop(host.login("alice"));
+        } else {
+            host.start_again();
+        }
+        let opened = opened();
+        for file in files {
+            let by: Vec<i32> = opened
+                .iter()
+                .filter(|(name, _)| name == file)
+                .map(|(_, pid)| *pid)
+                .collect();
+            assert!(!by.contains(&host.pid()), "{file}, reload: {reload}");
+            // Auth reads this one, at a login.
+            let expected = reload || file != "users";
+            assert!(!expected || !by.is_empty(), "{file} is watched");
+        }
+    }
 }

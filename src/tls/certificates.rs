@@ -3,6 +3,7 @@
 
 use super::remote_key::{Keys, RemoteKey};
 use popward_proto::monitor_keys::KeyFacts;
+use popward_sys::whole_file::read_whole;
 use rustls::SignatureScheme;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
@@ -11,7 +12,6 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Largest certificate file, in bytes.
@@ -86,23 +86,10 @@ impl Certificate {
     }
 }
 
-/// Reads a file whole, without moving the offset that other processes may share with this descriptor.
+/// Reads a file whole.
 pub(crate) fn read(file: &File) -> Result<Vec<u8>, Unusable> {
-    let mut bytes = vec![0; CHAIN_MAX + 1];
-    let mut length = 0;
-    while length < bytes.len() {
-        match file.read_at(&mut bytes[length..], length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Unusable::Read(error)),
-        }
-    }
-    if length > CHAIN_MAX {
-        return Err(Unusable::TooLong);
-    }
-    bytes.truncate(length);
-    Ok(bytes)
+    let bytes = read_whole(file, CHAIN_MAX).map_err(Unusable::Read)?;
+    bytes.ok_or(Unusable::TooLong)
 }
 
 /// The certificates of a configuration, in its order.

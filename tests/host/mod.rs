@@ -163,6 +163,7 @@ pub fn install(into: &Path) {
     std::fs::create_dir(into).unwrap();
     for name in [
         "popward",
+        "popward-config",
         "popward-front",
         "popward-auth",
         "popward-keys",

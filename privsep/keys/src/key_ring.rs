@@ -3,18 +3,18 @@
 use popward_proto::bounded::{Bytes, List};
 use popward_proto::keys::{KeyId, SIGNATURE_MAX};
 use popward_proto::monitor_keys::KeyFacts;
+use popward_sys::whole_file::read_whole;
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::SigningKey;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Largest key file, in bytes.
-const FILE_MAX: u16 = u16::MAX;
+const FILE_MAX: usize = 65_535;
 
 /// The signature schemes that a key is tried for, best first (RFC 8446, section 4.2.3).
 const SCHEMES: [SignatureScheme; 10] = [
@@ -37,14 +37,9 @@ pub struct KeyRing(BTreeMap<u16, Arc<dyn SigningKey>>);
 impl KeyRing {
     /// Loads the PEM key in `file` as `key`. After an error, the key that had this number before
     /// stays. The error is a text for the operator. It holds nothing of the key.
-    pub fn load(&mut self, key: KeyId, file: File) -> Result<KeyFacts, &'static str> {
-        let mut pem = Zeroizing::new(Vec::with_capacity(usize::from(FILE_MAX) + 1));
-        file.take(u64::from(FILE_MAX) + 1)
-            .read_to_end(&mut pem)
-            .map_err(|_| "the key file cannot be read")?;
-        if pem.len() > usize::from(FILE_MAX) {
-            return Err("the key file is larger than 65535 bytes");
-        }
+    pub fn load(&mut self, key: KeyId, file: &File) -> Result<KeyFacts, &'static str> {
+        let pem = read_whole(file, FILE_MAX).map_err(|_| "the key file cannot be read")?;
+        let pem = Zeroizing::new(pem.ok_or("the key file is larger than 65535 bytes")?);
         let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM")?;
         let signing = any_key(&der).ok_or("not a key that can be used: ECDSA, Ed25519 or RSA")?;
         let schemes: Vec<u16> = SCHEMES
@@ -90,7 +85,7 @@ mod tests {
     #[test]
     fn an_endless_key_file_is_refused() {
         let endless = File::open("/dev/zero").unwrap();
-        let why = KeyRing::default().load(KeyId(0), endless).unwrap_err();
+        let why = KeyRing::default().load(KeyId(0), &endless).unwrap_err();
         assert!(why.contains("larger than"), "{why}");
     }
 }

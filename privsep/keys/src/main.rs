@@ -140,7 +140,7 @@ fn hear_monitor(
             monitor.send(&KeysToMonitor::Ready { version: VERSION })
         }
         (MonitorToKeys::Key(key), Some(file)) => {
-            monitor.send(&match secrets.keys.load(key, file.into()) {
+            monitor.send(&match secrets.keys.load(key, &file.into()) {
                 Ok(facts) => KeysToMonitor::Loaded(facts),
                 Err(why) => KeysToMonitor::Unusable {
                     key,

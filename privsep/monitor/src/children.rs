@@ -1,8 +1,9 @@
 //! The monitor's children: who they are, their channels, how they are started and how long one that died waits.
 
-use crate::config::Config;
+use crate::config::{Config, Draft};
 use crate::events::{ChildId, Event, Events};
 use crate::log::Origin;
+use crate::reader::{self, ConfigChannel};
 use crate::sessions::Session;
 use nix::errno::Errno;
 use popward_proto::account::FrontId;
@@ -27,6 +28,8 @@ pub(crate) enum Role {
     Keys,
     /// Serves one session.
     Worker,
+    /// Reads the configuration.
+    Config,
 }
 
 impl Role {
@@ -37,6 +40,7 @@ impl Role {
             Self::Auth => "popward-auth",
             Self::Keys => "popward-keys",
             Self::Worker => "popward-worker",
+            Self::Config => reader::EXECUTABLE,
         }
     }
 
@@ -72,6 +76,10 @@ pub(crate) enum Link {
         channel: Channel<MonitorToWorker, WorkerToMonitor>,
         session: Session,
     },
+    Config {
+        channel: ConfigChannel,
+        draft: Box<Draft>,
+    },
 }
 
 pub(crate) type AuthChannel = Channel<MonitorToAuth, AuthToMonitor>;
@@ -84,6 +92,7 @@ impl Link {
             Self::Auth { channel, .. } => channel.as_fd(),
             Self::Keys { channel, .. } => channel.as_fd(),
             Self::Worker { channel, .. } => channel.as_fd(),
+            Self::Config { channel, .. } => channel.as_fd(),
         }
     }
 }
@@ -112,13 +121,17 @@ impl Process {
 
     /// Ends it, if it has not ended: until it is reaped its id is nobody else's.
     pub(crate) fn kill(&self) {
-        if self.reaped {
-            return;
+        if !self.reaped {
+            kill(&self.child);
         }
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.pid).unwrap_or(i32::MAX));
-        // It may have ended by itself.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
+}
+
+/// Ends a child that is not reaped.
+pub(crate) fn kill(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
+    // It may have ended by itself.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
 /// The sockets of a child, as its parent sees them.

@@ -48,7 +48,7 @@ fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;
     }
-    let groups = config.members.groups_of(&name, status.st_uid);
+    let groups = config.groups_of(&name, status.st_uid);
     let account = Account {
         name,
         uid: status.st_uid,

@@ -1,6 +1,6 @@
 //! The listening sockets: bound here, or taken from systemd (`sd_listen_fds(3)`); accepted from by fronts only.
 
-use crate::config::Listen;
+use popward_proto::monitor_config::Listen;
 use popward_proto::monitor_front::LISTENERS_MAX;
 use popward_proto::proxies::ProxyHeaders;
 use std::net::{SocketAddr, TcpListener};

@@ -1,10 +1,10 @@
-//! popward, the monitor: reads the configuration, binds, starts the others, turns auth's grants into workers.
+//! popward, the monitor: binds, starts the others, turns auth's grants into workers.
 //!
 //! Runs as root; after the start it keeps `CAP_SETUID`, `CAP_SETGID` (to make workers), `CAP_KILL` (to end them),
 //! `CAP_CHOWN` (for new state directories) and `CAP_SYS_CHROOT` (so that a front or keys that is started again has
 //! an empty root). Of what comes from outside it parses nothing: bounded, typed messages from its own children only.
-//! It opens the configuration, hands on certificates, keys and listening sockets unread, makes state directories,
-//! and removes dotlocks with the rights of their owner.
+//! popward-config reads the configuration for it. It hands on certificates, keys and listening sockets unread, makes
+//! state directories, and removes dotlocks with the rights of their owner.
 
 #![forbid(unsafe_code)]
 
@@ -19,11 +19,13 @@ mod log;
 mod monitor;
 mod notify;
 mod outcome;
+mod reader;
 mod sessions;
 mod setup;
 mod spool;
 mod state;
 
+use reader::NotRead;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -45,17 +47,22 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(&error),
     };
-    let config = match config::Config::load(&arguments.config) {
+    let (config, warnings) = reader::first(&arguments.config);
+    if arguments.check || config.is_err() {
+        for warning in &warnings {
+            log::complain(&format_args!("warning: {warning}"));
+        }
+    }
+    let config = match config {
+        Ok(_) if arguments.check => return ExitCode::SUCCESS,
         Ok(config) => config,
-        Err(error) => {
-            fail(&error);
+        Err(NotRead::Refused(why)) => {
+            fail(&why);
             return ExitCode::from(BAD_CONFIGURATION);
         }
+        Err(NotRead::Failed(why)) => return fail(&why),
     };
-    if arguments.check {
-        return ExitCode::SUCCESS;
-    }
-    match setup::start(config).and_then(|mut monitor| monitor.run()) {
+    match setup::start(config, &warnings).and_then(|mut monitor| monitor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

@@ -2,7 +2,6 @@
 
 use crate::children::{Nursery, Role, Sockets};
 use crate::config::Config;
-use crate::config::settings::Settings;
 use crate::dotlock::Dotlock;
 use crate::spool;
 use crate::state::{StateError, StateRoot};
@@ -13,6 +12,7 @@ use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::monitor_worker::{
     Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor,
 };
+use popward_proto::settings::Settings;
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
 use popward_sys::spawn::{Child, ChildIdentity};

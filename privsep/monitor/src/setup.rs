@@ -57,9 +57,10 @@ pub(crate) const KEPT: [Capabilities; 5] = [
 ];
 
 /// Opens all that the server needs, and gives up what it then does not.
-pub(crate) fn start(config: Config) -> Result<Monitor, StartError> {
+pub(crate) fn start(config: Config, warnings: &[String]) -> Result<Monitor, StartError> {
     let given = systemd::sockets().map_err(|e| StartError::System("sockets from systemd", e))?;
     let mut log = Log::open(config.log);
+    log.warn_of_configuration(warnings);
     let listeners = listeners::open(&config.listen, given).map_err(StartError::Listen)?;
     if listeners.iter().any(|listener| listener.tls) && config.certificates.is_empty() {
         return Err(StartError::Child(

@@ -18,10 +18,14 @@ pub mod auth_conversation;
 pub mod bounded;
 pub mod codec;
 #[cfg(feature = "server")]
+pub mod config_names;
+#[cfg(feature = "server")]
 pub mod keys;
 pub mod log;
 #[cfg(feature = "server")]
 pub mod monitor_auth;
+#[cfg(feature = "server")]
+pub mod monitor_config;
 #[cfg(feature = "server")]
 pub mod monitor_front;
 #[cfg(feature = "server")]
@@ -29,12 +33,16 @@ pub mod monitor_keys;
 pub mod monitor_worker;
 #[cfg(feature = "server")]
 pub mod network;
+#[cfg(feature = "server")]
+pub mod pattern;
 pub mod permit;
 #[cfg(feature = "server")]
 pub mod proxies;
 #[cfg(feature = "server")]
 pub mod secret;
 pub mod session;
+#[cfg(feature = "server")]
+pub mod settings;
 
 /// The version of all messages in this crate. Said in the first message each way; another one ends the peer.
 pub const VERSION: u32 = 1;

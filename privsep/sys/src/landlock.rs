@@ -2,9 +2,12 @@
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 use std::os::fd::BorrowedFd;
+
+#[cfg(feature = "server")]
+pub mod reading;
 
 /// Why a process could not be restricted.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ impl std::fmt::Display for LandlockError {
             Self::Ruleset(error) => write!(out, "Landlock: {error}"),
             Self::Missing => out.write_str("the kernel has no Landlock (Linux 5.13, lsm=landlock)"),
             Self::Unproven => {
-                out.write_str("Landlock is on, and the root directory can still be opened")
+                out.write_str("Landlock is on, and what it forbids can still be opened")
             }
         }
     }
@@ -51,33 +54,43 @@ pub fn restrict_to(
     directories: &[BorrowedFd<'_>],
     readable: &[BorrowedFd<'_>],
 ) -> Result<(), LandlockError> {
-    let required = AccessFs::from_all(ABI::V1);
-    let known = ABI::V6;
     let within: BitFlags<AccessFs> = AccessFs::ReadFile
         | AccessFs::WriteFile
         | AccessFs::ReadDir
         | AccessFs::MakeReg
         | AccessFs::RemoveFile
         | AccessFs::Truncate;
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(required)?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(known))?
-        .handle_access(AccessNet::from_all(known))?
-        .scope(Scope::from_all(known))?
-        .create()?;
+    let mut ruleset = ruleset()?;
     for directory in directories {
         ruleset = ruleset.add_rule(PathBeneath::new(*directory, within))?;
     }
     for directory in readable {
-        let within = AccessFs::ReadFile | AccessFs::ReadDir;
-        ruleset = ruleset.add_rule(PathBeneath::new(*directory, within))?;
+        ruleset = ruleset.add_rule(PathBeneath::new(*directory, READING))?;
     }
-    if ruleset.restrict_self()?.ruleset == RulesetStatus::NotEnforced {
-        return Err(LandlockError::Missing);
-    }
+    enforce(ruleset)?;
     prove()
+}
+
+const READING: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+
+/// What is forbidden where no rule permits it.
+fn ruleset() -> Result<RulesetCreated, LandlockError> {
+    let known = ABI::V6;
+    Ok(Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(known))?
+        .handle_access(AccessNet::from_all(known))?
+        .scope(Scope::from_all(known))?
+        .create()?)
+}
+
+fn enforce(ruleset: RulesetCreated) -> Result<(), LandlockError> {
+    match ruleset.restrict_self()?.ruleset {
+        RulesetStatus::NotEnforced => Err(LandlockError::Missing),
+        _ => Ok(()),
+    }
 }
 
 /// Tries what must fail. `..` of the root is the root, whether or not it was changed.

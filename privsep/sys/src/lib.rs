@@ -22,6 +22,8 @@ pub mod spawn;
 pub mod systemd;
 #[cfg(feature = "vectors")]
 pub mod vector;
+#[cfg(feature = "server")]
+pub mod whole_file;
 
 /// Names of system calls and constants, for the roles' filter tables.
 pub use nix::libc;

@@ -3,28 +3,9 @@
 mod sinks;
 
 use popward_proto::log::{Level, Record};
+use popward_proto::monitor_config::LogSettings;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
-
-/// Where to, and from which level on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Settings {
-    /// Where to.
-    pub(crate) to: Destination,
-    /// The least important level that is written.
-    pub(crate) level: Level,
-}
-
-/// Where the log can go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// The monitor's standard error.
-    Stderr,
-    /// journald's native socket, with fields.
-    Journald,
-    /// syslog's socket.
-    Syslog,
-}
 
 /// The process that a record is of.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +19,13 @@ pub(crate) struct Origin {
 /// The open log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    settings: Settings,
+    settings: LogSettings,
     sink: sinks::Sink,
 }
 
 impl Log {
     /// Opens the log. A socket that cannot be reached now is tried again; until then lines go to standard error.
-    pub(crate) fn open(settings: Settings) -> Self {
+    pub(crate) fn open(settings: LogSettings) -> Self {
         Self {
             settings,
             sink: sinks::Sink::open(settings.to),
@@ -70,6 +51,14 @@ impl Log {
             &escaped(record.text.as_str()),
             &fields,
         );
+    }
+
+    /// Writes what popward-config warned of.
+    pub(crate) fn warn_of_configuration(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            let fields: &[(&str, &dyn Display)] = &[("text", warning)];
+            self.write(Level::Warning, "configuration warning", fields);
+        }
     }
 
     /// Writes a record of the monitor's own.

@@ -1,8 +1,9 @@
 //! The three ends of the log: standard error, journald's native protocol, syslog's (RFC 3164, as local sockets speak it).
 
-use super::{Destination, Origin, QPOPPER, line, tag};
+use super::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::log::Level;
+use popward_proto::monitor_config::Destination;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;

@@ -1,9 +1,8 @@
 //! Signals: reload, and the two steps of the end.
 
-use super::furnish::auth_settings;
 use super::{
-    ANSWER, AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process,
-    Role, Signal, Stage, children,
+    AsFd, Config, FAREWELL, Instant, Level, Link, Log, Monitor, MonitorToFront, Process, Role,
+    Signal, Stage, children,
 };
 
 /// More than there can be certificates.
@@ -24,30 +23,14 @@ impl Monitor {
         }
     }
 
-    /// Reads the configuration, and has auth say first whether it can use what is its part: all of it is taken, or nothing.
-    fn reload(&mut self) {
-        let noted = self.outcomes.reload();
-        self.noted(noted);
-        match Config::load(&self.config.path) {
-            Err(error) => self.not_reloaded(&error),
-            Ok(config) => {
-                match self.tell_auth(&auth_settings(&config)) {
-                    Some(true) => {
-                        let until = Instant::now() + ANSWER;
-                        self.asked.push_back((until, Some(config)));
-                    }
-                    Some(false) => self.not_reloaded(&"auth does not listen"),
-                    // When it is started again, it gets these.
-                    None => self.apply(config),
-                }
-            }
-        }
-    }
-
     /// Begins a reload, unless one is under way: then it begins after that one. Several signals meanwhile are one.
     pub(super) fn reload_if_wanted(&mut self) {
         let busy = |(_, config): &(Instant, Option<Config>)| config.is_some();
-        while self.wanted && self.stage == Stage::Serving && !self.asked.iter().any(busy) {
+        while self.wanted
+            && self.stage == Stage::Serving
+            && self.reading.is_none()
+            && !self.asked.iter().any(busy)
+        {
             self.wanted = false;
             self.reload();
         }
@@ -106,7 +89,7 @@ impl Monitor {
         }
     }
 
-    fn apply(&mut self, config: Config) {
+    pub(super) fn apply(&mut self, config: Config) {
         let old = std::mem::replace(&mut self.config, config);
         let now = &self.config;
         if (&old.listen, old.fronts, &old.state, old.accounts)

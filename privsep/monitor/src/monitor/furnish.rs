@@ -1,8 +1,8 @@
 //! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
 
 use super::{
-    ANSWER, AsFd, ChannelError, ChildId, Config, Duration, File, Front, FrontId, Instant, KeyId,
-    Level, Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Role, StartError,
+    ANSWER, AsFd, ChannelError, ChildId, Config, Duration, Front, FrontId, Instant, KeyId, Level,
+    Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Rc, Role, StartError,
     VERSION, children, socket_pair,
 };
 
@@ -24,7 +24,7 @@ impl Monitor {
         let account = self.config.accounts.map(|accounts| match role {
             Role::Front(_) => accounts.front,
             Role::Keys => accounts.keys,
-            Role::Auth | Role::Worker => accounts.auth,
+            Role::Auth | Role::Worker | Role::Config => accounts.auth,
         });
         let identity = account.map(|(uid, gid)| ChildIdentity {
             uid,
@@ -57,7 +57,7 @@ impl Monitor {
                     ready: false,
                 }
             }
-            Role::Auth | Role::Worker => {
+            Role::Auth | Role::Worker | Role::Config => {
                 let channel = children::channel(control).map_err(ChannelError::System)?;
                 Link::Auth {
                     channel,
@@ -78,7 +78,7 @@ impl Monitor {
             Role::Front(_) => self.furnish_front(id),
             Role::Auth => self.furnish_auth(id),
             Role::Keys => self.furnish_keys(id),
-            Role::Worker => Ok(()),
+            Role::Worker | Role::Config => Ok(()),
         };
         // Whoever died meanwhile: this one lives, and another one is started when it has ended, not beside it.
         if let Err(error) = furnished {
@@ -117,30 +117,25 @@ impl Monitor {
         }
     }
 
-    /// Sends every key's file. What cannot be opened is logged: at the start the front then lacks its certificate.
+    /// Sends every key's file. What cannot be sent is logged: at the start the front then lacks its certificate.
     pub(super) fn send_keys(&mut self, id: ChildId) {
         self.keys_due = 0;
-        for (number, certificate) in (self.first_key..).zip(self.config.certificates.clone()) {
-            let sent = File::open(&certificate.key)
-                .map_err(|error| error.to_string())
-                .and_then(|file| {
-                    let Some(Link::Keys { channel, .. }) = self.link(id) else {
-                        return Ok(());
-                    };
-                    let key = MonitorToKeys::Key(KeyId(number));
-                    children::send(channel, &key, &[file.as_fd()])
-                        .map_err(|error| error.to_string())
-                });
-            let Err(error) = sent else {
+        let certificates = Rc::clone(&self.config.certificates);
+        for (number, certificate) in (self.first_key..).zip(certificates.iter()) {
+            let Some(Link::Keys { channel, .. }) = self.link(id) else {
+                return;
+            };
+            let key = MonitorToKeys::Key(KeyId(number));
+            let Err(error) = children::send(channel, &key, &[certificate.key.as_fd()]) else {
                 self.keys_due += 1;
                 continue;
             };
             self.refused = true;
-            let path = certificate.key.display();
+            let path = &certificate.key_path;
             self.log.write(
                 Level::Error,
                 "key not loaded",
-                &[("file", &path), ("error", &error)],
+                &[("file", path), ("error", &error)],
             );
             self.fail(StartError::Child(format!("{path}: {error}")));
         }
@@ -201,25 +196,15 @@ impl Monitor {
 
     pub(super) fn send_certificates(&mut self, id: ChildId) -> Result<(), ChannelError> {
         let mut set = Vec::new();
-        for (number, certificate) in (self.first_key..).zip(&self.config.certificates) {
+        for (number, certificate) in (self.first_key..).zip(self.config.certificates.iter()) {
             // Not a part of a set: fronts go on with the one that they have.
             let Some(key) = self.keys.get(&number) else {
                 return Ok(());
             };
-            match File::open(&certificate.chain) {
-                Ok(file) => set.push((key.clone(), file)),
-                Err(error) => {
-                    let path = certificate.chain.display();
-                    let fields: &[(&str, &dyn std::fmt::Display)] =
-                        &[("file", &path), ("error", &error)];
-                    self.log
-                        .write(Level::Error, "certificate not loaded", fields);
-                }
-            }
+            set.push((key.clone(), &certificate.chain));
         }
         let count = set.len();
-        self.refused |= count == 0;
-        let authorities = if count > 0 { self.authorities() } else { None };
+        let authorities = self.config.client_ca.as_ref().filter(|_| count > 0);
         let Some(Link::Front(front)) = self.link(id) else {
             return Ok(());
         };
@@ -235,17 +220,6 @@ impl Monitor {
             children::send(&front.channel, &message, &[file.as_fd()])?;
         }
         Ok(())
-    }
-
-    /// The authorities of client certificates. Without the file no client is asked for one: nobody gets in by that.
-    fn authorities(&mut self) -> Option<File> {
-        let path = self.config.client_ca.as_ref()?;
-        File::open(path.as_path())
-            .inspect_err(|error| {
-                let fields: &[(&str, &dyn std::fmt::Display)] = &[("file", path), ("error", error)];
-                self.log.write(Level::Error, "client_ca not loaded", fields);
-            })
-            .ok()
     }
 
     /// Gives a front and `to` (auth or keys) a channel to each other. Who does not take its end is ended, and not the other.

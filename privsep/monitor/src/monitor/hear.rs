@@ -5,6 +5,8 @@ use super::{
     KeysToMonitor, Level, Link, Monitor, Packet, Process, Role, SessionId, SetupPhase, Stage,
     StartError, TURN, VERSION, WorkerToMonitor,
 };
+use crate::config::Drafted;
+use crate::reader;
 use crate::sessions::Progress;
 
 impl Monitor {
@@ -36,6 +38,9 @@ impl Monitor {
                 Link::Auth { channel, .. } => channel.receive(buffer).map(Heard::of_auth),
                 Link::Keys { channel, .. } => channel.receive(buffer).map(Heard::of_keys),
                 Link::Worker { channel, .. } => channel.receive(buffer).map(Heard::of_worker),
+                Link::Config { channel, draft } => {
+                    reader::hear(channel, draft, buffer).map(Heard::OfConfig)
+                }
             };
             match result {
                 Ok(heard) => self.heard(id, heard),
@@ -131,7 +136,12 @@ impl Monitor {
                     WorkerToMonitor::Finished => session.update = Progress::Finished,
                 }
             }
-            Heard::Nonsense => self.banish(id, &"data where there is none"),
+            Heard::OfConfig(Drafted::More) => {}
+            Heard::OfConfig(Drafted::Whole(config)) => self.was_read(id, Ok(config)),
+            Heard::OfConfig(Drafted::Refused(why)) => self.was_read(id, Err(why)),
+            Heard::Nonsense | Heard::OfConfig(Drafted::Nonsense) => {
+                self.banish(id, &"data where there is none");
+            }
         }
     }
 
@@ -166,7 +176,7 @@ impl Monitor {
                 *ready = true;
                 channel.enter(SetupPhase::Serving);
             }
-            Some(Link::Worker { .. }) | None => {}
+            Some(Link::Worker { .. } | Link::Config { .. }) | None => {}
         }
         self.advance();
     }
@@ -197,6 +207,7 @@ enum Heard {
     Loaded(KeyFacts),
     NotLoaded(String),
     OfWorker(WorkerToMonitor),
+    OfConfig(Drafted),
     Nonsense,
 }
 

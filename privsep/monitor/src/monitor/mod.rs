@@ -3,6 +3,7 @@
 mod end;
 mod furnish;
 mod hear;
+mod read;
 mod serve;
 
 use crate::children::{self, BackOff, Front, Link, Nursery, Process, Role};
@@ -28,9 +29,9 @@ use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED, Task, WorkerToMoni
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::log_rate_limit::LogRateLimit;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::mem::Discriminant;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Most packets that are read of one descriptor before the others have their turn.
@@ -64,6 +65,8 @@ pub(crate) struct Monitor {
     outcomes: Outcomes,
     /// A SIGHUP came that no reload has begun for.
     wanted: bool,
+    /// The popward-config that reads for a reload, and by when it must have done it.
+    reading: Option<(Instant, ChildId)>,
     /// Who was said to get no worker, and why.
     said: LogRateLimit<(UserName, Discriminant<sessions::NoWorker>)>,
     log: Log,
@@ -109,6 +112,7 @@ impl Monitor {
             asked: VecDeque::new(),
             outcomes,
             wanted: false,
+            reading: None,
             said: LogRateLimit::default(),
             log,
             events,
@@ -157,6 +161,7 @@ impl Monitor {
                 }
             }
             self.start_due();
+            self.await_reader();
             self.await_auth();
             if self.is_over() {
                 return self.failure.take().map_or(Ok(()), Err);
@@ -170,7 +175,9 @@ impl Monitor {
             Stage::Starting | Stage::Serving => None,
         };
         let due = self.due.iter().map(|(at, _)| *at);
-        let next = due.chain(deadline).chain(self.answer_due()).min();
+        let read = self.reading.map(|(until, _)| until);
+        let all = due.chain(deadline).chain(self.answer_due()).chain(read);
+        let next = all.min();
         next.map_or(Duration::from_secs(60), |at| {
             at.saturating_duration_since(Instant::now())
         })

@@ -5,9 +5,9 @@ use super::{
     MonitorToAuth, MonitorToFront, NOT_FINISHED, NOT_OPENED, Process, Role, SessionId, Signal,
     Stage, StartError, Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
 };
-use crate::config::settings::Settings;
 use crate::sessions::{NoWorker, Progress};
 use crate::spool;
+use popward_proto::settings::Settings;
 
 /// Of sessions that no client has: fronts are counted from 1.
 const NO_FRONT: FrontId = FrontId(0);
@@ -254,6 +254,9 @@ impl Monitor {
         }
         self.events.forget(process.log.as_fd());
         self.events.forget(process.child.pidfd.as_fd());
+        if process.role == Role::Config && !self.reader_ended(id, status) {
+            return;
+        }
         self.report(&process, status);
         match process.link {
             Some(Link::Worker { session, .. }) => {
@@ -278,7 +281,7 @@ impl Monitor {
                     self.tend();
                 }
             }
-            _ if process.role == Role::Worker => {}
+            _ if [Role::Worker, Role::Config].contains(&process.role) => {}
             _ => {
                 if process.role == Role::Auth {
                     while !self.asked.is_empty() {

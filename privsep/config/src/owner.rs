@@ -10,7 +10,7 @@ const LINKS_MAX: usize = 40;
 
 /// Those who may be able to change a file.
 #[derive(Debug, Clone)]
-pub(super) struct Owners {
+pub(crate) struct Owners {
     ids: Vec<u32>,
     /// Whose a file should be, for an error.
     whose: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct Owners {
 
 impl Owners {
     /// Root; where this process is not root's, its own user too, who can do no more to others by that than by itself.
-    pub(super) fn of_the_configuration() -> Self {
+    pub(crate) fn of_the_configuration() -> Self {
         let own = nix::unistd::geteuid();
         if own.is_root() {
             let (ids, whose) = (vec![0], "root's");
@@ -30,7 +30,7 @@ impl Owners {
     }
 
     /// And the user that auth runs as, which may keep its own secrets.
-    pub(super) fn and_auth(self, auth: Option<u32>) -> Self {
+    pub(crate) fn and_auth(self, auth: Option<u32>) -> Self {
         match auth.filter(|auth| !self.ids.contains(auth)) {
             None => self,
             Some(auth) => Self {
@@ -46,7 +46,7 @@ impl Owners {
     /// # Errors
     ///
     /// What was expected, of which file or directory.
-    pub(super) fn of(&self, path: &Path) -> Result<(), String> {
+    pub(crate) fn of(&self, path: &Path) -> Result<(), String> {
         let mut rest: Vec<PathBuf> = Vec::new();
         let mut at = PathBuf::from("/");
         put_in_front(&mut rest, path);

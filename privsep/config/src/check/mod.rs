@@ -9,19 +9,22 @@ mod proxy;
 mod spool;
 mod tls;
 
-use super::owner::Owners;
-use super::settings::{AllSettings, Settings};
-use super::{Accounts, Config, Listen, file};
-use popward_proto::bounded::{AbsolutePath, Text};
+use crate::file;
+use crate::host::Host;
+use crate::load::Config;
+use crate::names::Names;
+use crate::owner::Owners;
+use popward_proto::bounded::{AbsolutePath, List, Text};
+use popward_proto::monitor_config::{Accounts, Base, Listen};
 use popward_proto::monitor_front::LISTENERS_MAX;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use popward_proto::settings::{AllSettings, Settings};
+use std::path::Path;
 use toml::Spanned;
 
 /// What is wrong, and at which byte of the file (0 where a default is what is wrong).
-pub(super) struct Problem {
-    pub(super) offset: usize,
-    pub(super) expected: String,
+pub(crate) struct Problem {
+    pub(crate) offset: usize,
+    pub(crate) expected: String,
 }
 
 type Checked<T> = Result<T, Problem>;
@@ -42,41 +45,43 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
 }
 
 /// The executables that the monitor starts.
-pub(crate) const EXECUTABLES: [&str; 4] = [
+const EXECUTABLES: [&str; 4] = [
     "popward-front",
     "popward-auth",
     "popward-keys",
     "popward-worker",
 ];
 
-pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
+pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
+    let (owners, names) = (&host.owners, &host.names);
     let root = nix::unistd::geteuid().is_root();
     let accounts = if root {
-        Some(accounts(file.accounts)?)
+        Some(accounts(file.accounts, names)?)
     } else {
         None
     };
-    let owners = Owners::of_the_configuration();
     let listen = listening(&file.listen, !file.certificate.is_empty())?;
     let proxies = proxy::proxies(&file.proxy)?;
-    let (tls, client_ca) = tls::tls(file.tls, &owners)?;
+    let (tls, client_ca) = tls::tls(file.tls, owners)?;
     let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
-    let auth_settings = auth::auth(&file.auth, client_ca.as_ref(), &owners, auth_id)?;
+    let authorities = client_ca.as_ref().map(|(path, _)| path);
+    let auth = auth::auth(&file.auth, authorities, host, auth_id)?;
     let open = file.limits.open.unwrap_or(front::OPEN_S);
     let everybody = Settings {
-        spool: spool::spool(file.spool, open)?,
+        spool: spool::spool(file.spool, open, names)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
-        login_delay_s: auth_settings.admission.login_delay_s,
+        login_delay_s: auth.admission.login_delay_s,
     };
-    let (tables, members) = account::tables(file.account, open)?;
+    let state = state(file.server.state, owners)?;
+    let (tables, members) = account::tables(file.account, host, open, &state)?;
     let settings = AllSettings { everybody, tables };
-    let host = host(file.server.host)?;
+    let host_name = host_name(file.server.host)?;
     let grace = file.server.shutdown_grace;
     let pop3 = pop3::pop3(&file.pop3, file.log.qpopper, settings.longest_login_delay())?;
     let front = front::front(
         &file.limits,
         &file.auth,
-        host.clone(),
+        host_name.clone(),
         tls,
         grace,
         pop3,
@@ -86,71 +91,77 @@ pub(super) fn check(path: &Path, file: file::File) -> Checked<Config> {
     if !(1..=64).contains(&fronts.1) {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
     }
-    Ok(Config {
-        path: path.to_owned(),
-        libexec: libexec(file.server.libexec, &owners)?,
-        state: state(file.server.state, &owners)?,
-        host,
-        grace: Duration::from_secs(grace.unwrap_or(30).into()),
+    let base = Base {
+        libexec: libexec(file.server.libexec, owners)?,
+        state,
+        host: host_name,
+        grace_s: grace.unwrap_or(30),
         fronts: fronts.1,
         accounts,
-        certificates: tls::certificates(&file.certificate)?,
-        client_ca,
         listen,
-        auth: auth_settings,
-        settings,
-        members,
+        everybody: settings.everybody,
         front,
         log: log::log(file.log)?,
+    };
+    Ok(Config {
+        base: Box::new(base),
+        auth: Box::new(auth),
+        tables: settings.tables,
+        members,
+        client_ca,
+        certificates: tls::certificates(&file.certificate)?,
     })
 }
 
-fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<PathBuf> {
+fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<AbsolutePath> {
     let (offset, text) = placed(value, || default.to_owned());
-    match AbsolutePath::try_from(text) {
-        Ok(path) => Ok(path.as_path().to_owned()),
-        Err(_) => problem(
-            offset,
-            format!("{key}: expected an absolute path without `..`"),
-        ),
-    }
+    AbsolutePath::try_from(text).or_else(|_| {
+        let expected = format!("{key}: expected an absolute path without `..`");
+        problem(offset, expected)
+    })
 }
 
 /// Whoever can write there can put another directory in a user's place, with a journal or pins in it. Where it is missing it
 /// is made, so this goes for where it is made.
-fn state(value: Option<file::Placed>, owners: &Owners) -> Checked<PathBuf> {
+fn state(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let path = absolute("server.state", value, "/var/lib/popward")?;
-    let there = match path.parent() {
-        Some(parent) if path.symlink_metadata().is_err() => parent,
-        _ => &path,
+    let there = match path.as_path().parent() {
+        Some(parent) if path.as_path().symlink_metadata().is_err() => parent,
+        _ => path.as_path(),
     };
     safe("server.state", offset, there, owners)?;
     Ok(path)
 }
 
-fn user(key: &str, id: Option<Spanned<file::Id>>, default: &str) -> Checked<(u32, u32)> {
+fn user(
+    key: &str,
+    id: Option<Spanned<file::Id>>,
+    default: &str,
+    names: &Names,
+) -> Checked<(u32, u32)> {
     let (offset, id) = placed(id, || file::Id::Name(default.to_owned()));
     let name = match id {
         // A number needs no account: the group has the same one.
         file::Id::Number(number) => return Ok((number, number)),
         file::Id::Name(name) => name,
     };
-    match nix::unistd::User::from_name(&name) {
-        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
-        _ => problem(
+    match names.user(&name) {
+        Ok(Some(ids)) => Ok(ids),
+        Ok(None) => problem(
             offset,
             format!("accounts.{key}: expected a user of this system, not {name:?}"),
         ),
+        Err(error) => problem(offset, format!("accounts.{key}: {name:?}: {error}")),
     }
 }
 
-fn accounts(file: file::Accounts) -> Checked<Accounts> {
+fn accounts(file: file::Accounts, names: &Names) -> Checked<Accounts> {
     let offset = file.front.as_ref().map_or(0, |id| id.span().start);
     let accounts = Accounts {
-        front: user("front", file.front, "_popward")?,
-        auth: user("auth", file.auth, "_popward-auth")?,
-        keys: user("keys", file.keys, "_popward-keys")?,
+        front: user("front", file.front, "_popward", names)?,
+        auth: user("auth", file.auth, "_popward-auth", names)?,
+        keys: user("keys", file.keys, "_popward-keys", names)?,
     };
     let ids = [accounts.front.0, accounts.auth.0, accounts.keys.0];
     if ids[0] == 0 || ids[2] == 0 {
@@ -166,17 +177,18 @@ fn accounts(file: file::Accounts) -> Checked<Accounts> {
 }
 
 /// Only root may be able to change what root starts.
-fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<PathBuf> {
+fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let own = std::env::current_exe()
         .ok()
         .and_then(|path| path.parent().map(Path::to_owned));
+    let own = own.and_then(|own| AbsolutePath::try_from(own.to_str()?.to_owned()).ok());
     let directory = match (value, own) {
         (None, Some(own)) => own,
         (value, _) => absolute("server.libexec", value, "/usr/libexec/popward")?,
     };
     for name in EXECUTABLES {
-        let path = directory.join(name);
+        let path = directory.as_path().join(name);
         if !path.is_file() {
             return problem(
                 offset,
@@ -195,23 +207,16 @@ fn safe(key: &str, offset: usize, path: &Path, owners: &Owners) -> Checked<()> {
         .or_else(|expected| problem(offset, format!("{key}: {expected}")))
 }
 
-/// A group's id, and its members' names as far as the system tells them.
-fn group(id: &file::Id) -> Option<(u32, Vec<String>)> {
-    use nix::unistd::{Gid, Group};
+/// A group's id. `None`: the system has no such group.
+fn group(id: &file::Id, names: &Names) -> Result<Option<u32>, String> {
     match id {
         // A number needs no group.
-        file::Id::Number(gid) => {
-            let group = Group::from_gid(Gid::from_raw(*gid)).ok().flatten();
-            Some((*gid, group.map(|group| group.mem).unwrap_or_default()))
-        }
-        file::Id::Name(name) => {
-            let group = Group::from_name(name).ok().flatten()?;
-            Some((group.gid.as_raw(), group.mem))
-        }
+        file::Id::Number(gid) => Ok(Some(*gid)),
+        file::Id::Name(name) => names.group(name),
     }
 }
 
-fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
+fn host_name(value: Option<file::Placed>) -> Checked<Text<64>> {
     let (offset, host) = placed(value, || {
         nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())
@@ -227,10 +232,14 @@ fn host(value: Option<file::Placed>) -> Checked<Text<64>> {
     }
 }
 
-fn listening(files: &[file::Listen], certificate: bool) -> Checked<Vec<Listen>> {
-    if let Some(beyond) = files.get(LISTENERS_MAX) {
-        let expected = format!("listen: expected at most {LISTENERS_MAX}");
-        return problem(beyond.address.span().start, expected);
+fn listening(files: &[file::Listen], certificate: bool) -> Checked<List<Listen, LISTENERS_MAX>> {
+    let too_many = || {
+        let beyond = files.get(LISTENERS_MAX);
+        let offset = beyond.map_or(0, |beyond| beyond.address.span().start);
+        problem(offset, format!("listen: expected at most {LISTENERS_MAX}"))
+    };
+    if files.len() > LISTENERS_MAX {
+        return too_many();
     }
     // TLS may begin at a socket of systemd's as well: that is seen at the start.
     let tls = files.iter().find(|file| file.tls && !certificate);
@@ -238,7 +247,8 @@ fn listening(files: &[file::Listen], certificate: bool) -> Checked<Vec<Listen>> 
         let expected = "listen.tls: expected a [[certificate]] beside it";
         return problem(tls.address.span().start, expected);
     }
-    files.iter().map(listen).collect()
+    let listen = files.iter().map(listen).collect::<Checked<Vec<_>>>()?;
+    List::try_from(listen).or_else(|_| too_many())
 }
 
 fn listen(file: &file::Listen) -> Checked<Listen> {

@@ -1,7 +1,7 @@
 //! What fronts are told: `[limits]`, from whom a password is taken without TLS, and who speaks for others.
 
 use super::{Checked, placed, problem};
-use crate::config::file;
+use crate::file;
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{

@@ -1,7 +1,8 @@
 //! Which settings hold for whom.
 
 use super::*;
-use popward_proto::bounded::UserName;
+use crate::bounded::UserName;
+use crate::pattern::Part;
 
 fn account(name: &str, gid: u32, groups: &[u32]) -> Account {
     Account {
@@ -14,14 +15,19 @@ fn account(name: &str, gid: u32, groups: &[u32]) -> Account {
     }
 }
 
-fn pattern(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
+/// The pattern of these parts.
+fn pattern(parts: [Part; 2]) -> Pattern {
+    Pattern::try_from(List::try_from(parts.to_vec()).unwrap()).unwrap()
+}
+
+fn literal(text: &str) -> Part {
+    Part::Literal(Text::truncated(text))
 }
 
 fn everybody() -> Settings {
     Settings {
         spool: Spool {
-            pattern: pattern("/var/mail/{user}"),
+            pattern: pattern([literal("/var/mail/"), Part::User]),
             group: Some(8),
             locks: LockSettings {
                 dotlock: false,
@@ -84,7 +90,7 @@ fn who_is_named_by_no_table_has_what_everybody_has() {
 #[test]
 fn each_key_of_a_table_takes_the_place_of_everybodys() {
     let theirs = Table {
-        place: Some((pattern("{home}/mbox"), None)),
+        place: Some((pattern([Part::Home, literal("/mbox")]), None)),
         lock_timeout_ms: Some(1000),
         uidl: List::try_from(vec![Scheme::Popa3d]).ok(),
         hide: List::try_from(vec![Text::truncated("Status")]).ok(),
@@ -94,7 +100,7 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     };
     let own = all(vec![theirs]).of(&account("alice", 1000, &[]));
     let mut expected = everybody();
-    expected.spool.pattern = pattern("{home}/mbox");
+    expected.spool.pattern = pattern([Part::Home, literal("/mbox")]);
     expected.spool.group = None;
     expected.spool.locks.timeout_ms = 1000;
     expected.spool.uidl = List::try_from(vec![Scheme::Popa3d]).unwrap();

@@ -3,11 +3,11 @@
 use serde::de::{Deserialize, Deserializer, Error};
 
 /// `[bulletins]`, and `bulletins` in `[[account]]`.
-pub(super) const BULLETINS: usize = 0;
+pub(crate) const BULLETINS: usize = 0;
 /// `pop3.last`.
-pub(super) const LAST: usize = 1;
+pub(crate) const LAST: usize = 1;
 /// `lock.yield_idle`.
-pub(super) const YIELD_IDLE: usize = 2;
+pub(crate) const YIELD_IDLE: usize = 2;
 
 /// What is said of each key, in the order of the numbers above.
 const ADVICE: [&str; 3] = [
@@ -18,7 +18,7 @@ const ADVICE: [&str; 3] = [
 
 /// A removed key, by its place in [`ADVICE`]. It exists only where the file does not have the key.
 #[derive(Debug, Default)]
-pub(super) struct Removed<const KEY: usize>;
+pub(crate) struct Removed<const KEY: usize>;
 
 impl<'de, const KEY: usize> Deserialize<'de> for Removed<KEY> {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {

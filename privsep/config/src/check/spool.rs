@@ -1,18 +1,20 @@
 //! `[spool]`: where spools are, how they are locked, how their messages are named and shown.
 
 use super::{Checked, group, placed, problem};
-use crate::config::file;
-use crate::config::settings::Spool;
-use crate::spool::Pattern;
+use crate::file;
+use crate::names::Names;
+use crate::pattern;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use popward_proto::pattern::Pattern;
+use popward_proto::settings::Spool;
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 /// `open` is how many seconds a login may take.
-pub(super) fn spool(file: file::Spool, open: u16) -> Checked<Spool> {
+pub(super) fn spool(file: file::Spool, open: u16, names: &Names) -> Checked<Spool> {
     let pattern = pattern(file.path)?;
-    let group = lock_group(file.group, &pattern)?;
+    let group = lock_group(file.group, &pattern, names)?;
     let (offset, names) = placed(file.locks, || {
         ["dotlock", "fcntl", "flock"].map(str::to_owned).to_vec()
     });
@@ -48,7 +50,7 @@ pub(super) fn spool(file: file::Spool, open: u16) -> Checked<Spool> {
 /// Where spools are.
 pub(super) fn pattern(path: Option<file::Placed>) -> Checked<Pattern> {
     let (offset, path) = placed(path, || "/var/mail/{user}".to_owned());
-    match Pattern::parse(&path) {
+    match pattern::parse(&path) {
         Some(pattern) => Ok(pattern),
         None => problem(
             offset,
@@ -127,12 +129,17 @@ pub(super) fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, S
 }
 
 /// The group with which dotlocks are made there.
-pub(super) fn lock_group(id: Option<Spanned<file::Id>>, pattern: &Pattern) -> Checked<Option<u32>> {
+pub(super) fn lock_group(
+    id: Option<Spanned<file::Id>>,
+    pattern: &Pattern,
+    names: &Names,
+) -> Checked<Option<u32>> {
     let Some(id) = id else {
         return Ok(shared_group(pattern));
     };
-    match group(id.get_ref()) {
-        Some((gid, _)) if gid != 0 => Ok(Some(gid)),
+    match group(id.get_ref(), names) {
+        Ok(Some(gid)) if gid != 0 => Ok(Some(gid)),
+        Err(error) => problem(id.span().start, format!("spool.group: {error}")),
         _ => problem(
             id.span().start,
             "spool.group: expected a group of this system, not root's",

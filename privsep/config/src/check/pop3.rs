@@ -1,7 +1,7 @@
 //! `[pop3]`: what fronts say and offer.
 
 use super::{Checked, problem};
-use crate::config::file;
+use crate::file;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::{Language, Pop3Settings};
 

@@ -1,9 +1,11 @@
 //! `[tls]` and `[[certificate]]`.
 
 use super::{Checked, placed, problem, safe};
-use crate::config::owner::Owners;
-use crate::config::{Certificate, file};
+use crate::file;
+use crate::load::{Certificate, Named};
+use crate::owner::Owners;
 use popward_proto::bounded::AbsolutePath;
+use popward_proto::monitor_config::CERTIFICATES_MAX;
 use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
 
@@ -11,10 +13,7 @@ use std::fs::File;
 const ROTATION_MAX: u32 = 86_400;
 
 /// What is the same for all certificates, and the authorities of clients'.
-pub(super) fn tls(
-    file: file::Tls,
-    owners: &Owners,
-) -> Checked<(TlsSettings, Option<AbsolutePath>)> {
+pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Option<Named>)> {
     let (offset, minimum) = placed(file.minimum, || "1.2".to_owned());
     let only_1_3 = match minimum.as_str() {
         "1.2" => false,
@@ -27,10 +26,10 @@ pub(super) fn tls(
     }
     let client_ca = match file.client_ca {
         Some(value) => {
-            let path = readable("tls.client_ca", &value)?;
+            let (path, file) = readable("tls.client_ca", &value)?;
             // Whoever can write it can be everybody.
             safe("tls.client_ca", value.span().start, path.as_path(), owners)?;
-            Some(path)
+            Some((path, file))
         }
         None => None,
     };
@@ -42,25 +41,25 @@ pub(super) fn tls(
 }
 
 pub(super) fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
-    if let Some(beyond) = files.get(16) {
+    if let Some(beyond) = files.get(CERTIFICATES_MAX) {
         return problem(
             beyond.chain.span().start,
-            "certificate: expected at most 16",
+            format!("certificate: expected at most {CERTIFICATES_MAX}"),
         );
     }
-    let path = |key, value| readable(key, value).map(|path| path.as_path().to_owned());
     files
         .iter()
         .map(|file| {
             Ok(Certificate {
-                chain: path("certificate.chain", &file.chain)?,
-                key: path("certificate.key", &file.key)?,
+                chain: readable("certificate.chain", &file.chain)?,
+                key: readable("certificate.key", &file.key)?,
             })
         })
         .collect()
 }
 
-fn readable(key: &str, value: &file::Placed) -> Checked<AbsolutePath> {
+/// Opens a file: what is checked of it is what is used.
+fn readable(key: &str, value: &file::Placed) -> Checked<Named> {
     let offset = value.span().start;
     let Ok(path) = AbsolutePath::try_from(value.get_ref().clone()) else {
         return problem(
@@ -69,7 +68,7 @@ fn readable(key: &str, value: &file::Placed) -> Checked<AbsolutePath> {
         );
     };
     match File::open(path.as_path()) {
-        Ok(_) => Ok(path),
+        Ok(file) => Ok((path, file)),
         Err(error) => problem(
             offset,
             format!("{key}: expected a readable file: {path}: {error}"),

@@ -1,49 +1,59 @@
 //! `[[account]]`: what holds for some accounts, by name or by group.
 
 use super::{Checked, auth, group, problem, spool};
-use crate::config::file;
-use crate::config::members::Members;
-use crate::config::settings::Table;
-use popward_proto::bounded::{List, UserName};
+use crate::file;
+use crate::host::Host;
+use crate::names::Names;
+use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
 };
+use popward_proto::monitor_config::{MEMBERS_MAX, Member};
+use popward_proto::pattern::Pattern;
+use popward_proto::settings::Table;
 use toml::Spanned;
 
-/// The tables, in their order, and who is in the groups of those with a `spool.path`. `open` is how many seconds a login may
-/// take.
+/// The tables, in their order, and who of those with a directory in `state` is in the groups of tables with a
+/// `spool.path`. `open` is how many seconds a login may take.
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
+    host: &Host,
     open: u16,
-) -> Checked<(Vec<Table>, Members)> {
+    state: &AbsolutePath,
+) -> Checked<(Vec<Table>, Vec<Member>)> {
     if let Some(beyond) = file.get(TABLES_MAX) {
         let expected = format!("account: expected at most {TABLES_MAX}");
         return problem(beyond.span().start, expected);
     }
-    let mut members = Members::default();
+    let mut members = Vec::new();
     let mut tables = Vec::new();
     for account in file {
-        tables.push(table(account, open, &mut members)?);
+        let (offset, moved) = (account.span().start, account.get_ref().spool.path.is_some());
+        let table = table(account, &host.names, open)?;
+        if moved {
+            for gid in table.named.groups.as_slice() {
+                let more = of_group(*gid, state, &host.names);
+                members.extend(more.or_else(|why| problem(offset, format!("account: {why}")))?);
+            }
+        }
+        tables.push(table);
     }
+    members.truncate(MEMBERS_MAX);
     Ok((tables, members))
 }
 
-fn table(file: Spanned<file::Account>, open: u16, members: &mut Members) -> Checked<Table> {
+fn table(file: Spanned<file::Account>, names: &Names, open: u16) -> Checked<Table> {
     let offset = file.span().start;
     let file = file.into_inner();
     if file.users.is_empty() && file.groups.is_empty() {
         return problem(offset, "account: expected users, or groups");
     }
-    let groups = groups(&file.groups)?;
-    if file.spool.path.is_some() {
-        members.0.extend(groups.clone());
-    }
-    let groups = groups.into_iter().map(|(gid, _)| gid).collect();
+    let groups = groups(&file.groups, names)?;
     let groups = bounded("groups", SELECTOR_GROUPS_MAX, offset, groups)?;
     let users = bounded("users", SELECTOR_USERS_MAX, offset, users(&file.users)?)?;
     Ok(Table {
         named: AccountSelector { users, groups },
-        place: place(file.spool.path, file.spool.group)?,
+        place: place(file.spool.path, file.spool.group, names)?,
         lock_timeout_ms: (file.spool.lock_timeout)
             .map(|seconds| spool::lock_timeout_ms(seconds, open))
             .transpose()?,
@@ -84,21 +94,43 @@ fn users(names: &[file::Placed]) -> Checked<Vec<UserName>> {
     names.iter().map(user).collect()
 }
 
-fn groups(ids: &[Spanned<file::Id>]) -> Checked<Vec<(u32, Vec<String>)>> {
-    let known = |id: &Spanned<file::Id>| match group(id.get_ref()) {
-        Some(group) => Ok(group),
-        None => problem(
+fn groups(ids: &[Spanned<file::Id>], names: &Names) -> Checked<Vec<u32>> {
+    let known = |id: &Spanned<file::Id>| match group(id.get_ref(), names) {
+        Ok(Some(gid)) => Ok(gid),
+        Ok(None) => problem(
             id.span().start,
             "account.groups: expected groups of this system",
         ),
+        Err(error) => problem(id.span().start, format!("account.groups: {error}")),
     };
     ids.iter().map(known).collect()
+}
+
+/// Those members of a group who have a directory in `state`: what a crash left is looked for without a login, which would
+/// tell an account's groups. Who is no user of the system has no groups of the system's.
+fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>, String> {
+    let mut members = Vec::new();
+    for user in names.members(gid)? {
+        if state
+            .as_path()
+            .join(user.as_str())
+            .symlink_metadata()
+            .is_err()
+        {
+            continue;
+        }
+        if let Some((uid, _)) = names.user(user.as_str())? {
+            members.push(Member { user, uid, gid });
+        }
+    }
+    Ok(members)
 }
 
 fn place(
     path: Option<file::Placed>,
     group: Option<Spanned<file::Id>>,
-) -> Checked<Option<(crate::spool::Pattern, Option<u32>)>> {
+    names: &Names,
+) -> Checked<Option<(Pattern, Option<u32>)>> {
     match (path, group) {
         (None, None) => Ok(None),
         (None, Some(group)) => problem(
@@ -107,7 +139,7 @@ fn place(
         ),
         (path, group) => {
             let pattern = spool::pattern(path)?;
-            let group = spool::lock_group(group, &pattern)?;
+            let group = spool::lock_group(group, &pattern, names)?;
             Ok(Some((pattern, group)))
         }
     }

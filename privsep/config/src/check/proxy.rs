@@ -1,7 +1,7 @@
 //! `[proxy]`: who may speak for others, and what is taken on their word.
 
 use super::{Checked, problem};
-use crate::config::file;
+use crate::file;
 use popward_proto::network::Network;
 use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};
 use std::net::IpAddr;

@@ -1,8 +1,10 @@
 //! `[auth]`: where accounts come from, which may log in, and what guessing costs.
 
 use super::{Checked, group, placed, problem, safe};
-use crate::config::file;
-use crate::config::owner::Owners;
+use crate::file;
+use crate::host::Host;
+use crate::names::Names;
+use crate::owner::Owners;
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, ConversationLimits,
@@ -11,19 +13,20 @@ use popward_proto::monitor_auth::{
 use toml::Spanned;
 
 /// `authorities` are those of client certificates, if clients are asked for one. Whatever is a program, or says who is whom,
-/// is `owners`'; lists of accounts may belong to the user of auth, `own`, as well.
+/// is of the host's `owners`; lists of accounts may belong to the user of auth, `own`, as well.
 pub(super) fn auth(
     file: &file::Auth,
     authorities: Option<&AbsolutePath>,
-    owners: &Owners,
+    host: &Host,
     own: Option<u32>,
 ) -> Checked<AuthSettings> {
+    let owners = &host.owners;
     let lists = owners.clone().and_auth(own);
     let tokens = file.oauth2.as_ref().map(|file| tokens(file, owners));
     Ok(AuthSettings {
         source: source(file, owners, &lists)?,
         names: names(file)?,
-        admission: admission(file, &lists)?,
+        admission: admission(file, &lists, &host.names)?,
         throttle: throttle(file)?,
         tokens: tokens.transpose()?,
         certificates: certificates(file, authorities)?,
@@ -139,7 +142,7 @@ fn names(file: &file::Auth) -> Checked<NameRules> {
     }
 }
 
-fn admission(file: &file::Auth, lists: &Owners) -> Checked<Admission> {
+fn admission(file: &file::Auth, lists: &Owners, names: &Names) -> Checked<Admission> {
     let (offset, first_uid) = placed(file.first_uid.clone(), || 1000);
     let last_uid = file.last_uid.unwrap_or(65533);
     if first_uid == 0 || first_uid > last_uid {
@@ -150,7 +153,7 @@ fn admission(file: &file::Auth, lists: &Owners) -> Checked<Admission> {
         last_uid,
         allow_file: optional("auth.allow_file", file.allow_file.as_ref(), lists)?,
         deny_file: optional("auth.deny_file", file.deny_file.as_ref(), lists)?,
-        groups: groups(file.groups.as_ref())?,
+        groups: groups(file.groups.as_ref(), names)?,
         login_delay_s: login_delay_s(file.login_delay.clone())?,
     })
 }
@@ -163,11 +166,14 @@ pub(super) fn login_delay_s(value: Option<Spanned<u32>>) -> Checked<u32> {
     }
 }
 
-fn groups<const MAX: usize>(file: Option<&Spanned<Vec<file::Id>>>) -> Checked<List<u32, MAX>> {
+fn groups<const MAX: usize>(
+    file: Option<&Spanned<Vec<file::Id>>>,
+    names: &Names,
+) -> Checked<List<u32, MAX>> {
     let offset = file.map_or(0, |ids| ids.span().start);
     let ids = file.iter().flat_map(|ids| ids.get_ref());
-    let gid = |id| group(id).map(|(gid, _)| gid);
-    let gids: Option<Vec<u32>> = ids.map(gid).collect();
+    let gids: Result<Option<Vec<u32>>, String> = ids.map(|id| group(id, names)).collect();
+    let gids = gids.or_else(|error| problem(offset, format!("auth.groups: {error}")))?;
     match gids.and_then(|gids| List::try_from(gids).ok()) {
         Some(gids) => Ok(gids),
         None => problem(

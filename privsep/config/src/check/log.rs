@@ -1,11 +1,11 @@
 //! `[log]`: where the log goes, and from which level on.
 
 use super::{Checked, placed, problem};
-use crate::config::file;
-use crate::log::{Destination, Settings};
+use crate::file;
 use popward_proto::log::Level;
+use popward_proto::monitor_config::{Destination, LogSettings};
 
-pub(super) fn log(file: file::Log) -> Checked<Settings> {
+pub(super) fn log(file: file::Log) -> Checked<LogSettings> {
     let (offset, to) = placed(file.to, || "stderr".to_owned());
     let to = match to.as_str() {
         "stderr" => Destination::Stderr,
@@ -30,5 +30,5 @@ pub(super) fn log(file: file::Log) -> Checked<Settings> {
             return problem(offset, expected);
         }
     };
-    Ok(Settings { to, level })
+    Ok(LogSettings { to, level })
 }

@@ -1,55 +1,55 @@
-//! What holds for an account's sessions: what is configured for everybody, and for some accounts in its place. Nothing here
-//! looks at a file or at the system.
+//! What holds for an account's sessions: what is configured for everybody, and for some accounts in its place.
 
-use crate::spool::Pattern;
-use popward_proto::account::Account;
-use popward_proto::bounded::{List, Text};
-use popward_proto::monitor_auth::{AccountSelector, MonitorToAuth};
-use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use crate::account::Account;
+use crate::bounded::{List, Text};
+use crate::monitor_auth::{AccountSelector, MonitorToAuth};
+use crate::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
+use crate::pattern::Pattern;
+use serde::{Deserialize, Serialize};
 
 /// What holds for one account, or for everybody.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
     /// Its spool.
-    pub(crate) spool: Spool,
+    pub spool: Spool,
     /// Most sessions at once, over all fronts.
-    pub(crate) sessions_per_user: u32,
+    pub sessions_per_user: u32,
     /// Seconds from one login to the next; 0: any.
-    pub(crate) login_delay_s: u32,
+    pub login_delay_s: u32,
 }
 
 /// Where a spool is, how it is locked, and how its messages are named and shown.
-#[derive(Debug, Clone)]
-pub(crate) struct Spool {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spool {
     /// Its last component is the spool's name.
-    pub(crate) pattern: Pattern,
+    pub pattern: Pattern,
     /// The group that a worker has until its locks are taken.
-    pub(crate) group: Option<u32>,
+    pub group: Option<u32>,
     /// Which locks.
-    pub(crate) locks: LockSettings,
+    pub locks: LockSettings,
     /// How messages are named.
-    pub(crate) uidl: List<Scheme, SCHEMES_MAX>,
+    pub uidl: List<Scheme, SCHEMES_MAX>,
     /// Header fields that are not shown.
-    pub(crate) hide: List<Text<16>, HIDDEN_MAX>,
+    pub hide: List<Text<16>, HIDDEN_MAX>,
 }
 
 /// A table of the configuration: what it has holds for the accounts that it names, in place of what holds for everybody.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
     /// Whom it is for.
-    pub(crate) named: AccountSelector,
+    pub named: AccountSelector,
     /// The spool's pattern, and the group for dotlocks there.
-    pub(crate) place: Option<(Pattern, Option<u32>)>,
+    pub place: Option<(Pattern, Option<u32>)>,
     /// How long to try to lock, in milliseconds.
-    pub(crate) lock_timeout_ms: Option<u32>,
+    pub lock_timeout_ms: Option<u32>,
     /// How messages are named.
-    pub(crate) uidl: Option<List<Scheme, SCHEMES_MAX>>,
+    pub uidl: Option<List<Scheme, SCHEMES_MAX>>,
     /// Header fields that are not shown.
-    pub(crate) hide: Option<List<Text<16>, HIDDEN_MAX>>,
+    pub hide: Option<List<Text<16>, HIDDEN_MAX>>,
     /// Most sessions at once.
-    pub(crate) sessions_per_user: Option<u32>,
+    pub sessions_per_user: Option<u32>,
     /// Seconds from one login to the next.
-    pub(crate) login_delay_s: Option<u32>,
+    pub login_delay_s: Option<u32>,
 }
 
 impl Table {
@@ -74,17 +74,17 @@ fn put<T: Clone>(value: Option<&T>, to: &mut T) {
 }
 
 /// What holds for whom.
-#[derive(Debug, Clone)]
-pub(crate) struct AllSettings {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllSettings {
     /// For everybody.
-    pub(crate) everybody: Settings,
+    pub everybody: Settings,
     /// For some. For each key the first one counts that names the account and has the key.
-    pub(crate) tables: Vec<Table>,
+    pub tables: Vec<Table>,
 }
 
 impl AllSettings {
     /// What holds for this account.
-    pub(crate) fn of(&self, account: &Account) -> Settings {
+    pub fn of(&self, account: &Account) -> Settings {
         let mut own = self.everybody.clone();
         // What is put last stays: that of the first.
         let theirs = |table: &&Table| table.named.matches(account);
@@ -95,7 +95,7 @@ impl AllSettings {
     }
 
     /// What auth is told of login delays that are not everybody's.
-    pub(crate) fn login_delays(&self) -> impl Iterator<Item = MonitorToAuth> + '_ {
+    pub fn login_delays(&self) -> impl Iterator<Item = MonitorToAuth> + '_ {
         self.tables.iter().filter_map(|table| {
             let delay_s = table.login_delay_s?;
             Some(MonitorToAuth::LoginDelay(table.named.clone(), delay_s))
@@ -103,7 +103,7 @@ impl AllSettings {
     }
 
     /// The longest login delay that an account can have, in seconds, and whether there are others.
-    pub(super) fn longest_login_delay(&self) -> (u32, bool) {
+    pub fn longest_login_delay(&self) -> (u32, bool) {
         let everybodys = self.everybody.login_delay_s;
         let some = self.tables.iter().filter_map(|table| table.login_delay_s);
         let differs = some.clone().any(|delay_s| delay_s != everybodys);

@@ -1,0 +1,214 @@
+//! Users and groups of the system by NSS, looked up by a process of its own.
+//!
+//! NSS loads the modules that `/etc/nsswitch.conf` names, and these do what they like: SSSD, LDAP, winbind and systemd
+//! make sockets and map code. popward-config's filter forbids both, so a second process without a filter makes the
+//! look-ups. It is started before the first one confines itself. It runs as nobody and without capabilities, it is told
+//! names of users and groups and nothing else, and it answers with ids and names.
+
+use nix::unistd::{Gid, Group, User};
+use popward_proto::bounded::UserName;
+use popward_proto::config_names::{ConfigToNames, NAME_MAX, Name, NamesPhase, NamesToConfig};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::inherited;
+use popward_sys::server::{self, Root};
+use popward_sys::spawn::{ChildIdentity, Spawn, Spawner};
+use std::cell::RefCell;
+use std::error::Error;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The argument by which the executable is this process.
+pub(crate) const ARGUMENT: &str = "names";
+
+/// `nobody` of every Linux, user and group.
+const NOBODY: u32 = 65_534;
+
+type Questions = Channel<ConfigToNames, NamesToConfig>;
+type Answers = Channel<NamesToConfig, ConfigToNames>;
+
+/// The way to the process that looks names up.
+pub(crate) struct Names(RefCell<(Questions, PacketBuffer)>);
+
+/// Starts that process. It ends when this one does.
+pub(crate) fn start() -> Result<Names, Box<dyn Error>> {
+    let (ours, theirs) = socket_pair()?;
+    let (null, root) = (File::open("/dev/null")?, File::open("/")?);
+    let nobody = ChildIdentity {
+        uid: NOBODY,
+        gid: NOBODY,
+        effective_gid: NOBODY,
+        groups: Vec::new(),
+        keep_chroot: false,
+    };
+    let is_root = nix::unistd::geteuid().is_root();
+    Spawner::default().spawn(&Spawn {
+        executable: Path::new("/proc/self/exe"),
+        arguments: &["popward-config", ARGUMENT],
+        null: null.as_fd(),
+        descriptors: &[theirs.as_fd()],
+        directory: root.as_fd(),
+        identity: is_root.then_some(&nobody),
+    })?;
+    Ok(Names::new(Channel::new(ours, NamesPhase::Asking)))
+}
+
+impl Names {
+    fn new(questions: Questions) -> Self {
+        Self(RefCell::new((questions, PacketBuffer::for_messages())))
+    }
+
+    /// User and group id of the user of this name. `None`: there is no such user.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known whether there is one, in words for the operator. So it is for the others.
+    pub(crate) fn user(&self, name: &str) -> Result<Option<(u32, u32)>, String> {
+        match self.ask(&ConfigToNames::User(asked(name)?))? {
+            NamesToConfig::User(ids) => Ok(ids),
+            other => Err(unfit(&other)),
+        }
+    }
+
+    /// The id of the group of this name. `None`: there is no such group.
+    pub(crate) fn group(&self, name: &str) -> Result<Option<u32>, String> {
+        match self.ask(&ConfigToNames::Group(asked(name)?))? {
+            NamesToConfig::Group(gid) => Ok(gid),
+            other => Err(unfit(&other)),
+        }
+    }
+
+    /// Those members of the group of this id whose names can be accounts', as far as the system lists them.
+    pub(crate) fn members(&self, gid: u32) -> Result<Vec<UserName>, String> {
+        let mut members = Vec::new();
+        let mut answer = self.ask(&ConfigToNames::Members(gid))?;
+        loop {
+            match answer {
+                NamesToConfig::Member(Some(name)) => members.push(name),
+                NamesToConfig::Member(None) => return Ok(members),
+                other => return Err(unfit(&other)),
+            }
+            answer = self.hear()?;
+        }
+    }
+
+    fn ask(&self, question: &ConfigToNames) -> Result<NamesToConfig, String> {
+        let sent = self.0.borrow().0.send(question);
+        sent.map_err(|error| lost(&error))?;
+        self.hear()
+    }
+
+    fn hear(&self) -> Result<NamesToConfig, String> {
+        let (channel, buffer) = &mut *self.0.borrow_mut();
+        match channel.receive(buffer) {
+            Ok(Packet::Message(NamesToConfig::Failed(why), _)) => Err(why.into()),
+            Ok(Packet::Message(answer, _)) => Ok(answer),
+            Ok(Packet::Data { .. }) => Err(lost(&"data where there is none")),
+            Err(error) => Err(lost(&error)),
+        }
+    }
+}
+
+fn asked(name: &str) -> Result<Name, String> {
+    let long = |_| format!("a name of more than {NAME_MAX} bytes");
+    Name::try_from(name.to_owned()).map_err(long)
+}
+
+fn lost(error: &dyn std::fmt::Display) -> String {
+    format!("the process that looks up users and groups: {error}")
+}
+
+fn unfit(answer: &NamesToConfig) -> String {
+    lost(&format_args!("an answer to another question: {answer:?}"))
+}
+
+/// The whole life of that process.
+pub(crate) fn main() -> ExitCode {
+    let Ok([socket]) = inherited::take::<1>() else {
+        return ExitCode::FAILURE;
+    };
+    if confine_it().is_err() {
+        return ExitCode::FAILURE;
+    }
+    match serve(&mut Channel::new(socket, NamesPhase::Asking)) {
+        Ok(()) | Err(ChannelError::Closed) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn confine_it() -> Result<(), Box<dyn Error>> {
+    server::end_with_parent()?;
+    if nix::unistd::geteuid().is_root() {
+        return Err("root".into());
+    }
+    server::drop_privileges(crate::FILES, Root::Host)?;
+    Ok(())
+}
+
+fn serve(config: &mut Answers) -> Result<(), ChannelError> {
+    let mut buffer = PacketBuffer::for_messages();
+    loop {
+        let Packet::Message(question, _) = config.receive(&mut buffer)? else {
+            return Err(ChannelError::Closed);
+        };
+        match question {
+            ConfigToNames::User(name) => {
+                let user = User::from_name(name.as_str());
+                let ids = |user: User| (user.uid.as_raw(), user.gid.as_raw());
+                answer(config, user.map(|user| NamesToConfig::User(user.map(ids))))?;
+            }
+            ConfigToNames::Group(name) => {
+                let group = Group::from_name(name.as_str());
+                let gid = |group: Group| group.gid.as_raw();
+                answer(
+                    config,
+                    group.map(|group| NamesToConfig::Group(group.map(gid))),
+                )?;
+            }
+            ConfigToNames::Members(gid) => {
+                // A number need not have a group.
+                let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+                let names = group.map(|group| group.mem).unwrap_or_default();
+                for name in names
+                    .into_iter()
+                    .filter_map(|name| UserName::try_from(name).ok())
+                {
+                    config.send(&NamesToConfig::Member(Some(name)))?;
+                }
+                config.send(&NamesToConfig::Member(None))?;
+            }
+        }
+    }
+}
+
+fn answer(config: &Answers, looked_up: nix::Result<NamesToConfig>) -> Result<(), ChannelError> {
+    let failed = |errno: nix::errno::Errno| NamesToConfig::Failed(Name::truncated(errno.desc()));
+    config.send(&looked_up.unwrap_or_else(failed))
+}
+
+#[cfg(test)]
+impl Names {
+    /// A thread of this process that answers in that one's place.
+    pub(crate) fn of_a_thread() -> Self {
+        let (ours, theirs) = socket_pair().unwrap();
+        std::thread::spawn(move || serve(&mut Channel::new(theirs, NamesPhase::Asking)));
+        Self::new(Channel::new(ours, NamesPhase::Asking))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_users_and_groups_are_known_and_no_others() {
+        let names = Names::of_a_thread();
+        assert_eq!(names.user("root"), Ok(Some((0, 0))));
+        assert_eq!(names.user("nobody-is-called-so"), Ok(None));
+        assert_eq!(names.group("root"), Ok(Some(0)));
+        assert_eq!(names.group("no-such-group-here"), Ok(None));
+        assert_eq!(names.members(3_999_999_999), Ok(Vec::new()));
+        assert!(names.user(&"x".repeat(257)).is_err());
+    }
+}

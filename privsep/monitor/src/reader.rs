@@ -1,0 +1,192 @@
+//! Has popward-config read the configuration: once at the start, and as one more child at SIGHUP. This process opens none
+//! of its files.
+
+use crate::config::{Config, Draft, Drafted};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use popward_proto::VERSION;
+use popward_proto::bounded::Text;
+use popward_proto::monitor_config::{ConfigToMonitor, MonitorToConfig, ReadingPhase};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The executable's name. It lies beside popward's own: where the others are, only the configuration says.
+pub(crate) const EXECUTABLE: &str = "popward-config";
+
+/// How long it may take. Names of users and groups may come from another host.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The channel to it.
+pub(crate) type ConfigChannel = Channel<MonitorToConfig, ConfigToMonitor>;
+
+/// A popward-config that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) child: Child,
+    pub(crate) channel: ConfigChannel,
+    pub(crate) log: OwnedFd,
+}
+
+/// Starts it, and says which file to read.
+pub(crate) fn start(spawner: &mut Spawner, path: &Path) -> Result<Reader, String> {
+    let own = std::env::current_exe().map_err(|error| format!("{EXECUTABLE}: {error}"))?;
+    let executable = own.with_file_name(EXECUTABLE);
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", executable.display());
+    let status = std::fs::metadata(&executable).map_err(|error| failed(&error))?;
+    let user = nix::unistd::geteuid();
+    if ![0, user.as_raw()].contains(&status.uid()) || status.mode() & 0o022 != 0 {
+        return Err(failed(
+            &"expected it to be root's and writable by nobody else",
+        ));
+    }
+    let named = path
+        .to_str()
+        .and_then(|path| Text::try_from(path.to_owned()).ok());
+    let named = named.ok_or("--config: expected a path of at most 4096 bytes, in UTF-8")?;
+    started(spawner, &executable, user.is_root())
+        .and_then(|reader| {
+            let read = MonitorToConfig::Read {
+                version: VERSION,
+                path: named,
+            };
+            reader.channel.send(&read)?;
+            Ok(reader)
+        })
+        .map_err(|error| failed(&error))
+}
+
+fn started(spawner: &mut Spawner, executable: &Path, root: bool) -> Result<Reader, ChannelError> {
+    let open = |path: &str, flags: OFlag| open(path, flags | OFlag::O_CLOEXEC, Mode::empty());
+    let system = ChannelError::System;
+    let null = open("/dev/null", OFlag::O_RDWR).map_err(system)?;
+    // A relative path is one from here.
+    let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(system)?;
+    let (control, control_theirs) = socket_pair().map_err(system)?;
+    let (log, log_theirs) = socket_pair().map_err(system)?;
+    let gid = nix::unistd::getgid().as_raw();
+    // Without groups, at the start as at SIGHUP.
+    let as_root = ChildIdentity {
+        uid: 0,
+        gid,
+        effective_gid: gid,
+        groups: Vec::new(),
+        keep_chroot: false,
+    };
+    let child = spawner
+        .spawn(&Spawn {
+            executable,
+            arguments: &[EXECUTABLE],
+            null: null.as_fd(),
+            descriptors: &[control_theirs.as_fd(), log_theirs.as_fd()],
+            directory: here.as_fd(),
+            identity: root.then_some(&as_root),
+        })
+        .map_err(system)?;
+    let channel = Channel::new(control, ReadingPhase::Base);
+    channel.set_nonblocking().map_err(system)?;
+    Ok(Reader {
+        child,
+        channel,
+        log,
+    })
+}
+
+/// Receives one packet, and lets the phase follow.
+pub(crate) fn hear(
+    channel: &mut ConfigChannel,
+    draft: &mut Draft,
+    buffer: &mut PacketBuffer,
+) -> Result<Drafted, ChannelError> {
+    let Packet::Message(message, files) = channel.receive(buffer)? else {
+        return Ok(Drafted::Nonsense);
+    };
+    match message {
+        ConfigToMonitor::Base(_) => channel.enter(ReadingPhase::Rest),
+        ConfigToMonitor::End => channel.enter(ReadingPhase::Whole),
+        _ => {}
+    }
+    Ok(draft.hear(message, files))
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub(crate) enum NotRead {
+    /// It cannot be used.
+    Refused(String),
+    /// It could not be read; another time it may.
+    Failed(String),
+}
+
+/// The configuration at the start, or why it cannot be used; and warnings about it. It is waited for: there is nothing
+/// else to do yet.
+pub(crate) fn first(path: &Path) -> (Result<Config, NotRead>, Vec<String>) {
+    let mut draft = Draft::of(path);
+    let started = start(&mut Spawner::default(), path).map_err(NotRead::Failed);
+    let read = started.and_then(|reader| all(reader, &mut draft));
+    (read, draft.warnings)
+}
+
+fn all(mut reader: Reader, draft: &mut Draft) -> Result<Config, NotRead> {
+    let until = Instant::now() + PATIENCE;
+    let mut buffer = PacketBuffer::for_messages();
+    let read = loop {
+        match hear(&mut reader.channel, draft, &mut buffer) {
+            Ok(Drafted::More) => {}
+            Ok(Drafted::Whole(config)) => break Ok(*config),
+            Ok(Drafted::Refused(why)) => break Err(NotRead::Refused(why)),
+            Ok(Drafted::Nonsense) => {
+                break Err(NotRead::Failed(format!("{EXECUTABLE} broke the rules")));
+            }
+            Err(ChannelError::WouldBlock) if wait(&reader.channel, until) => {}
+            Err(ChannelError::WouldBlock) => break Err(NotRead::Failed(late())),
+            Err(ChannelError::Closed) => {
+                return Err(NotRead::Failed(gone(end(&reader.child, false))));
+            }
+            Err(error) => break Err(NotRead::Failed(format!("{EXECUTABLE}: {error}"))),
+        }
+    };
+    end(&reader.child, true)
+        .map_err(|errno| NotRead::Failed(gone(Err(errno))))
+        .and(read)
+}
+
+/// What is said of one that took too long.
+pub(crate) fn late() -> String {
+    format!("{EXECUTABLE} took longer than {} s", PATIENCE.as_secs())
+}
+
+/// What is said of one that ended before it had said everything.
+pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
+    match status {
+        Ok(WaitStatus::Exited(_, code)) => format!("{EXECUTABLE} ended with exit status {code}"),
+        Ok(WaitStatus::Signaled(_, signal, _)) => format!("{EXECUTABLE} ended by {signal}"),
+        Ok(status) => format!("{EXECUTABLE}: {status:?}"),
+        Err(errno) => format!("{EXECUTABLE}: {errno}"),
+    }
+}
+
+/// Returns false when the time is over.
+fn wait(channel: &ConfigChannel, until: Instant) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let left = until.saturating_duration_since(Instant::now());
+    let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+    let mut ready = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ready, patience) {
+        Ok(count) => count > 0,
+        Err(errno) => errno == Errno::EINTR && !left.is_zero(),
+    }
+}
+
+/// Waits for its end, which has come or is near, or is made.
+fn end(child: &Child, kill: bool) -> nix::Result<WaitStatus> {
+    if kill {
+        crate::children::kill(child);
+    }
+    waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED)
+}
