@@ -1,5 +1,5 @@
-//! UTF8 and LANG (RFC 6856), what popward says of itself, log lines in Qpopper's form, and hashed spool directories, with the
-//! real processes.
+//! UTF8 and LANG (RFC 6856), what popward says about itself, log lines in Qpopper's form, and
+//! hashed spool directories, with the real processes.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -8,13 +8,14 @@ mod host;
 use host::{Host, assert_err, assert_ok, message, skipped, spool, user};
 use std::os::unix::fs::{PermissionsExt, chown};
 
-/// What LIST says of a message.
+/// What LIST says about a message.
 fn octets(client: &mut host::Client, number: u32) -> String {
     let reply = client.ask(&format!("LIST {number}"));
     reply.rsplit(' ').next().unwrap().to_owned()
 }
 
-/// RFC 6856, section 2: popward sends a header in UTF-8 as it is, whether or not the client said UTF8.
+/// RFC 6856, section 2: popward sends a header in UTF-8 as it is, whether or not the client sent
+/// UTF8.
 #[test]
 fn headers_in_utf8_are_sent_as_they_are() {
     let spool = [
@@ -47,7 +48,7 @@ fn headers_in_utf8_are_sent_as_they_are() {
 
 /// RFC 6856, section 3.
 #[test]
-fn replies_are_in_the_language_that_was_chosen() {
+fn replies_are_in_the_language_that_lang_chose() {
     let users = [user("alice", 64401, &spool(1))];
     let host = Host::with(&users, "[pop3]\nlanguage = \"es\"\n", &[]);
     let mut client = host.connect();
@@ -73,7 +74,7 @@ fn replies_are_in_the_language_that_was_chosen() {
 }
 
 #[test]
-fn the_greeting_and_the_implementation_are_configured() {
+fn the_configuration_sets_the_greeting_and_the_implementation() {
     let users = [user("alice", 64401, &spool(1))];
     let more = "[pop3]\ngreeting = \"ready\"\nimplementation = \"\"\n";
     let host = Host::with(&users, more, &[]);
@@ -88,7 +89,7 @@ fn the_greeting_and_the_implementation_are_configured() {
 }
 
 #[test]
-fn logins_and_ends_are_logged_as_qpopper_does_where_that_is_configured() {
+fn log_qpopper_adds_lines_in_qpoppers_form() {
     let users = [user("alice", 64401, &spool(3))];
     let host = Host::with(&users, "[log]\nqpopper = true\n", &[]);
     let mut client = host.login("alice");
@@ -106,7 +107,7 @@ fn logins_and_ends_are_logged_as_qpopper_does_where_that_is_configured() {
     );
     let stats = format!(" notice Stats: alice 1 {deleted} {stat} 127.0.0.1 127.0.0.1");
     assert!(host.logged("Stats: alice").ends_with(&stats));
-    // Without QUIT nothing was deleted.
+    // The session ended without QUIT, so nothing was deleted.
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
     drop(client);
@@ -115,18 +116,19 @@ fn logins_and_ends_are_logged_as_qpopper_does_where_that_is_configured() {
 }
 
 #[test]
-fn spools_lie_where_the_pattern_says() {
+fn hashed_spool_directories_are_found() {
     if !host::root() {
         return skipped("directories of spools for several users");
     }
-    // Qpopper's hash-spool 1, then 2.
+    // Qpopper's hash-spool 1, then its hash-spool 2.
     for (pattern, place) in [("{{user:hash}}", "q"), ("{{user:1}}/{{user:2}}", "a/l")] {
         let pattern = pattern.replace("{{", "{").replace("}}", "}");
         let path = ("/mail/{user}\"", &*format!("/mail/{pattern}/{{user}}\""));
         let host = Host::with(&[user("alice", 64401, b"")], "", &[path]);
         let mut client = host.connect();
         assert_ok(&client.ask("USER alice"));
-        // Its directory must be there: an empty maildrop would have clients forget all that they had left on the server.
+        // A missing spool directory is an error. If it were an empty maildrop, clients would forget
+        // all mail that they had left on the server.
         assert!(client.ask("PASS alice").starts_with("-ERR [SYS/TEMP]"));
         let mut directory = host.at("mail");
         for name in place.split('/') {

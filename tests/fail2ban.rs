@@ -103,7 +103,7 @@ fn failures(host: &Host) -> usize {
 }
 
 #[test]
-fn fail2ban_finds_each_kind_of_failed_login_and_the_address_that_made_it() {
+fn fail2bans_filter_finds_each_kind_of_failed_login_with_its_address() {
     let version = Command::new("fail2ban-regex").arg("--version").output();
     if !version.is_ok_and(|output| output.status.success()) {
         return skipped("fail2ban is not installed");

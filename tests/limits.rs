@@ -27,7 +27,7 @@ fn p8_a_connection_without_a_login_ends_in_time() {
     busy.send(b"USER alice\r\n");
     assert_eq!(silent.until_end(), why);
     assert_eq!(handshake.until_end(), "", "nothing in the clear");
-    // It may have been too late for USER.
+    // USER may have come too late.
     let heard = busy.until_end();
     assert!(
         heard.matches("+OK").count() < 2 && heard.ends_with(why),
@@ -43,7 +43,7 @@ fn p8_a_connection_without_a_login_ends_in_time() {
 }
 
 #[test]
-fn the_time_for_a_login_is_over_in_the_clients_language() {
+fn the_end_of_the_login_time_is_told_in_the_clients_language() {
     let host = host("login = 1");
     let mut client = host.connect();
     client.send(b"LANG de\r\n");

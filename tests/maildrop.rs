@@ -1,5 +1,5 @@
-//! What a maildrop looks like from outside: opened by its index or by reading it, named as
-//! configured and as pinned, with and without the fields that readers keep their notes in.
+//! What a maildrop looks like from outside: how it is opened, which UIDLs its messages have, and
+//! what hidden fields do.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -123,7 +123,7 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     let (names, _) = session(&host, 1);
     assert_eq!((&*names[0], &*names[3]), ("from-qpopper", "from-qpopper-2"));
     assert!(names[1].len() == 16 && names[2].len() == 16, "{names:?}");
-    // A migration pins what the old server would have said.
+    // A migration pins the old server's UIDLs.
     let file = std::fs::read_to_string(host.at("state/alice/pins")).unwrap();
     assert!(
         file.starts_with("popward pins 1\n") && file.contains("from-qpopper-2"),
@@ -141,7 +141,7 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     let (pinned, _) = session(&host, 2);
     assert_eq!(pinned[2], "old-server.17");
     assert_eq!((&pinned[..2], &pinned[3]), (&names[..2], &names[3]));
-    // What is no file of pins is no reason to give other names.
+    // A malformed file of pins is refused. Without it messages would get other UIDLs.
     std::fs::write(&path, format!("{file}{key}\n")).unwrap();
     let mut client = host.connect();
     assert_ok(&client.ask("USER alice"));
@@ -150,7 +150,7 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
         host.logged("maildrop not opened")
             .contains(&format!("pins:{}", file.lines().count() + 1))
     );
-    // Nor is one that is not read whole.
+    // So is a file of pins that is too large to be read.
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     file.set_len((64 << 20) + 1).unwrap();
     let mut client = host.connect();

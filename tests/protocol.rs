@@ -106,7 +106,7 @@ fn p5_uidls_last_over_sessions_and_deletions() {
 }
 
 #[test]
-fn commands_arrive_in_any_pieces_and_any_number_at_once() {
+fn commands_may_arrive_in_any_pieces_and_any_number_at_once() {
     let host = Host::start(&two());
     let script = "CAPA\r\nUSER bob\r\nPASS bob\r\nSTAT\r\nLIST\r\nRETR 1\r\nUIDL\r\nTOP 12 1\r\nRETR 12\r\nNOOP\r\nQUIT\r\n";
     let mut pipelined = host.connect();

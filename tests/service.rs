@@ -81,9 +81,9 @@ fn a_checkpassword_program_hears_every_signal() {
     assert_eq!(mask.trim(), "SigBlk:\t0000000000000000");
 }
 
-/// Before, `systemctl reload` sent SIGHUP and said that all was well.
+/// `systemctl reload` once sent SIGHUP and always succeeded.
 #[test]
-fn a_reload_fails_where_the_configuration_stays_as_it_was() {
+fn popward_reload_fails_if_the_old_configuration_stays() {
     let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
     let file = host.at("popward.toml");
     let good = std::fs::read_to_string(&file).unwrap();
@@ -107,7 +107,7 @@ fn a_reload_fails_where_the_configuration_stays_as_it_was() {
     std::fs::write(&list, "../alice\n").unwrap();
     std::fs::set_permissions(&list, PermissionsExt::from_mode(0o644)).unwrap();
     let deny = format!("[auth]\ndeny_file = {list:?}\n");
-    // What the file's text shows, and what only auth sees.
+    // A mistake that the file's text shows, and one that only auth sees.
     for (text, why) in [
         (
             format!("{good}nonsense = [\n"),
@@ -143,7 +143,7 @@ fn a_reload_fails_where_the_configuration_stays_as_it_was() {
         "{}",
         said(&other)
     );
-    // It is still there, and reads no signal: the wait has an end.
+    // A stopped server still exists but reads no signal. The wait must end.
     host.signal(Signal::SIGSTOP);
     let silent = host.reload(&["--wait", "1"]);
     host.signal(Signal::SIGCONT);
@@ -156,7 +156,7 @@ fn a_reload_fails_where_the_configuration_stays_as_it_was() {
     assert!(!gone.status.success() && said(&gone).contains("is not popward: it has ended"));
 }
 
-/// `RestartPreventExitStatus=` tells it from what may be over at the next try.
+/// `RestartPreventExitStatus=` needs this status: other failures may be over at the next try.
 #[test]
 fn a_bad_configuration_has_an_exit_status_of_its_own() {
     let mut host = Host::start(&[]);
@@ -171,7 +171,7 @@ fn a_bad_configuration_has_an_exit_status_of_its_own() {
     let good = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{good}nonsense = [\n")).unwrap();
     assert_eq!((code(&[]), code(&["--check"])), (Some(78), Some(78)));
-    // Nothing is wrong with the configuration: somebody else has the address.
+    // The configuration is right, but another process has the address.
     std::fs::write(&file, good).unwrap();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", host.plain)).unwrap();
     assert_eq!((code(&[]), code(&["--check"])), (Some(1), Some(0)));

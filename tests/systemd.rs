@@ -81,9 +81,9 @@ fn sockets_from_systemd_are_served_and_systemd_is_notified() {
     assert!(hear().contains("STOPPING=1"));
 }
 
-/// The protocol of `Type=notify`: a reload begins and ends, and its status says how.
+/// `Type=notify`: a reload begins and ends, and its status text says how it ended.
 #[test]
-fn systemd_hears_what_came_of_a_reload() {
+fn systemd_is_told_the_result_of_a_reload() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let told = UnixDatagram::bind(&path).unwrap();
