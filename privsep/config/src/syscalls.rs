@@ -10,36 +10,39 @@ const WRITING: u64 =
 
 /// What reading takes.
 pub(crate) const TABLE: &[Rule] = &[
-    allow_without(libc::SYS_openat, 2, WRITING, "files, to be read"),
-    allow(libc::SYS_read, "the configuration"),
-    allow(
-        libc::SYS_pread64,
-        "files whose descriptors are handed on: their offset stays at the start",
-    ),
-    allow(libc::SYS_lseek, "their lengths"),
-    allow(libc::SYS_fstat, "their owners and lengths"),
-    allow(libc::SYS_newfstatat, "owners of what is not opened"),
-    allow(
-        libc::SYS_statx,
-        "the same, as the standard library calls it",
-    ),
+    // Files, to be read.
+    allow_without(libc::SYS_openat, 2, WRITING),
+    // The configuration.
+    allow(libc::SYS_read),
+    // Files whose descriptors are handed on: their offset stays at the start.
+    allow(libc::SYS_pread64),
+    // Their lengths.
+    allow(libc::SYS_lseek),
+    // Their owners and lengths.
+    allow(libc::SYS_fstat),
+    // Owners of what is not opened.
+    allow(libc::SYS_newfstatat),
+    // The same, as the standard library calls it.
+    allow(libc::SYS_statx),
     #[cfg(target_arch = "x86_64")]
-    allow(libc::SYS_readlink, "links on the way to a file"),
-    allow(libc::SYS_readlinkat, "the same, on other architectures"),
-    allow(libc::SYS_getcwd, "a path from the working directory"),
-    allow(libc::SYS_uname, "the host's name"),
-    allow(libc::SYS_geteuid, "whose the files may be"),
-    allow(libc::SYS_close, "their end"),
-    allow(libc::SYS_recvmsg, "what is to be read; users and groups"),
-    allow(
-        libc::SYS_sendmsg,
-        "the configuration; questions about users and groups",
-    ),
-    allow(libc::SYS_getrandom, "hash tables"),
-    allow_if(
-        libc::SYS_fcntl,
-        1,
-        &[libc::F_GETFD as u64],
-        "debug builds check descriptors before they close them",
-    ),
+    // Links on the way to a file.
+    allow(libc::SYS_readlink),
+    // The same, on other architectures.
+    allow(libc::SYS_readlinkat),
+    // A path from the working directory.
+    allow(libc::SYS_getcwd),
+    // The host's name.
+    allow(libc::SYS_uname),
+    // Whose the files may be.
+    allow(libc::SYS_geteuid),
+    // Their end.
+    allow(libc::SYS_close),
+    // What is to be read; users and groups.
+    allow(libc::SYS_recvmsg),
+    // The configuration; questions about users and groups.
+    allow(libc::SYS_sendmsg),
+    // Hash tables.
+    allow(libc::SYS_getrandom),
+    // Debug builds check descriptors before they close them.
+    allow_if(libc::SYS_fcntl, 1, &[libc::F_GETFD as u64]),
 ];

@@ -1,20 +1,27 @@
-//! The system calls of keys once it is confined: it reads key files that it is given, and answers.
+//! The system calls that keys may make once it is confined, beyond those of every Rust program
+//! ([`popward_sys::seccomp::RUNTIME`]). None opens a file.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
 
-/// What signing takes.
+/// The table of keys.
 pub const TABLE: &[Rule] = &[
-    allow(libc::SYS_poll, "waits for requests"),
-    allow(libc::SYS_ppoll, "the same, as some libraries call it"),
-    allow(libc::SYS_recvmsg, "requests"),
-    allow(libc::SYS_sendmsg, "answers and records"),
-    allow(
-        libc::SYS_pread64,
-        "key files, which the monitor hands on and keeps: their offset stays at the start",
-    ),
-    allow(libc::SYS_close, "their end"),
-    allow(libc::SYS_getrandom, "signatures"),
+    // Waits for requests.
+    allow(libc::SYS_poll),
+    // The same, as some libraries call it.
+    allow(libc::SYS_ppoll),
+    // Requests.
+    allow(libc::SYS_recvmsg),
+    // Answers and log records.
+    allow(libc::SYS_sendmsg),
+    // Key files. The monitor keeps the open files for the next keys process, so their offset must
+    // stay at the start.
+    allow(libc::SYS_pread64),
+    // The end of key files and of channels.
+    allow(libc::SYS_close),
+    // Signatures.
+    allow(libc::SYS_getrandom),
+    // Sets a front's channel not to block. Debug builds check descriptors before they close them.
     allow_if(
         libc::SYS_fcntl,
         1,
@@ -23,6 +30,5 @@ pub const TABLE: &[Rule] = &[
             libc::F_SETFL as u64,
             libc::F_GETFD as u64,
         ],
-        "a front's channel does not block",
     ),
 ];

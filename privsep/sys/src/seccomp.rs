@@ -1,107 +1,92 @@
-//! Syscall filters: a role's table of permitted calls, each with its reason, compiled and installed for all of
-//! its threads. Any other call kills the process, and the monitor logs which signal it died of.
+//! System call filters. Each process has a table of the calls that it may make. The table is compiled
+//! and installed for all of its threads.
+//!
+//! Any other call kills the process. The monitor then logs the signal, SIGSYS.
 
 use nix::libc::{self, c_int};
 use seccompiler::{BpfProgram, sock_filter};
 
-/// A permitted system call.
+/// A permitted system call. The comment above each row of a table says what the call is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     call: i64,
-    when: Option<When>,
-    /// Why the role needs it.
-    pub why: &'static str,
+    condition: Option<Condition>,
 }
 
-/// A condition on one argument, of which the lower 32 bits are compared.
+/// A condition on one argument, counted from 0. Only the argument's lower 32 bits are compared.
 #[derive(Debug, Clone, Copy)]
-enum When {
-    Is {
+enum Condition {
+    IsOneOf {
         argument: u8,
         values: &'static [u64],
     },
-    HasNone {
+    HasNoneOf {
         argument: u8,
         bits: u64,
     },
 }
 
-/// Permits `call` with whatever arguments.
-pub const fn allow(call: i64, why: &'static str) -> Rule {
-    Rule {
-        call,
-        when: None,
-        why,
-    }
+/// Permits `call` with any arguments.
+pub const fn allow(call: i64) -> Rule {
+    let condition = None;
+    Rule { call, condition }
 }
 
-/// Permits `call` where its argument of that number (from 0) is one of `values`.
-pub const fn allow_if(call: i64, argument: u8, values: &'static [u64], why: &'static str) -> Rule {
-    Rule {
-        call,
-        when: Some(When::Is { argument, values }),
-        why,
-    }
+/// Permits `call` if the argument with this number (from 0) is one of `values`.
+pub const fn allow_if(call: i64, argument: u8, values: &'static [u64]) -> Rule {
+    let condition = Some(Condition::IsOneOf { argument, values });
+    Rule { call, condition }
 }
 
-/// Permits `call` where its argument of that number (from 0) has none of `bits`.
-pub const fn allow_without(call: i64, argument: u8, bits: u64, why: &'static str) -> Rule {
-    Rule {
-        call,
-        when: Some(When::HasNone { argument, bits }),
-        why,
-    }
+/// Permits `call` if the argument with this number (from 0) has none of `bits`.
+pub const fn allow_without(call: i64, argument: u8, bits: u64) -> Rule {
+    let condition = Some(Condition::HasNoneOf { argument, bits });
+    Rule { call, condition }
 }
 
-/// What every Rust program calls, whatever its role: memory, its end, its own filter's proof.
+/// The calls of every Rust program: memory, its end, the proof of its own filter.
 pub const RUNTIME: &[Rule] = &[
-    allow(libc::SYS_brk, "the allocator"),
-    allow_without(
-        libc::SYS_mmap,
-        2,
-        libc::PROT_EXEC as u64,
-        "the allocator; never code",
-    ),
-    allow_without(
-        libc::SYS_mprotect,
-        2,
-        libc::PROT_EXEC as u64,
-        "the allocator; never code",
-    ),
-    allow(libc::SYS_munmap, "the allocator"),
-    allow(libc::SYS_mremap, "the allocator, for large vectors"),
-    allow(libc::SYS_madvise, "the allocator gives memory back"),
-    allow(libc::SYS_exit_group, "the end"),
-    allow(libc::SYS_exit, "a thread's end"),
-    allow(
-        libc::SYS_futex,
-        "locks between threads, and the runtime's own",
-    ),
-    allow(
-        libc::SYS_clock_gettime,
-        "the time, where the vDSO has to ask the kernel",
-    ),
-    allow(libc::SYS_restart_syscall, "the kernel's, after a stop"),
-    allow(libc::SYS_rt_sigreturn, "the way back from a signal handler"),
-    allow(libc::SYS_rt_sigprocmask, "abort() and the runtime's end"),
-    allow(libc::SYS_sigaltstack, "the runtime's end"),
-    allow(libc::SYS_gettid, "abort()"),
-    allow(libc::SYS_getpid, "abort()"),
-    allow_if(libc::SYS_tgkill, 2, &[libc::SIGABRT as u64], "abort()"),
-    allow_if(
-        libc::SYS_prctl,
-        0,
-        &[libc::PR_GET_SECCOMP as u64],
-        "the proof that the filter is on",
-    ),
+    // The allocator.
+    allow(libc::SYS_brk),
+    // The allocator. Memory is never made executable.
+    allow_without(libc::SYS_mmap, 2, libc::PROT_EXEC as u64),
+    allow_without(libc::SYS_mprotect, 2, libc::PROT_EXEC as u64),
+    // The allocator.
+    allow(libc::SYS_munmap),
+    // The allocator, for large vectors.
+    allow(libc::SYS_mremap),
+    // The allocator gives memory back.
+    allow(libc::SYS_madvise),
+    // The end of the process.
+    allow(libc::SYS_exit_group),
+    // A thread's end.
+    allow(libc::SYS_exit),
+    // Locks between threads, also those of the runtime.
+    allow(libc::SYS_futex),
+    // The time, if the vDSO has to ask the kernel.
+    allow(libc::SYS_clock_gettime),
+    // The kernel makes this call after a process was stopped.
+    allow(libc::SYS_restart_syscall),
+    // The way back from a signal handler.
+    allow(libc::SYS_rt_sigreturn),
+    // `abort()` and the runtime's end.
+    allow(libc::SYS_rt_sigprocmask),
+    // The runtime's end.
+    allow(libc::SYS_sigaltstack),
+    // `abort()`.
+    allow(libc::SYS_gettid),
+    allow(libc::SYS_getpid),
+    allow_if(libc::SYS_tgkill, 2, &[libc::SIGABRT as u64]),
+    // The proof that the filter is on.
+    allow_if(libc::SYS_prctl, 0, &[libc::PR_GET_SECCOMP as u64]),
 ];
 
-/// Why no filter was installed.
+/// Why the process has no filter.
 #[derive(Debug)]
 pub enum SeccompError {
-    /// The kernel did not take the filter.
+    /// The kernel refused the filter.
     Install(seccompiler::Error),
-    /// It was taken, and the process is not in filter mode.
+    /// The kernel took the filter, but the process is not in filter mode.
     Unproven,
 }
 
@@ -116,7 +101,11 @@ impl std::fmt::Display for SeccompError {
 
 impl std::error::Error for SeccompError {}
 
-/// Installs `tables`, taken together, for all threads of this process, for good; and proves it.
+/// Installs one filter from all `tables`, for all threads of this process. It cannot be removed.
+///
+/// # Errors
+///
+/// The kernel refused the filter, or the filter is not in force. The process must not go on then.
 pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
     seccompiler::apply_filter_all_threads(&compile(tables)).map_err(SeccompError::Install)?;
     // SAFETY: PR_GET_SECCOMP takes no arguments and touches no memory.
@@ -128,19 +117,22 @@ pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
     }
 }
 
-/// Where the kernel's `struct seccomp_data` has what a program loads.
+/// Offsets in the kernel's `struct seccomp_data`, in bytes.
 const CALL: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// The machine's own calls, `AUDIT_ARCH_*` of linux/audit.h; those for 32 bits have other numbers.
+/// The machine's architecture: `AUDIT_ARCH_*` of linux/audit.h. Calls in the 32-bit mode have another
+/// value there, and other call numbers.
 #[cfg(target_arch = "x86_64")]
 const OWN: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const OWN: u32 = 0xc000_00b7;
 
-/// One instruction a permitted call, and a few for a condition. The kernel runs a new filter once for each of its
-/// hundreds of calls, to know which it need not ask about, so a short program is what makes installing it cheap.
+/// Compiles the tables: one instruction for each permitted call, and a few for each condition.
+///
+/// The kernel runs a new filter once for each of its hundreds of calls, to find those that are always
+/// permitted. So a short program is faster to install.
 fn compile(tables: &[&[Rule]]) -> BpfProgram {
     let step = |code: u32, k: u32, when: [u8; 2]| sock_filter {
         code: u16::try_from(code).unwrap_or(0),
@@ -163,26 +155,26 @@ fn compile(tables: &[&[Rule]]) -> BpfProgram {
         load(CALL),
     ];
     for rule in tables.iter().copied().flatten() {
-        // No call has a number that does not fit; should one, the row permits nothing.
+        // Every call's number fits. If one did not, its row would permit nothing.
         let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
         let mut tests = Vec::new();
-        match rule.when {
+        match rule.condition {
             None => tests.push(allow.clone()),
-            Some(When::Is { argument, values }) => {
+            Some(Condition::IsOneOf { argument, values }) => {
                 tests.push(load(ARGUMENTS + 8 * u32::from(argument)));
                 for value in values {
                     tests.extend([same(low(*value), [0, 1]), allow.clone()]);
                 }
                 tests.push(load(CALL));
             }
-            Some(When::HasNone { argument, bits }) => tests.extend([
+            Some(Condition::HasNoneOf { argument, bits }) => tests.extend([
                 load(ARGUMENTS + 8 * u32::from(argument)),
                 jump(libc::BPF_JSET, low(bits), [1, 0]),
                 allow.clone(),
                 load(CALL),
             ]),
         }
-        // A row that is too long to jump over would permit nothing.
+        // A jump reaches 255 instructions. A longer row is left out, so it permits nothing.
         let Ok(length) = u8::try_from(tests.len()) else {
             continue;
         };
@@ -193,7 +185,7 @@ fn compile(tables: &[&[Rule]]) -> BpfProgram {
     program
 }
 
-/// What is compared of a value: its lower half, which is all of it for every argument in the tables.
+/// The lower half of a value. Every value in the tables fits into it.
 fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }

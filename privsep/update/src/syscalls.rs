@@ -6,41 +6,54 @@ use popward_sys::seccomp::{Rule, allow, allow_if};
 
 /// What serving a spool takes.
 pub const TABLE: &[Rule] = &[
-    allow(libc::SYS_pread64, "reads the spool"),
-    allow(libc::SYS_pwrite64, "moves kept messages"),
-    allow(libc::SYS_ftruncate, "cuts the spool"),
-    allow(libc::SYS_fsync, "before the next step"),
-    allow(libc::SYS_fdatasync, "before the next step"),
-    allow(libc::SYS_fallocate, "room for the journal"),
-    allow(libc::SYS_fstat, "lengths"),
-    allow(libc::SYS_newfstatat, "whether the dotlock is still ours"),
-    allow(libc::SYS_statx, "lengths and inodes"),
-    allow(
-        libc::SYS_clock_nanosleep,
-        "until the file system's clock has moved on",
-    ),
-    allow(libc::SYS_utimensat, "touches the dotlock"),
-    allow(libc::SYS_openat, "the journal"),
-    allow(libc::SYS_read, "the journal"),
-    allow(libc::SYS_write, "the journal"),
-    allow(
-        libc::SYS_copy_file_range,
-        "tried by the copy of a journal's bytes",
-    ),
-    allow(libc::SYS_lseek, "the journal"),
-    allow(libc::SYS_rename, "the journal becomes valid"),
-    allow(libc::SYS_renameat, "the journal becomes valid"),
-    allow(libc::SYS_unlink, "the journal is done"),
-    allow(libc::SYS_unlinkat, "the journal is done"),
-    allow(libc::SYS_recvmsg, "requests"),
-    allow(libc::SYS_sendmsg, "answers and records"),
-    allow(
-        libc::SYS_poll,
-        "waits for requests and for room for answers",
-    ),
-    allow(libc::SYS_ppoll, "the same, as some libraries call it"),
-    allow(libc::SYS_close, "the journal"),
-    allow(libc::SYS_flock, "the flock is given back"),
+    // Reads the spool.
+    allow(libc::SYS_pread64),
+    // Moves kept messages.
+    allow(libc::SYS_pwrite64),
+    // Cuts the spool.
+    allow(libc::SYS_ftruncate),
+    // Before the next step.
+    allow(libc::SYS_fsync),
+    allow(libc::SYS_fdatasync),
+    // Room for the journal.
+    allow(libc::SYS_fallocate),
+    // Lengths.
+    allow(libc::SYS_fstat),
+    // Whether the dotlock is still ours.
+    allow(libc::SYS_newfstatat),
+    // Lengths and inodes.
+    allow(libc::SYS_statx),
+    // Until the file system's clock has moved on.
+    allow(libc::SYS_clock_nanosleep),
+    // Touches the dotlock.
+    allow(libc::SYS_utimensat),
+    // The journal.
+    allow(libc::SYS_openat),
+    allow(libc::SYS_read),
+    allow(libc::SYS_write),
+    // Tried by the copy of a journal's bytes.
+    allow(libc::SYS_copy_file_range),
+    // The journal.
+    allow(libc::SYS_lseek),
+    // The journal becomes valid.
+    allow(libc::SYS_rename),
+    allow(libc::SYS_renameat),
+    // The journal is done.
+    allow(libc::SYS_unlink),
+    allow(libc::SYS_unlinkat),
+    // Requests.
+    allow(libc::SYS_recvmsg),
+    // Answers and records.
+    allow(libc::SYS_sendmsg),
+    // Waits for requests and for room for answers.
+    allow(libc::SYS_poll),
+    // The same, as some libraries call it.
+    allow(libc::SYS_ppoll),
+    // The journal.
+    allow(libc::SYS_close),
+    // The flock is given back.
+    allow(libc::SYS_flock),
+    // Checks of the runtime.
     allow_if(
         libc::SYS_fcntl,
         1,
@@ -49,8 +62,9 @@ pub const TABLE: &[Rule] = &[
             libc::F_GETFL as u64,
             libc::F_DUPFD_CLOEXEC as u64,
         ],
-        "checks of the runtime",
     ),
-    allow(libc::SYS_fstatfs, "no flock on NFS"),
-    allow(libc::SYS_getrandom, "the runtime's hash maps"),
+    // No flock on NFS.
+    allow(libc::SYS_fstatfs),
+    // The runtime's hash maps.
+    allow(libc::SYS_getrandom),
 ];
