@@ -1,7 +1,16 @@
-//! The logins under way and how far each has come. No socket and no clock: times are passed in.
+//! The logins under way, and the step that each has reached. No socket and no clock: times are passed
+//! in.
 //!
-//! Held (its source waits) → checking → [awaiting the proof → checking → awaiting the client's last word] → granted, or
-//! failed and told in due time. There are so many at most, and one that stands still between two steps is dropped.
+//! | state | next |
+//! | --- | --- |
+//! | `Held`: waits for its source's penalty, or for other logins | `Checking` |
+//! | `Checking`: a thread or a conversation has it | granted, `Failed`, or (SCRAM) one of the next two |
+//! | `AwaitingProof`: the client has the challenge | `Checking` |
+//! | `AwaitingProceed`: the client has the server's signature | granted |
+//! | `Failed`: the client is told after a whole number of delays | ended |
+//!
+//! There are at most [`LOGINS_MAX`] logins. A client that is silent for [`STEP_MAX`] between two steps
+//! loses its login.
 
 use crate::policy::attempts::Guess;
 use crate::scram_exchange::ScramExchange;
@@ -11,13 +20,15 @@ use popward_proto::bounded::UserName;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Most logins at once, those among them that failed and wait for their time. One beyond is answered as temporary.
+/// Most logins at once, including failed ones whose client has not been told yet. A login beyond gets
+/// a temporary failure.
 pub(crate) const LOGINS_MAX: usize = 8192;
 
-/// How long a client may think between two steps. After it the client hears that it cannot log in now.
+/// How long a client may take between two steps. A later step gets a temporary failure.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(120);
 
-/// Names one login of one session: what was found out for another one that the session had before is not for it.
+/// The id of one login. A session can have one login after the other, so a verdict names the login
+/// and not only the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoginId {
     /// The session.
@@ -36,32 +47,32 @@ impl LoginId {
 /// One login.
 #[derive(Debug)]
 pub(crate) struct Login {
-    /// The name, once it is known: a token's or a certificate's is found out.
+    /// The user's name. `None` until a token or a certificate has been checked.
     pub(crate) user: Option<UserName>,
-    /// Whether it was found out that the credentials are the user's, and it is the account that is looked for.
+    /// Whether a token or a certificate has identified the user. Then only the account is looked up.
     pub(crate) identified: bool,
-    /// Whether nobody waits for it any more: what is found out is counted, and not told.
+    /// Whether the client has gone. The verdict is counted, but nobody is told.
     pub(crate) abandoned: bool,
-    /// Who shows credentials.
+    /// The client: its address, and whether it uses TLS.
     pub(crate) client: Client,
-    /// Why it fails whatever a check finds, if so.
+    /// Why the login fails whatever the check finds. `None` for most logins.
     pub(crate) impossible: Option<Impossible>,
-    /// While what it shows is looked at: it counts against its name.
+    /// Counts against the user's name while the check runs.
     pub(crate) guess: Option<Guess>,
-    /// When came what is to be answered next.
+    /// When the client's last step came.
     came: Instant,
-    /// Since when it would be looked at, were there nobody else.
+    /// When the check could have started without other logins before it.
     ready: Instant,
     number: u64,
     state: State,
 }
 
-/// What a client has shown and is still to be looked at.
+/// What a client has sent and a check must verify.
 #[derive(Debug)]
 pub(crate) enum Evidence {
-    /// What a login begins with.
+    /// The credentials with which the login began.
     Credentials(Credentials),
-    /// The answer to a challenge.
+    /// SCRAM: the answer to a challenge.
     Proof(Box<ScramExchange>, ScramProof),
 }
 
@@ -85,18 +96,18 @@ enum State {
     },
 }
 
-/// What is to be done with a login whose time has come.
+/// What to do with a login whose time has come.
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// It has waited: look at this.
+    /// Its wait is over. Check this.
     Check(LoginId, Box<Evidence>),
-    /// Its failure is told.
+    /// Tell the client that it failed.
     Refuse(SessionId),
-    /// It stood still, and is no more.
+    /// The client's next step did not come in time. The login has ended.
     Dropped(SessionId),
 }
 
-/// A message came of a session whose login is not at that point.
+/// The session's login is not at the step that a message belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder;
 
@@ -117,7 +128,7 @@ pub(crate) enum NotBegun {
 }
 
 impl Logins {
-    /// Begins one.
+    /// Begins a login.
     pub(crate) fn begin(
         &mut self,
         session: SessionId,
@@ -125,7 +136,8 @@ impl Logins {
         impossible: Option<Impossible>,
         now: Instant,
     ) -> Result<LoginId, NotBegun> {
-        // One that waits for its client may be begun anew: that it was given up may not have been heard.
+        // A login that waits for its client may be replaced. The client may have given it up, and
+        // the front's `Cancel` may be missing.
         let held = self.held.get(&session);
         if held.is_some_and(|login| !login.waits() && !login.abandoned) {
             return Err(NotBegun::OutOfOrder);
@@ -159,15 +171,16 @@ impl Logins {
         (login.number == login_id.number).then_some(login)
     }
 
-    /// Ends it, whatever it came to.
+    /// Ends the login with this id, if it has not ended.
     pub(crate) fn end(&mut self, login_id: LoginId) {
         if self.get(login_id).is_some() {
             self.held.remove(&login_id.session);
         }
     }
 
-    /// Nobody waits for it any more. There may be none: it ended as this came. One that is being checked stays until that is
-    /// done, to be counted.
+    /// Cancels the session's login, because the client has gone. There may be none: it may have ended
+    /// while this message was on its way. A login that is being checked stays until its verdict,
+    /// because a wrong guess must count.
     pub(crate) fn cancel(&mut self, session: SessionId) {
         if let Some(login) = self.held.get_mut(&session) {
             if matches!(login.state, State::Checking) {
@@ -178,12 +191,12 @@ impl Logins {
         }
     }
 
-    /// Keeps those of sessions that have not ended with their front.
+    /// Removes the logins of all sessions for which `kept` is false.
     pub(crate) fn keep(&mut self, kept: impl Fn(SessionId) -> bool) {
         self.held.retain(|session, _| kept(*session));
     }
 
-    /// The client's proof. `None` if the login was dropped before it came.
+    /// The client's proof has come. `None` if the login was dropped before.
     pub(crate) fn prove(
         &mut self,
         session: SessionId,
@@ -194,7 +207,7 @@ impl Logins {
         };
         match std::mem::replace(&mut login.state, State::Checking) {
             State::AwaitingProof { exchange, .. } => {
-                // How long the client thought is no part of how long the check takes.
+                // The client's own time must not count as time of the check.
                 (login.came, login.ready) = (now, now);
                 let number = login.number;
                 Ok(Some((LoginId { session, number }, exchange)))
@@ -203,7 +216,7 @@ impl Logins {
         }
     }
 
-    /// The client's last word. `None` if the login was dropped before it came.
+    /// The client has accepted the server's signature. `None` if the login was dropped before.
     pub(crate) fn proceed(&mut self, session: SessionId) -> Result<Option<Account>, OutOfOrder> {
         match self.held.remove(&session).map(|login| login.state) {
             None => Ok(None),
@@ -212,12 +225,12 @@ impl Logins {
         }
     }
 
-    /// When there is next something due.
+    /// The next time at which a login is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.held.values().filter_map(Login::until).min()
     }
 
-    /// Takes what is due.
+    /// Takes the logins that are due at `now`.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Due> {
         let is_due = |login: &Login| login.until().is_some_and(|until| until <= now);
         let due = self.held.iter().filter(|(_, login)| is_due(login));
@@ -242,7 +255,7 @@ impl Logins {
 }
 
 impl Login {
-    /// When something is to be done whether or not anybody says anything.
+    /// When this login is due without any message. `None` while a check runs.
     fn until(&self) -> Option<Instant> {
         match &self.state {
             State::Held { until, .. }
@@ -253,12 +266,12 @@ impl Login {
         }
     }
 
-    /// Since when it would be looked at, were there nobody else.
+    /// When the check could have started without other logins before it.
     pub(crate) fn ready(&self) -> Instant {
         self.ready
     }
 
-    /// Whether it waits for its client.
+    /// Whether this login waits for its client.
     fn waits(&self) -> bool {
         let state = &self.state;
         matches!(
@@ -267,39 +280,40 @@ impl Login {
         )
     }
 
-    /// Its source has to wait until its credentials are looked at.
+    /// Holds the login until its source's penalty is over.
     pub(crate) fn wait_for_penalty(&mut self, until: Instant, credentials: Credentials) {
         self.ready = until;
         self.hold(until, Evidence::Credentials(credentials));
     }
 
-    /// Others come first: it is to be tried again then.
+    /// Holds the login until the next try, because other logins come first.
     pub(crate) fn hold(&mut self, until: Instant, shown: Evidence) {
         let shown = Box::new(shown);
         self.state = State::Held { until, shown };
     }
 
-    /// The challenge is given.
+    /// The client has the challenge.
     pub(crate) fn await_proof(&mut self, exchange: Box<ScramExchange>, now: Instant) {
         let until = now + STEP_MAX;
         self.state = State::AwaitingProof { until, exchange };
     }
 
-    /// The proof was right, and the server's is given.
+    /// The proof was right, and the client has the server's signature.
     pub(crate) fn await_proceed(&mut self, account: Account, now: Instant) {
         let (until, account) = (now + STEP_MAX, Box::new(account));
         self.state = State::AwaitingProceed { until, account };
     }
 
-    /// It failed, which is told after a whole number of delays.
+    /// The login has failed. The client is told after a whole number of `delay`s.
     pub(crate) fn fail(&mut self, delay: Duration, now: Instant) {
         let due = due(self.came, now, delay);
         self.state = State::Failed { due };
     }
 }
 
-/// When a failure that came then and is known now is told: after a whole number of delays, so that how long the
-/// check took does not show (P9), however busy auth is.
+/// When to tell a client about a failure: a whole number of `delay`s after its step came.
+///
+/// So the client does not learn how long the check took, however busy auth is (P9).
 fn due(came: Instant, now: Instant, delay: Duration) -> Instant {
     if delay.is_zero() {
         return now;

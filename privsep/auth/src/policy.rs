@@ -1,4 +1,6 @@
-//! Who may log in, how often, and what guessing costs. Pure: times and names are passed in.
+//! Who may log in, how often, and what wrong guesses cost.
+//!
+//! Pure, except that `admission` reads its lists: times and names are passed in.
 
 pub(crate) mod admission;
 pub(crate) mod attempts;

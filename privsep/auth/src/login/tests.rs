@@ -1,4 +1,4 @@
-//! What may follow what, and when.
+//! Which step of a login may follow which, and when.
 
 use super::*;
 use popward_proto::account::FrontId;
@@ -54,7 +54,7 @@ fn p9_a_failure_is_told_after_whole_delays_only() {
 }
 
 #[test]
-fn what_was_found_out_for_a_cancelled_login_is_not_for_the_next_one() {
+fn a_verdict_on_a_cancelled_login_does_not_reach_the_next_login() {
     let (mut logins, now) = (Logins::default(), Instant::now());
     let first = logins.begin(session(1), client(), None, now).unwrap();
     logins.cancel(session(1));
@@ -66,7 +66,7 @@ fn what_was_found_out_for_a_cancelled_login_is_not_for_the_next_one() {
 }
 
 #[test]
-fn a_session_has_one_login_and_auth_has_so_many() {
+fn a_session_has_one_login_and_auth_a_bounded_number() {
     let (mut logins, now) = (Logins::default(), Instant::now());
     let first = logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_session_has_one_login_and_auth_has_so_many() {
         logins.begin(session(0), client(), None, now),
         Err(NotBegun::Full)
     );
-    // Who goes away while it is checked keeps its place until that is done, and what it comes to is counted.
+    // A login whose client leaves keeps its place until the verdict, because the verdict counts.
     logins.cancel(session(1));
     assert!(logins.get(first).unwrap().abandoned);
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_session_has_one_login_and_auth_has_so_many() {
 }
 
 #[test]
-fn a_login_that_waits_for_its_client_may_be_begun_anew() {
+fn a_login_that_waits_for_its_client_may_be_replaced() {
     let (mut logins, now) = (Logins::default(), Instant::now());
     let first = logins.begin(session(1), client(), None, now).unwrap();
     logins.get(first).unwrap().await_proceed(account(), now);
@@ -106,7 +106,7 @@ fn a_login_that_waits_for_its_client_may_be_begun_anew() {
 }
 
 #[test]
-fn steps_come_in_their_order_or_end_the_channel() {
+fn a_step_out_of_order_is_an_error() {
     let (mut logins, now) = (Logins::default(), Instant::now());
     let login_id = logins.begin(session(1), client(), None, now).unwrap();
     assert_eq!(
@@ -127,10 +127,10 @@ fn steps_come_in_their_order_or_end_the_channel() {
 }
 
 #[test]
-fn who_stands_still_between_two_steps_is_dropped() {
+fn a_login_without_its_next_step_is_dropped_after_a_while() {
     let (mut logins, now) = (Logins::default(), Instant::now());
     let login_id = logins.begin(session(1), client(), None, now).unwrap();
-    assert_eq!(logins.next(), None, "whoever checks has its own limit");
+    assert_eq!(logins.next(), None, "the check has a limit of its own");
     logins.get(login_id).unwrap().await_proceed(account(), now);
     assert_eq!(logins.next(), Some(now + STEP_MAX));
     assert!(logins.due(now + STEP_MAX.mul_f64(0.99)).is_empty());
@@ -138,15 +138,15 @@ fn who_stands_still_between_two_steps_is_dropped() {
     assert_eq!(
         logins.proceed(session(1)),
         Ok(None),
-        "a word that comes too late is no error"
+        "a step that comes too late is no error"
     );
 }
 
 proptest! {
-    /// Whatever is done with one session's login: what it is granted was awaited, what is told as a failure failed, and
-    /// no time is told before it has come.
+    /// Random steps on one session's login. A grant comes only after the server's signature, a refusal
+    /// only after a failure, and nothing is due before its time.
     #[test]
-    fn a_login_ends_once_and_only_as_it_may(steps in prop::collection::vec((0u8..8, 0u64..3000), 0..40)) {
+    fn a_login_ends_once_and_only_in_a_permitted_way(steps in prop::collection::vec((0u8..8, 0u64..3000), 0..40)) {
         let (mut logins, mut now) = (Logins::default(), Instant::now());
         let (mut login_id, mut granted, mut failed) = (None, false, None);
         for (step, passed) in steps {

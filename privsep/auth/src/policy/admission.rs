@@ -7,21 +7,21 @@ use popward_proto::monitor_auth::{AccountSelector, Admission};
 use std::collections::HashSet;
 use std::io::Read;
 
-/// Longest list, in bytes.
+/// Longest list of names, in bytes.
 const LIST_MAX: u64 = 16 * 1024 * 1024;
 
-/// The configuration's rules, with the names of its files.
+/// The configured rules, with the names from their files.
 #[derive(Debug)]
 pub(crate) struct AdmissionRules {
     configured: Admission,
     allow: Option<HashSet<UserName>>,
     deny: HashSet<UserName>,
-    /// Seconds from one login of these accounts to the next, in place of what holds for all.
+    /// Login delays of some accounts, in seconds. The first that matches an account counts.
     delays: Vec<(AccountSelector, u32)>,
 }
 
 impl AdmissionRules {
-    /// Reads the files. An error is in words for the operator.
+    /// Reads the files of the rules. The error is a text for the operator.
     pub(crate) fn load(
         rules: Admission,
         delays: Vec<(AccountSelector, u32)>,
@@ -41,7 +41,7 @@ impl AdmissionRules {
         })
     }
 
-    /// Whether the account may log in, and why not.
+    /// Whether the account may log in. `Err` says why not, for the log.
     pub(crate) fn admit(&self, account: &Account) -> Result<(), String> {
         let uids = self.configured.first_uid.max(1)..=self.configured.last_uid;
         let groups = self.configured.groups.as_slice();
@@ -63,14 +63,14 @@ impl AdmissionRules {
         }
     }
 
-    /// Seconds from one login of the account to the next.
+    /// The account's login delay, in seconds.
     pub(crate) fn login_delay_s(&self, account: &Account) -> u32 {
         let own = self.delays.iter().find(|(named, _)| named.matches(account));
         own.map_or(self.configured.login_delay_s, |(_, delay_s)| *delay_s)
     }
 }
 
-/// The names of a file that only root, or who runs popward, can have written.
+/// The names in the file of the configuration key `key`.
 fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     let told = |error: &dyn std::fmt::Display| format!("{key}: {path}: {error}");
     let file = trusted_file::open(path.as_path()).map_err(|error| told(&error))?;
@@ -82,7 +82,8 @@ fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     names(&text).map_err(|line| told(&format!("line {line}: expected a name")))
 }
 
-/// One name a line; lines that are empty or begin with `#` say nothing.
+/// The names in `text`, one on each line. Empty lines and lines that begin with `#` are skipped. `Err`
+/// is the number of the first wrong line.
 fn names(text: &str) -> Result<HashSet<UserName>, usize> {
     let lines = text.lines().map(str::trim).enumerate();
     lines
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_groups_and_ids_say_who_may() {
+    fn lists_groups_and_ids_decide_who_may_log_in() {
         let (_a, allow) = file("# ours\nalice\n\n bob \n");
         let (_d, deny) = file("bob\n");
         let all = AdmissionRules::load(rules(None, None, Vec::new()), Vec::new()).unwrap();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_delay_that_names_an_account_is_its_own() {
+    fn the_first_login_delay_that_matches_an_account_counts() {
         let named = |users: &[&str], groups: &[u32]| {
             let user = |name: &&str| UserName::try_from((*name).to_owned()).unwrap();
             AccountSelector {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_others_can_write_or_that_cannot_be_read_is_no_list() {
+    fn a_list_that_others_can_write_or_that_has_a_wrong_line_is_refused() {
         let (held, path) = file("alice\n");
         std::fs::set_permissions(held.path(), PermissionsExt::from_mode(0o622)).unwrap();
         let error = AdmissionRules::load(rules(None, path, Vec::new()), Vec::new()).unwrap_err();

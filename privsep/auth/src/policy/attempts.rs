@@ -1,5 +1,7 @@
-//! Failures by name, whether or not there is such a user: who guesses one account's password from many places is stopped
-//! there, also if all the guesses come at the same time.
+//! Failed logins of each name, whether or not such a user exists.
+//!
+//! This stops an attacker who guesses one account's password from many addresses, even if all guesses
+//! come at the same time.
 
 use super::recent::Recent;
 use popward_proto::bounded::UserName;
@@ -8,44 +10,44 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// Most names that are remembered: about 10 MiB of the longest ones.
+/// Most names that are remembered. With the longest names this takes about 10 MiB.
 const NAMES_MAX: usize = 65_536;
 
-/// The failures of all names, and their guesses under way.
+/// The failures of each name, and the guesses whose check runs.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    /// Since when, and how many since then.
+    /// The start of the name's window, and the failures since then.
     failures: Recent<UserName, (Instant, u32)>,
-    /// As many as there are owners.
+    /// For each name, the number of guesses is the number of owners of the `Rc`.
     under_way: HashMap<UserName, Weak<()>>,
-    /// Entries of `under_way` at which those without a guess are removed.
+    /// When `under_way` has this many entries, those without a guess are removed.
     under_way_max: usize,
 }
 
-/// A guess that is looked at: until this is dropped it is held against its name as a failure is, since it may become one.
+/// A guess whose check runs. Until it is dropped it counts like a failure, because it may become one.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Guess {
     _under_way: Rc<()>,
 }
 
-/// Whether a guess may be looked at.
+/// Whether a guess may be checked.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// It may.
+    /// It may be checked now.
     Now(Guess),
-    /// If those under way fail, it may not: what becomes of them is to be waited for.
+    /// Not before the guesses under way have ended. If all of them fail, the name is closed.
     Later,
-    /// Nothing is checked for this name now.
+    /// The name is closed: it has too many failures within the window.
     Closed,
 }
 
-/// What a failure led to.
+/// The effect of a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// The next one is checked.
+    /// The next guess will be checked.
     Open,
-    /// From now on nothing is checked for this name.
+    /// The name is closed from now on.
     Closes,
 }
 
@@ -59,8 +61,8 @@ impl Attempts {
         }
     }
 
-    /// Begins a guess at this name's password, if there may be one more: never are so many looked at that more than
-    /// `account_failures` can fail.
+    /// Begins a guess at this name's password, if one more may be checked now. Failures and guesses
+    /// under way are together never more than `account_failures`.
     pub(crate) fn begin(&mut self, name: &UserName, rules: &Throttle, now: Instant) -> Turn {
         let most = rules.account_failures;
         let failures = self.count(name, rules, now).1;
@@ -68,7 +70,7 @@ impl Attempts {
             return Turn::Closed;
         }
         let others = self.under_way.get(name).and_then(Weak::upgrade);
-        // With the one that was just made of the weak one.
+        // `upgrade` has made one more owner, which is no guess.
         let count = others
             .as_ref()
             .map_or(0, Rc::strong_count)
@@ -90,7 +92,7 @@ impl Attempts {
         })
     }
 
-    /// A check for this name has failed.
+    /// Counts a failed check for this name.
     pub(crate) fn failed(&mut self, name: &UserName, rules: &Throttle, now: Instant) -> Counted {
         if rules.account_failures == 0 {
             return Counted::Open;
@@ -105,11 +107,12 @@ impl Attempts {
         }
     }
 
-    /// Somebody has shown to be this user.
+    /// Forgets the name's failures, because a login has succeeded.
     pub(crate) fn succeeded(&mut self, name: &UserName) {
         self.failures.remove(name);
     }
 
+    /// The start of the name's window, and its failures. If the window is over, a new one begins.
     fn count(&self, name: &UserName, rules: &Throttle, now: Instant) -> (Instant, u32) {
         let window = Duration::from_secs(rules.account_window_s.into());
         match self.failures.get(name) {
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_closes_once_opens_again_and_no_other_name_does() {
+    fn a_name_closes_for_one_window_and_other_names_stay_open() {
         let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(3), Instant::now());
         let alice = name("alice");
         let at = |seconds| now + Duration::from_secs(seconds);
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_guesses_are_looked_at_than_may_fail_and_the_right_one_waits_for_its_turn() {
+    fn at_most_as_many_guesses_run_as_may_fail_and_the_others_wait() {
         let (mut attempts, rules, now) = (Attempts::new(GUESSES_MAX), rules(3), Instant::now());
         let alice = name("alice");
         attempts.failed(&alice, &rules, now);
@@ -197,12 +200,12 @@ mod tests {
         let second = attempts.begun(&alice, &rules, now).unwrap();
         assert!(matches!(attempts.begin(&alice, &rules, now), Turn::Later));
         assert!(attempts.begun(&name("bob"), &rules, now).is_some());
-        // One was right: what had failed before is forgotten, and the other one is still under way.
+        // One guess was right, so the failures are forgotten. The other guess is still under way.
         drop(first);
         attempts.succeeded(&alice);
         let more = [(); 2].map(|()| attempts.begun(&alice, &rules, now).unwrap());
         assert!(matches!(attempts.begin(&alice, &rules, now), Turn::Later));
-        // All that are under way are wrong.
+        // All guesses under way are wrong.
         drop((second, more));
         for _ in 0..3 {
             assert!(!attempts.is_closed(&alice, &rules, now));

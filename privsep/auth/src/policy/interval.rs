@@ -1,24 +1,25 @@
-//! The time from one login of an account to its next (RFC 2449, section 6.5). A login is one whose maildrop was opened.
+//! The least time between two logins of an account (RFC 2449, section 6.5). Only a login whose
+//! maildrop was opened counts.
 
 use super::recent::Recent;
 use popward_proto::account::SessionId;
 use popward_proto::bounded::UserName;
 use std::time::{Duration, Instant};
 
-/// Most accounts that are remembered. Whoever is forgotten may log in sooner.
+/// Most accounts that are remembered. A forgotten account may log in before its delay is over.
 const ACCOUNTS_MAX: usize = 65_536;
 
-/// When accounts last logged in, and as which session.
+/// The last login of each account: its time and its session.
 #[derive(Debug)]
 pub(crate) struct Intervals(Recent<UserName, SessionId>);
 
 impl Intervals {
-    /// Nobody has.
+    /// No logins.
     pub(crate) fn new() -> Self {
         Self(Recent::new(ACCOUNTS_MAX))
     }
 
-    /// Whether `account` may log in now, as far as its last login goes; if so, this is its last.
+    /// Whether `delay` has passed since the account's last login. If so, this login becomes its last.
     pub(crate) fn log_in(
         &mut self,
         account: &UserName,
@@ -36,7 +37,8 @@ impl Intervals {
         true
     }
 
-    /// This session of `account` did not come to be: it was no login. The one before is too long ago to count.
+    /// Forgets the account's login as `session`, because its maildrop was not opened. The login before
+    /// it need not come back: its delay was over.
     pub(crate) fn take_back(&mut self, account: &UserName, session: SessionId) {
         if self
             .0
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_comes_too_soon_does_not_put_the_next_one_off() {
+    fn a_login_that_comes_too_soon_does_not_restart_the_delay() {
         let (mut intervals, now) = (Intervals::new(), Instant::now());
         let (alice, bob) = (name("alice"), name("bob"));
         let mut log_in = |account, delay, seconds| {
@@ -79,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn what_came_to_no_session_is_no_login_and_no_other_one_is_taken_back() {
+    fn only_the_login_whose_maildrop_was_not_opened_is_taken_back() {
         let (mut intervals, now) = (Intervals::new(), Instant::now());
         let alice = name("alice");
         assert!(intervals.log_in(&alice, session(1), DELAY, now));
         intervals.take_back(&alice, session(1));
         assert!(intervals.log_in(&alice, session(2), DELAY, now));
-        // It comes late, or again.
+        // A message that comes late, or for another account, changes nothing.
         intervals.take_back(&alice, session(1));
         intervals.take_back(&name("bob"), session(2));
         assert!(!intervals.log_in(&alice, session(3), DELAY, now));

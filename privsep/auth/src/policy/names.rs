@@ -1,9 +1,9 @@
-//! One spelling for a name that clients spell in several ways.
+//! The configured changes to a name: lower case, and domains that are cut off.
 
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::NameRules;
 
-/// `name` as it is looked for.
+/// `name` after the changes that `rules` ask for.
 pub(crate) fn normal(name: UserName, rules: &NameRules) -> UserName {
     let mut text = name.as_str().to_owned();
     if rules.lower_case {
@@ -19,7 +19,7 @@ pub(crate) fn normal(name: UserName, rules: &NameRules) -> UserName {
             text.truncate(local.len());
         }
     }
-    // What is left of `@example.org` is no name.
+    // Without its domain, `@example.org` is no valid name. It stays as it is.
     UserName::try_from(text).unwrap_or(name)
 }
 
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_and_lowered_as_configured_and_not_otherwise() {
+    fn names_change_only_as_configured() {
         for (rules, given, looked_for) in [
             (rules(false, &[]), "Alice@Example.ORG", "Alice@Example.ORG"),
             (rules(true, &[]), "Alice@Example.ORG", "alice@example.org"),
@@ -69,7 +69,7 @@ mod tests {
             ),
             (rules(true, &[]), "ÄLICE", "Älice"),
         ] {
-            // What begins with a dot cannot be made at all.
+            // A name that begins with a dot is not a valid name.
             let Ok(given) = UserName::try_from(given.to_owned()) else {
                 continue;
             };
@@ -79,7 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_normal_name_stays_as_it_is_where_domains_do_not_nest(text in "[a-zA-Z0-9]{1,20}(@[a-zA-Z.]{1,20})?") {
+        fn a_changed_name_does_not_change_again(text in "[a-zA-Z0-9]{1,20}(@[a-zA-Z.]{1,20})?") {
             let rules = rules(true, &["example.org", "*"]);
             let once = normal(name(&text), &rules);
             prop_assert_eq!(normal(once.clone(), &rules), once);

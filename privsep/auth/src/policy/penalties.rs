@@ -1,5 +1,8 @@
-//! What failures cost a source: a wait before its next credentials are looked at, which grows with each and is forgotten
-//! with time. In whole failure delays, so that a source that waits learns no more from times than one that does not (P9).
+//! The penalty for a source (an address) with failed logins: its next logins wait before they are
+//! checked. The wait grows with each failure and shrinks with time.
+//!
+//! A wait is a whole number of failure delays. Other waits would let a source learn from times how
+//! long a check took (P9).
 
 use super::recent::Recent;
 use popward_proto::monitor_auth::Throttle;
@@ -7,32 +10,34 @@ use popward_proto::network::Network;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Most sources that are remembered: about 1.5 MiB.
+/// Most sources that are remembered. They take about 1.5 MiB.
 const SOURCES_MAX: usize = 16_384;
 
-/// The failures of all sources.
+/// The failures of each source.
 #[derive(Debug)]
 pub(crate) struct Penalties {
-    /// How many failures were not forgotten when the last one came.
+    /// How many failures counted when the last one came. Half of them are forgotten after each
+    /// `source_half_life_s`.
     failures: Recent<Network, f64>,
 }
 
 impl Penalties {
-    /// None yet.
+    /// No failures.
     pub(crate) fn new() -> Self {
         Self {
             failures: Recent::new(SOURCES_MAX),
         }
     }
 
-    /// How long `peer` waits now: nothing below `source_failures`, then one delay, and double at each further so many.
+    /// How long the source of `peer` waits now. Below `source_failures` it does not wait. From then on
+    /// it waits for one delay, and for twice as long after each further `source_failures`.
     pub(crate) fn wait(&self, peer: IpAddr, rules: &Throttle, now: Instant) -> Duration {
         let delay = Duration::from_millis(rules.failure_delay_ms.into());
         if rules.source_failures == 0 || delay.is_zero() || exempt(peer, rules) {
             return Duration::ZERO;
         }
         let failures = self.failures(peer, rules, now);
-        // Of failures in a row, each has a bit forgotten when the last one comes: they still are so many.
+        // Between failures in a row, a small part is forgotten. Rounding restores the whole number.
         let times = (failures.round() / f64::from(rules.source_failures)).floor();
         if times < 1.0 {
             return Duration::ZERO;
@@ -42,7 +47,7 @@ impl Penalties {
         delay.mul_f64(delays.min(most))
     }
 
-    /// `peer` has failed.
+    /// Counts a failed login of `peer`.
     pub(crate) fn failed(&mut self, peer: IpAddr, rules: &Throttle, now: Instant) {
         if rules.source_failures > 0 && !exempt(peer, rules) {
             let failures = self.failures(peer, rules, now) + 1.0;
@@ -50,6 +55,7 @@ impl Penalties {
         }
     }
 
+    /// The failures of `peer` that count at `now`.
     fn failures(&self, peer: IpAddr, rules: &Throttle, now: Instant) -> f64 {
         self.failures
             .get(&Network::source(peer))
@@ -88,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_have_a_bound_and_are_forgotten() {
+    fn waits_grow_up_to_a_bound_and_shrink_with_time() {
         let (mut penalties, rules, now) = (Penalties::new(), rules(), Instant::now());
         let peer = address("198.51.100.7");
         let mut waits = Vec::new();
@@ -107,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_source_cannot_go_round_it_in_its_64_and_the_exempt_never_wait() {
+    fn all_addresses_of_an_ipv6_64_are_one_source_and_exempt_networks_never_wait() {
         let (mut penalties, rules, now) = (Penalties::new(), rules(), Instant::now());
         for host in 0..8u16 {
             penalties.failed(address(&format!("2001:db8::{host:x}")), &rules, now);
@@ -130,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_count_whole() {
+    fn failures_in_a_row_count_in_full() {
         let (mut penalties, rules, now) = (Penalties::new(), rules(), Instant::now());
         let peer = address("198.51.100.7");
         for count in 0..4 {

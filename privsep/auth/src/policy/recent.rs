@@ -1,10 +1,10 @@
-//! A map that remembers the most recent of its keys, and never more than so many.
+//! A map with a bounded number of keys. It forgets the oldest.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Values by key, each with the time when it was last put. What is oldest makes room.
+/// Values by key, each with the time when it was last put.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     most: usize,
@@ -12,7 +12,7 @@ pub(super) struct Recent<K, V> {
 }
 
 impl<K: Hash + Eq, V> Recent<K, V> {
-    /// For `most` keys, at least 4.
+    /// An empty map for at most `most` keys (at least 4).
     pub(super) fn new(most: usize) -> Self {
         Self {
             most: most.max(4),
@@ -20,12 +20,12 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         }
     }
 
-    /// What was put last under `key`, and when.
+    /// The last value of `key`, and when it was put.
     pub(super) fn get(&self, key: &K) -> Option<&(Instant, V)> {
         self.held.get(key)
     }
 
-    /// Puts `value`.
+    /// Puts `value` under `key`. If the map is full, the oldest keys go.
     pub(super) fn put(&mut self, key: K, value: V, now: Instant) {
         if self.held.len() >= self.most && !self.held.contains_key(&key) {
             self.make_room();
@@ -38,7 +38,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.held.remove(key);
     }
 
-    /// Forgets the oldest quarter at once, so that room is not looked for at each new key.
+    /// Forgets the oldest quarter. If only one key went, each new key would cost a search for it.
     fn make_room(&mut self) {
         let mut times: Vec<Instant> = self.held.values().map(|(at, _)| *at).collect();
         let quarter = times.len() / 4;
@@ -62,7 +62,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn p8_it_never_holds_more_and_forgets_the_oldest() {
+    fn p8_a_full_map_forgets_the_oldest_keys() {
         let start = Instant::now();
         let mut recent = Recent::new(100);
         for number in 0..10_000u32 {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn p8_it_never_holds_more_where_all_came_at_once() {
+    fn p8_a_map_stays_bounded_if_all_keys_have_the_same_time() {
         let now = Instant::now();
         let mut recent = Recent::new(100);
         (0..1000u32).for_each(|number| recent.put(number, (), now));
