@@ -1,9 +1,12 @@
-//! The child's side of a conversation: the same executable, started by auth with one argument, one descriptor and one
-//! question. PAM's modules and an operator's programs are other people's code, and a token or a certificate is anybody's
-//! bytes: what they break, leak or block ends with the child.
+//! The child's side of a conversation. Auth starts its own executable again, with one argument (the
+//! mode), one channel and one question. The child answers it and ends.
 //!
-//! `pam` and `program` have no filter, since what they run is not ours to know. `proof` has one, and no file: it parses
-//! what clients send.
+//! PAM's modules and an operator's programs are other people's code. A token or a certificate is any
+//! bytes that a client sends. Whatever they break, leak or block ends with the child.
+//!
+//! The modes `pam` and `program` have no system call filter, because nobody knows which calls those
+//! modules and programs make. The mode `proof` parses what clients send. It has a filter and can open
+//! no file.
 
 mod certificate;
 mod pam;
@@ -26,26 +29,26 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-/// Descriptors that modules and programs may open: LDAP and SSSD hold some.
+/// Most open descriptors. PAM's modules need some: those for LDAP and SSSD keep connections.
 const FILES: u64 = 256;
 
 /// Longest file of keys or authorities, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// What a child is there for.
+/// The purpose of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// PAM's modules run in it.
+    /// Run PAM's modules.
     Pam,
-    /// It starts a program of the operator's.
+    /// Run an operator's program.
     Program,
-    /// It looks at what a client has sent.
+    /// Check a token or a certificate.
     Proof,
 }
 
 type Auth = Channel<ConversationToAuth, AuthToConversation>;
 
-/// The whole life of the child.
+/// Runs the child: it confines itself, reads the question, answers it and ends.
 pub(crate) fn main(mode: Mode) -> ExitCode {
     let Ok([auth]) = inherited::take::<1>() else {
         return ExitCode::FAILURE;
@@ -69,9 +72,10 @@ pub(crate) fn main(mode: Mode) -> ExitCode {
 }
 
 fn confine() -> Result<(), NotConfined> {
-    // Whatever a module starts is in this group, and goes with it.
+    // Processes that a module starts are in this process group. Auth kills the group at the end.
     let _ = nix::unistd::setsid();
-    // And hears signals, which this process was started without: other people's programs may end theirs by SIGTERM.
+    // Auth's children start with SIGTERM and others blocked. Modules and programs may rely on them to
+    // end their own processes.
     nix::sys::signal::SigSet::all()
         .thread_unblock()
         .map_err(|errno| NotConfined::System {
@@ -82,11 +86,11 @@ fn confine() -> Result<(), NotConfined> {
     server::drop_privileges(FILES, Root::Host)
 }
 
-/// Besides, no file at all, and no system call but those of the table.
+/// The further confinement of `proof`: no file, and only the system calls of the table.
 fn confine_more() -> Result<(), Box<dyn std::error::Error>> {
     confine()?;
     landlock::restrict(&[])?;
-    // Its first use looks for a device file that the filter would not let it look for.
+    // The library's first use looks for a device file. After the filter it could not.
     randomness()?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::PROOF])?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Auth's side of its conversations: a child each, so many at once, so long each.
+//! Auth's side of its conversations: it starts a child for each, takes its answer, and ends it. The
+//! number of children and the time of each are bounded.
 
 use crate::login::LoginId;
 use crate::verdict::Verdict;
@@ -13,35 +14,37 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A child and what it was asked for.
+/// A child that has not answered yet.
 struct Conversation {
     login_id: LoginId,
-    /// Whether it finds out whose something is; otherwise it looks for an account.
+    /// Whether the question is for a user's name (a token, a certificate). Otherwise it is for an
+    /// account.
     names: bool,
     until: Instant,
     child: Child,
     channel: Channel<AuthToConversation, ConversationToAuth>,
 }
 
-/// All conversations of this process.
+/// All conversations of auth.
 pub(crate) struct ConversationPool {
-    /// What a child is: this executable again.
+    /// The children's executable: auth's own.
     executable: &'static Path,
     spawner: Spawner,
     null: File,
     root: File,
     held: Vec<Conversation>,
-    /// Children that were killed or have answered, and are not reaped.
+    /// Children that have answered or were killed, and are not reaped yet.
     ending: Vec<Child>,
-    /// When to look for processes that modules started and left behind: they became children of this one.
+    /// When to look for orphans: processes that modules have started and left behind. They become
+    /// children of auth.
     sweep: Option<Instant>,
 }
 
-/// How long after the end of a conversation, and after each orphan that was found, the next look is taken.
+/// The time from a conversation's end, or from an orphan's end, to the next look for orphans.
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl ConversationPool {
-    /// None yet.
+    /// No conversations.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             executable: Path::new("/proc/self/exe"),
@@ -54,12 +57,13 @@ impl ConversationPool {
         })
     }
 
-    /// How many processes there are.
+    /// How many children there are, including those that are ending.
     pub(crate) fn count(&self) -> usize {
         self.held.len() + self.ending.len()
     }
 
-    /// Starts one. Its question brings the file that it is answered by, if there is one.
+    /// Starts a conversation. `file` goes with the question: the keys or authorities to check against.
+    /// `limit` is the longest time until its answer. `Err` says for the log what failed.
     pub(crate) fn start(
         &mut self,
         login_id: LoginId,
@@ -81,7 +85,7 @@ impl ConversationPool {
             .map_err(|errno| format!("cannot start a conversation: {errno}"))?;
         let channel: Channel<_, _> = Channel::new(ours, ConversationPhase::Conversation);
         let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
-        // Whoever is heard too early must not make all others wait.
+        // If this channel could block, one slow child would make all logins wait.
         let sent = channel
             .set_nonblocking()
             .map_err(ChannelError::System)
@@ -105,22 +109,22 @@ impl ConversationPool {
         Ok(())
     }
 
-    /// What to wait for: the answers, and the ends.
+    /// The descriptors to wait for: those of answers, and those of ends.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let answers = self.held.iter().map(|held| held.channel.as_fd());
         answers.chain(self.ending.iter().map(|child| child.pidfd.as_fd()))
     }
 
-    /// When there is next something to do: a time that is up, or a sweep.
+    /// The next time at which [`ConversationPool::proceed`] has something to do without a message.
     pub(crate) fn next(&self) -> Option<Instant> {
         let ends = self.held.iter().map(|held| held.until);
         ends.chain(self.sweep).min()
     }
 
-    /// Kills and reaps children that are no conversation: what modules started and did not wait for.
+    /// Kills and reaps orphans: children of auth that are no conversation.
     fn sweep(&mut self) {
         let children = format!("/proc/self/task/{}/children", std::process::id());
-        // Without this file (a kernel without CONFIG_PROC_CHILDREN) they go on to their own end.
+        // A kernel without CONFIG_PROC_CHILDREN has no such file. Orphans then run to their own end.
         let children = std::fs::read_to_string(children).unwrap_or_default();
         let own: Vec<u32> = self
             .held
@@ -135,14 +139,14 @@ impl ConversationPool {
             .filter_map(|pid| i32::try_from(pid).ok());
         self.sweep = None;
         for pid in orphans.map(nix::unistd::Pid::from_raw) {
-            // It is our child and not reaped, so its id is its own.
+            // It is a child of this process and not reaped, so no other process has its id.
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
             self.sweep = Some(Instant::now() + SWEEP);
         }
     }
 
-    /// Takes the answers that have come, and ends those whose time is up.
+    /// Takes the answers that have come, and ends the conversations whose time is over.
     pub(crate) fn proceed(&mut self, buffer: &mut PacketBuffer) -> Vec<(LoginId, Verdict)> {
         use ConversationToAuth::{Failed, Granted, Identified, Refused};
         let now = Instant::now();
@@ -154,7 +158,8 @@ impl ConversationPool {
                 Err(ChannelError::WouldBlock) => {
                     Verdict::Failed("conversation: took too long".to_owned())
                 }
-                // Who was asked whose a token is knows no accounts, and the other way round.
+                // A child that was asked for a user's name must not grant an account, and the other
+                // way round. A broken parser could do so.
                 Ok(Packet::Message(Granted(account), _)) if !held.names => {
                     Verdict::Granted(account)
                 }
@@ -178,10 +183,11 @@ impl ConversationPool {
         verdicts
     }
 
-    /// Ends a child, and what its modules started.
+    /// Kills a child and the processes in its group.
     fn end(&mut self, child: Child) {
         if let Ok(pid) = i32::try_from(child.pid).map(nix::unistd::Pid::from_raw) {
-            // Not reaped yet, so the id is its own; without a group of its own it has not begun.
+            // The child is not reaped, so no other process has its id. It has no group of its own
+            // before it has begun: then the first call fails, and the second one kills it.
             let _ = killpg(pid, Signal::SIGKILL);
             let _ = kill(pid, Signal::SIGKILL);
         }
@@ -192,7 +198,8 @@ impl ConversationPool {
     }
 }
 
-/// What kind of child holds it: how it is confined depends on that, before it reads the question.
+/// The arguments of the child for a question. The child's mode decides how it confines itself, and it
+/// must know that before it reads the question.
 fn mode(question: &AuthToConversation) -> &'static [&'static str] {
     match question {
         AuthToConversation::Pam { .. } => &["popward-auth", "pam"],
@@ -209,7 +216,7 @@ fn is_reaped(child: &Child) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
     match waitid(Id::PIDFd(child.pidfd.as_fd()), flags) {
         Ok(nix::sys::wait::WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
-        // Ended, or nobody's child any more.
+        // The child has ended and is reaped now, or it was reaped before.
         Ok(_) | Err(_) => true,
     }
 }
@@ -220,9 +227,10 @@ mod tests {
     use popward_proto::bounded::{Text, UserName};
     use popward_proto::secret::Secret;
 
-    /// Another one's end wakes auth at the same time as a check begins: the new one is looked at without an answer.
+    /// Auth asks a child for its answer as soon as it has started, if another one's end wakes it at that
+    /// moment. This must not block.
     #[test]
-    fn a_conversation_that_has_not_answered_is_waited_for_by_nobody() {
+    fn a_conversation_without_an_answer_does_not_block_auth() {
         let mut conversations = ConversationPool::new().unwrap();
         let login_id = LoginId::of_test(1);
         let question = AuthToConversation::Pam {
@@ -231,7 +239,7 @@ mod tests {
             secret: Some(Secret::try_from(b"secret".to_vec()).unwrap()),
             peer: std::net::Ipv4Addr::LOCALHOST.into(),
         };
-        // A process that says nothing.
+        // A process that never answers.
         let silent = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         let text = "#!/bin/sh\nexec sleep 60";
         let write = format!("echo '{text}' >\"$1\" && chmod 700 \"$1\"");

@@ -1,4 +1,5 @@
-//! Passwords as password files store them, and what can be proved by each. No file, no clock.
+//! Passwords in the forms that password files store, and which credentials each form can verify. No
+//! file, no clock.
 
 mod cram;
 mod digest;
@@ -12,10 +13,10 @@ use base64ct::{Base64, Encoding};
 use popward_proto::auth::ScramHash;
 use zeroize::Zeroizing;
 
-/// A password as it is stored.
+/// A stored password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// Whatever crypt(3) knows.
+    /// A hash that crypt(3) knows.
     Crypt(String),
     Argon2(String),
     /// The password itself, in whatever encoding. Everything else can be computed from it.
@@ -25,16 +26,16 @@ pub(crate) enum Stored {
     Scram(ScramHash, scram::Keys),
 }
 
-/// What stands in for somebody who does not exist where the file has no usable line at all.
+/// The hash that stands in for a missing user's if the file has no usable line at all.
 const NOBODY: &str = "$6$popwardpopward$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 impl Stored {
-    /// A hash that no password has.
+    /// A hash that no password is known to have.
     pub(crate) fn nobody() -> Self {
         Self::Crypt(NOBODY.to_owned())
     }
 
-    /// `{SCHEME}value` as Dovecot has it, or a hash of crypt(3)'s alone.
+    /// Parses `{SCHEME}value`, Dovecot's form, or a bare hash of crypt(3). `Err` says what was expected.
     pub(crate) fn parse(password: &[u8]) -> Result<Self, &'static str> {
         let end = password.iter().position(|byte| *byte == b'}');
         let (scheme, value) = match (password, end) {
@@ -73,7 +74,7 @@ impl Stored {
         }
     }
 
-    /// Whether any password could be right: not for the marks by which accounts are locked.
+    /// Whether a password can match. The marks of locked accounts match none.
     pub(crate) fn is_usable(&self) -> bool {
         match self {
             Self::Crypt(hash) => crypt::has_form(hash),
@@ -83,7 +84,8 @@ impl Stored {
         }
     }
 
-    /// Whether `secret` is this password. `None` for a hash that this host cannot make: it took no time to find out.
+    /// Whether `secret` is this password. `None` if this host cannot make such a hash. That takes no
+    /// time, so the caller must spend the time of a check (P9).
     pub(crate) fn verify(&self, secret: &[u8]) -> Option<bool> {
         use argon2::password_hash::{Error, PasswordHash, PasswordVerifier};
         match self {
@@ -103,7 +105,8 @@ impl Stored {
         }
     }
 
-    /// Whether `digest` is APOP's of this password (RFC 1939, section 7). `None` where that cannot be computed.
+    /// Whether `digest` is the APOP digest for this password (RFC 1939, section 7). `None` if the stored
+    /// form cannot tell.
     pub(crate) fn verify_apop(&self, timestamp: &str, digest: &[u8; 16]) -> Option<bool> {
         match self {
             Self::Plain(password) => Some(cram::apop(timestamp, password, digest)),
@@ -111,7 +114,8 @@ impl Stored {
         }
     }
 
-    /// Whether `digest` is CRAM-MD5's of this password (RFC 2195). `None` where that cannot be computed.
+    /// Whether `digest` is the CRAM-MD5 digest for this password (RFC 2195). `None` if the stored form
+    /// cannot tell.
     pub(crate) fn verify_cram(&self, challenge: &str, digest: &[u8; 16]) -> Option<bool> {
         let contexts = match self {
             Self::Plain(password) => &HmacContexts::of(password),

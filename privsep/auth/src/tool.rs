@@ -1,5 +1,7 @@
-//! `popward secret` and `popward import-popauth`: what an operator makes password files with. No part of the server: they
-//! run as whoever calls them, and no process of the server starts them.
+//! `popward secret` and `popward import-popauth`: the tools with which an operator makes password files.
+//!
+//! They are no part of the server. They run with their caller's rights, and no process of the server
+//! starts them.
 
 mod popauth;
 
@@ -13,7 +15,7 @@ use zeroize::Zeroizing;
 /// Longest password, in bytes: what a client can send.
 const PASSWORD_MAX: usize = 512;
 
-/// Most rounds of PBKDF2 that are taken: some seconds.
+/// Most rounds of PBKDF2. So many take some seconds.
 const ITERATIONS_MAX: u32 = 10_000_000;
 
 const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\n\n\
@@ -23,7 +25,7 @@ const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [-
     \x20 --iterations  rounds for SCRAM (default 4096)\n\
     \x20 --stand-in    asks for no password: prints a whole line that stands in for users that are not in the file\n";
 
-/// What is made.
+/// The options of `popward secret`.
 #[derive(Debug, PartialEq, Eq)]
 struct SecretOptions {
     scheme: Scheme,
@@ -77,7 +79,7 @@ impl SecretOptions {
         Ok(wish)
     }
 
-    /// What a password file stores of `password`.
+    /// The text that a password file stores for `password`.
     fn stored(&self, password: &[u8]) -> Result<Zeroizing<String>, String> {
         let text = match self.scheme {
             Scheme::Scram(hash) => {
@@ -165,11 +167,11 @@ fn finish(made: Result<Zeroizing<String>, String>) -> ExitCode {
 }
 
 fn complain(error: &str) {
-    // Nobody to tell that nobody can be told.
+    // If standard error is closed, there is no place left for an error.
     let _ = writeln!(std::io::stderr(), "popward: {}", error.trim_end());
 }
 
-/// The password: at a terminal twice.
+/// Reads the password. At a terminal it asks twice, without echo.
 fn ask() -> Result<Zeroizing<Vec<u8>>, String> {
     let input = std::io::stdin();
     if !input.is_terminal() {
@@ -180,7 +182,7 @@ fn ask() -> Result<Zeroizing<Vec<u8>>, String> {
     unseen.local_flags.remove(LocalFlags::ECHO);
     tcsetattr(&input, SetArg::TCSAFLUSH, &unseen).map_err(|errno| errno.to_string())?;
     let asked = prompt("Password: ").and_then(|first| Ok((first, prompt("Again: ")?)));
-    // Whatever came: a terminal that shows nothing is no good to anybody.
+    // The echo comes back after an error too.
     let _ = tcsetattr(&input, SetArg::TCSAFLUSH, &shown);
     match asked? {
         (first, second) if first == second => Ok(first),
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_what_the_server_verifies() {
+    fn the_server_verifies_what_the_tool_makes() {
         for scheme in [
             "SCRAM-SHA-256",
             "scram-sha-1",

@@ -1,7 +1,7 @@
-//! Whose a client's certificate is (SASL EXTERNAL; RFC 4422, appendix A).
+//! Finds the user of a client's certificate (SASL EXTERNAL; RFC 4422, appendix A).
 //!
-//! The front is not believed: the chain is verified here, and so is the client's signature in the handshake, which
-//! nobody but the holder of the key can have made over this handshake's hash.
+//! A front that is taken over could claim any certificate. So the chain is verified here, and so is
+//! the client's signature over the handshake's hash. Only the holder of the private key can make it.
 
 use crate::verdict::Verdict;
 use popward_proto::bounded::{Bytes, UserName};
@@ -20,10 +20,10 @@ use webpki::aws_lc_rs as algorithms;
 #[cfg(not(feature = "aws-lc-rs"))]
 use webpki::ring as algorithms;
 
-/// What TLS 1.3 puts before the handshake's hash (RFC 8446, section 4.4.3), after 64 spaces.
+/// The text between 64 spaces and the handshake's hash (RFC 8446, section 4.4.3).
 const CONTEXT: &[u8] = b"TLS 1.3, client CertificateVerify\0";
 
-/// What chains may be signed by.
+/// The signature algorithms that are accepted in chains.
 const CHAIN: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P384_SHA384,
@@ -36,19 +36,20 @@ const CHAIN: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
 ];
 
-/// What a client shows in its handshake.
+/// The client's certificate and its signature from the handshake.
 pub(super) struct SignedHandshake<'a> {
-    /// Its chain, its own certificate first.
+    /// The chain, with the client's own certificate first.
     pub(super) chain: &'a [Bytes<{ popward_proto::auth::CERTIFICATE_MAX }>],
-    /// What it signed.
+    /// The signed message.
     pub(super) signed: &'a [u8],
-    /// By which scheme.
+    /// The signature scheme: a TLS code point.
     pub(super) scheme: u16,
-    /// Its signature.
+    /// The signature.
     pub(super) signature: &'a [u8],
 }
 
-/// Whose the certificate is, by the authorities of a PEM file, now.
+/// Checks a certificate now, against the authorities in a PEM file. `name` says which name in it is
+/// the user's.
 pub(super) fn check(
     authorities: &[u8],
     shown: &SignedHandshake<'_>,
@@ -146,7 +147,7 @@ fn named(certificate: &[u8], name: CertificateUser) -> Option<String> {
             let parts = certificate.subject.0.iter().flat_map(|part| part.0.iter());
             let mut names = parts.filter(|part| part.oid == COMMON_NAME);
             let value = &names.next()?.value;
-            // Of two it could not be said which one is meant.
+            // With two common names, nobody can say which one is meant.
             if names.next().is_some() {
                 return None;
             }

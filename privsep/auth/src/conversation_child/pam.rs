@@ -1,4 +1,4 @@
-//! libpam: one conversation from start to end, in a process of its own (`conversation_child`).
+//! libpam: one conversation from start to end. It runs in a process of its own (`conversation_child`).
 
 #![allow(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
-/// `pam_handle_t`, which is the library's own.
+/// libpam's `pam_handle_t`. Its contents are private to the library.
 #[repr(C)]
 struct Handle {
     _private: [u8; 0],
@@ -68,22 +68,23 @@ const ITEM_FAIL_DELAY: c_int = 10;
 /// `PAM_MAX_NUM_MSG`.
 const MESSAGES_MAX: c_int = 32;
 
-/// Why there is no user.
+/// Why PAM named no user. The texts are for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PamError {
     /// PAM says that these credentials, or this account, may not log in.
     Refused(String),
-    /// PAM could not find out.
+    /// PAM itself failed, so nothing is known about the credentials.
     Failed(String),
 }
 
-/// What the conversation answers with.
+/// The answers to the modules' questions.
 struct Answers {
     user: CString,
     secret: Zeroizing<Vec<u8>>,
 }
 
-/// Answers the modules' questions: a hidden one with the password, an open one with the name, the rest with nothing.
+/// Answers the modules' questions: a hidden prompt with the password, a visible prompt with the user's
+/// name, everything else with nothing.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,
@@ -96,8 +97,9 @@ extern "C" fn converse(
     else {
         return CONV_ERR;
     };
-    // SAFETY: libpam calls this with `count` pointers to messages, a place for the responses, and the `data` of
-    // `check`, which lives until after `pam_end`. The responses are malloc'd because libpam frees them.
+    // SAFETY: libpam calls this with `count` pointers to messages, a place for the responses, and the
+    // `data` from `check`, which lives until after `pam_end`. The responses come from malloc, because
+    // libpam frees them.
     unsafe {
         let answers = &*data.cast::<Answers>();
         let made = libc::calloc(length, size_of::<Response>()).cast::<Response>();
@@ -117,7 +119,8 @@ extern "C" fn converse(
     SUCCESS
 }
 
-/// Instead of libpam's wait after a failure: auth delays its answer itself, and the same for everybody.
+/// Takes the place of libpam's delay after a failure. Auth delays every failure itself, in the same
+/// way for all users.
 extern "C" fn no_delay(_status: c_int, _microseconds: c_uint, _data: *mut c_void) {}
 
 /// A started conversation, ended when dropped.
@@ -132,7 +135,7 @@ impl Pam {
         if status == SUCCESS {
             return Ok(());
         }
-        // SAFETY: the handle is live; the text is the library's and static.
+        // SAFETY: the handle is live. The text belongs to the library and is static.
         let text = unsafe { CStr::from_ptr(pam_strerror(self.handle, status)) };
         let text = format!("{what}: {}", text.to_string_lossy());
         Err(match status {
@@ -143,7 +146,8 @@ impl Pam {
     }
 
     fn set(&mut self, item: c_int, value: *const c_void) -> Result<(), PamError> {
-        // SAFETY: the handle is live, and `value` is what libpam expects of this item; texts are copied by it.
+        // SAFETY: the handle is live, and `value` has the type that this item needs. libpam copies
+        // texts.
         let status = unsafe { pam_set_item(self.handle, item, value) };
         self.step("pam_set_item", status)
     }
@@ -151,14 +155,16 @@ impl Pam {
 
 impl Drop for Pam {
     fn drop(&mut self) {
-        // SAFETY: the handle came from pam_start and is ended here only.
+        // SAFETY: the handle came from pam_start, and only this call ends it.
         unsafe { pam_end(self.handle, self.status) };
     }
 }
 
-/// Authenticates `user`, unless there is no secret because it has shown by other means who it is, and checks the account
-/// (an expired password is refused: POP3 cannot ask for a new one).
-/// Returns the user's name as the modules leave it.
+/// Authenticates `user` with `secret` and checks the account. Without a secret it checks only the
+/// account: a token or a certificate has identified the user already.
+///
+/// An expired password is refused, because POP3 cannot ask for a new one. Returns the user's name,
+/// which the modules may have changed.
 pub(crate) fn check(
     service: &str,
     user: &str,
@@ -170,7 +176,7 @@ pub(crate) fn check(
     let peer = text(&peer.to_string())?;
     let mut answers = Answers {
         user: text(user)?,
-        // No reallocation may leave an unwiped copy behind.
+        // The capacity is exact: a reallocation would leave a copy of the password that nobody wipes.
         secret: Zeroizing::new(Vec::with_capacity(secret.map_or(0, <[u8]>::len) + 1)),
     };
     answers.secret.extend_from_slice(secret.unwrap_or_default());
@@ -180,7 +186,8 @@ pub(crate) fn check(
         data: (&raw mut answers).cast(),
     };
     let mut handle = std::ptr::null_mut();
-    // SAFETY: the texts end in NUL; `conversation` and `answers` outlive `pam`, which is declared after them.
+    // SAFETY: the texts end in NUL. `conversation` and `answers` outlive `pam`, because `pam` is
+    // declared after them.
     let status = unsafe {
         pam_start(
             service.as_ptr(),
@@ -206,13 +213,13 @@ pub(crate) fn check(
     let status = unsafe { pam_acct_mgmt(pam.handle, SILENT | DISALLOW_NULL_AUTHTOK) };
     pam.step("account", status)?;
     let mut name: *const c_void = std::ptr::null();
-    // SAFETY: the handle is live, and the item is a text that lives as long as it does.
+    // SAFETY: the handle is live, and the item is a text that lives as long as the handle.
     let status = unsafe { pam_get_item(pam.handle, ITEM_USER, &raw mut name) };
     pam.step("user", status)?;
     if name.is_null() {
         return Err(PamError::Failed("PAM names no user".to_owned()));
     }
-    // SAFETY: not null, ends in NUL, and is copied before the handle ends.
+    // SAFETY: the pointer is not null, the text ends in NUL, and it is copied before the handle ends.
     Ok(unsafe { CStr::from_ptr(name.cast()) }
         .to_string_lossy()
         .into_owned())

@@ -1,4 +1,5 @@
-//! An operator's programs: one that knows passwords (qmail's checkpassword interface), and one that knows tokens.
+//! An operator's programs: one checks passwords (qmail's checkpassword interface), another one checks
+//! tokens.
 
 use crate::account::of_system;
 use crate::verdict::Verdict;
@@ -12,13 +13,14 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// The argument by which a checkpassword program starts this executable.
+/// The argument with which a checkpassword program starts this executable (see [`reply`]).
 pub(crate) const REPLY: &str = "checkpassword-reply";
 
 /// Longest answer of a program, in bytes.
 const ANSWER_MAX: u64 = 4096;
 
-/// Puts the pipes where checkpassword has them: the question at 3, and the answer (as with Dovecot) at 4.
+/// Moves the pipes to the descriptors that checkpassword uses: the question to 3, and the answer to 4
+/// as Dovecot does.
 const SHELL: &str = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
 
 /// Asks `program` whether `secret` is `user`'s.
@@ -63,7 +65,7 @@ pub(super) fn checkpassword(
     }
 }
 
-/// Asks `program` whose `token` is.
+/// Asks `program` which user `token` belongs to.
 pub(super) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> Verdict {
     match ask(Command::new(program.as_path()), token, peer) {
         Err(why) => Verdict::Failed(format!("{program}: {why}")),
@@ -83,7 +85,8 @@ pub(super) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> Verdi
     }
 }
 
-/// Runs a program with `question` on its standard input, and waits for what it writes and for its end.
+/// Runs a program with `question` on its standard input. Returns its output (at most [`ANSWER_MAX`]
+/// bytes) and its exit status.
 fn ask(
     mut command: Command,
     question: &[u8],
@@ -100,7 +103,8 @@ fn ask(
         .stderr(Stdio::null())
         .spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        // A pipe holds all of it. A program that does not want it may still answer.
+        // The question fits into the pipe, so this does not block. A failed write is no error: a
+        // program may answer without reading.
         let _ = input.write_all(question);
     }
     let mut answer = Vec::new();
@@ -110,7 +114,7 @@ fn ask(
     Ok((answer, child.wait()?))
 }
 
-/// What the program has put into the environment: name, home, user and group id, each ended by NUL.
+/// The environment that the program has set: name, home, user id and group id. Each ends with NUL.
 #[derive(Debug, PartialEq, Eq)]
 struct Reply {
     user: String,
@@ -136,7 +140,7 @@ impl Reply {
         })
     }
 
-    /// The account: by the ids that the program names, or the system's of that name.
+    /// The account with the program's ids. If it gives no ids, the system user of this name.
     fn verdict(self) -> Verdict {
         let Ok(name) = UserName::try_from(self.user) else {
             return Verdict::Failed("USER: no account name".to_owned());
@@ -161,7 +165,7 @@ impl Reply {
     }
 }
 
-/// This executable, as a checkpassword program starts it once the password is right: it writes what it finds in its
+/// A checkpassword program starts this executable once the password is right. It then writes its
 /// environment to descriptor 4.
 pub(crate) fn reply() -> ExitCode {
     let mut bytes = Vec::new();
@@ -173,7 +177,7 @@ pub(crate) fn reply() -> ExitCode {
     let answer = OpenOptions::new().write(true).open("/proc/self/fd/4");
     match answer.and_then(|mut answer| answer.write_all(&bytes)) {
         Ok(()) => ExitCode::SUCCESS,
-        // What checkpassword's users take for "not now".
+        // In checkpassword's interface, 111 means a temporary failure.
         Err(_) => ExitCode::from(111),
     }
 }
@@ -181,10 +185,11 @@ pub(crate) fn reply() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// A program that goes with the value.
+    /// A program. Its file goes when the value is dropped.
     fn script(text: &str) -> (tempfile::TempPath, AbsolutePath) {
         let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-        // Written by another process: what another thread forks off would keep it open, and it could not be started.
+        // Another process writes the file. If this process did, a child that another test forks at
+        // the same time would keep it open for writing, and it could not be started (ETXTBSY).
         let mut written = Command::new("install")
             .args(["-m", "700", "/dev/stdin"])
             .arg(&path)
@@ -220,7 +225,8 @@ mod tests {
         }
     }
 
-    /// The test's own executable is started as the answer; what it would write is written by the script instead.
+    /// Runs a checkpassword script. The script writes the answer itself, because the executable that
+    /// it would start is the test's own.
     fn checked(text: &str) -> String {
         let (_file, program) = script(text);
         let user = UserName::try_from("alice".to_owned()).unwrap();
@@ -228,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpassword_program_is_asked_as_it_expects_and_believed() {
+    fn a_checkpassword_program_gets_its_question_and_its_answer_counts() {
         let asked = "asked=$(tr '\\0' '\\n' <&3 | head -n 2 | tr '\\n' '/')\n\
                      [ \"$asked $TCPREMOTEIP $2\" = \"alice/pass word/ 192.0.2.7 checkpassword-reply\" ] || exit 1\n";
         assert_eq!(
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_not_answer_as_it_should_is_no_grant() {
+    fn a_wrong_answer_of_a_program_grants_nothing() {
         for (text, answer) in [
             ("exit 1", "refused exit status 1"),
             (

@@ -1,7 +1,8 @@
-//! Whose a bearer token is, where it is signed JSON (RFC 7519 in the form of RFC 7515).
+//! Finds the user of a bearer token that is signed JSON (RFC 7519, in the form of RFC 7515).
 //!
-//! The signature comes first, over bytes that nobody has looked into: each key of the file is tried, with the algorithms
-//! that the key is for and none that the token names. So what is parsed as JSON at all was written by the issuer.
+//! The signature is verified before anything in the token is parsed. Each key of the file is tried,
+//! with the algorithms that this key is for. The token cannot choose an algorithm. So all JSON that is
+//! parsed was written by the issuer.
 
 mod keys;
 
@@ -12,10 +13,10 @@ use popward_proto::monitor_auth::TokenRules;
 use serde_json::{Map, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How far the issuer's clock may differ, in seconds.
+/// How much the issuer's clock may differ from this host's, in seconds.
 const LEEWAY: f64 = 30.0;
 
-/// What `token` comes to, by the key set `keys`, now.
+/// Checks `token` now, against the key set `keys` (JSON).
 pub(super) fn check(keys: &[u8], token: &[u8], rules: &TokenRules) -> Verdict {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -45,7 +46,7 @@ fn user(
         .iter()
         .find_map(|key| key.verify(signed.as_bytes(), &signature))
         .ok_or("signed by none of the keys")?;
-    // From here on it is the issuer that speaks.
+    // From here on, the text is known to come from the issuer.
     let object = |bytes: &[u8]| {
         serde_json::from_slice::<Map<String, Value>>(bytes).map_err(|_| "no JSON object")
     };
@@ -60,7 +61,7 @@ fn check_header(header: &Map<String, Value>, algorithm: &str) -> Result<(), &'st
     if header.contains_key("crit") {
         return Err("has extensions that must be understood");
     }
-    // Not an ID token's logout, nor an event: RFC 9068, section 2.1.
+    // A token of another type, such as a logout token, is not for logins (RFC 9068, section 2.1).
     match header
         .get("typ")
         .map(|kind| kind.as_str().unwrap_or_default())
@@ -107,7 +108,7 @@ fn check_claims(
     {
         return Err("for another audience");
     }
-    // `scope` is one text (RFC 9068, section 2.2.3); some issuers say `scp`, as a text or a list.
+    // `scope` is one text (RFC 9068, section 2.2.3). Some issuers use `scp`, a text or a list.
     let scopes = claims.get("scope").or_else(|| claims.get("scp"));
     let scoped = |wanted: &str| match scopes {
         Some(Value::String(all)) => all.split(' ').any(|one| one == wanted),

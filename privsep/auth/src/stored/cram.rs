@@ -1,12 +1,12 @@
-//! MD5, which APOP and CRAM-MD5 still ask for.
+//! APOP and CRAM-MD5, which need MD5.
 
 use crate::crypt::equal;
 use md5::digest::common::hazmat::{SerializableState, SerializedState};
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-/// The two states of HMAC-MD5 (RFC 2104) once the key is in them: outer, inner. Dovecot stores them in hex, so that the
-/// file has no password that would open anything but CRAM-MD5.
+/// The two states of HMAC-MD5 (RFC 2104) after the key: first outer, then inner. Dovecot stores them
+/// in hexadecimal. Such a secret works for CRAM-MD5 only, so a stolen file opens nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HmacContexts(Zeroizing<[u8; 32]>);
 
@@ -19,7 +19,7 @@ impl HmacContexts {
         Ok(Self(Zeroizing::new(bytes)))
     }
 
-    /// Those of a password.
+    /// The states of a password.
     pub(crate) fn of(password: &[u8]) -> Self {
         let mut key = Zeroizing::new([0; 64]);
         if password.len() > key.len() {
@@ -46,7 +46,7 @@ impl HmacContexts {
             .is_some_and(|own| equal(&own, digest))
     }
 
-    /// As Dovecot stores them.
+    /// The form in which Dovecot stores them: 64 hexadecimal digits.
     pub(crate) fn to_text(&self) -> String {
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         digits
@@ -55,7 +55,9 @@ impl HmacContexts {
     }
 }
 
-/// MD5 after one block that left it in `state`: four words, a count of blocks, and an empty buffer.
+/// MD5 in `state`, as it is after one block.
+///
+/// The library's serialized form is: four words, the count of blocks, an empty buffer.
 fn resume(state: &[u8]) -> Option<Md5> {
     let mut all = SerializedState::<Md5>::default();
     all.get_mut(..16)?.copy_from_slice(state);

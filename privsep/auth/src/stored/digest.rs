@@ -1,4 +1,4 @@
-//! Digests of passwords with and without salt, as directories and old password files have them.
+//! Digests of passwords, with and without salt. LDAP directories and old password files have them.
 
 use crate::crypt::equal;
 use base64ct::{Base64Unpadded, Encoding};
@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::digest::Digest as _;
 use sha2::{Sha256, Sha512};
 
-/// Which hash function.
+/// The hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     Md5,
@@ -16,7 +16,7 @@ enum Algorithm {
     Sha512,
 }
 
-/// A digest of the password and, behind it, a salt.
+/// A digest of the password followed by a salt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digest {
     algorithm: Algorithm,
@@ -25,7 +25,8 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
-    /// Reads the text of an upper-case `scheme` that may end in `.HEX`, `.B64` or `.BASE64`. `None` for another scheme.
+    /// Parses the value of `scheme`, which is in upper case and may end in `.HEX`, `.B64` or `.BASE64`.
+    /// `None` if the scheme is no digest.
     pub(super) fn parse(scheme: &str, text: &str) -> Option<Result<Self, &'static str>> {
         let (name, encoding) = scheme.split_once('.').unwrap_or((scheme, ""));
         let (algorithm, salted) = match name {
@@ -42,7 +43,7 @@ impl Digest {
         let length = algorithm.length();
         let bytes = match encoding {
             "HEX" => hex(text),
-            // Dovecot takes a value of that length for hexadecimal, whatever the scheme's own encoding is.
+            // Dovecot reads a value of this length as hexadecimal, whatever the scheme's encoding is.
             "" if !salted && text.len() == 2 * length => hex(text),
             "" | "B64" | "BASE64" => base64(text),
             _ => return None,
@@ -59,14 +60,14 @@ impl Digest {
         }))
     }
 
-    /// Whether it is `secret`'s.
+    /// Whether this is the digest of `secret`.
     pub(super) fn verify(&self, secret: &[u8]) -> bool {
         equal(&self.algorithm.hash(secret, &self.salt), &self.value)
     }
 }
 
 impl Algorithm {
-    /// Of a digest, in bytes.
+    /// The length of a digest, in bytes.
     fn length(self) -> usize {
         match self {
             Self::Md5 => 16,
@@ -98,12 +99,12 @@ impl Algorithm {
     }
 }
 
-/// Bytes from base64, with or without its padding.
+/// Decodes base64, with or without padding.
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     Base64Unpadded::decode_vec(text.trim_end_matches('=')).ok()
 }
 
-/// Bytes from hexadecimal digits.
+/// Decodes hexadecimal digits.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| {
         char::from(byte)

@@ -1,4 +1,4 @@
-//! SCRAM's keys and what is computed of them (RFC 5802, section 3; RFC 7677).
+//! SCRAM's keys, and what is computed from them (RFC 5802, section 3; RFC 7677).
 
 use super::digest::base64;
 use crate::crypt::equal;
@@ -11,35 +11,36 @@ use sha2::digest::Digest;
 use std::borrow::Cow;
 use zeroize::Zeroizing;
 
-/// Iterations of a secret that is made here or made up: RFC 7677's least, and Dovecot's default.
+/// The iterations of new secrets and of made-up challenges. RFC 7677 demands at least so many, and
+/// Dovecot uses so many.
 pub(crate) const ITERATIONS: u32 = 4096;
 
-/// Bytes of a salt that is made here or made up.
+/// The length of new and made-up salts, in bytes.
 pub(crate) const SALT: usize = 16;
 
-/// Iterations that are taken from a file: more would be hours for who shows a password.
+/// The iterations that a file may have. With more, a check of a password would take minutes.
 const ITERATIONS_PERMITTED: std::ops::RangeInclusive<u32> = 1..=10_000_000;
 
-/// How a password was made into keys, as much as a client learns.
+/// How keys were made from a password. The challenge shows this to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parameters {
-    /// PBKDF2's rounds.
+    /// The rounds of PBKDF2.
     pub(crate) iterations: u32,
-    /// Its salt.
+    /// The salt of PBKDF2.
     pub(crate) salt: Vec<u8>,
 }
 
-/// What is stored of a password.
+/// The keys that a password file stores for a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
-    /// How they were made.
+    /// How the keys were made.
     pub(crate) parameters: Parameters,
     stored: Zeroizing<Vec<u8>>,
     server: Zeroizing<Vec<u8>>,
 }
 
 impl Keys {
-    /// Reads Dovecot's `iterations,salt,StoredKey,ServerKey`, the last three in base64.
+    /// Parses Dovecot's form `iterations,salt,StoredKey,ServerKey`. The last three are base64.
     pub(crate) fn parse(hash: ScramHash, text: &str) -> Result<Self, &'static str> {
         let expected = "expected ITERATIONS,SALT,STOREDKEY,SERVERKEY after {SCRAM-...}, with keys of the hash's length";
         let fields: Vec<&str> = text.split(',').collect();
@@ -64,7 +65,7 @@ impl Keys {
         }
     }
 
-    /// Those of a password.
+    /// Makes the keys of a password.
     pub(crate) fn derive(hash: ScramHash, password: &[u8], parameters: Parameters) -> Self {
         let salted = salted(hash, password, &parameters);
         let client = mac(hash, &salted, &[b"Client Key"]);
@@ -75,7 +76,7 @@ impl Keys {
         }
     }
 
-    /// Keys that no password is known to have, of the right length.
+    /// Keys of the right length that no password is known to have.
     pub(crate) fn nobody(hash: ScramHash, parameters: Parameters) -> Self {
         let none = Zeroizing::new(vec![0; length(hash)]);
         Self {
@@ -85,7 +86,8 @@ impl Keys {
         }
     }
 
-    /// Whether they are `secret`'s: as `SASLprep` makes it, or as it is, since not every tool that makes secrets knows that.
+    /// Whether these are the keys of `secret`. It is tried in the form of `SASLprep` and as it is,
+    /// because not every tool that makes keys uses `SASLprep`.
     pub(crate) fn verify(&self, hash: ScramHash, secret: &[u8]) -> bool {
         let is = |secret: &[u8]| {
             let own = Self::derive(hash, secret, self.parameters.clone());
@@ -95,7 +97,8 @@ impl Keys {
         is(&prepared) || (*prepared != *secret && is(secret))
     }
 
-    /// `ServerSignature`, if `proof` is the client's over `message` (`AuthMessage`).
+    /// Checks the client's `proof` over `message` (the RFC's `AuthMessage`). Returns `ServerSignature` if
+    /// the proof is right.
     pub(crate) fn prove(
         &self,
         hash: ScramHash,
@@ -103,7 +106,7 @@ impl Keys {
         proof: &[u8],
     ) -> Option<Vec<u8>> {
         let signature = mac(hash, &self.stored, message);
-        // Of another length it is no proof: the zip would end early, and the digest be of too little.
+        // `zip` ends at the shorter side. So the length of the proof is checked below.
         let client: Zeroizing<Vec<u8>> = Zeroizing::new(
             proof
                 .iter()
@@ -116,7 +119,7 @@ impl Keys {
         right.then(|| own.to_vec())
     }
 
-    /// As Dovecot stores them.
+    /// The form in which Dovecot stores them.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
         let encode = |bytes: &[u8]| Base64::encode_string(bytes);
         Zeroizing::new(format!(
@@ -128,7 +131,7 @@ impl Keys {
         ))
     }
 
-    /// What nobody can know who has not the file: a key for salts that are made up.
+    /// A key for made-up salts. Only who has the password file can know it.
     pub(crate) fn key(&self) -> [u8; 32] {
         Sha256::new_with_prefix(self.stored.as_slice())
             .chain_update(self.server.as_slice())
@@ -137,7 +140,8 @@ impl Keys {
     }
 }
 
-/// The salt of a name that has no keys: always the same one under one key.
+/// A salt for a name without keys. The same key, name and hash always give the same salt: a salt that
+/// changed would tell that the name has no keys (P9).
 pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize) -> Vec<u8> {
     let label: &[u8] = match hash {
         ScramHash::Sha1 => b"SCRAM-SHA-1 ",
@@ -155,7 +159,7 @@ pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize
     salt
 }
 
-/// A password in the one form of `SASLprep` (RFC 4013). As it is, where `SASLprep` has no form for it.
+/// A password in the form of `SASLprep` (RFC 4013). A password that `SASLprep` forbids stays as it is.
 pub(crate) fn prepared(secret: &[u8]) -> Zeroizing<Vec<u8>> {
     let form = std::str::from_utf8(secret)
         .ok()
@@ -167,7 +171,7 @@ pub(crate) fn prepared(secret: &[u8]) -> Zeroizing<Vec<u8>> {
     })
 }
 
-/// `Hi`, which is PBKDF2.
+/// The RFC's `Hi`, which is PBKDF2.
 fn salted(hash: ScramHash, password: &[u8], parameters: &Parameters) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(vec![0; length(hash)]);
     let (salt, rounds) = (&parameters.salt, parameters.iterations);
@@ -178,7 +182,7 @@ fn salted(hash: ScramHash, password: &[u8], parameters: &Parameters) -> Zeroizin
     out
 }
 
-/// Of the hash, in bytes.
+/// The length of the hash, in bytes.
 fn length(hash: ScramHash) -> usize {
     match hash {
         ScramHash::Sha1 => 20,
@@ -207,7 +211,7 @@ fn mac(hash: ScramHash, key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     }
 }
 
-/// A nonce of the server's, in printable characters.
+/// A new server nonce of printable characters.
 pub(crate) fn nonce() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 18];
     getrandom::fill(&mut bytes)?;

@@ -1,12 +1,15 @@
-//! Qpopper's APOP database, as `gdbm_dump` or `db_dump` writes it out: key `user` NUL, value the password with each byte
-//! turned over, NUL, and what its SCRAM-MD5 used, which nobody else has.
+//! Reads a dump of Qpopper's APOP database by `gdbm_dump` or `db_dump`.
+//!
+//! A key is the user's name and NUL. A value is the password with the bits of each byte inverted, NUL,
+//! and a secret for Qpopper's SCRAM-MD5, which is ignored here.
 
 use crate::stored::plain;
 use base64ct::{Base64, Encoding};
 use popward_proto::bounded::UserName;
 use zeroize::Zeroizing;
 
-/// A line for each user who has an APOP password, and the names of those who have none that can be used.
+/// Returns a password file's line for each user with an APOP password, and the names of the other
+/// users. `Err` says what was expected.
 pub(super) fn lines(dump: &[u8]) -> Result<(Zeroizing<String>, Vec<String>), String> {
     let text = std::str::from_utf8(dump).map_err(|_| NEITHER)?;
     let records = if text.starts_with("VERSION=") {
@@ -50,7 +53,7 @@ fn line(key: &[u8], value: &[u8]) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(format!("{user}:{}::\n", *stored)))
 }
 
-/// `#:len=N` before each record, which is base64 on as many lines as it takes.
+/// The records of `gdbm_dump`: a line `#:len=N`, then base64 on any number of lines.
 fn of_gdbm_dump(text: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     let mut records: Vec<(usize, Zeroizing<String>)> = Vec::new();
     for line in text.lines() {
@@ -67,7 +70,8 @@ fn of_gdbm_dump(text: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     records.iter().map(decode).collect()
 }
 
-/// After `HEADER=END` each record on a line, in hexadecimal, or (`format=print`) with what is not printable so.
+/// The records of `db_dump`: one on each line after `HEADER=END`. They are hexadecimal. With
+/// `format=print` only the bytes that are not printable are.
 fn of_db_dump(text: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     let (header, data) = text.split_once("\nHEADER=END\n")?;
     let (data, _) = data.split_once("DATA=END")?;
@@ -84,7 +88,7 @@ fn of_db_dump(text: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     data.lines().map(decode).collect()
 }
 
-/// `\\` for a backslash, `\xx` for what two hexadecimal digits say.
+/// Replaces `\\` by a backslash, and `\xx` by the byte with these two hexadecimal digits.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -107,7 +111,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// As Qpopper stores them.
+    /// Records in Qpopper's form.
     fn records() -> Vec<(Vec<u8>, Vec<u8>)> {
         let record = |user: &str, password: &str| {
             let turned: Vec<u8> = password.bytes().map(|byte| !byte).collect();
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_of_either_kind_becomes_lines_of_a_password_file() {
+    fn both_kinds_of_dump_become_lines_of_a_password_file() {
         let gdbm: String = records()
             .iter()
             .flat_map(|(key, value)| [key, value])
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dump_is_refused_whole() {
+    fn a_text_that_is_no_dump_is_refused_as_a_whole() {
         for text in [
             "",
             "alice:secret\n",

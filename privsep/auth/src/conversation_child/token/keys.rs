@@ -8,10 +8,10 @@ use ring::signature;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
 
-/// Most keys of a file: each is tried for a token that none has signed.
+/// Most keys in a file. A token that none of them has signed costs a try of each.
 const KEYS_MAX: usize = 32;
 
-/// As the file has it. Members that mean nothing here are left unread, as RFC 7517, section 4 asks.
+/// The file's form. Unknown members are ignored, as RFC 7517, section 4 demands.
 #[derive(Debug, Deserialize)]
 struct Set {
     keys: Vec<Written>,
@@ -30,7 +30,7 @@ struct Written {
     y: Option<String>,
 }
 
-/// A key that verifies, with the algorithms that it is for.
+/// A public key, with the algorithms that it is for.
 #[derive(Debug)]
 pub(super) struct Key {
     public: Public,
@@ -43,11 +43,12 @@ enum Public {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// A point, or Ed25519's 32 bytes.
+    /// An elliptic curve's point, or the 32 bytes of an Ed25519 key.
     Curve(Vec<u8>),
 }
 
-/// Reads a key set. Keys of kinds that are not known are left out; that none is left is an error.
+/// Parses a key set. Keys of unknown kinds are left out. It is an error if none is left. `Err` says
+/// what was expected.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Key>, &'static str> {
     let expected = "expected a JSON Web Key Set";
     let set: Set = serde_json::from_slice(bytes).map_err(|_| expected)?;
@@ -72,7 +73,7 @@ impl Written {
         }
         let bytes =
             |member: &Option<String>| Base64UrlUnpadded::decode_vec(member.as_deref()?).ok();
-        // The length is the curve's, whatever the coordinates would be without leading zeroes.
+        // A coordinate has the curve's full length. Leading zeroes are not left out.
         let coordinate =
             |member: &Option<String>, length| bytes(member).filter(|own| own.len() == length);
         let point = |length| {
@@ -98,7 +99,7 @@ impl Written {
 }
 
 impl Key {
-    /// The algorithm by which `signature` is this key's of `message`.
+    /// The algorithm by which this key has made `signature` over `message`. `None` if it has not.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Option<&'static str> {
         let is = |algorithm: &&&'static str| self.is(algorithm, message, signature);
         self.algorithms.iter().find(is).copied()
