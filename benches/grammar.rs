@@ -5,6 +5,7 @@
 
 use divan::counter::ItemsCount;
 use popward_front::pop3::{Action, Identity, Offer, Policy, Pop3, Security, command};
+use popward_proto::bounded::UserName;
 use popward_proto::monitor_front::Mechanism;
 use popward_proto::session::{FrontToWorker, Totals, WorkerToFront};
 
@@ -51,8 +52,12 @@ fn session() -> Pop3 {
     };
     let mut pop3 = Pop3::new(policy, offer, identity, false);
     let mut out = Vec::new();
+    pop3.greeting(&mut out);
     let (_, action) = pop3.input(b"USER u\r\nPASS p\r\n", &mut out);
     assert!(matches!(action, Action::Login(_)));
+    if let Ok(user) = UserName::try_from("u".to_owned()) {
+        pop3.granted(user, 0);
+    }
     pop3.worker(&WorkerToFront::Opened(Totals::default()), &mut out);
     pop3
 }

@@ -5,16 +5,15 @@
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
 use crate::client::{Client, Got};
+use crate::handle::Handle;
 use crate::limits::{Admission, Party};
-use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3};
+use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3, Waiting};
 use crate::proxy::Peer;
 use crate::report;
-use crate::slots::Handle;
 use mio::Registry;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::session::Request;
 use popward_sys::channel::{Channel, PacketBuffer};
 use popward_sys::log::Log;
 use std::rc::Rc;
@@ -26,9 +25,10 @@ mod pace;
 mod place;
 mod why;
 mod worker;
+mod worker_link;
 
 pub(crate) use why::Why;
-pub(crate) use worker::Session;
+use worker_link::WorkerLink;
 
 /// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
 pub(crate) const READ: usize = 4096;
@@ -41,6 +41,9 @@ const STEPS: u32 = 64;
 
 /// How long a client may take to end its side, once we have ended ours.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// What a client reads that is turned away, where nothing has to be encrypted first.
+pub(crate) const FULL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
 
 /// What a connection may use while it is its turn.
 pub(crate) struct Turn<'a> {
@@ -71,27 +74,6 @@ pub(crate) enum Outcome {
     Over,
 }
 
-/// Whose answer a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    /// The end of its handshake: it has not been greeted.
-    Handshake,
-    /// Its last bytes in the clear to be taken: then TLS begins.
-    Securing,
-    /// The end of the handshake after STLS.
-    Secured,
-    /// The client's next command.
-    Client,
-    /// Auth's or the monitor's.
-    Auth(Instant),
-    /// The worker's first word.
-    Opening(Instant),
-    /// The worker's, to a request of this kind.
-    Worker(Request, Instant),
-    /// The monitor's, that the worker and its locks have gone.
-    Ended(Instant),
-}
-
 /// A connection that only waits for its last bytes to be taken.
 #[derive(Debug, Clone, Copy)]
 struct Ending {
@@ -115,7 +97,7 @@ pub(crate) struct Conn {
     /// The protocol's state.
     pub(crate) pop3: Pop3,
     /// The way to its worker.
-    pub(crate) session: Option<Session>,
+    pub(crate) worker: Option<WorkerLink>,
     /// Whether it is in line for another turn.
     pub(crate) queued: bool,
     /// When it is next looked at for its limits.
@@ -123,7 +105,8 @@ pub(crate) struct Conn {
     settings: Rc<FrontSettings>,
     /// Whether STLS can be offered.
     stls: bool,
-    waits: Waits,
+    /// Since when it waits for what [`Pop3::waiting`] says. The client's part of that ends with each command.
+    since: Instant,
     /// The monitor said that the worker has gone; and whether another one has finished its update.
     ended: Option<bool>,
     /// Commands that were read and not yet processed: they may hold a password.
@@ -133,8 +116,8 @@ pub(crate) struct Conn {
     ending: Option<Ending>,
     /// When it was accepted, or its proxy had said whose it is.
     pub(crate) accepted: Instant,
-    logged_in: Option<Instant>,
-    commanded: Instant,
+    /// When its session began. Means nothing before a login.
+    session_began: Instant,
     /// Since when a command's line is not complete.
     line: Option<Instant>,
     /// Since when the client keeps a reply waiting, and what it had taken by then.
@@ -188,19 +171,18 @@ impl Conn {
             party,
             client,
             pop3: Pop3::new(policy, offer, identity, forwards).configured(settings),
-            session: None,
+            worker: None,
             queued: false,
             armed: None,
             settings: Rc::clone(settings),
             stls,
-            waits: Waits::Handshake,
+            since: now,
             ended: None,
             input: Input::default(),
             at_auth: false,
             ending: None,
             accepted: now,
-            logged_in: None,
-            commanded: now,
+            session_began: now,
             line: None,
             slow: None,
         }
@@ -217,13 +199,13 @@ impl Conn {
 
     /// Goes as far as it goes now. The handshake, if any, is complete.
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if matches!(self.waits, Waits::Handshake | Waits::Secured) {
-            let greeted = self.waits == Waits::Secured;
-            self.waits = Waits::Client;
-            self.pop3.secured(self.offer());
-            if !greeted {
+        match self.pop3.waiting() {
+            Waiting::Connected => {
+                self.pop3.secured(self.offer());
                 self.pop3.greeting(&mut self.client.out);
             }
+            Waiting::Securing if self.client.is_secure() => self.pop3.secured(self.offer()),
+            _ => {}
         }
         for _ in 0..STEPS {
             match self.step(turn) {
@@ -255,8 +237,7 @@ impl Conn {
 
     /// Whether replies wait for those to commands that are already here, to go out in one write.
     fn gathers(&self) -> bool {
-        let asked = matches!(self.waits, Waits::Worker(..));
-        asked
+        self.pop3.waiting().is_for_worker()
             && !self.input.left().is_empty()
             && !self.client.gone
             && !self.client.blocked()
@@ -267,30 +248,24 @@ impl Conn {
         if let Some(ending) = self.ending {
             return self.finish(ending, turn);
         }
-        if self.client.gone && !self.is_updating() {
+        let waiting = self.pop3.waiting();
+        if self.client.gone && !waiting.is_update() {
             return Step::Over(Why::Reset);
         }
         if self.client.blocked() {
             return Step::Stuck;
         }
-        if self.waits == Waits::Securing {
+        if waiting == Waiting::Securing {
             return self.secure(turn);
         }
-        if self.session.as_ref().is_some_and(Session::speaks) {
+        let worker = self.worker.as_ref();
+        if worker.is_some_and(|worker| worker.may_speak(waiting)) {
             self.receive(turn)
-        } else if self.pop3.wants_input() {
+        } else if waiting == Waiting::Client {
             self.feed(turn)
         } else {
             Step::Stuck
         }
-    }
-
-    /// Whether QUIT was asked of the worker: then its answer is waited for, whether or not the client does.
-    fn is_updating(&self) -> bool {
-        matches!(
-            self.waits,
-            Waits::Worker(Request::Quit, _) | Waits::Ended(_)
-        )
     }
 
     /// Takes commands, from what is here or from the client.
@@ -338,7 +313,7 @@ impl Conn {
         let acts = !matches!(action, Action::None);
         let commanded = acts || self.client.out.len() != before;
         if commanded {
-            self.commanded = turn.now;
+            self.since = turn.now;
         }
         self.watch_line(commanded, turn.now);
         self.act(action, turn);
@@ -353,9 +328,9 @@ impl Conn {
     /// Does what POP3 wants done.
     fn act(&mut self, action: Action, turn: &mut Turn<'_>) {
         match action {
-            Action::None => {}
             Action::Login(login) => self.login(login, turn),
-            Action::StartTls => self.waits = Waits::Securing,
+            // Where TLS begins, the next step does that, once the reply has gone.
+            Action::None | Action::StartTls => {}
             Action::Forwarded(forwarded) => self.forwarded(forwarded, turn),
             Action::Ask(request) => self.ask(request, turn),
             Action::Close(end) => self.end(Why::Pop3(end)),
@@ -364,7 +339,7 @@ impl Conn {
 
     /// Ends once what is in the buffer has gone; the worker is let go at once.
     fn end(&mut self, why: Why) {
-        self.session = None;
+        self.worker = None;
         self.input = Input::default();
         if self.ending.is_none() {
             let lingers = None;
@@ -402,7 +377,7 @@ impl Conn {
 
     /// It is over, whatever was still to come.
     pub(crate) fn over(&mut self, why: Why, turn: &Turn<'_>) -> Outcome {
-        self.session = None;
+        self.worker = None;
         self.cancel(turn);
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
         report::end(turn.log, self, why, seconds);
@@ -411,10 +386,10 @@ impl Conn {
 
     /// The server ends: whoever waits for a login goes now, whoever has a session may finish it.
     pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.logged_in.is_some() || self.ending.is_some() {
+        if self.pop3.is_logged_in() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if self.may_be_told() {
+        if self.pop3.waiting().may_reply() {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(Why::Shutdown);

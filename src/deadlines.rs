@@ -1,7 +1,7 @@
 //! When which connection must be looked at again. A connection stands in here with the time at which it asked to
 //! be looked at; when that comes it says how much longer it has, or ends. So a command costs the queue nothing.
 
-use crate::slots::Handle;
+use crate::handle::Handle;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;

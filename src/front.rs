@@ -2,15 +2,14 @@
 
 mod door;
 
-pub(crate) use door::FULL;
-
 use crate::client::Handshake;
 use crate::conn::{Conn, Outcome, READ, Turn, Why};
 use crate::deadlines::Deadlines;
+use crate::handle::{self, Handle};
 use crate::limits::{Admission, Said, lower};
 use crate::links::{Link, Links, MonitorEnd};
 use crate::report;
-use crate::slots::{Guest, Handle, Slots};
+use crate::slots::{Guest, Slots};
 use crate::tls::handshake::{Job, Threads};
 use crate::tls::remote_key::Keys;
 use crate::tls::rules::Rules;
@@ -35,11 +34,9 @@ const WAKER: Token = Token(0);
 const MONITOR: Token = Token(1);
 const AUTH: Token = Token(2);
 const LISTENERS: usize = 3;
-/// Connections' tokens: two to a slot, the client's and the session's.
-const CONNS: usize = 64;
 
 // The monitor starts with no more of them.
-const _: () = assert!(LISTENERS_MAX == CONNS - LISTENERS);
+const _: () = assert!(LISTENERS_MAX == handle::FIRST_TOKEN - LISTENERS);
 
 /// What a front is given before it serves.
 pub struct Given {
@@ -132,11 +129,6 @@ pub struct Front {
     pub(crate) drain: Option<Instant>,
 }
 
-/// The token of the socket to a connection's worker.
-pub(crate) fn session_token(slot: usize) -> Token {
-    Token(CONNS + 2 * slot + 1)
-}
-
 impl Front {
     /// Makes the front of what it was given, and starts its threads. It accepts nobody before [`Front::run`].
     pub fn new(given: Given) -> Result<Self, FrontError> {
@@ -211,7 +203,7 @@ impl Front {
         descriptor: std::os::fd::RawFd,
         slot: usize,
     ) -> std::io::Result<()> {
-        self.register(descriptor, session_token(slot))
+        self.register(descriptor, handle::worker_token(slot))
     }
 
     /// Tells the monitor that this process is confined and accepts from now on.
@@ -275,39 +267,46 @@ impl Front {
             WAKER => self.handshakes(),
             MONITOR => self.hear_monitor(),
             AUTH => self.hear_auth(),
-            Token(number) if number < CONNS => {
-                if let Some(listener) = self.listeners.get_mut(number - LISTENERS) {
-                    listener.ready = true;
-                }
-            }
-            Token(number) => {
-                let slot = (number - CONNS) / 2;
-                if let Some(caller) = self.slots.caller(slot) {
-                    caller.readable |= event.is_readable() || event.is_read_closed();
-                    caller.half_closed |= event.is_read_closed() || event.is_error();
-                    return self.listen_to(slot);
-                }
-                let Some(conn) = self.slots.at(slot) else {
-                    return;
-                };
-                if number % 2 == CONNS % 2 {
-                    let client = &mut conn.client;
-                    client.readable |= event.is_readable() || event.is_read_closed();
-                    let freed = event.is_writable() && !client.writable;
-                    client.writable |= freed;
-                    client.half_closed |= event.is_read_closed();
-                    client.gone |= event.is_error() || event.is_write_closed();
-                    if freed {
-                        // There may be room for a part of what waits only: nothing is added to it before it has gone.
-                        client.flush(self.now);
+            token => match handle::slot_of(token) {
+                None => {
+                    if let Some(listener) = self.listeners.get_mut(token.0 - LISTENERS) {
+                        listener.ready = true;
                     }
-                } else if let Some(session) = &mut conn.session {
-                    session.readable = true;
-                    session.closed |= event.is_read_closed();
                 }
-                self.drive(slot);
-            }
+                Some((slot, true)) => self.client_event(slot, event),
+                Some((slot, false)) => {
+                    let conn = self.slots.at(slot);
+                    if let Some(worker) = conn.and_then(|conn| conn.worker.as_mut()) {
+                        worker.readable = true;
+                        worker.closed |= event.is_read_closed();
+                    }
+                    self.drive(slot);
+                }
+            },
         }
+    }
+
+    /// Something happened to a client's socket, or to a proxy's.
+    fn client_event(&mut self, slot: usize, event: &Event) {
+        if let Some(caller) = self.slots.caller(slot) {
+            caller.readable |= event.is_readable() || event.is_read_closed();
+            caller.half_closed |= event.is_read_closed() || event.is_error();
+            return self.listen_to(slot);
+        }
+        let Some(conn) = self.slots.at(slot) else {
+            return;
+        };
+        let client = &mut conn.client;
+        client.readable |= event.is_readable() || event.is_read_closed();
+        let freed = event.is_writable() && !client.writable;
+        client.writable |= freed;
+        client.half_closed |= event.is_read_closed();
+        client.gone |= event.is_error() || event.is_write_closed();
+        if freed {
+            // There may be room for a part of what waits only: nothing is added to it before it has gone.
+            client.flush(self.now);
+        }
+        self.drive(slot);
     }
 
     /// Lets a connection go as far as it goes.

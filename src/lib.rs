@@ -11,6 +11,7 @@ mod client;
 mod conn;
 mod deadlines;
 pub mod front;
+mod handle;
 mod limits;
 mod links;
 pub mod pop3;

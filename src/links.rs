@@ -149,10 +149,10 @@ impl Front {
         let Some(slot) = self.slots.of_session(id) else {
             return;
         };
-        let attached = self.slots.at(slot).and_then(|conn| {
-            let channel = conn.attach(whose, socket, now)?;
-            Some(channel.as_fd().as_raw_fd())
-        });
+        let attached = self
+            .slots
+            .at(slot)
+            .and_then(|conn| conn.attach(whose, socket, now));
         if let Some(descriptor) = attached {
             self.slots.logged_in(slot);
             if let Err(error) = self.watch_session(descriptor, slot) {

@@ -2,19 +2,11 @@
 //! are strangers: have not logged in.
 
 use crate::conn::Conn;
+use crate::handle::Handle;
 use crate::proxy::caller::Caller;
 use popward_proto::account::{FrontId, SessionId};
 use std::collections::HashMap;
 use std::time::Instant;
-
-/// A connection: its slot, and the count that tells it from others that had the slot before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Handle {
-    /// Its place in the table.
-    pub(crate) slot: usize,
-    /// Its number among all connections of this front.
-    pub(crate) count: u32,
-}
 
 /// Who has a slot.
 pub(crate) enum Guest {

@@ -135,7 +135,7 @@ impl Session<'_> {
         }
         if self.closed || !said.ends(due.as_ref()) {
             assert!(wrote.is_empty() && action == Action::None, "{said:?}");
-            self.due = due;
+            self.due = due.map(|due| due.after_no_answer(said));
             return;
         }
         assert!(matches!(action, Action::Close(_)), "{said:?}: {action:?}");

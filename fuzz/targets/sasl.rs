@@ -179,6 +179,7 @@ fn act(
         let first = format!("r={nonce}{ADDED},s=QUJD,i=4096");
         return matches!(pop3.auth_challenge(&first, out), Action::None);
     }
+    pop3.granted(UserName::try_from("granted".to_owned()).ok().unwrap(), 0);
     let opened = WorkerToFront::Opened(Totals::default());
     pop3.worker(&opened, out);
     // A token and a certificate name their user by themselves.
@@ -201,6 +202,7 @@ fuzz_target!(|data: &[u8]| {
     let messages: Vec<&[u8]> = rest.split(|byte| *byte == 0xff).take(6).collect();
     let mut pop3 = connection(mechanism);
     let mut out = Vec::new();
+    pop3.greeting(&mut out);
     let mut seen = Seen {
         whose: None,
         login: false,

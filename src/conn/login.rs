@@ -1,14 +1,13 @@
 //! A connection before its login: what it is offered, STLS, and what goes to auth and comes from there.
 
-use super::{Conn, Step, Turn, Waits, Why};
+use super::{Conn, Step, Turn, Why};
 use crate::client::Client;
-use crate::pop3::{End, Login, Offer, Security};
+use crate::pop3::{End, Login, Offer, Security, Waiting};
 use crate::proxy::Peer;
 use crate::report;
 use popward_proto::auth::{AuthRefusal, Credentials, FrontToAuth};
 use popward_proto::bounded::Bytes;
 use popward_proto::monitor_front::FrontSettings;
-use popward_proto::session::{OpenFailure, WorkerToFront};
 
 /// What a connection may use as it is now.
 pub(super) fn offer(client: &Client, peer: &Peer, stls: bool, settings: &FrontSettings) -> Offer {
@@ -30,7 +29,7 @@ impl Conn {
     /// Whether commands that are here are still to be taken: not once it ends, and not what came in the clear behind STLS,
     /// which anybody on the way could have put there (RFC 2595, section 4).
     pub(super) fn keeps_input(&self) -> bool {
-        self.ending.is_none() && self.waits != Waits::Securing
+        self.ending.is_none() && self.pop3.waiting() != Waiting::Securing
     }
 
     /// Begins TLS, once the reply to STLS has gone.
@@ -42,7 +41,6 @@ impl Conn {
         if self.client.pending() {
             return Step::Stuck;
         }
-        self.waits = Waits::Secured;
         self.client.start_tls();
         Step::Handshake
     }
@@ -75,7 +73,7 @@ impl Conn {
                 return;
             }
         };
-        self.waits = Waits::Auth(turn.now);
+        self.since = turn.now;
         let sent = turn.auth.map(|auth| auth.send(&message));
         if matches!(sent, Some(Ok(()))) {
             self.at_auth = true;
@@ -114,7 +112,7 @@ impl Conn {
     }
 
     fn waits_for_auth(&self) -> bool {
-        matches!(self.waits, Waits::Auth(_)) && self.ending.is_none()
+        self.pop3.waiting() == Waiting::Auth && self.ending.is_none()
     }
 
     /// Auth refused.
@@ -129,8 +127,7 @@ impl Conn {
         if why == AuthRefusal::Credentials {
             report::failed(turn.log, self);
         }
-        self.waits = Waits::Client;
-        self.commanded = turn.now;
+        self.since = turn.now;
         let action = self.pop3.auth_refused(why, &mut self.client.out);
         self.act(action, turn);
     }
@@ -138,7 +135,6 @@ impl Conn {
     /// Auth's challenge for the client.
     pub(crate) fn challenged(&mut self, first: &str, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
-            self.waits = Waits::Client;
             let action = self.pop3.auth_challenge(first, &mut self.client.out);
             self.act(action, turn);
         }
@@ -147,7 +143,6 @@ impl Conn {
     /// Auth's signature for the client.
     pub(crate) fn signed(&mut self, signature: &Bytes<32>, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
-            self.waits = Waits::Client;
             let action = self.pop3.auth_signature(signature, &mut self.client.out);
             self.act(action, turn);
         }
@@ -172,11 +167,9 @@ impl Conn {
     pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
             self.at_auth = false;
-            self.waits = Waits::Client;
             let out = &mut self.client.out;
             let action = if too_many {
-                let in_use = WorkerToFront::NotOpened(OpenFailure::InUse);
-                self.pop3.worker(&in_use, out)
+                self.pop3.too_many_sessions(out)
             } else {
                 self.pop3.no_session(out)
             };

@@ -3,8 +3,8 @@
 //! At every point something ends a client that sends or takes an octet now and then: before a login one limit over all; after
 //! it the whole line of a command, the average of what is taken of a reply, silence, and the whole session.
 
-use super::{Conn, Outcome, Turn, Waits, Why};
-use popward_proto::session::Request;
+use super::{Conn, Outcome, Turn, Why};
+use crate::pop3::Waiting;
 use std::time::{Duration, Instant};
 
 fn after(since: Instant, ms: u32) -> Instant {
@@ -15,11 +15,14 @@ impl Conn {
     /// When it must be looked at, and why it ends if nothing has changed by then.
     pub(crate) fn deadline(&self) -> (Instant, Why) {
         let limits = &self.settings.limits;
-        let Some(login) = self.logged_in else {
+        if !self.pop3.is_logged_in() {
             return self.deadline_before_login();
-        };
+        }
         let stalled = (after(self.client.progress, limits.stall_ms), Why::StallTime);
-        let session = (after(login, limits.session_ms), Why::SessionTime);
+        let session = (
+            after(self.session_began, limits.session_ms),
+            Why::SessionTime,
+        );
         let slow = self
             .slow
             .map(|(since, _)| (after(since, limits.stall_ms), Why::SlowTime));
@@ -31,25 +34,23 @@ impl Conn {
             let taken = soonest(soonest(session, Some(stalled)), slow);
             return (ending.lingers.unwrap_or(taken.0), ending.why);
         }
-        let other = match self.waits {
+        let waiting = self.pop3.waiting();
+        let other = if waiting.is_update() {
             // The update is the worker's by now: to give up earlier would spare nothing.
-            Waits::Worker(Request::Quit, since) | Waits::Ended(since) => {
-                let at = session.0.max(after(since, limits.stall_ms));
-                return (at, Why::WorkerTime);
-            }
-            _ if self.client.blocked() => stalled,
-            Waits::Worker(_, since) => {
-                // What it had said may have kept the client longer than it may keep us.
-                let since = since.max(self.client.progress);
+            let at = session.0.max(after(self.since, limits.stall_ms));
+            return (at, Why::WorkerTime);
+        } else if self.client.blocked() {
+            stalled
+        } else {
+            // What was said before may have kept the client longer than this may take.
+            let since = self.since.max(self.client.progress);
+            if waiting.is_for_worker() {
                 (after(since, limits.stall_ms), Why::WorkerTime)
-            }
-            _ => {
+            } else {
                 let line = self
                     .line
                     .map(|since| (after(since, limits.line_ms), Why::LineTime));
-                let since = self.commanded.max(self.client.progress);
-                let idle = (after(since, limits.idle_ms), Why::IdleTime);
-                soonest(idle, line)
+                soonest((after(since, limits.idle_ms), Why::IdleTime), line)
             }
         };
         soonest(soonest(session, slow), Some(other))
@@ -58,15 +59,13 @@ impl Conn {
     fn deadline_before_login(&self) -> (Instant, Why) {
         let limits = &self.settings.limits;
         let login = after(self.accepted, limits.login_ms);
-        match (self.ending, self.waits) {
-            (Some(ending), _) => {
-                let stalled = after(self.client.progress, limits.stall_ms);
-                (ending.lingers.unwrap_or(stalled.min(login)), ending.why)
-            }
-            (None, Waits::Auth(since) | Waits::Opening(since)) => {
-                (after(since, limits.open_ms), Why::OpenTime)
-            }
-            (None, _) => (login, Why::LoginTime),
+        if let Some(ending) = self.ending {
+            let stalled = after(self.client.progress, limits.stall_ms);
+            return (ending.lingers.unwrap_or(stalled.min(login)), ending.why);
+        }
+        match self.pop3.waiting() {
+            Waiting::Auth | Waiting::Opening => (after(self.since, limits.open_ms), Why::OpenTime),
+            _ => (login, Why::LoginTime),
         }
     }
 
@@ -77,7 +76,7 @@ impl Conn {
             self.end(why);
             return self.drive(turn);
         }
-        if why == Why::LoginTime && self.ending.is_none() && self.may_be_told() {
+        if why == Why::LoginTime && self.ending.is_none() && self.pop3.waiting().may_reply() {
             self.pop3.login_time_over(&mut self.client.out);
             self.end(why);
             return self.drive(turn);
@@ -118,7 +117,7 @@ impl Conn {
 
     /// Whether our socket has taken all that there was for the client.
     fn is_served(&self) -> bool {
-        self.waits == Waits::Client && !self.client.pending()
+        self.pop3.waiting() == Waiting::Client && !self.client.pending()
     }
 
     /// Whether the client has taken enough since it was last looked at; if so, it is measured anew.

@@ -1,8 +1,8 @@
 //! A connection's place among the others: as whose it counts, and its end when it has to make room.
 
-use super::{Conn, Outcome, Turn, Waits, Why};
-use crate::front::FULL;
+use super::{Conn, FULL, Outcome, Turn, Why};
 use crate::limits::Party;
+use crate::pop3::Waiting;
 use crate::proxy::xclient::Forwarded;
 use std::rc::Rc;
 
@@ -29,20 +29,12 @@ impl Conn {
 
     /// Whether its password is being looked at. Not while auth waits for what the client says next.
     pub(crate) fn is_at_auth(&self) -> bool {
-        matches!(self.waits, Waits::Auth(_) | Waits::Opening(_))
-    }
-
-    /// Whether POP3 can be spoken now: not while TLS is about to begin.
-    pub(super) fn may_be_told(&self) -> bool {
-        !matches!(
-            self.waits,
-            Waits::Handshake | Waits::Securing | Waits::Secured
-        )
+        matches!(self.pop3.waiting(), Waiting::Auth | Waiting::Opening)
     }
 
     /// It has not logged in, and somebody else needs its place: it is told so, if that can be done without waiting.
     pub(crate) fn yields(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        if self.may_be_told() && self.ending.is_none() {
+        if self.pop3.waiting().may_reply() && self.ending.is_none() {
             self.client.out.extend_from_slice(FULL);
             self.client.flush(turn.now);
             self.client.close_write(turn.now);

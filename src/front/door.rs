@@ -1,17 +1,18 @@
 //! Who comes in: admission, what a proxy says before its client is heard, and who has to yield when all is full.
 
-use super::{CONNS, Front};
+use super::Front;
 use crate::client::Client;
-use crate::conn::Conn;
+use crate::conn::{Conn, FULL};
+use crate::handle::{self, Handle};
 use crate::limits::{Party, TooMany};
 use crate::pop3::Identity;
 use crate::proxy::Peer;
 use crate::proxy::caller::{Caller, Heard};
 use crate::proxy::header::Origin;
 use crate::report;
-use crate::slots::{Guest, Handle};
+use crate::slots::Guest;
+use mio::Interest;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use popward_proto::account::SessionId;
 use popward_proto::proxies::ProxyHeaders;
 use std::hash::BuildHasher;
@@ -24,9 +25,6 @@ const ACCEPTS: u32 = 64;
 
 /// How long a listener rests when this process can open no more descriptors.
 const REST: Duration = Duration::from_millis(500);
-
-/// What a client reads that is turned away, where nothing has to be encrypted first.
-pub(crate) const FULL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
 
 /// The same where TLS is expected: a fatal alert, `internal_error` (RFC 8446, section 6.2), which needs no handshake.
 const FULL_TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
@@ -145,7 +143,7 @@ impl Front {
         let name = self.slots.reserve();
         let slot = name.0.slot;
         let both = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(CONNS + 2 * slot);
+        let token = handle::client_token(slot);
         if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
             self.slots.take(slot);
             self.admission.leave(party);

@@ -3,7 +3,8 @@
 
 use super::command::Command;
 use super::language::{self, Phrase};
-use super::{Action, Login, Pop3, State};
+use super::state::{BeforeLogin, Check, NamedUser, State};
+use super::{Action, Login, Pop3};
 use crate::proxy::xclient;
 use crate::sasl::{self, Exchange, Heard, Named, Then};
 use base64ct::{Base64, Encoding};
@@ -79,24 +80,6 @@ impl Offer {
     }
 }
 
-/// What has been said before a login.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Authorization {
-    user: Said,
-}
-
-/// Who USER named.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Said {
-    /// Nobody yet.
-    #[default]
-    Nobody,
-    /// A name that no account can have.
-    Impossible,
-    /// A name.
-    Possible(UserName),
-}
-
 /// How a login was made, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Method {
@@ -123,8 +106,9 @@ impl Pop3 {
                 self.error(self.no_password(), out);
             }
             Command::User(name) => {
-                let user = sasl::user_name(name).map_or(Said::Impossible, Said::Possible);
-                self.state = State::Authorization(Authorization { user });
+                let user = sasl::user_name(name);
+                let user = user.map_or(NamedUser::Impossible, NamedUser::Possible);
+                self.state = State::BeforeLogin(BeforeLogin::Authorization(user));
                 self.ok(Phrase::Password, &[], out);
             }
             Command::Pass(secret) => return self.pass(secret, out),
@@ -133,7 +117,7 @@ impl Pop3 {
             Command::Auth(Some((name, response))) => return self.auth(name, response, out),
             Command::Stls => match self.offer.security {
                 Security::Stls => {
-                    self.state = State::Securing;
+                    self.state = State::BeforeLogin(BeforeLogin::Securing);
                     self.ok(Phrase::BeginTls, &[], out);
                     return Action::StartTls;
                 }
@@ -171,22 +155,29 @@ impl Pop3 {
     /// The connection is as it will be: greeted next, or secured. What was said before STLS is forgotten (RFC 2595,
     /// section 4).
     pub fn secured(&mut self, offer: Offer) {
-        if matches!(self.state, State::Securing | State::Authorization(_)) {
+        let unbegun = matches!(self.state, State::BeforeLogin(BeforeLogin::Connected));
+        let before_login = matches!(
+            self.state,
+            State::BeforeLogin(BeforeLogin::Securing | BeforeLogin::Authorization(_))
+        );
+        if unbegun {
+            self.offer = offer;
+        } else if before_login {
             self.offer = offer;
             self.user = None;
             self.language = Language::English;
-            self.state = State::Authorization(Authorization::default());
+            self.state = State::BeforeLogin(BeforeLogin::FRESH);
         }
     }
 
     fn pass(&mut self, secret: &[u8], out: &mut Vec<u8>) -> Action {
-        let State::Authorization(Authorization { user }) = &mut self.state else {
+        let State::BeforeLogin(BeforeLogin::Authorization(user)) = &mut self.state else {
             return Action::None;
         };
         let user = match std::mem::take(user) {
-            Said::Nobody => return self.bad_command(Phrase::UserFirst, out),
-            Said::Impossible => None,
-            Said::Possible(user) => Some(user),
+            NamedUser::Nobody => return self.bad_command(Phrase::UserFirst, out),
+            NamedUser::Impossible => None,
+            NamedUser::Possible(user) => Some(user),
         };
         self.method = Method::UserPass;
         self.heard(sasl::password(user, secret), out)
@@ -237,20 +228,22 @@ impl Pop3 {
         match response {
             None => {
                 continuation(&first, out);
-                self.state = State::Sasl(Box::new(exchange));
+                self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(exchange)));
                 Action::None
             }
             Some(_) if !exchange.is_client_first() => self.bad_command(Phrase::ServerBegins, out),
             // An initial response that is there and empty (RFC 5034, section 4).
-            Some(b"=") => self.exchange(exchange, b"", out),
+            Some(b"=") => self.hear_message(exchange, b"", out),
             Some(response) => self.encoded(exchange, response, out),
         }
     }
 
     /// A line that is a client's message.
     pub(super) fn sasl_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Action {
-        let fresh = State::Authorization(Authorization::default());
-        let State::Sasl(exchange) = std::mem::replace(&mut self.state, fresh) else {
+        let State::BeforeLogin(state) = &mut self.state else {
+            return Action::None;
+        };
+        let BeforeLogin::Sasl(exchange) = std::mem::replace(state, BeforeLogin::FRESH) else {
             return Action::None;
         };
         if *exchange == Exchange::TokenRefused {
@@ -263,7 +256,7 @@ impl Pop3 {
         }
         match line.trim_ascii() {
             // RFC 5034 has an equals sign for an empty initial response. Some clients send it here too, and base64 never is one.
-            b"=" => self.exchange(*exchange, b"", out),
+            b"=" => self.hear_message(*exchange, b"", out),
             line => self.encoded(*exchange, line, out),
         }
     }
@@ -271,13 +264,14 @@ impl Pop3 {
     fn encoded(&mut self, exchange: Exchange, line: &[u8], out: &mut Vec<u8>) -> Action {
         let decoded = std::str::from_utf8(line).ok().map(Base64::decode_vec);
         if let Some(Ok(message)) = decoded {
-            return self.exchange(exchange, &Zeroizing::new(message), out);
+            return self.hear_message(exchange, &Zeroizing::new(message), out);
         }
         let known = exchange.is_known_to_auth();
         self.give_up(known, Phrase::NotBase64, out)
     }
 
-    fn exchange(&mut self, exchange: Exchange, message: &[u8], out: &mut Vec<u8>) -> Action {
+    /// Takes a decoded message of AUTH.
+    fn hear_message(&mut self, exchange: Exchange, message: &[u8], out: &mut Vec<u8>) -> Action {
         let known = exchange.is_known_to_auth();
         match exchange.hear(message) {
             // It was right in form, and is no message of this exchange: another channel, another nonce.
@@ -288,7 +282,7 @@ impl Pop3 {
 
     /// The exchange is over and nothing was found out. Auth is told if it knows of it.
     pub(super) fn give_up(&mut self, known: bool, why: Phrase, out: &mut Vec<u8>) -> Action {
-        self.state = State::Authorization(Authorization::default());
+        self.state = State::BeforeLogin(BeforeLogin::FRESH);
         match self.bad_command(why, out) {
             Action::None if known => Action::Login(Login::Cancel),
             action => action,
@@ -300,7 +294,7 @@ impl Pop3 {
         match heard {
             Heard::Challenge(message, exchange) => {
                 continuation(&message, out);
-                self.state = State::Sasl(Box::new(exchange));
+                self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(exchange)));
                 Action::None
             }
             Heard::Login {
@@ -311,7 +305,8 @@ impl Pop3 {
                 if let Login::Check(credentials) = &login {
                     self.user = named_by(credentials);
                 }
-                self.state = State::Checking(Box::new(super::Checking { impossible, then }));
+                self.state =
+                    State::BeforeLogin(BeforeLogin::Checking(Box::new(Check { impossible, then })));
                 Action::Login(login)
             }
             Heard::Refused => self.refused(AuthRefusal::Credentials, out),
@@ -321,19 +316,19 @@ impl Pop3 {
 
     /// Auth refused.
     pub fn auth_refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
-        let State::Checking(checking) = &self.state else {
+        let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        if let (AuthRefusal::Credentials, Then::TokenGrant(named)) = (why, &checking.then) {
+        if let (AuthRefusal::Credentials, Then::TokenGrant(named)) = (why, &check.then) {
             continuation(sasl::refusal(*named), out);
-            self.state = State::Sasl(Box::new(Exchange::TokenRefused));
+            self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(Exchange::TokenRefused)));
             return Action::None;
         }
         self.refused(why, out)
     }
 
     fn refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
-        self.state = State::Authorization(Authorization::default());
+        self.state = State::BeforeLogin(BeforeLogin::FRESH);
         self.user = None;
         match why {
             AuthRefusal::Credentials => self.error(Phrase::WrongPassword, out),
@@ -350,21 +345,23 @@ impl Pop3 {
     /// The time for a login is over.
     pub fn login_time_over(&mut self, out: &mut Vec<u8>) {
         self.error(Phrase::LoginTime, out);
-        self.state = State::Closing;
+        self.state.close();
     }
 
     /// Auth's challenge (SCRAM's `server-first-message`). As of all that auth says: where nothing is looked at, it is late
     /// and means nothing; where something else is, it ends the session.
     pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
-        let State::Checking(checking) = &self.state else {
+        let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        let Then::ScramChallenge(started) = &checking.then else {
+        let Then::ScramChallenge(started) = &check.then else {
             return self.no_session(out);
         };
         if let Some(challenged) = started.clone().challenged(first) {
             continuation(first.as_bytes(), out);
-            self.state = State::Sasl(Box::new(Exchange::ScramProof(challenged)));
+            self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(Exchange::ScramProof(
+                challenged,
+            ))));
             return Action::None;
         }
         // Auth keeps it until it is told, and no two logins of a session are under way.
@@ -377,15 +374,15 @@ impl Pop3 {
     /// Auth's signature: the client's proof was right (SCRAM's `server-final-message`). RFC 5034, section 4: it goes as a
     /// challenge, and the client answers with nothing.
     pub fn auth_signature(&mut self, signature: &Bytes<32>, out: &mut Vec<u8>) -> Action {
-        let State::Checking(checking) = &self.state else {
+        let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        if checking.then != Then::ScramSignature || checking.impossible.is_some() {
+        if check.then != Then::ScramSignature || check.impossible.is_some() {
             return self.no_session(out);
         }
         let last = format!("v={}", Base64::encode_string(signature.as_slice()));
         continuation(last.as_bytes(), out);
-        self.state = State::Sasl(Box::new(Exchange::ScramEnd));
+        self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(Exchange::ScramEnd)));
         Action::None
     }
 

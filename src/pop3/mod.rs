@@ -5,18 +5,21 @@ mod authorization;
 pub mod command;
 mod language;
 mod line;
+mod state;
 mod transaction;
 mod worker;
 
 use crate::proxy::xclient::Forwarded;
-use crate::sasl::{Exchange, Then};
+use crate::sasl::Exchange;
 pub use authorization::{Mechanisms, Offer, Security};
 use language::Phrase;
 use line::Lines;
 use popward_proto::auth::{Credentials, Impossible, ScramProof};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::monitor_front::{FrontSettings, Language, Pop3Settings};
-use popward_proto::session::{FrontToWorker, Request, Totals, Update};
+use popward_proto::session::{FrontToWorker, Totals, Update, WorkerToFront};
+pub use state::Waiting;
+use state::{BeforeLogin, Session, State, Step};
 use std::rc::Rc;
 
 /// What the caller has to do now.
@@ -92,38 +95,6 @@ pub struct Policy {
     pub failed_logins: u32,
 }
 
-/// Where a session is.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// RFC 1939, section 4.
-    Authorization(authorization::Authorization),
-    /// Of AUTH, the client's next message is waited for.
-    Sasl(Box<Exchange>),
-    /// Auth was asked; then the worker opens.
-    Checking(Box<Checking>),
-    /// STLS: TLS begins.
-    Securing,
-    /// RFC 1939, section 5.
-    Transaction,
-    /// The worker was asked something of this kind.
-    Asked(Request),
-    /// Data packets come.
-    Streaming {
-        retrieved: Option<u64>,
-    },
-    /// QUIT was asked, and how it went once that is known; the locks are not yet free.
-    Update(Option<bool>),
-    Closing,
-}
-
-/// A login that auth has to do with.
-#[derive(Debug, PartialEq, Eq)]
-struct Checking {
-    /// Why nobody can be who the client says, if so.
-    impossible: Option<Impossible>,
-    then: Then,
-}
-
 /// One connection's protocol state.
 #[derive(Debug)]
 pub struct Pop3 {
@@ -138,12 +109,6 @@ pub struct Pop3 {
     lines: Lines,
     state: State,
     user: Option<UserName>,
-    opened: Option<Totals>,
-    update: Option<Update>,
-    retrieved: Totals,
-    /// What was marked as deleted.
-    marked: Totals,
-    retrieving: bool,
     bad: u32,
     failed: u32,
     settings: Option<Rc<FrontSettings>>,
@@ -163,13 +128,8 @@ impl Pop3 {
             challenges: 0,
             method: authorization::Method::default(),
             lines: Lines::default(),
-            state: State::Authorization(authorization::Authorization::default()),
+            state: State::BeforeLogin(BeforeLogin::Connected),
             user: None,
-            opened: None,
-            update: None,
-            retrieved: Totals::default(),
-            marked: Totals::default(),
-            retrieving: false,
             bad: 0,
             failed: 0,
             settings: None,
@@ -200,8 +160,9 @@ impl Pop3 {
         ok(out, format_args!("client noted"));
     }
 
-    /// Writes the greeting (RFC 1939, section 4).
-    pub fn greeting(&self, out: &mut Vec<u8>) {
+    /// Writes the greeting (RFC 1939, section 4). From here on commands are taken.
+    pub fn greeting(&mut self, out: &mut Vec<u8>) {
+        self.state = State::BeforeLogin(BeforeLogin::FRESH);
         let greeting = self.own().greeting.as_ref();
         let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
         // The form that Dovecot's proxies look for.
@@ -217,12 +178,22 @@ impl Pop3 {
         self.lines.is_partial()
     }
 
-    /// Whether commands may be given now: false while an answer is due and when all is over.
+    /// What the connection waits for.
+    pub fn waiting(&self) -> Waiting {
+        self.state.waiting()
+    }
+
+    /// Whether commands may be given now: not while an answer is due, and not at the end.
     pub fn wants_input(&self) -> bool {
-        matches!(
-            self.state,
-            State::Authorization(_) | State::Sasl(_) | State::Transaction
-        )
+        self.waiting() == Waiting::Client
+    }
+
+    /// The exchange of AUTH whose next message is due.
+    fn exchange(&self) -> Option<&Exchange> {
+        match &self.state {
+            State::BeforeLogin(BeforeLogin::Sasl(exchange)) => Some(exchange),
+            _ => None,
+        }
     }
 
     /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
@@ -232,7 +203,7 @@ impl Pop3 {
         let most = out.len() + GATHER;
         while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
-            let sasl = matches!(self.state, State::Sasl(_));
+            let sasl = self.exchange().is_some();
             let (used, line) = lines.next(&bytes[taken..], sasl);
             taken += used;
             let action = match line {
@@ -259,7 +230,7 @@ impl Pop3 {
     }
 
     fn command(&mut self, command: command::Command<'_>, out: &mut Vec<u8>) -> Action {
-        if matches!(self.state, State::Transaction) {
+        if self.is_logged_in() {
             self.transaction(command, out)
         } else {
             self.authorization(command, out)
@@ -278,20 +249,18 @@ impl Pop3 {
 
     /// A line longer than any may be. If it was a message of AUTH, that is over.
     fn too_long(&mut self, out: &mut Vec<u8>) -> Action {
-        match &self.state {
-            State::Sasl(exchange) if **exchange == Exchange::TokenRefused => {
-                self.sasl_line(b"", out)
-            }
-            State::Sasl(exchange) => {
+        match self.exchange() {
+            Some(Exchange::TokenRefused) => self.sasl_line(b"", out),
+            Some(exchange) => {
                 let known = exchange.is_known_to_auth();
                 self.give_up(known, Phrase::LineTooLong, out)
             }
-            _ => self.bad_command(Phrase::LineTooLong, out),
+            None => self.bad_command(Phrase::LineTooLong, out),
         }
     }
 
     fn close(&mut self, end: End) -> Action {
-        self.state = State::Closing;
+        self.state.close();
         Action::Close(end)
     }
 
@@ -325,15 +294,22 @@ impl Pop3 {
         }
     }
 
+    fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Session(session) => Some(session),
+            State::BeforeLogin(_) => None,
+        }
+    }
+
     /// Whether PASS was answered with `+OK`.
     pub fn is_logged_in(&self) -> bool {
-        self.opened.is_some()
+        self.session().is_some()
     }
 
     /// Why nobody can be who the client says, if so: for auth, with what [`Action::Login`] has it check.
     pub fn impossible(&self) -> Option<Impossible> {
         match &self.state {
-            State::Checking(checking) => checking.impossible,
+            State::BeforeLogin(BeforeLogin::Checking(check)) => check.impossible,
             _ => None,
         }
     }
@@ -348,19 +324,33 @@ impl Pop3 {
         self.user.as_ref()
     }
 
-    /// What was in the maildrop.
+    /// What was in the maildrop. `None` before a login.
     pub fn opened(&self) -> Option<Totals> {
-        self.opened
+        self.session().map(|session| session.opened)
     }
 
     /// What the update did.
     pub fn update(&self) -> Option<&Update> {
-        self.update.as_ref()
+        self.session()?.update.as_ref()
     }
 
     /// What was retrieved completely.
     pub fn retrieved(&self) -> Totals {
-        self.retrieved
+        self.session()
+            .map(|session| session.retrieved)
+            .unwrap_or_default()
+    }
+
+    /// Whether `message` is the beginning of the answer to what the client asked for, should it have come ahead.
+    pub fn expects(&self, message: &WorkerToFront) -> bool {
+        let asked = match self.session().map(|session| &session.step) {
+            Some(Step::Asked(request)) => request.retrieves(),
+            _ => None,
+        };
+        match message {
+            WorkerToFront::Ahead(number, _) => asked == Some(*number),
+            _ => true,
+        }
     }
 }
 

@@ -2,12 +2,16 @@
 
 use super::command::Command;
 use super::language::Phrase;
-use super::{Action, Pop3, State};
+use super::state::{State, Step};
+use super::{Action, Pop3};
 use popward_proto::session::{FrontToWorker, OfAll, OfOne, Totals};
 
 impl Pop3 {
+    /// Takes a command of a session.
     pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
-        self.retrieving = matches!(command, Command::Retr(_));
+        let State::Session(session) = &mut self.state else {
+            return Action::None;
+        };
         let request = match command {
             Command::Stat => FrontToWorker::Stat,
             Command::List(None) => FrontToWorker::OfAll(OfAll::Sizes),
@@ -18,13 +22,10 @@ impl Pop3 {
             Command::Top(number, lines) => FrontToWorker::OfOne(number, OfOne::Top(lines)),
             Command::Dele(number) => FrontToWorker::OfOne(number, OfOne::Delete),
             Command::Rset => {
-                self.marked = Totals::default();
+                session.marked = Totals::default();
                 FrontToWorker::Rset
             }
-            Command::Quit => {
-                self.state = State::Update(None);
-                return Action::Ask(FrontToWorker::Quit);
-            }
+            Command::Quit => FrontToWorker::Quit,
             Command::Noop => {
                 self.ok(Phrase::NothingDone, &[], out);
                 return Action::None;
@@ -47,7 +48,7 @@ impl Pop3 {
                 return self.bad_command(Phrase::LoggedIn, out);
             }
         };
-        self.state = State::Asked(request.request());
+        session.step = Step::Asked(request);
         Action::Ask(request)
     }
 }

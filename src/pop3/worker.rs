@@ -1,19 +1,23 @@
 //! What the monitor and the worker say, and what the client hears of it.
 
 use super::language::Phrase;
-use super::{Action, End, Pop3, State, ok};
+use super::state::{BeforeLogin, Session, State, Step};
+use super::{Action, End, Pop3, Waiting, ok};
 use crate::sasl::Then;
 use popward_proto::bounded::UserName;
 use popward_proto::permit::Message;
-use popward_proto::session::{
-    ClientPhase, OpenFailure, Refusal, Request, Totals, Update, WorkerToFront,
-};
+use popward_proto::session::{OpenFailure, Refusal, Totals, Update, WorkerToFront};
 
 impl Pop3 {
-    /// There will be no worker.
+    /// The monitor makes no worker, or none came in time.
     pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
         match self.state {
-            State::Authorization(_) | State::Sasl(_) | State::Checking(_) => {
+            State::BeforeLogin(
+                BeforeLogin::Authorization(_)
+                | BeforeLogin::Sasl(_)
+                | BeforeLogin::Checking(_)
+                | BeforeLogin::Opening(_),
+            ) => {
                 self.error(Phrase::NotOpenedNow, out);
                 self.close(End::Temporary)
             }
@@ -21,30 +25,31 @@ impl Pop3 {
         }
     }
 
-    /// Whether a worker may say this now: by the table by which its channel admits messages, for who calls without one.
-    fn awaits(&self, message: &WorkerToFront) -> bool {
-        let phase = match self.state {
-            State::Checking(_) => ClientPhase::Opening,
-            State::Transaction => ClientPhase::Idle,
-            State::Asked(request) => ClientPhase::Asked(request),
-            State::Streaming { .. } => ClientPhase::Streaming,
-            State::Update(None) => ClientPhase::Asked(Request::Quit),
-            _ => return false,
-        };
-        // What comes ahead may come at any time, but gets here only as the answer to RETR.
-        let asked = match message {
-            WorkerToFront::Ahead(..) => {
-                self.retrieving && phase == ClientPhase::Asked(Request::Body)
-            }
-            _ => true,
-        };
-        asked && message.permit().phases.contains(&phase)
+    /// The user has as many sessions as there may be: no worker is made.
+    pub fn too_many_sessions(&mut self, out: &mut Vec<u8>) -> Action {
+        self.error(Phrase::InUse, out);
+        self.close(End::NotOpened)
     }
 
-    /// Auth granted: whose maildrop it is, whatever the client called itself, and how far apart its logins are.
+    /// Whether the worker may send this now, by the table by which its channel admits messages.
+    fn awaits(&self, message: &WorkerToFront) -> bool {
+        let phase = self.waiting().phase();
+        phase.is_some_and(|phase| message.permit().phases.contains(&phase)) && self.expects(message)
+    }
+
+    /// Auth granted a login of `user`, and the worker opens the maildrop. Logins of this account are `login_delay_s` apart.
     pub fn granted(&mut self, user: UserName, login_delay_s: u32) {
-        self.user = Some(user);
-        self.login_delay_s = Some(login_delay_s);
+        let State::BeforeLogin(state) = &mut self.state else {
+            return;
+        };
+        match std::mem::replace(state, BeforeLogin::Closing) {
+            BeforeLogin::Checking(check) => {
+                *state = BeforeLogin::Opening(check);
+                self.user = Some(user);
+                self.login_delay_s = Some(login_delay_s);
+            }
+            other => *state = other,
+        }
     }
 
     /// The worker said something. What nobody asked for ends the session. With `Listing`, `Body` and `Ahead` data come.
@@ -52,7 +57,7 @@ impl Pop3 {
         if !self.awaits(message) {
             return self.worker_gone(out);
         }
-        let next = match message {
+        match message {
             WorkerToFront::Opened(totals) => return self.opened_now(*totals, out),
             WorkerToFront::NotOpened(why) => {
                 let phrase = match why {
@@ -63,32 +68,16 @@ impl Pop3 {
                 self.error(phrase, out);
                 return self.close(End::NotOpened);
             }
-            WorkerToFront::Totals(t) => {
-                ok(out, format_args!("{} {}", t.messages, t.octets));
-                State::Transaction
-            }
-            WorkerToFront::Listing(t) => {
-                self.ok(Phrase::Messages, &[t.messages.into()], out);
-                State::Streaming { retrieved: None }
-            }
+            WorkerToFront::Broken(_) => return self.worker_gone(out),
+            WorkerToFront::Totals(t) => ok(out, format_args!("{} {}", t.messages, t.octets)),
+            WorkerToFront::Listing(t) => self.ok(Phrase::Messages, &[t.messages.into()], out),
             WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
                 self.ok(Phrase::Octets, &[*octets], out);
-                State::Streaming {
-                    retrieved: self.retrieving.then_some(*octets),
-                }
             }
-            WorkerToFront::Size(number, octets) => {
-                ok(out, format_args!("{number} {octets}"));
-                State::Transaction
-            }
-            WorkerToFront::Unique(number, id) => {
-                ok(out, format_args!("{number} {id}"));
-                State::Transaction
-            }
-            WorkerToFront::Deleted(number, octets) => {
-                count(&mut self.marked, *octets);
+            WorkerToFront::Size(number, octets) => ok(out, format_args!("{number} {octets}")),
+            WorkerToFront::Unique(number, id) => ok(out, format_args!("{number} {id}")),
+            WorkerToFront::Deleted(number, _) => {
                 self.ok(Phrase::Deleted, &[number.0.get().into()], out);
-                State::Transaction
             }
             WorkerToFront::Refused(why) => {
                 let phrase = match why {
@@ -96,76 +85,119 @@ impl Pop3 {
                     Refusal::AlreadyDeleted => Phrase::IsDeleted,
                 };
                 self.error(phrase, out);
-                State::Transaction
             }
-            WorkerToFront::Broken(_) => return self.worker_gone(out),
-            WorkerToFront::Committed(update) => {
-                self.update = Some(*update);
-                State::Update(Some(true))
-            }
-            WorkerToFront::NotCommitted(_) => State::Update(Some(false)),
-        };
-        self.state = next;
+            // The client is answered when the locks are free.
+            WorkerToFront::Committed(_) | WorkerToFront::NotCommitted(_) => {}
+        }
+        if let State::Session(session) = &mut self.state {
+            session.answered(message);
+        }
         Action::None
     }
 
     fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
         // A login that must not be is none, whatever was granted.
-        let granted = matches!(&self.state, State::Checking(checking)
-            if checking.impossible.is_none() && matches!(checking.then, Then::Grant | Then::TokenGrant(_)));
+        let granted = matches!(&self.state, State::BeforeLogin(BeforeLogin::Opening(check))
+            if check.impossible.is_none()
+                && matches!(check.then, Then::Grant | Then::TokenGrant(_)));
         if !granted {
             return self.no_session(out);
         }
-        self.opened = Some(totals);
-        self.state = State::Transaction;
+        self.state = State::Session(Session::new(totals));
         let numbers = [totals.messages.into(), totals.octets];
         self.ok(Phrase::Opened, &numbers, out);
         Action::None
     }
 
-    /// A data packet has been written to the client; the last one ends the reply.
+    /// A data packet has been written to the client. The last one ends the reply.
     pub fn data(&mut self, last: bool, out: &mut Vec<u8>) {
-        if let (true, State::Streaming { retrieved }) = (last, &self.state) {
-            if let Some(octets) = retrieved {
-                count(&mut self.retrieved, *octets);
+        let State::Session(session) = &mut self.state else {
+            return;
+        };
+        if let (true, Step::Streaming { retrieved }) = (last, &session.step) {
+            if let Some(octets) = *retrieved {
+                count(&mut session.retrieved, octets);
             }
             out.extend_from_slice(b".\r\n");
-            self.state = State::Transaction;
+            session.step = Step::Idle;
         }
     }
 
-    /// The worker has gone and its locks with it. `finished`: it did not finish its update, and another one did.
+    /// The worker has ended, and its locks are free. `finished`: it did not finish its update, and another worker did.
     pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
-        match self.state {
-            State::Update(said) if finished || said == Some(true) => {
-                // Who finished it does not know what that was: nothing but what was marked.
-                let (marked, opened) = (self.marked, self.opened.unwrap_or_default());
-                self.update.get_or_insert(Update {
-                    deleted: marked,
-                    left: Totals {
-                        messages: opened.messages.saturating_sub(marked.messages),
-                        octets: opened.octets.saturating_sub(marked.octets),
-                    },
-                });
-                self.sign_off(out);
-            }
-            State::Update(_) => self.error(Phrase::NotRemoved, out),
-            State::Closing => return Action::None,
+        if self.waiting() == Waiting::Nothing {
+            return Action::None;
+        }
+        let updating = self.waiting().is_update();
+        let session = match &mut self.state {
+            State::Session(session) if updating => session,
             _ => return self.worker_gone(out),
+        };
+        if finished {
+            session.take_for_updated();
+        }
+        if session.update.is_some() {
+            self.sign_off(out);
+        } else {
+            self.error(Phrase::NotRemoved, out);
         }
         self.close(End::Quit)
     }
 
-    /// The session's socket is closed.
+    /// The socket to the worker is closed, or the worker broke the rules.
     pub fn worker_gone(&mut self, out: &mut Vec<u8>) -> Action {
-        match self.state {
+        let waiting = self.waiting();
+        if waiting.is_update() {
             // The locks are not free yet: `worker_ended` answers.
-            State::Update(_) | State::Closing => return Action::None,
+            if let State::Session(session) = &mut self.state {
+                session.step = Step::Ending;
+            }
+            return Action::None;
+        }
+        match waiting {
+            Waiting::Nothing => return Action::None,
             // Within a reply nothing can be said, nor between STLS and TLS.
-            State::Streaming { .. } | State::Securing => {}
+            Waiting::Data | Waiting::Securing => {}
             _ => self.error(Phrase::BrokenOff, out),
         }
         self.close(End::Broken)
+    }
+}
+
+impl Session {
+    /// The worker has answered.
+    fn answered(&mut self, message: &WorkerToFront) {
+        self.step = match message {
+            WorkerToFront::Listing(_) => Step::Streaming { retrieved: None },
+            WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
+                let is_retr =
+                    matches!(&self.step, Step::Asked(request) if request.retrieves().is_some());
+                let retrieved = is_retr.then_some(*octets);
+                Step::Streaming { retrieved }
+            }
+            WorkerToFront::Deleted(_, octets) => {
+                count(&mut self.marked, *octets);
+                Step::Idle
+            }
+            WorkerToFront::Committed(update) => {
+                self.update = Some(*update);
+                Step::Ending
+            }
+            WorkerToFront::NotCommitted(_) => Step::Ending,
+            _ => Step::Idle,
+        };
+    }
+
+    /// Another worker finished the update, and does not know what it was: what was marked as deleted, and nothing else.
+    fn take_for_updated(&mut self) {
+        let (marked, opened) = (self.marked, self.opened);
+        self.update.get_or_insert(Update {
+            deleted: marked,
+            left: Totals {
+                messages: opened.messages.saturating_sub(marked.messages),
+                octets: opened.octets.saturating_sub(marked.octets),
+            },
+        });
     }
 }
 

@@ -4,7 +4,7 @@
 //! memory of ours before, and not a byte of what follows it (a TLS handshake, or nothing) is taken with it.
 
 use super::header::{self, Malformed, Origin};
-use crate::slots::Handle;
+use crate::handle::Handle;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
 use std::io::{ErrorKind, Read};

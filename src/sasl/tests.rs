@@ -38,10 +38,10 @@ struct Session {
 
 impl Session {
     fn new(offer: Offer) -> Self {
-        Self {
-            pop3: Pop3::new(POLICY, offer, identity(), false),
-            out: Vec::new(),
-        }
+        let mut pop3 = Pop3::new(POLICY, offer, identity(), false);
+        pop3.greeting(&mut Vec::new());
+        let out = Vec::new();
+        Self { pop3, out }
     }
 
     /// Says a line; returns what is to be done and what was answered.
@@ -66,6 +66,7 @@ impl Session {
     }
 
     fn opens(&mut self) {
+        self.pop3.granted(user("granted"), 0);
         let opened = WorkerToFront::Opened(Totals::default());
         assert_eq!(self.pop3.worker(&opened, &mut self.out), Action::None);
         assert!(self.pop3.is_logged_in() && self.heard().starts_with("+OK"));
@@ -114,6 +115,7 @@ fn p9_what_nobody_can_be_is_asked_for_and_never_granted() {
         let mut session = Session::new(everything());
         let login = session.login(&format!("AUTH PLAIN {}", base64(message)));
         assert!(matches!(login, Login::Check(_)), "{message:?}");
+        session.pop3.granted(user("_"), 0);
         let opened = WorkerToFront::Opened(Totals::default());
         let action = session.pop3.worker(&opened, &mut session.out);
         assert_eq!(action, Action::Close(End::Temporary), "{message:?}");

@@ -7,7 +7,7 @@
 use super::client_certificate::Witness;
 use super::rules::Rules;
 use super::tickets::Tickets;
-use crate::slots::Handle;
+use crate::handle::Handle;
 use mio::Waker;
 use rustls::server::Accepted;
 use rustls::{Error, ServerConnection};

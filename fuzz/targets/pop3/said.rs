@@ -4,7 +4,8 @@ use popward_front::pop3::{Action, Login, Offer, Pop3};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Text, UserName};
 use popward_proto::session::{
-    Broken, FrontToWorker, MessageNumber, OfOne, OpenFailure, Refusal, Totals, Update, WorkerToFront,
+    Broken, FrontToWorker, MessageNumber, OfOne, OpenFailure, Refusal, Totals, Update,
+    WorkerToFront,
 };
 use std::num::NonZeroU32;
 
@@ -32,8 +33,10 @@ impl Tape<'_> {
 pub enum Due {
     /// The handshake's end.
     Tls,
-    /// Auth's, or the worker's first word.
+    /// Auth's.
     Login(Login),
+    /// The worker's first word, after auth granted a login.
+    Opening,
     /// The worker's.
     Answer(FrontToWorker),
     /// The rest of a reply.
@@ -58,26 +61,29 @@ impl Due {
         matches!(self, Self::Answer(FrontToWorker::Quit) | Self::End(_))
     }
 
-    fn is_scram(&self) -> bool {
-        matches!(
-            self,
-            Self::Login(Login::Check(Credentials::Scram { .. }) | Login::Prove(_))
-        )
-    }
-
     /// Whether `said` is an answer to this.
     pub fn takes(&self, said: &Said) -> bool {
         use Said as S;
         use WorkerToFront as W;
         match (self, said) {
             (Self::Tls, S::Secured(_)) | (Self::Stream, S::Data(_)) => true,
-            (Self::Login(_), S::Refused(_) | S::NoSession | S::Worker(W::NotOpened(_))) => true,
+            (Self::Login(_), S::Refused(_) | S::NoSession | S::Granted) => true,
+            (Self::Opening, S::NoSession | S::Worker(W::NotOpened(_) | W::Opened(_))) => true,
             (Self::Login(Login::Check(Credentials::Scram { .. })), S::Challenge(_)) => true,
             (Self::Login(Login::Prove(_)), S::Signature) => true,
-            (Self::Login(_), S::Worker(W::Opened(_))) => !self.is_scram(),
             (Self::Answer(request), S::Worker(answer)) => answers(request, answer),
             (Self::Answer(FrontToWorker::Quit) | Self::End(_), S::Ended(_)) => true,
             _ => false,
+        }
+    }
+
+    /// What is waited for once `said` has come, which is no answer. A worker that breaks the rules in an update is done with.
+    pub fn after_no_answer(self, said: &Said) -> Self {
+        match (&self, said) {
+            (Self::Answer(FrontToWorker::Quit), Said::NoSession | Said::Worker(_) | Said::Gone) => {
+                Self::End(false)
+            }
+            _ => self,
         }
     }
 
@@ -85,6 +91,7 @@ impl Due {
     pub fn after(self, said: &Said) -> Option<Self> {
         use WorkerToFront as W;
         match (self, said) {
+            (Self::Login(_), Said::Granted) => Some(Self::Opening),
             (Self::Answer(FrontToWorker::Quit), Said::Worker(answer)) => {
                 Some(Self::End(matches!(answer, W::Committed(_))))
             }
@@ -103,12 +110,16 @@ impl Due {
             Self::Login(login) => match (tape.choose(8), login) {
                 (0, _) => Said::Refused(tape.of(&REFUSALS)),
                 (1, _) => Said::NoSession,
-                (2, _) => Said::Worker(WorkerToFront::NotOpened(tape.of(&FAILURES))),
                 (3, Login::Check(Credentials::Scram { .. })) => Said::challenge("other"),
                 (_, Login::Check(Credentials::Scram { nonce, .. })) => {
                     Said::challenge(nonce.as_str())
                 }
                 (_, Login::Prove(_)) => Said::Signature,
+                _ => Said::Granted,
+            },
+            Self::Opening => match tape.choose(8) {
+                0 => Said::NoSession,
+                1 => Said::Worker(WorkerToFront::NotOpened(tape.of(&FAILURES))),
                 _ => Said::Worker(WorkerToFront::Opened(TOTALS)),
             },
             Self::Answer(request) => reply(request, tape),
@@ -166,11 +177,11 @@ fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
     use FrontToWorker as F;
     use WorkerToFront as W;
     match (request, answer) {
+        (F::OfOne(asked, OfOne::Whole), W::Ahead(ahead, _)) => asked == ahead,
         (F::Stat | F::Rset, W::Totals(_))
         | (F::OfAll(_), W::Listing(_))
         | (F::OfOne(_, OfOne::Size), W::Size(..))
         | (F::OfOne(_, OfOne::UniqueId), W::Unique(..))
-        | (F::OfOne(_, OfOne::Whole), W::Ahead(..))
         | (F::OfOne(_, OfOne::Whole | OfOne::Top(_)), W::Body(_))
         | (F::OfOne(_, OfOne::Delete), W::Deleted(..))
         | (F::OfOne(..), W::Refused(_)) => true,
@@ -282,7 +293,7 @@ impl Said {
     pub fn begins(&self, due: &Due) -> &'static [&'static str] {
         use WorkerToFront as W;
         match (self, due) {
-            (Self::Secured(_) | Self::Data(false), _) => &[""],
+            (Self::Secured(_) | Self::Data(false) | Self::Granted, _) => &[""],
             (Self::Data(true), _) => &[".\r\n"],
             (Self::Refused(AuthRefusal::TooSoon), _) => &["-ERR [LOGIN-DELAY] "],
             (Self::Refused(AuthRefusal::Temporary), _) => &["-ERR [SYS/TEMP] "],
@@ -299,7 +310,6 @@ impl Said {
             (Self::NoSession | Self::Gone | Self::Ended(false), _)
             | (Self::Worker(W::NotOpened(_)), _) => &["-ERR [SYS/TEMP] "],
             (Self::Worker(_), _) => &["+OK "],
-            (Self::Granted, _) => &[],
         }
     }
 }

@@ -47,6 +47,7 @@ fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
 #[test]
 fn p8_replies_to_pipelined_commands_do_not_grow_with_the_commands() {
     let mut pop3 = Pop3::new(POLICY, offer(true), identity(), false);
+    pop3.greeting(&mut Vec::new());
     let commands = b"CAPA\n".repeat(2000);
     let (mut taken, mut turns) = (0, 0);
     while taken < commands.len() {

@@ -1,0 +1,31 @@
+//! The names of a connection inside of this process: its handle, and its tokens in the event loop.
+
+use mio::Token;
+
+/// The first token of connections. Those below are the event loop's own and the listeners'.
+pub(crate) const FIRST_TOKEN: usize = 64;
+
+/// A connection: its slot in the table, and the count that tells it from others that had the slot before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Handle {
+    /// Its place in the table.
+    pub(crate) slot: usize,
+    /// Its number among all connections of this front.
+    pub(crate) count: u32,
+}
+
+/// The token of a client's socket.
+pub(crate) fn client_token(slot: usize) -> Token {
+    Token(FIRST_TOKEN + 2 * slot)
+}
+
+/// The token of the socket to a connection's worker.
+pub(crate) fn worker_token(slot: usize) -> Token {
+    Token(FIRST_TOKEN + 2 * slot + 1)
+}
+
+/// The slot of a connection's token, and whether it is the client's.
+pub(crate) fn slot_of(token: Token) -> Option<(usize, bool)> {
+    let number = token.0.checked_sub(FIRST_TOKEN)?;
+    Some((number / 2, number % 2 == 0))
+}
