@@ -76,7 +76,7 @@ fn a_from_line_inside_a_long_line_begins_no_message() {
         (4 << 20) - 1,
     ] {
         let body = format!(
-            "{}{from}\nSubject: spoofed\n\n{}\n{from}",
+            "{}{from}\nSubject: spoofed\n\n{}{from}",
             "x".repeat(length),
             "y".repeat(length)
         );
