@@ -1,8 +1,9 @@
-//! A channel to one other process: typed messages, data packets and descriptors over a `SOCK_SEQPACKET` socket.
+//! A channel to one other process: typed messages, data packets and descriptors over a
+//! `SOCK_SEQPACKET` socket.
 //!
-//! One packet is one message. Whatever is wrong with a packet (truncated, not decodable to its last byte, out of
-//! phase, with descriptors that were not due) is an error that ends this channel and nothing else; descriptors
-//! that came with it are closed.
+//! One packet is one message. A packet is wrong if it is truncated, cannot be decoded to its last
+//! byte, comes out of phase, or brings another number of descriptors than is due. A wrong packet is an
+//! error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are closed.
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -17,20 +18,20 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use zeroize::{Zeroize, Zeroizing};
 
-/// Why a channel gave nothing or took nothing.
+/// Why a channel has not received or sent a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelError {
-    /// Not now; only where the socket does not block.
+    /// Nothing to receive now, or no room to send. Only on a socket that does not block.
     WouldBlock,
     /// The other end is closed.
     Closed,
-    /// A packet was longer than any may be.
+    /// A packet is longer than the longest permitted one.
     Truncated,
-    /// A packet without a known tag.
+    /// A packet's tag is unknown.
     UnknownTag(u8),
-    /// A packet that is no message of this direction.
+    /// A packet is not a message of this direction.
     Codec(CodecError),
-    /// A message that may not come now, or not so.
+    /// The permit table does not permit this message now, or not in this form.
     Refused(Refused),
     /// The system call failed.
     System(Errno),
@@ -52,27 +53,28 @@ impl std::fmt::Display for ChannelError {
 
 impl std::error::Error for ChannelError {}
 
-/// What one packet held.
+/// The contents of one packet.
 #[derive(Debug)]
 pub enum Packet<'b, R> {
-    /// A message that its permit table admits, with the descriptors that it brings.
+    /// A permitted message, with its descriptors.
     Message(R, Vec<OwnedFd>),
-    /// A piece of a stream.
+    /// A part of a stream.
     Data {
-        /// The message that announces the stream, with its first piece.
+        /// The message that announces the stream. Only the first part has one.
         announced: Option<R>,
-        /// The bytes, as they go to the client.
+        /// The bytes, in the form that the client gets.
         bytes: &'b [u8],
-        /// Whether the stream ends with it.
+        /// Whether this is the last part of the stream.
         last: bool,
     },
 }
 
-/// Most descriptors that a packet can bring: the kernel's own bound (`SCM_MAX_FD`), so that none of a surplus, which is
-/// refused, is cut off and stays open unowned.
+/// Most descriptors in a packet: the kernel's own bound (`SCM_MAX_FD`).
+///
+/// With less room, the kernel would drop the surplus itself, and this process could not count it.
 const DESCRIPTORS_MAX: usize = 253;
 
-/// Room for one packet, used for all channels of a thread in turn.
+/// Room for one packet. All channels of a thread can use the same one.
 #[derive(Debug)]
 pub struct PacketBuffer {
     bytes: Box<[u8]>,
@@ -80,12 +82,12 @@ pub struct PacketBuffer {
 }
 
 impl PacketBuffer {
-    /// Room for messages, not for data packets.
+    /// Room for a message, but not for a data packet.
     pub fn for_messages() -> Self {
         Self::with_room(MESSAGE_LIMIT)
     }
 
-    /// Room for messages and data packets.
+    /// Room for a message or a data packet.
     pub fn for_data() -> Self {
         Self::with_room(PACKET_LIMIT)
     }
@@ -105,7 +107,7 @@ pub struct Channel<S: Message, R: Message> {
     sends: PhantomData<fn(S)>,
 }
 
-/// Two connected sockets, one for either process. Both close on exec.
+/// Two connected sockets, one for each process. Both close on exec.
 pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(
         AddressFamily::Unix,
@@ -116,7 +118,7 @@ pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl<S: Message, R: Message> Channel<S, R> {
-    /// The channel over `socket`, whose receiving end starts in `phase`.
+    /// A channel over `socket`. Its receiving end starts in `phase`.
     pub fn new(socket: OwnedFd, phase: R::Phase) -> Self {
         Self {
             socket,
@@ -125,35 +127,36 @@ impl<S: Message, R: Message> Channel<S, R> {
         }
     }
 
-    /// Makes this end return [`ChannelError::WouldBlock`] instead of waiting.
+    /// Makes this end return [`ChannelError::WouldBlock`] instead of waiting. The other end is not
+    /// changed.
     pub fn set_nonblocking(&self) -> nix::Result<()> {
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         let flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
         fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
     }
 
-    /// The receiving end's phase.
+    /// The phase of the receiving end.
     pub fn phase(&self) -> R::Phase {
         self.gate.phase()
     }
 
-    /// Takes the receiving end to another phase.
+    /// Sets the phase of the receiving end.
     pub fn enter(&mut self, phase: R::Phase) {
         self.gate.enter(phase);
     }
 
-    /// Sends a message that brings no descriptors.
+    /// Sends a message without descriptors.
     pub fn send(&self, message: &S) -> Result<(), ChannelError> {
         self.send_with(message, &[])
     }
 
-    /// Sends a message with the descriptors that its row of the permit table says.
+    /// Sends a message with as many descriptors as its row of the permit table says.
     pub fn send_with(
         &self,
         message: &S,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        // Messages may hold secrets: the encoded form is wiped as the value is.
+        // A message may hold a secret. So its encoded form is wiped too.
         let mut packet = Zeroizing::new(vec![0; S::LIMIT + 1]);
         let length = codec::encode(message, &mut packet).map_err(ChannelError::Codec)?;
         let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
@@ -162,7 +165,8 @@ impl<S: Message, R: Message> Channel<S, R> {
         self.send_packet(&[IoSlice::new(&packet[..length])], control)
     }
 
-    /// Sends a piece of a stream: at most [`codec::DATA_LIMIT`] bytes. The first comes with the message that announces it.
+    /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the message
+    /// that announces the stream.
     pub fn send_data(
         &self,
         announced: Option<&S>,
@@ -172,7 +176,7 @@ impl<S: Message, R: Message> Channel<S, R> {
         let mut packet = [0; 2 + codec::ANNOUNCEMENT_LIMIT];
         let mut used = 1;
         if let Some(message) = announced {
-            // The message's own tag makes room for its length.
+            // The announcement's length takes the place of the message's own tag.
             let length = codec::encode(message, &mut packet[1..]).map_err(ChannelError::Codec)?;
             packet[1] =
                 u8::try_from(length - 1).map_err(|_| ChannelError::Codec(CodecError::Oversized))?;
@@ -202,7 +206,11 @@ impl<S: Message, R: Message> Channel<S, R> {
         }
     }
 
-    /// Receives one packet and lets it through the permit table.
+    /// Receives one packet and checks it against the permit table.
+    ///
+    /// # Errors
+    ///
+    /// Every error but `WouldBlock` means that this channel must end.
     pub fn receive<'b>(
         &mut self,
         buffer: &'b mut PacketBuffer,
@@ -267,7 +275,7 @@ impl<S: Message, R: Message> Channel<S, R> {
                     let truncated = packet.flags.contains(MsgFlags::MSG_TRUNC);
                     let surplus = packet.flags.contains(MsgFlags::MSG_CTRUNC);
                     let length = packet.bytes;
-                    let descriptors = adopt(&packet)?;
+                    let descriptors = take_descriptors(&packet)?;
                     if surplus {
                         return Err(ChannelError::Refused(Refused::Descriptors("packet")));
                     }
@@ -289,13 +297,15 @@ impl<S: Message, R: Message> AsFd for Channel<S, R> {
     }
 }
 
-/// Takes the descriptors that a packet brought, all of them, so that none stays open unowned.
-fn adopt(packet: &nix::sys::socket::RecvMsg<'_, '_, ()>) -> Result<Vec<OwnedFd>, ChannelError> {
+/// Takes ownership of all descriptors of a packet. One that nobody owned would stay open for ever.
+fn take_descriptors(
+    packet: &nix::sys::socket::RecvMsg<'_, '_, ()>,
+) -> Result<Vec<OwnedFd>, ChannelError> {
     let mut descriptors = Vec::new();
     for message in packet.cmsgs().map_err(ChannelError::System)? {
         if let ControlMessageOwned::ScmRights(received) = message {
             for raw in received {
-                // SAFETY: the kernel made this descriptor for us in this call, and nobody else knows of it.
+                // SAFETY: the kernel has made this descriptor in this call. Nothing else owns it.
                 descriptors.push(unsafe { OwnedFd::from_raw_fd(raw) });
             }
         }

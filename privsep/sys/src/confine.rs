@@ -1,7 +1,8 @@
-//! Giving up what a process does not need, and proving that it is gone (promise P10).
+//! Gives up the rights that a process does not need, and proves that they are gone (promise P10).
 //!
-//! Every role does this before it reads its first untrusted byte, in this order: [`harden`], what only it needs
-//! (an empty root, locks), [`drop_capabilities`], [`prove`], Landlock, the syscall filter.
+//! Every process does this before it reads its first untrusted byte, in this order: [`harden`], then
+//! what it needs privilege for (an empty root, locks), [`drop_capabilities`], [`prove`], Landlock, the
+//! system call filter.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
@@ -11,19 +12,19 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
 pub use caps::Capability as Capabilities;
 
-/// Why a process is not confined as it must be. It ends with this in its log.
+/// Why a process is not confined. The process logs this and ends.
 #[derive(Debug)]
 pub enum NotConfined {
     /// A system call failed.
     System {
         /// What was attempted.
         what: &'static str,
-        /// How it failed.
+        /// Its error number.
         errno: Errno,
     },
     /// Capabilities could not be read or dropped.
     Capabilities(caps::errors::CapsError),
-    /// Something was still there that had been dropped.
+    /// The proof failed: this is still there.
     Unproven(&'static str),
 }
 
@@ -49,18 +50,20 @@ pub(crate) fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T
     result.map_err(|errno| NotConfined::System { what, errno })
 }
 
-/// Who a process must be.
+/// The user and the group of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its real, effective and saved user id.
+    /// The real, effective and saved user id.
     pub uid: u32,
-    /// Its real, effective and saved group id.
+    /// The real, effective and saved group id.
     pub gid: u32,
 }
 
 impl Identity {
-    /// Who this process is: its user ids, where all agree, and its real group. `None` where it is on its way between
-    /// two users. The effective group may be another one that it still has to give up: [`prove`] tells.
+    /// The user and the real group of this process. `None` if its three user ids differ.
+    ///
+    /// The effective group may differ from the real one, because a worker gives up its effective group
+    /// later. [`prove`] checks that it has.
     pub fn current() -> Option<Self> {
         let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
         let one = uid.real == uid.effective && uid.real == uid.saved;
@@ -71,8 +74,8 @@ impl Identity {
     }
 }
 
-/// No core dumps, no tracing by others of the same user, no new privileges by exec. `files` is the most descriptors
-/// that may be open.
+/// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec. Limits
+/// the process to `files` open descriptors.
 pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     attempt(
@@ -83,7 +86,8 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
 }
 
-/// Gives up every capability but `keep`, in all sets, for good: the bounding set too, where this process may.
+/// Gives up every capability except `keep`, in all sets. It cannot get them back. The bounding set
+/// shrinks too if this process may change it.
 pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
     let keep: CapsHashSet = keep.iter().copied().collect();
     caps::clear(None, CapSet::Ambient)?;
@@ -100,8 +104,8 @@ pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
     Ok(())
 }
 
-/// Proves that this process is `identity`, has at most the supplementary groups `groups` and at most the capabilities
-/// `keep`, cannot gain others, and cannot be dumped.
+/// Proves that this process has the ids of `identity`, at most the supplementary groups `groups` and at
+/// most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
 pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result<(), NotConfined> {
     prove_ids(identity, groups, keep)?;
     if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
@@ -113,7 +117,8 @@ pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result
     Ok(())
 }
 
-/// Proves ids, groups and capabilities alone: for the monitor, whose children may have to change domains at exec.
+/// Proves ids, groups and capabilities only. The monitor uses this: it cannot set `no_new_privs`, because
+/// a security module may have to change its children's domain at exec.
 pub fn prove_ids(
     identity: &Identity,
     groups: &[u32],
@@ -127,15 +132,15 @@ pub fn prove_ids(
     if [gid.real, gid.effective, gid.saved] != [Gid::from_raw(identity.gid); 3] {
         return Err(NotConfined::Unproven("group ids"));
     }
-    // The kernel's `fsuid` and `fsgid` follow the effective ids; nobody here sets them apart for longer than a call.
+    // The kernel's `fsuid` and `fsgid` follow the effective ids. No code here sets them.
     if !self::groups()?.iter().all(|group| groups.contains(group)) {
         return Err(NotConfined::Unproven("supplementary groups"));
     }
     let keep: CapsHashSet = keep.iter().copied().collect();
     let within = |set| Ok::<_, NotConfined>(caps::read(None, set)?.is_subset(&keep));
     let sets = within(CapSet::Permitted)? && within(CapSet::Inheritable)?;
-    // The ambient set lies within these two (capabilities(7)): where nothing is kept it is empty, and reading it is 80
-    // calls.
+    // The ambient set is a part of these two (capabilities(7)). So it is empty if nothing is kept, and it
+    // need not be read, which would take 80 system calls.
     if !(sets && within(CapSet::Effective)? && (keep.is_empty() || within(CapSet::Ambient)?)) {
         return Err(NotConfined::Unproven("capabilities"));
     }
@@ -145,10 +150,11 @@ pub fn prove_ids(
 /// The supplementary groups of this process.
 pub fn groups() -> Result<Vec<u32>, NotConfined> {
     let ask = |room: i32, into: *mut libc::gid_t| {
-        // SAFETY: `into` has room for as many as are asked for; for none nothing is written.
+        // SAFETY: `into` has room for `room` groups. With 0 the kernel writes nothing.
         Errno::result(unsafe { libc::getgroups(room, into) })
     };
-    // Not by nix: it has the C library read a file of /proc each time, to know how many there could be.
+    // nix would ask the C library for the most groups that there can be, which reads a file in /proc at
+    // each call.
     let count = attempt("getgroups", ask(0, std::ptr::null_mut()))?;
     let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
     let count = attempt("getgroups", ask(count, groups.as_mut_ptr()))?;

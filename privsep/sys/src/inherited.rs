@@ -1,26 +1,29 @@
-//! What a process was given: descriptors 0 to 2 at the null device, the channels from 3 on, and nothing else.
+//! The descriptors that the monitor gives to a process: the null device at 0 to 2, channels from 3 on.
 
 use nix::errno::Errno;
 use nix::libc;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The first descriptor that a process finds beyond its null standard streams.
+/// The first descriptor after the standard streams.
 pub const FIRST: RawFd = 3;
 
-/// Takes the `N` descriptors that the monitor gave, in order, and closes every other one beyond them.
+/// Takes the `N` descriptors from the monitor, in order. Closes all descriptors behind them.
 ///
-/// Errors: `EBADF` where one of them is not open or is no socket, `EALREADY` at a second call.
+/// # Errors
+///
+/// `EBADF` if one of them is not open or is not a socket. `EALREADY` at a second call.
 pub fn take<const N: usize>() -> Result<[OwnedFd; N], Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(Errno::EALREADY);
     }
     let beyond = FIRST + RawFd::try_from(N).map_err(|_| Errno::EBADF)?;
-    // SAFETY: nothing in this process owns a descriptor from `beyond` on: this is its first act on descriptors.
+    // SAFETY: nothing in this process owns a descriptor from `beyond` on. This is the first thing that
+    // the process does with descriptors.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, beyond, libc::c_uint::MAX, 0) })?;
     for raw in FIRST..beyond {
-        // SAFETY: `fstat` writes to the zeroed structure that it is given, and all-zero is a valid `stat`.
+        // SAFETY: `fstat` writes to this structure only. All zeros are a valid `stat`.
         let status = unsafe {
             let mut status: libc::stat = std::mem::zeroed();
             Errno::result(libc::fstat(raw, &raw mut status))?;
@@ -29,13 +32,13 @@ pub fn take<const N: usize>() -> Result<[OwnedFd; N], Errno> {
         if status.st_mode & libc::S_IFMT != libc::S_IFSOCK {
             return Err(Errno::EBADF);
         }
-        // SAFETY: `raw` is open; the flag is a plain integer.
+        // SAFETY: `raw` is open, and the flag is a plain integer.
         Errno::result(unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     }
     let mut raw = FIRST - 1;
     Ok([(); N].map(|()| {
         raw += 1;
-        // SAFETY: `raw` is an open socket, checked above, and `TAKEN` makes this the only owner made of it.
+        // SAFETY: `raw` is an open socket, as checked above. `TAKEN` makes this its only owner.
         unsafe { OwnedFd::from_raw_fd(raw) }
     }))
 }

@@ -1,4 +1,4 @@
-//! Landlock: which files a process can still open, by directory, whatever its user may do.
+//! Landlock: limits the files that a process can open to some directories, whatever its user may open.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
@@ -9,14 +9,14 @@ use std::os::fd::BorrowedFd;
 #[cfg(feature = "server")]
 pub mod reading;
 
-/// Why a process could not be restricted.
+/// Why a process is not restricted.
 #[derive(Debug)]
 pub enum LandlockError {
-    /// The kernel took no ruleset, or not a part of it that is needed.
+    /// The kernel refused the ruleset, or a required part of it.
     Ruleset(landlock::RulesetError),
-    /// The kernel has no Landlock, or it is not switched on.
+    /// The kernel has no Landlock, or Landlock is off.
     Missing,
-    /// The restriction was made, and a file that it forbids could still be opened.
+    /// The restriction is on, but a forbidden file could still be opened.
     Unproven,
 }
 
@@ -40,16 +40,25 @@ impl From<landlock::RulesetError> for LandlockError {
     }
 }
 
-/// Forbids this process, for good, every file but those beneath `directories` (where files may be read, written,
-/// made, renamed and removed), every TCP port, and signals and abstract sockets of processes outside.
+/// Restricts this process. It cannot undo that. Forbidden are:
 ///
-/// Of that, a kernel enforces what its Landlock knows: files from 5.13 on, truncation from 6.2, TCP from 6.7,
-/// signals and abstract sockets from 6.12. Files are required; the rest is a second wall behind the syscall filter.
+/// - every file, except beneath `directories`, where files may be read, written, made, renamed and
+///   removed,
+/// - every TCP port,
+/// - signals to other processes, and their abstract sockets.
+///
+/// A kernel enforces what its Landlock knows: files from 5.13 on, truncation from 6.2, TCP from 6.7,
+/// signals and abstract sockets from 6.12. Files are required. The rest is a second wall behind the
+/// system call filter.
+///
+/// # Errors
+///
+/// The kernel cannot restrict files, or the proof failed. The process must not go on then.
 pub fn restrict(directories: &[BorrowedFd<'_>]) -> Result<(), LandlockError> {
     restrict_to(directories, &[])
 }
 
-/// As [`restrict`], but for those beneath `readable` too, where files may be read and nothing else.
+/// As [`restrict`], but files beneath `readable` may be read too.
 pub fn restrict_to(
     directories: &[BorrowedFd<'_>],
     readable: &[BorrowedFd<'_>],
@@ -73,7 +82,7 @@ pub fn restrict_to(
 
 const READING: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 
-/// What is forbidden where no rule permits it.
+/// A ruleset that forbids everything that no rule permits.
 fn ruleset() -> Result<RulesetCreated, LandlockError> {
     let known = ABI::V6;
     Ok(Ruleset::default()
@@ -93,7 +102,7 @@ fn enforce(ruleset: RulesetCreated) -> Result<(), LandlockError> {
     }
 }
 
-/// Tries what must fail. `..` of the root is the root, whether or not it was changed.
+/// Opens the root directory, which must fail. A process with an empty root directory opens that one.
 fn prove() -> Result<(), LandlockError> {
     match std::fs::read_dir("/") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),

@@ -1,8 +1,10 @@
-//! What popward asks of the kernel beyond what safe libraries offer: channels that carry typed messages and
-//! descriptors, spawning, dropping privilege and proving it, syscall filters, Landlock.
+//! The system calls that safe libraries do not offer, or not in the form that popward needs: channels
+//! with typed messages and descriptors, process creation, dropping privilege and proving it, system
+//! call filters, Landlock.
 //!
-//! Runs in every process, as whoever that process is. This is the only crate of the trusted side with `unsafe`
-//! code; each block says why it is sound. Reading order for an auditor: `channel`, `spawn`, `confine`, the rest.
+//! This code runs in every process, with that process's rights. It holds all `unsafe` code of popward,
+//! except auth's calls of libcrypt and libpam. A comment at each block says why it is sound. Reading
+//! order for an auditor: `channel`, `spawn`, `confine`, the rest.
 
 pub mod channel;
 pub mod confine;
@@ -25,5 +27,5 @@ pub mod vector;
 #[cfg(feature = "server")]
 pub mod whole_file;
 
-/// Names of system calls and constants, for the roles' filter tables.
+/// The names of system calls and constants, for the tables of the filters.
 pub use nix::libc;

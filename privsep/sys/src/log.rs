@@ -1,5 +1,7 @@
-//! A process's voice: records to the monitor, which writes them. It never waits: a record that finds the channel
-//! full is counted, and the next one that gets through says how many were lost.
+//! The log of a process: it sends records to the monitor, which writes them.
+//!
+//! It never waits. A record that finds the channel full is lost and counted. The next record that gets
+//! through is preceded by one that says how many were lost.
 
 use crate::channel::{Channel, ChannelError};
 use popward_proto::account::SessionId;
@@ -9,18 +11,18 @@ use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The way to the log.
+/// The channel for log records.
 #[derive(Debug)]
 pub struct Log {
     channel: Channel<Record, NoMessage>,
     lost: AtomicU32,
 }
 
-/// One field of a record: its name, and what it shows.
+/// One field of a record: its name and its value.
 pub type Field<'a> = (&'a str, &'a dyn Display);
 
 impl Log {
-    /// The log over the socket that the monitor gave for it.
+    /// The log over `socket`, which comes from the monitor.
     pub fn new(socket: OwnedFd) -> nix::Result<Self> {
         let channel = Channel::new(socket, LogPhase::Open);
         channel.set_nonblocking()?;
@@ -30,22 +32,22 @@ impl Log {
         })
     }
 
-    /// Something that somebody should look at.
+    /// Logs a problem that an operator should look at.
     pub fn error(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
         self.write(Level::Error, session, text, fields);
     }
 
-    /// Something that was not as it should be, and was dealt with.
+    /// Logs a problem that popward has dealt with.
     pub fn warning(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
         self.write(Level::Warning, session, text, fields);
     }
 
-    /// Something normal that is worth a line.
+    /// Logs a normal event, such as a login.
     pub fn notice(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
         self.write(Level::Notice, session, text, fields);
     }
 
-    /// A line in Qpopper's words, for programs that read its log.
+    /// Logs a line in Qpopper's form, for programs that read Qpopper's log.
     pub fn qpopper(&self, text: &str) {
         let record = Record {
             level: Level::Notice,
@@ -59,12 +61,13 @@ impl Log {
         }
     }
 
-    /// Progress.
+    /// Logs progress.
     pub fn info(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
         self.write(Level::Info, session, text, fields);
     }
 
-    /// Writes a record. Texts, names and values beyond their bounds are cut; fields beyond the most are left out.
+    /// Sends a record. Texts, names and values that are too long are cut. Fields beyond [`FIELDS_MAX`] are
+    /// left out.
     pub fn write(
         &self,
         level: Level,

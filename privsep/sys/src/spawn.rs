@@ -1,10 +1,11 @@
-//! Starting another executable as somebody else, with exactly the descriptors that it is given.
+//! Starts another executable as another user, with exactly the descriptors that the caller lists.
 //!
-//! `clone` with `CLONE_VM`: no page tables are copied, so it costs the monitor the same however large it is; it waits until the
-//! exec. The child runs on a stack of its own and only makes system calls on what was prepared before: no allocation, no
-//! lock, no panic.
+//! It uses `clone` with `CLONE_VM`. No page tables are copied, so the cost does not depend on the
+//! parent's size. The parent waits until the exec. Until then the child runs on a stack of its own and
+//! makes only system calls, on values that the parent has prepared: no allocation, no lock, no panic.
 //!
-//! Not `CLONE_VFORK`, whose wait has no end: from the moment that the child has its user's ids, that user can stop it.
+//! It does not use `CLONE_VFORK`, because that wait has no time limit. Once the child has its user's
+//! ids, that user can stop it, and the monitor would wait for ever.
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,60 +17,65 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Who the new process is. Without one it stays who its parent is.
+/// The user and the groups of a new process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildIdentity {
-    /// Real, effective and saved user id.
+    /// The real, effective and saved user id.
     pub uid: u32,
-    /// Real group id.
+    /// The real group id.
     pub gid: u32,
-    /// Effective group id, and by the exec the saved one: `gid`, or a group that the process gives up for good, which
-    /// takes no privilege.
+    /// The effective group id. The exec makes it the saved one too. It is `gid`, or another group that
+    /// the process gives up later, which takes no privilege.
     pub effective_gid: u32,
-    /// Supplementary groups.
+    /// The supplementary groups.
     pub groups: Vec<u32>,
-    /// Whether it keeps `CAP_SYS_CHROOT`, and nothing else, to empty its root with.
+    /// Whether the process keeps `CAP_SYS_CHROOT`. With it, it can take an empty root directory.
     pub keep_chroot: bool,
 }
 
-/// What is started.
+/// A process to start.
 #[derive(Debug)]
 pub struct Spawn<'a> {
     /// The executable.
     pub executable: &'a Path,
-    /// Its `argv`, which has nothing secret in it.
+    /// Its `argv`. Every user can read this, so it must hold no secret.
     pub arguments: &'a [&'a str],
-    /// For 0, 1 and 2: the null device.
+    /// The null device. It becomes descriptors 0, 1 and 2.
     pub null: BorrowedFd<'a>,
-    /// For 3 and on.
+    /// The descriptors from 3 on.
     pub descriptors: &'a [BorrowedFd<'a>],
     /// Its working directory.
     pub directory: BorrowedFd<'a>,
-    /// Who it becomes before the exec, so that none of its instructions runs as its parent.
+    /// Its identity, which it takes before the exec: no instruction of the executable runs as the parent.
+    /// `None`: it keeps the parent's.
     pub identity: Option<&'a ChildIdentity>,
 }
 
-/// A process that was started.
+/// A started process.
 #[derive(Debug)]
 pub struct Child {
-    /// Its id, for logs and locks. Only valid until it is reaped.
+    /// Its id, for logs and locks. Once it is reaped, another process can get the same id.
     pub pid: u32,
-    /// Its pidfd: readable when it has ended; `waitid` and signals by it reach nobody else.
+    /// Its pidfd. It is readable once the process has ended. `waitid` and signals by it never reach another
+    /// process.
     pub pidfd: OwnedFd,
 }
 
-/// What a child never hears, as the kernel counts signals: SIGHUP, SIGINT and SIGTERM. When it is to end, its parent closes
-/// its channel or kills it; a `killall`, or a service manager that tells all processes at once, must not end an update.
-static LEFT_TO_THE_PARENT: u64 =
+/// The signals that a child blocks, as the kernel's bit mask: SIGHUP, SIGINT and SIGTERM.
+///
+/// The parent ends a child by closing its channel, or by SIGKILL. A `killall`, or a service manager that
+/// signals all processes at once, must not end a worker in the middle of an update.
+static BLOCKED_SIGNALS: u64 =
     1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
 
-/// The bytes of stack that the child has: it calls nothing but the kernel.
+/// The size of the child's stack, in bytes. The child calls only the kernel.
 const STACK: usize = 64 * 1024;
 
-/// How long a child may take to its exec, on a busy host with a slow disk: so many looks, so many milliseconds apart.
-const LOOKS: (u16, u16) = (200, 50);
+/// How often the parent checks whether a child has reached its exec, and the milliseconds between two
+/// checks. Together they are 10 seconds, enough for a busy host with a slow disk.
+const EXEC_CHECKS: (u16, u16) = (200, 50);
 
-/// Reused for one spawn after another; the parent waits for the exec, so one is enough.
+/// Starts processes, one after the other. One stack is enough, because the parent waits for each exec.
 #[derive(Debug)]
 pub struct Spawner {
     stack: Box<[u128]>,
@@ -83,12 +89,13 @@ impl Default for Spawner {
     }
 }
 
-/// What the child works from, all of it made before. `failed` is what it writes.
-struct Plan {
+/// Everything that the child needs until its exec. The parent prepares it. The child writes only `moved`
+/// and `failed`.
+struct Prepared {
     executable: CString,
     arguments: Vec<*const c_char>,
     environment: [*const c_char; 1],
-    /// The last one is closed by the exec, or by the end: so its other end shows either.
+    /// The last one is a pipe that closes at the exec, or at the child's end. So the parent sees either.
     descriptors: Vec<RawFd>,
     moved: Vec<RawFd>,
     directory: RawFd,
@@ -97,8 +104,12 @@ struct Plan {
 }
 
 impl Spawner {
-    /// Starts `spawn`. The error is the first system call's that failed in the child, `execve` included; `EAGAIN` where somebody
-    /// has stopped it.
+    /// Starts `spawn`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first system call that failed in the child, `execve` included. `EAGAIN` if the
+    /// child's user has stopped it before its exec, or if the exec took too long.
     pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<Child, Errno> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
         let arguments = spawn
@@ -110,7 +121,7 @@ impl Spawner {
         descriptors.extend(spawn.descriptors.iter().map(AsRawFd::as_raw_fd));
         let (exec, open) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         descriptors.push(open.as_raw_fd());
-        let mut plan = Plan {
+        let mut plan = Prepared {
             executable: c_string(spawn.executable.as_os_str().as_bytes())?,
             arguments: arguments
                 .iter()
@@ -124,7 +135,7 @@ impl Spawner {
             identity: spawn.identity.cloned(),
             failed: 0,
         };
-        // A signal handler must not run on the child's stack in the parent's memory.
+        // No signal handler may run on the child's stack, because the memory is the parent's.
         let mut before = SigSet::empty();
         sigprocmask(
             SigmaskHow::SIG_SETMASK,
@@ -136,10 +147,11 @@ impl Spawner {
         let in_time = started.is_err() || await_exec(&started, &exec);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         let child = started?;
-        // SAFETY: it is alive, and its other user has ended or has memory of its own; the compiler knows of neither.
+        // SAFETY: `plan` is alive, and the child no longer uses it: the child has ended or has memory of its
+        // own. The read is volatile because the compiler does not know that the child has written.
         let failed = unsafe { std::ptr::read_volatile(&raw const plan.failed) };
         if failed != 0 || !in_time {
-            // It never became anybody: it ended at once, and nobody else will wait for it.
+            // The child has ended without an exec, and nobody else waits for it.
             reap(&child)?;
             let failed = if in_time { failed } else { libc::EAGAIN.into() };
             return Err(Errno::from_raw(i32::try_from(failed).unwrap_or(libc::EIO)));
@@ -147,17 +159,17 @@ impl Spawner {
         Ok(child)
     }
 
-    fn clone(&mut self, plan: &mut Plan) -> Result<Child, Errno> {
+    fn clone(&mut self, plan: &mut Prepared) -> Result<Child, Errno> {
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
         let top = self.stack.as_mut_ptr_range().end.cast::<c_void>();
-        // SAFETY: `top` is the aligned end of a stack that this object owns and nobody else uses meanwhile; the
-        // caller waits (`await_exec`) until the child has exec'd or ended, so `plan` outlives its use and is
-        // not touched from two sides; `child` makes only system calls.
+        // SAFETY: `top` is the aligned end of a stack that this object owns, and nothing else uses it
+        // meanwhile. The caller waits (`await_exec`) until the child has exec'd or ended. So `plan` outlives
+        // its use, and parent and child do not use it at the same time. `child` makes only system calls.
         let pid = Errno::result(unsafe {
             libc::clone(child, top, flags, (&raw mut *plan).cast(), &raw mut pidfd)
         })?;
-        // SAFETY: CLONE_PIDFD made this descriptor for us.
+        // SAFETY: CLONE_PIDFD has made this descriptor, and nothing else owns it.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         Ok(Child {
             pid: pid.unsigned_abs(),
@@ -166,7 +178,8 @@ impl Spawner {
     }
 }
 
-/// Waits until a child has exec'd, or ended. Returns false where that took too long and it was killed.
+/// Waits until a child has exec'd or ended. Returns false if it was stopped or took too long: then it was
+/// killed.
 fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let Ok(child) = child else {
@@ -174,11 +187,11 @@ fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
     };
     let closed = |patience: PollTimeout| {
         let mut ready = [PollFd::new(exec.as_fd(), PollFlags::empty())];
-        // All signals are blocked: nothing interrupts it.
+        // All signals are blocked, so nothing interrupts this.
         poll(&mut ready, patience).is_ok_and(|count| count > 0)
     };
-    for _ in 0..LOOKS.0 {
-        if closed(LOOKS.1.into()) {
+    for _ in 0..EXEC_CHECKS.0 {
+        if closed(EXEC_CHECKS.1.into()) {
             return true;
         }
         let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
@@ -188,7 +201,8 @@ fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
         }
     }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
-    // It is our child and not reaped, so its id is its own. Until it has gone, what it works on must stay.
+    // It is a child of this process and not reaped, so no other process has its id. It uses the parent's
+    // memory until it has ended, so the parent waits for that.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     while !closed(PollTimeout::NONE) {}
     false
@@ -199,12 +213,12 @@ fn reap(child: &Child) -> nix::Result<()> {
     waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
 }
 
-/// The child's whole life before the exec.
+/// What the child does before the exec.
 extern "C" fn child(plan: *mut c_void) -> c_int {
-    // SAFETY: `clone` was given this pointer to a live `Plan`, and its owner waits meanwhile.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
-    // SAFETY: system calls on what `plan` holds: strings that end in NUL, arrays that end in null, and lists with
-    // their lengths, all alive until the exec.
+    // SAFETY: the pointer is the one that `clone` was given, to a live `Prepared`. Its owner waits meanwhile.
+    let plan = unsafe { &mut *plan.cast::<Prepared>() };
+    // SAFETY: these are system calls on the contents of `plan`: strings that end in NUL, arrays that end in
+    // null, and lists with their lengths. All of them live until the exec.
     unsafe {
         let failed = prepare(plan).err().unwrap_or_else(|| exec(plan));
         std::ptr::write_volatile(&raw mut plan.failed, failed);
@@ -212,11 +226,11 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
     127
 }
 
-/// A raw system call, for its error number. Not glibc's wrapper: that of the set-id calls would signal the threads
-/// that it believes to share this memory.
+/// Makes a raw system call and returns its error number. glibc's wrappers of the set-id calls cannot be
+/// used: they would signal the parent's threads, because the child shares their memory.
 macro_rules! call {
     ($number:expr $(, $argument:expr)*) => {
-        // The kernel takes machine words, whatever the types of the arguments.
+        // The kernel takes machine words, so every argument is converted.
         #[allow(clippy::cast_lossless, clippy::cast_possible_wrap)]
         if libc::syscall($number $(, $argument as c_long)*) < 0 {
             return Err(c_long::from(*libc::__errno_location()));
@@ -224,14 +238,17 @@ macro_rules! call {
     };
 }
 
+/// Gives the child its descriptors, working directory, session, umask, identity and signal mask.
+///
 /// # Safety
 ///
-/// To be called in the child only, with a plan whose pointers are valid.
-unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
+/// To be called in the child only. The plan's pointers must be valid.
+unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
     // SAFETY: see `child`.
     unsafe {
         let count = c_long::try_from(plan.descriptors.len()).unwrap_or(c_long::MAX);
-        // First out of the way of all targets, then each to its place: a source may be another one's target.
+        // First every descriptor is copied to a number behind all targets, because a source may have the
+        // number of another one's target. Then each copy goes to its target.
         for (source, moved) in plan.descriptors.iter().zip(plan.moved.iter_mut()) {
             let copy = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, plan.descriptors.len());
             if copy < 0 {
@@ -254,7 +271,7 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
         call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
-            &raw const LEFT_TO_THE_PARENT,
+            &raw const BLOCKED_SIGNALS,
             0,
             size_of::<u64>()
         );
@@ -262,6 +279,8 @@ unsafe fn prepare(plan: &mut Plan) -> Result<(), c_long> {
     Ok(())
 }
 
+/// Takes the groups, the ids and (if asked for) `CAP_SYS_CHROOT`.
+///
 /// # Safety
 ///
 /// To be called in the child only.
@@ -274,7 +293,7 @@ unsafe fn take_identity(identity: &ChildIdentity) -> Result<(), c_long> {
     }
     const CHROOT: u32 = 18;
     let groups = &identity.groups;
-    // SAFETY: see `child`; the structures of capset live on this stack for the call.
+    // SAFETY: see `child`. The structures for capset live on this stack during the call.
     unsafe {
         call!(libc::SYS_setgroups, groups.len(), groups.as_ptr());
         call!(
@@ -312,10 +331,12 @@ unsafe fn take_identity(identity: &ChildIdentity) -> Result<(), c_long> {
     Ok(())
 }
 
+/// Executes the program. Returns the error number if that fails.
+///
 /// # Safety
 ///
-/// To be called in the child only, as its last act.
-unsafe fn exec(plan: &Plan) -> c_long {
+/// To be called in the child only, as its last step.
+unsafe fn exec(plan: &Prepared) -> c_long {
     let executable: &CStr = &plan.executable;
     // SAFETY: see `child`. On success this does not return.
     unsafe {

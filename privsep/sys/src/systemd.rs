@@ -1,4 +1,4 @@
-//! The sockets that systemd passes to the monitor.
+//! The listening sockets that systemd passes to the monitor.
 
 use crate::inherited::FIRST;
 use nix::errno::Errno;
@@ -6,9 +6,13 @@ use nix::libc;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Takes the sockets that systemd passed (`sd_listen_fds(3)`): each with whether its name is `pop3s`.
+/// Takes the sockets from systemd (`sd_listen_fds(3)`). With each comes whether its name is `pop3s`.
 ///
-/// To be called once, first, by a process that was not started by the monitor. None where systemd passed none.
+/// The monitor calls this once, before it opens anything. The list is empty if systemd passed none.
+///
+/// # Errors
+///
+/// `EALREADY` at a second call. `EBADF` if a descriptor is not open.
 pub fn sockets() -> Result<Vec<(OwnedFd, bool)>, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let variable = |name| std::env::var(name).ok();
@@ -26,9 +30,10 @@ pub fn sockets() -> Result<Vec<(OwnedFd, bool)>, Errno> {
     let mut names = names.split(':');
     let mut sockets = Vec::new();
     for raw in FIRST..FIRST + RawFd::from(count) {
-        // SAFETY: `raw` is whatever it is; the flag is a plain integer, and a closed descriptor is an error.
+        // SAFETY: the flag is a plain integer. If `raw` is not open, the call fails.
         Errno::result(unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        // SAFETY: systemd made it for this process and said so; `TAKEN` makes this its only owner.
+        // SAFETY: systemd has opened it for this process, as LISTEN_PID says. `TAKEN` makes this its only
+        // owner.
         let socket = unsafe { OwnedFd::from_raw_fd(raw) };
         sockets.push((socket, names.next() == Some("pop3s")));
     }

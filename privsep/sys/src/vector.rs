@@ -1,15 +1,16 @@
-//! Runs a pure function with the widest vector instructions that the processor has: what reads all of a spool takes a
-//! third of the time with them.
+//! Runs a pure function with the widest vector instructions of the processor. The scan of a whole spool
+//! takes a third of the time with them.
 
-/// A pure piece of work. Its [`Computation::run`] is `#[inline(always)]`, so that it is compiled where it is called.
+/// A pure computation. Its [`Computation::run`] must be `#[inline(always)]`: only then is it compiled with
+/// the wide vectors.
 pub trait Computation {
-    /// What comes of it.
+    /// The result.
     type Outcome;
-    /// Does it.
+    /// Computes the result.
     fn run(self) -> Self::Outcome;
 }
 
-/// Does `computation`, with 32-byte vectors where the processor has them. The outcome is the same with any.
+/// Runs `computation`, with 32-byte vectors if the processor has them. The result is always the same.
 #[cfg(target_arch = "x86_64")]
 pub fn with_widest_vectors<C: Computation>(computation: C) -> C::Outcome {
     /// # Safety
@@ -20,15 +21,15 @@ pub fn with_widest_vectors<C: Computation>(computation: C) -> C::Outcome {
         computation.run()
     }
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the only condition is that the processor has AVX2, and it was asked. (That the system saves the wide
-        // registers is part of what was asked.)
+        // SAFETY: the only condition is that the processor has AVX2, which was just checked. The check
+        // includes that the system saves the wide registers.
         unsafe { with_avx2(computation) }
     } else {
         computation.run()
     }
 }
 
-/// Does `computation`. On other processors the compiler's usual vectors are the widest ones.
+/// Runs `computation`. On other processors the compiler's usual vectors are the widest.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn with_widest_vectors<C: Computation>(computation: C) -> C::Outcome {
     computation.run()

@@ -1,17 +1,17 @@
-//! A file that several processes have open by one description, read whole.
+//! Reads a whole file that several processes share as one open file description.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::FileExt;
 
-/// The whole file, if it has at most `most` bytes; `None` if it has more. The offset, which other processes share, stays
-/// where it is.
+/// Reads the whole file. `None` if it has more than `most` bytes. It does not move the file's offset,
+/// because other processes share that.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
 pub fn read_whole(file: &File, most: usize) -> Result<Option<Vec<u8>>, Error> {
-    // Not grown while it is read: what may be secret would be left behind in memory.
+    // The buffer never grows: growing would leave copies of a secret in memory.
     let mut bytes = vec![0; most + 1];
     let mut length = 0;
     while length < bytes.len() {
@@ -32,7 +32,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_file_is_read_from_its_start_however_often_and_not_beyond_a_bound() {
+    fn each_read_returns_the_whole_file_up_to_a_bound() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"12345").unwrap();
         for _ in 0..2 {
