@@ -1,4 +1,5 @@
-//! front ↔ auth: "check these". The front has parsed what the client sent; auth is told what it means.
+//! front ↔ auth: the check of credentials. The front has parsed the client's bytes. Auth gets typed
+//! values.
 
 use crate::account::SessionId;
 use crate::bounded::{Bytes, List, Text, UserName};
@@ -7,44 +8,47 @@ use crate::secret::{PASSWORD_MAX, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// What a front asks of auth. At most one login of a session is under way.
+/// Messages from a front to auth. Each session has at most one login at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToAuth {
-    /// A login begins, and with most mechanisms this is all of it.
+    /// A login begins. Most mechanisms need no further message.
     Check {
-        /// The session that asks; answers and grants name it.
+        /// The session. Answers and grants name it.
         session: SessionId,
-        /// What was shown.
+        /// The client's credentials.
         credentials: Credentials,
-        /// Why nobody can be who the client says, if so. A name or a password in `credentials` is then a stand-in.
+        /// Why no account can match, or `None`. If set, the name or password in `credentials` is a
+        /// stand-in for what the client sent.
         impossible: Option<Impossible>,
-        /// By whom.
+        /// The client.
         client: Client,
     },
     /// The answer to [`AuthToFront::Challenge`].
     Prove {
         /// The session.
         session: SessionId,
-        /// What proves that the client knows the secret.
+        /// The client's proof that it knows the secret.
         proof: ScramProof,
     },
-    /// The client has seen [`AuthToFront::Signature`] and goes on: now it is granted.
+    /// The client has accepted [`AuthToFront::Signature`]. Auth grants now.
     Proceed(SessionId),
-    /// Nobody waits for the end of this login any more.
+    /// The client has gone, or has given the login up.
     Cancel(SessionId),
 }
 
-/// Who shows credentials.
+/// The client of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// The client's address, for PAM, for auth's log and for its counts of failures.
+    /// Its address: for PAM, for auth's log and for the count of failures.
     pub peer: IpAddr,
-    /// Whether they came over TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
 }
 
-/// Why nobody can be who a client says. Auth checks a stand-in, so that the answer is that to a wrong password, in text and
-/// time (promise P9), and refuses whatever the check finds. The log has the reason.
+/// Why no account can match a client's credentials.
+///
+/// Auth checks a stand-in, so that text and time of the answer are those for a wrong password (promise
+/// P9). It refuses the login whatever the check finds. The log has the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Impossible {
     /// No account can have this name.
@@ -71,19 +75,19 @@ impl std::fmt::Display for Impossible {
     }
 }
 
-/// Longest bearer token, in bytes (RFC 6750 names no bound; what the large providers issue has 1 to 4 KiB).
+/// Longest bearer token, in bytes. RFC 6750 sets no bound. The tokens of large providers have 1 to 4 KiB.
 pub const TOKEN_MAX: usize = 8 * 1024;
 
-/// Most certificates of a client's chain.
+/// Most certificates in a client's chain.
 pub const CHAIN_MAX: usize = 4;
 
-/// Longest certificate of a client's chain, in bytes.
+/// Longest certificate in a client's chain, in bytes.
 pub const CERTIFICATE_MAX: usize = 3 * 1024;
 
-/// Longest of SCRAM's messages, in bytes, but the server's first.
+/// Longest SCRAM message, in bytes. The server's first message may be longer.
 pub const SCRAM_MAX: usize = 1024;
 
-/// What a client shows.
+/// A client's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credentials {
     /// A name and a password: USER and PASS (RFC 1939, section 7), AUTH PLAIN (RFC 4616), AUTH LOGIN.
@@ -97,7 +101,7 @@ pub enum Credentials {
     Apop {
         /// The name.
         user: UserName,
-        /// The timestamp with its angle brackets, as this session's greeting had it.
+        /// The timestamp of this session's greeting, with its angle brackets.
         timestamp: Text<128>,
         /// The digest.
         digest: [u8; 16],
@@ -106,14 +110,14 @@ pub enum Credentials {
     CramMd5 {
         /// The name.
         user: UserName,
-        /// The challenge, as this session was given it.
+        /// The challenge of this session.
         challenge: Text<128>,
         /// The digest.
         digest: [u8; 16],
     },
-    /// The beginning of AUTH SCRAM-* (RFC 5802, section 5). The front has checked the GS2 header.
+    /// The first step of AUTH SCRAM-* (RFC 5802, section 5). The front has checked the GS2 header.
     Scram {
-        /// Which one.
+        /// The hash function.
         hash: ScramHash,
         /// The name, with `=2C` and `=3D` decoded.
         user: UserName,
@@ -124,21 +128,21 @@ pub enum Credentials {
     },
     /// AUTH OAUTHBEARER (RFC 7628) and XOAUTH2.
     Token {
-        /// The name, where the client gave one.
+        /// The name, if the client gave one.
         user: Option<UserName>,
         /// The bearer token.
         token: Secret<TOKEN_MAX>,
     },
-    /// AUTH EXTERNAL (RFC 4422, appendix A): the client's certificate. The front has seen the handshake, but is not
-    /// believed: auth looks at the client's signature and at the chain by itself.
+    /// AUTH EXTERNAL (RFC 4422, appendix A): the client's certificate. Auth verifies the client's
+    /// signature and the chain itself, because a front that is taken over could claim any certificate.
     Certificate {
-        /// The name that is asked for, where the client gave one.
+        /// The user that the client asks for, if it names one.
         user: Option<UserName>,
-        /// The chain, DER, the client's own certificate first.
+        /// The chain in DER. The client's own certificate comes first.
         chain: List<Bytes<CERTIFICATE_MAX>, CHAIN_MAX>,
-        /// What TLS 1.3's `CertificateVerify` signs (RFC 8446, section 4.4.3).
+        /// The message that TLS 1.3's `CertificateVerify` signs (RFC 8446, section 4.4.3).
         signed: Bytes<256>,
-        /// By which scheme: its TLS code point.
+        /// The signature scheme: a TLS code point.
         scheme: u16,
         /// The signature.
         signature: Bytes<1024>,
@@ -154,58 +158,59 @@ pub enum ScramHash {
     Sha256,
 }
 
-/// SCRAM's `client-final-message`, taken apart. The front has checked its channel binding and its nonce.
+/// The parts of SCRAM's `client-final-message`. The front has checked its channel binding and its nonce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScramProof {
     /// `client-final-message-without-proof`.
     pub without_proof: Text<SCRAM_MAX>,
-    /// `ClientProof`: as long as the hash.
+    /// `ClientProof`. It is as long as the hash.
     pub proof: Bytes<32>,
 }
 
-/// What auth answers a front. A grant goes to the monitor instead.
+/// Messages from auth to a front. A grant goes to the monitor, not to the front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToFront {
-    /// The check failed.
+    /// The login failed.
     Refused {
         /// The session that asked.
         session: SessionId,
-        /// Why, as much as a client may learn.
+        /// The reason, as far as a client may know it.
         why: AuthRefusal,
     },
-    /// To [`Credentials::Scram`], whether or not there is such a user: `server-first-message`.
+    /// The answer to [`Credentials::Scram`]: `server-first-message`. Users who do not exist get one too.
     Challenge {
         /// The session that asked.
         session: SessionId,
-        /// The message: nonce, salt, iterations.
+        /// The message, with nonce, salt and iterations.
         first: Text<1024>,
     },
-    /// To [`FrontToAuth::Prove`]: the proof is right, and this is the server's (`ServerSignature`).
+    /// The answer to [`FrontToAuth::Prove`]: the proof is right. This is `ServerSignature`.
     Signature {
         /// The session that asked.
         session: SessionId,
-        /// As long as the hash.
+        /// The signature. It is as long as the hash.
         signature: Bytes<32>,
     },
 }
 
-/// Why a login was refused. There is no word for "no such user" and none for "locked": promise P9.
+/// Why a login was refused. There is no value for an unknown user and none for a locked one, because a
+/// front must not know the difference (promise P9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthRefusal {
     /// Unknown user, wrong password, or an account that may not log in.
     Credentials,
-    /// The credentials are right, and this account's last login is not as long ago as it has to be: RFC 2449, section
-    /// 8.1.1, `[LOGIN-DELAY]`.
+    /// The credentials are right, but the account's login delay is not over: `[LOGIN-DELAY]` (RFC 2449,
+    /// section 8.1.1).
     TooSoon,
-    /// Nothing is said about the credentials: a source could not be asked. RFC 3206, `[SYS/TEMP]`.
+    /// The check itself failed: `[SYS/TEMP]` (RFC 3206).
     Temporary,
 }
 
-/// The phases of auth and of a front on this channel: there is one. What may come of one session in which order, auth
-/// and the connection each keep for themselves: a session is not a channel.
+/// The only phase of this channel. Many sessions share the channel, so auth and the front keep the steps
+/// of each session's login themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthPhase {
-    /// Checks and answers.
+    /// Logins are checked.
     Serving,
 }
 

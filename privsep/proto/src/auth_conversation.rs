@@ -1,4 +1,4 @@
-//! auth ↔ the child that holds one conversation: "check these", and what came of it. The child asks nothing.
+//! auth ↔ the child that holds one conversation: one question and one answer.
 
 use crate::account::Account;
 use crate::auth::{CERTIFICATE_MAX, CHAIN_MAX, TOKEN_MAX};
@@ -9,7 +9,7 @@ use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// What auth asks of the child. It is the only message.
+/// The question to the child. There is only one on each channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToConversation {
     /// Hold a PAM conversation.
@@ -18,12 +18,12 @@ pub enum AuthToConversation {
         service: Text<32>,
         /// The name.
         user: UserName,
-        /// The password; without one the account phase alone is asked for.
+        /// The password. `None`: only the account is checked.
         secret: Option<Secret>,
         /// The client's address: `PAM_RHOST`.
         peer: IpAddr,
     },
-    /// Ask a program as qmail's checkpassword is asked.
+    /// Ask a program by qmail's checkpassword interface.
     Checkpassword {
         /// The program.
         program: AbsolutePath,
@@ -34,7 +34,7 @@ pub enum AuthToConversation {
         /// The client's address.
         peer: IpAddr,
     },
-    /// Ask a program whose a token is.
+    /// Ask a program which user a token belongs to.
     TokenProgram {
         /// The program.
         program: AbsolutePath,
@@ -43,43 +43,43 @@ pub enum AuthToConversation {
         /// The client's address.
         peer: IpAddr,
     },
-    /// Find out whose a token is, by the keys in the file that comes with it: one descriptor.
+    /// Find the user of a token. One descriptor comes with it: the file with the issuer's keys.
     Token {
-        /// What must be in it.
+        /// The claims that the token must have.
         rules: TokenRules,
         /// The token.
         token: Secret<TOKEN_MAX>,
     },
-    /// Find out whose a certificate is, by the authorities in the file that comes with it: one descriptor. The rest as
-    /// in [`crate::auth::Credentials::Certificate`].
+    /// Find the user of a certificate. One descriptor comes with it: the file with the authorities. The
+    /// fields are those of [`crate::auth::Credentials::Certificate`].
     Certificate {
-        /// Where in the certificate the name is.
+        /// Which name in the certificate is the user's.
         name: CertificateUser,
         /// The chain.
         chain: List<Bytes<CERTIFICATE_MAX>, CHAIN_MAX>,
-        /// What was signed.
+        /// The signed message.
         signed: Bytes<256>,
-        /// By which scheme.
+        /// The signature scheme: a TLS code point.
         scheme: u16,
         /// The signature.
         signature: Bytes<1024>,
     },
 }
 
-/// What the child answers.
+/// The child's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConversationToAuth {
-    /// The credentials are this account's.
+    /// The credentials belong to this account.
     Granted(Account),
-    /// The credentials are this user's, who is to be looked for.
+    /// The credentials belong to this user. Auth must look the account up.
     Identified(UserName),
-    /// Refused, and why, for the log alone.
+    /// The credentials are wrong. The text is for the log only.
     Refused(Text<128>),
-    /// Nothing is said about the credentials: whoever knows could not be asked. Why, for the log alone.
+    /// The check itself failed. The text is for the log only.
     Failed(Text<128>),
 }
 
-/// The phases of either end: there is one.
+/// The only phase of both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConversationPhase {
     /// From start to end.

@@ -1,8 +1,9 @@
-//! Values that are within their bounds by construction: decoding one checks it as making one does.
+//! Types whose values are always within their bounds. Decoding a value checks the same bounds as
+//! constructing it.
 
 use serde::{Deserialize, Serialize};
 
-/// What was out of bounds, for a log line. It holds no part of the value.
+/// The error for a value that is out of bounds. The text is for the log and holds no part of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBounds(pub &'static str);
 
@@ -20,7 +21,7 @@ impl std::error::Error for OutOfBounds {}
 pub struct Text<const MAX: usize>(String);
 
 impl<const MAX: usize> Text<MAX> {
-    /// The longest prefix of `text` that fits, cut at a character's border.
+    /// The longest prefix of `text` that fits. It ends between two characters.
     pub fn truncated(text: &str) -> Self {
         let mut end = text.len().min(MAX);
         while !text.is_char_boundary(end) {
@@ -100,13 +101,14 @@ impl<T, const MAX: usize> From<List<T, MAX>> for Vec<T> {
     }
 }
 
-/// Bytes that are not secret: a public key, a signature, what is to be signed.
+/// Bytes that are not secret: a public key, a signature, a message to sign.
 pub type Bytes<const MAX: usize> = List<u8, MAX>;
 
-/// The name of an account: 1 to 128 bytes that can be one component of a path and one word of a log line.
+/// The name of an account: 1 to 128 bytes. It is always safe as one component of a path and as one word
+/// of a log line.
 ///
-/// No `/`, no white space, no control characters, no leading `.` or `-`. Whether such an account exists is
-/// another matter, and auth's.
+/// It has no `/`, no white space and no control characters, and it does not begin with `.` or `-`. Only
+/// auth knows whether such an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserName(String);

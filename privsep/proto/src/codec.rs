@@ -1,33 +1,35 @@
-//! One packet: a tag byte, then one message (postcard), or raw bytes of a reply's stream, or both: a message that announces a
-//! stream comes with its first bytes, so that a small reply is one packet.
+//! The form of a packet: a tag byte, then one message (postcard), or raw bytes of a stream, or both.
+//!
+//! A message that announces a stream comes with the stream's first bytes. So a small reply is one packet.
 
 use crate::permit::Message;
 
 /// Largest packet that carries a message, tag included, in bytes.
 pub const MESSAGE_LIMIT: usize = 16 * 1024;
 
-/// Largest payload of a data packet, in bytes: a piece of a message body or of a listing, ready for the wire.
+/// Largest payload of a data packet, in bytes: a part of a message body or of a listing, in the form that
+/// the client gets.
 pub const DATA_LIMIT: usize = 64 * 1024;
 
-/// Largest message that announces a stream, in bytes: its length is one byte.
+/// Largest message that announces a stream, in bytes. One byte holds its length.
 pub const ANNOUNCEMENT_LIMIT: usize = u8::MAX as usize;
 
-/// Largest packet of any kind, in bytes: a tag, an announcement with its length, data.
+/// Largest packet of any kind, in bytes: a tag, an announcement with its length, and data.
 pub const PACKET_LIMIT: usize = 2 + ANNOUNCEMENT_LIMIT + DATA_LIMIT;
 
-/// Tag of a packet that holds one message.
+/// The tag of a packet with one message.
 pub const TAG_MESSAGE: u8 = 0;
-/// Tag of a data packet that others follow.
+/// The tag of a data packet that is not the last of its stream.
 pub const TAG_DATA: u8 = 1;
-/// Tag of the data packet that ends its stream.
+/// The tag of the last data packet of a stream.
 pub const TAG_LAST: u8 = 2;
-/// Tag of a packet that holds the length of a message (one byte), the message, and the first data of the stream that it
-/// announces.
+/// The tag of a packet with an announcement and the stream's first data: the announcement's length (one
+/// byte), the announcement, the data.
 pub const TAG_FIRST: u8 = 3;
-/// Tag of a packet like that, whose data are all of the stream.
+/// The tag of such a packet if its data is the whole stream.
 pub const TAG_WHOLE: u8 = 4;
 
-/// The tag of data that come with an announcement, or not, and that end the stream, or not.
+/// The tag of a data packet: with an announcement or without, the last of its stream or not.
 pub fn data_tag(announced: bool, last: bool) -> u8 {
     match (announced, last) {
         (false, false) => TAG_DATA,
@@ -37,14 +39,14 @@ pub fn data_tag(announced: bool, last: bool) -> u8 {
     }
 }
 
-/// Why a message could not be put into a packet or taken out of one.
+/// Why a message cannot be encoded or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
-    /// The message is larger than its kind's limit. Nothing of it was written.
+    /// The message is larger than its kind's limit.
     Oversized,
-    /// The bytes are no message of this direction, or a value in them is out of bounds.
+    /// The bytes are not a message of this direction, or a value in it is out of bounds.
     Undecodable,
-    /// A message was decoded, and bytes were left over.
+    /// More bytes follow the message.
     LeftOver,
 }
 
@@ -60,7 +62,7 @@ impl std::fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-/// Writes `message` with its tag to the start of `packet` and returns how many bytes it took.
+/// Writes the tag and `message` to the start of `packet`. Returns the number of bytes written.
 pub fn encode<M: Message>(message: &M, packet: &mut [u8]) -> Result<usize, CodecError> {
     let limit = packet.len().min(M::LIMIT + 1);
     let Some((tag, body)) = packet[..limit].split_first_mut() else {
@@ -71,14 +73,14 @@ pub fn encode<M: Message>(message: &M, packet: &mut [u8]) -> Result<usize, Codec
     Ok(used.len() + 1)
 }
 
-/// Takes the announcement's bytes from the start of the payload of a [`TAG_FIRST`] or [`TAG_WHOLE`] packet; the rest is data.
+/// Splits the payload of a [`TAG_FIRST`] or [`TAG_WHOLE`] packet into the announcement and the data.
 pub fn split_announcement(payload: &[u8]) -> Result<(&[u8], &[u8]), CodecError> {
     let (length, rest) = payload.split_first().ok_or(CodecError::Undecodable)?;
     rest.split_at_checked(usize::from(*length))
         .ok_or(CodecError::Undecodable)
 }
 
-/// Reads the message of a packet's payload (the bytes after the tag), to its last byte.
+/// Decodes a packet's payload (the bytes after the tag). The message must fill all of it.
 pub fn decode<M: Message>(payload: &[u8]) -> Result<M, CodecError> {
     if payload.len() > M::LIMIT {
         return Err(CodecError::Oversized);

@@ -1,63 +1,63 @@
-//! front ↔ keys: "sign this", "by which keys are tickets sealed".
+//! front ↔ keys: signatures of TLS handshakes, and the keys of session tickets.
 
 use crate::bounded::Bytes;
 use crate::permit::{Message, Permit, any};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-/// A private key, numbered in the order of the configuration.
+/// The number of a private key, in the order of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyId(pub u16);
 
-/// Longest message to be signed, in bytes: a TLS 1.2 `ServerKeyExchange` with its randoms. A TLS 1.3
-/// `CertificateVerify` has at most 162.
+/// Longest message to sign, in bytes. The longest is a TLS 1.2 `ServerKeyExchange` with its randoms. A
+/// TLS 1.3 `CertificateVerify` has at most 162 bytes.
 pub const SIGN_MAX: usize = 512;
 
-/// Longest signature, in bytes: RSA with 8,192 bits.
+/// Longest signature, in bytes: that of an RSA key of 8,192 bits.
 pub const SIGNATURE_MAX: usize = 1024;
 
-/// What a front asks of keys. One request at a time on a channel.
+/// Messages from a front to keys. There is one request at a time on a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToKeys {
-    /// Sign a handshake. Keys refuses what has not the form of one.
+    /// Sign a handshake message. Keys refuses any other message.
     Sign {
-        /// With which key.
+        /// The private key.
         key: KeyId,
-        /// By which scheme: a TLS `SignatureScheme` code (RFC 8446, section 4.2.3).
+        /// The signature scheme: a TLS code point (RFC 8446, section 4.2.3).
         scheme: u16,
-        /// The whole message, not a hash of it.
+        /// The whole message. A hash would not show what is signed.
         message: Bytes<SIGN_MAX>,
     },
-    /// The keys of session tickets, as they are now.
+    /// Asks for the present keys of session tickets.
     Tickets,
 }
 
-/// What keys answers.
+/// Messages from keys to a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeysToFront {
     /// The signature.
     Signature(Bytes<SIGNATURE_MAX>),
-    /// No such key or scheme, or a message that is no handshake's; or there are no tickets.
+    /// There is no such key or scheme, or the message is not a handshake message, or tickets are off.
     Refused,
-    /// The keys of session tickets: the same for all fronts.
+    /// The keys of session tickets. All fronts get the same.
     Tickets(TicketKeys),
 }
 
 /// The keys of session tickets between two rotations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketKeys {
-    /// Seals new tickets.
+    /// The key that seals new tickets.
     pub current: TicketKey,
-    /// Sealed those of the time before, and still opens them.
+    /// The key of the period before. It still opens tickets.
     pub previous: Option<TicketKey>,
-    /// For how long this is so, in milliseconds.
+    /// The time until the next rotation, in milliseconds.
     pub left_ms: u32,
 }
 
-/// A key of session tickets: AES-256-GCM's. Wiped when dropped; never shown.
+/// A key of session tickets, for AES-256-GCM. It is wiped when dropped, and never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketKey {
-    /// Stands at the start of its tickets. No secret.
+    /// The name at the start of this key's tickets. It is not secret.
     pub name: [u8; 16],
     /// The key.
     pub secret: [u8; 32],
@@ -78,9 +78,10 @@ impl std::fmt::Debug for TicketKey {
 /// The phases of keys and of a front on this channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeysPhase {
-    /// Nothing is asked (keys is always here: it answers before it reads on).
+    /// No request is under way. Keys itself is always in this phase, because it answers before it receives
+    /// again.
     Idle,
-    /// A front that waits for its answer.
+    /// The front waits for its answer.
     Waiting,
 }
 

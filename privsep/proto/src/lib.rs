@@ -1,12 +1,14 @@
 //! The messages that cross between popward's processes: their types, their bounds, and who may send which when.
 //!
 //! Runs in every process, as whoever that process is. It does no I/O and reads no clock: `popward-sys` carries
-//! what this crate spells. Each pair of processes has a file of its own with an enum for either direction, and
-//! beside each enum its *permit table* (`Message::permit`): which kind may come in which phase, how often, and
-//! with how many descriptors. A kind without a row does not compile.
+//! what this crate spells. Each pair of processes has a file of its own, with an enum for
+//! each direction. Beside each enum stands its *permit table* (`Message::permit`): which kind of message
+//! may come in which phase, how often, and with how many descriptors. A kind without a row does not
+//! compile.
 //!
-//! What a receiver can rely on, whoever sent it: every text and list is within its bound, every name is a name
-//! (no `/`, no control characters), every number is in its range. What it cannot rely on: that the sender is honest.
+//! A receiver can rely on this, even if the sender is taken over: every text and list is within its
+//! bound, every name has only permitted characters (no `/`, no control characters), and every number is
+//! in its range. A receiver cannot rely on the sender being honest.
 
 #![forbid(unsafe_code)]
 
@@ -44,5 +46,6 @@ pub mod session;
 #[cfg(feature = "server")]
 pub mod settings;
 
-/// The version of all messages in this crate. Said in the first message each way; another one ends the peer.
+/// The version of all messages in this crate. The first message in each direction carries it. A process
+/// ends if its peer has another version.
 pub const VERSION: u32 = 1;

@@ -1,53 +1,54 @@
-//! Any process → monitor: what it has to say. The monitor writes it where the configuration says.
+//! Any process → monitor: log records. The monitor writes them to the configured destination.
 
 use crate::account::SessionId;
 use crate::bounded::{List, Text};
 use crate::permit::{Message, Permit, any};
 use serde::{Deserialize, Serialize};
 
-/// How much a record matters; the names and order of syslog (RFC 5424, section 6.2.1).
+/// The severity of a record, with the names and the order of syslog (RFC 5424, section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
-    /// Somebody should look at it.
+    /// A problem that an operator should look at.
     Error,
-    /// Something was not as it should be, and was dealt with.
+    /// A problem that popward has dealt with.
     Warning,
-    /// Normal, and worth a line: a login, an end.
+    /// A normal event, such as a login or the end of a session.
     Notice,
     /// Progress.
     Info,
-    /// For who looks for a fault.
+    /// Details for the search of a fault.
     Debug,
 }
 
 /// Most fields of a record.
 pub const FIELDS_MAX: usize = 20;
 
-/// A field's name: lower-case ASCII and `_`.
+/// A field's name: lower-case ASCII letters and `_`.
 pub type FieldName = Text<24>;
 
-/// A field's value, as it came: the monitor escapes control characters when it writes.
+/// A field's value. It may hold any character: the monitor escapes control characters when it writes.
 pub type FieldValue = Text<256>;
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// How much it matters.
+    /// Its severity.
     pub level: Level,
-    /// The session that it is about.
+    /// The session that this is about, if any.
     pub session: Option<SessionId>,
-    /// Whether it is a line as Qpopper writes it, for programs that read such lines: under its name, with nothing but the text.
+    /// Whether this is a line in Qpopper's form, for programs that read Qpopper's log. It is written under
+    /// Qpopper's name, with nothing but the text.
     pub qpopper: bool,
     /// What happened.
     pub text: Text<512>,
-    /// The particulars, in the order in which they are to be read.
+    /// The details, in the order of the line.
     pub fields: List<(FieldName, FieldValue), FIELDS_MAX>,
 }
 
-/// The monitor's phases on a log channel: there is one.
+/// The only phase of a log channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogPhase {
-    /// Reading.
+    /// Records may come.
     Open,
 }
 
@@ -59,7 +60,7 @@ impl Message for Record {
     }
 }
 
-/// What goes back over a log channel: nothing. A value of this type cannot exist.
+/// The messages from the monitor over a log channel: there are none. This type has no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoMessage {}
 

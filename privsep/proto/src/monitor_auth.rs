@@ -1,4 +1,4 @@
-//! monitor ↔ auth: where accounts come from, which fronts may ask, and who was granted.
+//! monitor ↔ auth: auth's settings, the fronts that it serves, and its grants.
 
 use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
@@ -6,7 +6,7 @@ use crate::network::Network;
 use crate::permit::{Message, Permit, any};
 use serde::{Deserialize, Serialize};
 
-/// Where auth looks for accounts.
+/// The source of accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountSource {
     /// A file in Dovecot's passwd-file syntax.
@@ -14,12 +14,12 @@ pub enum AccountSource {
         /// The file.
         path: AbsolutePath,
     },
-    /// PAM for the password and the account phase, NSS for the ids.
+    /// PAM checks the password and the account. NSS knows the ids.
     Pam {
         /// The PAM service.
         service: Text<32>,
     },
-    /// A program for the password, which says the ids, or NSS does.
+    /// A program checks the password. The ids come from it or from NSS.
     Checkpassword {
         /// The program.
         program: AbsolutePath,
@@ -29,53 +29,53 @@ pub enum AccountSource {
 /// Most domains that are cut off names.
 pub const DOMAINS_MAX: usize = 16;
 
-/// Most groups of which a user must have one.
+/// Most groups in `auth.groups`.
 pub const ALLOWED_GROUPS_MAX: usize = 32;
 
-/// Most networks that penalties leave alone.
+/// Most networks without penalties.
 pub const EXEMPT_MAX: usize = 32;
 
 /// Most scopes that a token must have.
 pub const SCOPES_MAX: usize = 8;
 
-/// Who may log in, of those whose credentials are right.
+/// Which users with the right credentials may log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     /// Smallest user id that may log in, never 0.
     pub first_uid: u32,
     /// Largest user id that may log in.
     pub last_uid: u32,
-    /// A file with the names of those who may, one a line. Without it all may.
+    /// A file with the names of the users who may log in, one on each line. `None`: all may.
     pub allow_file: Option<AbsolutePath>,
-    /// A file with the names of those who may not.
+    /// A file with the names of users who may not log in.
     pub deny_file: Option<AbsolutePath>,
-    /// Groups of which a user must have one; if there are none here, all may.
+    /// Groups. A user must be in one of them. If the list is empty, all may log in.
     pub groups: List<u32, ALLOWED_GROUPS_MAX>,
-    /// Seconds from one login of an account to the next (RFC 2449, section 6.5); 0 for none. [`MonitorToAuth::LoginDelay`] has
-    /// others for some accounts.
+    /// The login delay, in seconds (RFC 2449, section 6.5). 0: none. [`MonitorToAuth::LoginDelay`] sets
+    /// another one for some accounts.
     pub login_delay_s: u32,
 }
 
 /// Most tables of the configuration that name accounts.
 pub const TABLES_MAX: usize = 64;
 
-/// Most users that one of them names.
+/// Most users in one such table.
 pub const SELECTOR_USERS_MAX: usize = 64;
 
-/// Most groups that one of them names.
+/// Most groups in one such table.
 pub const SELECTOR_GROUPS_MAX: usize = 16;
 
-/// Accounts, by their names or by the groups that they have.
+/// A selection of accounts, by name or by group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSelector {
-    /// Those of these names.
+    /// The accounts with these names.
     pub users: List<UserName, SELECTOR_USERS_MAX>,
-    /// Those of which one of these is a group, primary or not.
+    /// The accounts in one of these groups, primary or supplementary.
     pub groups: List<u32, SELECTOR_GROUPS_MAX>,
 }
 
 impl AccountSelector {
-    /// Whether the account is one of them.
+    /// Whether the account is selected.
     pub fn matches(&self, account: &Account) -> bool {
         let groups = account.groups.as_slice();
         let in_group = |gid| groups.contains(gid) || *gid == account.gid;
@@ -83,30 +83,31 @@ impl AccountSelector {
     }
 }
 
-/// What is done to a name before it is looked for.
+/// The changes to a name before it is looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRules {
-    /// Upper-case letters (of ASCII) become lower-case ones.
+    /// Whether upper-case ASCII letters become lower-case.
     pub lower_case: bool,
-    /// Domains that are cut off, in lower case; `*` is every domain.
+    /// Domains that are cut off, in lower case. `*` means every domain.
     pub trim_domains: List<Text<128>, DOMAINS_MAX>,
 }
 
-/// What guessing costs.
+/// The cost of wrong guesses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// A failure is answered this many milliseconds after it came, or whole multiples of it (promise P9).
+    /// The failure delay, in milliseconds. A failure is answered after a whole number of these (promise
+    /// P9).
     pub failure_delay_ms: u32,
-    /// From so many failures on, a source waits before its next check; 0 for never.
+    /// From so many failures on, a source waits before its next check. 0: it never waits.
     pub source_failures: u32,
-    /// Half of a source's failures are forgotten after so many seconds, at least 1.
+    /// After this many seconds, half of a source's failures are forgotten. At least 1.
     pub source_half_life_s: u32,
-    /// Longest such wait, in milliseconds.
+    /// Longest wait of a source, in milliseconds.
     pub source_wait_max_ms: u32,
     /// Sources that never wait.
     pub exempt: List<Network, EXEMPT_MAX>,
-    /// After so many failures of one name within the window nothing is checked for it until the window's end; 0 for
-    /// never.
+    /// After so many failures of one name within the window, nothing is checked for this name until the
+    /// window ends. 0: there is no such limit.
     pub account_failures: u32,
     /// The window, in seconds.
     pub account_window_s: u32,
@@ -115,34 +116,34 @@ pub struct Throttle {
 /// How bearer tokens are checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenSource {
-    /// As signed JSON (RFC 7519), by the keys of a file.
+    /// As signed JSON (RFC 7519), with the keys in a file.
     Keys {
         /// The file, a JSON Web Key Set (RFC 7517).
         file: AbsolutePath,
-        /// What must be in them.
+        /// The claims that a token must have.
         rules: TokenRules,
     },
-    /// By a program: the token on its standard input, the user on its standard output.
+    /// By a program. It reads the token from standard input and writes the user's name to standard output.
     Program {
         /// The program.
         program: AbsolutePath,
     },
 }
 
-/// What must be in a token.
+/// The claims that a token must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRules {
-    /// `iss` is this.
+    /// The value of `iss`.
     pub issuer: Text<256>,
-    /// `aud` is, or has, this.
+    /// The value of `aud`, or one of its values.
     pub audience: Text<256>,
-    /// The claim with the user's name.
+    /// The name of the claim with the user's name.
     pub user_claim: Text<64>,
-    /// `scope` has all of these.
+    /// The values that `scope` must have.
     pub scopes: List<Text<64>, SCOPES_MAX>,
 }
 
-/// Where in a client's certificate its user's name is.
+/// Which name in a client's certificate is the user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CertificateUser {
     /// The subject's common name.
@@ -156,41 +157,41 @@ pub enum CertificateUser {
 /// How client certificates are checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateRules {
-    /// A PEM file of the authorities.
+    /// A PEM file with the authorities.
     pub authorities: AbsolutePath,
-    /// Where the user's name is.
+    /// Which name in a certificate is the user's.
     pub name: CertificateUser,
 }
 
-/// Bounds of the children that hold conversations.
+/// The limits on conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationLimits {
-    /// Longest conversation, in milliseconds; then its process is killed and the check is `Temporary`.
+    /// Longest conversation, in milliseconds. Then its process is killed, and the login fails temporarily.
     pub limit_ms: u32,
-    /// Most at once; a check beyond is `Temporary`.
+    /// Most conversations at once. A login beyond waits, and fails temporarily after 10 seconds.
     pub at_once: u16,
 }
 
-/// All that auth is told of the configuration.
+/// The part of the configuration that auth needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthSettings {
-    /// Where accounts come from.
+    /// The source of accounts.
     pub source: AccountSource,
-    /// What is done to names.
+    /// The changes to names.
     pub names: NameRules,
     /// Who may log in.
     pub admission: Admission,
-    /// What guessing costs.
+    /// The cost of wrong guesses.
     pub throttle: Throttle,
-    /// How tokens are checked, where they are taken at all.
+    /// How tokens are checked. `None`: they are not accepted.
     pub tokens: Option<TokenSource>,
-    /// How client certificates are checked, where they are taken at all.
+    /// How client certificates are checked. `None`: they are not accepted.
     pub certificates: Option<CertificateRules>,
-    /// Bounds of conversations: with PAM, with programs, about tokens and certificates.
+    /// The limits on conversations with PAM and with programs, and about tokens and certificates.
     pub conversation_limits: ConversationLimits,
 }
 
-/// What the monitor tells auth.
+/// Messages from the monitor to auth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToAuth {
     /// The first message, and again after a reload.
@@ -205,16 +206,16 @@ pub enum MonitorToAuth {
     LoginDelay(AccountSelector, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
-    /// What was granted came to no session, since its maildrop was not opened: it was no login.
+    /// The maildrop of a granted session was not opened. So this login does not count for the login delay.
     NotOpened {
         /// The session.
         session: SessionId,
-        /// The account's name, as it was granted.
+        /// The account's name in the grant.
         user: UserName,
     },
 }
 
-/// What auth tells the monitor.
+/// Messages from auth to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToMonitor {
     /// The settings were taken. The first time: and it is confined.
@@ -224,23 +225,24 @@ pub enum AuthToMonitor {
     },
     /// The settings cannot be used, in words for the operator. Those before them, if any, stay.
     Unusable(Text<256>),
-    /// This session is this account's.
+    /// A session belongs to an account.
     Granted {
-        /// The session that asked.
+        /// The session.
         session: SessionId,
-        /// Whose it is.
+        /// The account.
         account: Account,
     },
-    /// This front broke the rules of its channel to auth, which has been closed: no login is made there any more.
+    /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login can
+    /// succeed there any more.
     BrokeRules(FrontId),
 }
 
 /// The phases of either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetupPhase {
-    /// Before the first settings are taken.
+    /// The process has not taken its first settings.
     Starting,
-    /// After.
+    /// The process has taken settings.
     Serving,
 }
 

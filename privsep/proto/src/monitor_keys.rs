@@ -1,4 +1,4 @@
-//! monitor ↔ keys: the key files, as open descriptors that the monitor never reads.
+//! monitor ↔ keys: the key files, as open descriptors. The monitor never reads them.
 
 use crate::account::FrontId;
 use crate::bounded::{Bytes, List, Text};
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Largest public key (`SubjectPublicKeyInfo`, DER) in bytes.
 pub const PUBLIC_KEY_MAX: usize = 1200;
 
-/// Most TLS signature schemes that one key can do.
+/// Most TLS signature schemes of one key.
 pub const SCHEMES_MAX: usize = 12;
 
-/// What the monitor tells keys.
+/// Messages from the monitor to keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToKeys {
     /// The first message, and again after a reload.
@@ -29,7 +29,7 @@ pub enum MonitorToKeys {
     Front(FrontId),
 }
 
-/// What keys tells the monitor.
+/// Messages from keys to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeysToMonitor {
     /// Confined.
@@ -43,21 +43,22 @@ pub enum KeysToMonitor {
     Unusable {
         /// Which.
         key: KeyId,
-        /// Why, in words for the operator; nothing of the key.
+        /// The reason, for the operator. It holds nothing of the key.
         why: Text<256>,
     },
-    /// This front broke the rules of its channel to keys, which has been closed: nothing is signed for it any more.
+    /// This front broke the rules of its channel to keys. Keys has closed the channel, so no handshake can
+    /// succeed there any more.
     BrokeRules(FrontId),
 }
 
-/// What may be known of a private key.
+/// The public facts about a private key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFacts {
     /// Which key.
     pub key: KeyId,
-    /// The TLS signature schemes that it can do, as codes, best first.
+    /// Its TLS signature schemes, as code points, best first.
     pub schemes: List<u16, SCHEMES_MAX>,
-    /// Its public key (`SubjectPublicKeyInfo`, DER), by which the front checks that a certificate is this key's.
+    /// Its public key (`SubjectPublicKeyInfo`, DER). The front checks that a certificate has the same.
     pub public_key: Bytes<PUBLIC_KEY_MAX>,
 }
 

@@ -1,11 +1,11 @@
-//! Addresses by network: who may do something, and what counts as one source.
+//! Networks of addresses, and which addresses count as one source.
 
 use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address with its network's length, in bits. IPv4 addresses that are written as IPv6 ones (`::ffff:192.0.2.1`) are
-/// IPv4 addresses.
+/// A network: an address and a prefix length in bits. IPv4 addresses in IPv6 form (`::ffff:192.0.2.1`)
+/// count as IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(IpAddr, u8)", into = "(IpAddr, u8)")]
 pub struct Network {
@@ -14,7 +14,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of `length` bits that `address` is in.
+    /// The network of `address` with a prefix of `length` bits.
     pub fn new(address: IpAddr, length: u8) -> Result<Self, OutOfBounds> {
         let (address, length) = match address {
             IpAddr::V6(six) => match six.to_ipv4_mapped() {
@@ -36,7 +36,8 @@ impl Network {
         }
     }
 
-    /// The network of `four` bits (at most 32) that an IPv4 address is in, or of `six` bits (at most 128) an IPv6 one.
+    /// The network of `peer` with a prefix of `four` bits (at most 32) for IPv4, or of `six` bits (at most
+    /// 128) for IPv6.
     pub fn of(peer: IpAddr, four: u8, six: u8) -> Self {
         let (four, six) = (four.min(32), six.min(128));
         match peer.to_canonical() {
@@ -51,17 +52,17 @@ impl Network {
         }
     }
 
-    /// What counts as one source of connections: an IPv4 address, or an IPv6 /64, since a host has a /64 to itself.
+    /// The source of `peer`: its IPv4 address, or its IPv6 /64, because one host usually has a whole /64.
     pub fn source(peer: IpAddr) -> Self {
         Self::of(peer, 32, 64)
     }
 
-    /// Its first address.
+    /// The first address of the network.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Whether `peer` is in it.
+    /// Whether `peer` is in this network.
     pub fn contains(&self, peer: IpAddr) -> bool {
         match (self.address, peer.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(peer)) => {
@@ -85,7 +86,7 @@ fn mask_128(length: u8) -> u128 {
 
 impl std::str::FromStr for Network {
     type Err = OutOfBounds;
-    /// `192.0.2.0/24`, `2001:db8::/32`, or an address alone. Bits behind the length are not looked at.
+    /// Parses `192.0.2.0/24`, `2001:db8::/32`, or an address alone. Bits behind the prefix are ignored.
     fn from_str(text: &str) -> Result<Self, OutOfBounds> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
@@ -93,7 +94,7 @@ impl std::str::FromStr for Network {
         };
         let address: IpAddr = address.parse().map_err(|_| OutOfBounds("no address"))?;
         let whole = if address.is_ipv4() { 32 } else { 128 };
-        // `parse` would take a plus sign.
+        // `parse` would accept a plus sign.
         let digits = |length: &str| length.bytes().all(|byte| byte.is_ascii_digit());
         let length = match length {
             None => whole,
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_has_the_addresses_of_its_prefix_and_no_others() {
+    fn a_network_contains_exactly_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
             ("192.0.2.77/24", "192.0.2.1", "193.0.2.1"),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn p8_an_ipv6_source_is_a_64() {
+    fn p8_an_ipv6_source_is_a_slash_64() {
         let source = |peer: &str| Network::source(peer.parse().unwrap());
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));

@@ -1,6 +1,8 @@
-//! The permit table's machinery, after OpenSSH's `mon_dispatch`: each message kind names the phases in which it
-//! may come, how often, and with how many descriptors. The gate of a receiving end holds the phase and refuses
-//! the rest. The tables themselves stand beside the enums, so that one screen shows who may ask what, when.
+//! Permit tables, after OpenSSH's `mon_dispatch`. A row says in which phases a kind of message may come,
+//! how often, and with how many descriptors.
+//!
+//! Each receiving end has a gate. It holds the phase and refuses every message that its row does not
+//! permit. The tables stand beside the enums of the messages.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,11 +10,12 @@ use serde::{Serialize, de::DeserializeOwned};
 pub trait Message: Serialize + DeserializeOwned {
     /// Largest encoded size in bytes, at most [`crate::codec::MESSAGE_LIMIT`] less the tag.
     const LIMIT: usize;
-    /// The phases that the *receiver* of these messages goes through.
+    /// The phases of the *receiver* of these messages.
     type Phase: Copy + PartialEq + std::fmt::Debug + 'static;
-    /// The phase in which data packets may come, if there is one.
+    /// The phase in which data packets may come. `None`: never.
     const DATA_PHASE: Option<Self::Phase> = None;
-    /// Whether this kind announces a stream, and so comes with the stream's first data, as no other kind does.
+    /// Whether this kind announces a stream. Such a message comes with the stream's first data. No other
+    /// kind comes with data.
     fn announces(&self) -> bool {
         false
     }
@@ -32,13 +35,13 @@ pub enum Often {
 /// A row of a permit table.
 #[derive(Debug, Clone, Copy)]
 pub struct Permit<P: 'static> {
-    /// The kind's name, for logs; never a value that came with it.
+    /// The kind's name, for the log. It is never a value from the message.
     pub kind: &'static str,
-    /// The receiver's phases in which it may come.
+    /// The receiver's phases in which the message may come.
     pub phases: &'static [P],
     /// How often it may come.
     pub often: Often,
-    /// How many descriptors it brings, exactly.
+    /// The exact number of descriptors.
     pub descriptors: usize,
 }
 
@@ -61,7 +64,7 @@ pub const fn once<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
 }
 
 impl<P> Permit<P> {
-    /// The same row for a kind that brings `count` descriptors.
+    /// The same row for a kind with `count` descriptors.
     #[must_use]
     pub const fn with_descriptors(self, count: usize) -> Self {
         Self {
@@ -74,11 +77,11 @@ impl<P> Permit<P> {
 /// Why a well-formed message was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// It may not come in the receiver's present phase.
+    /// It may not come in the receiver's phase.
     OutOfPhase(&'static str),
     /// It may come once, and came again.
     Again(&'static str),
-    /// It brought another number of descriptors than its row says.
+    /// It came with another number of descriptors than its row says.
     Descriptors(&'static str),
 }
 
@@ -96,7 +99,7 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The receiving end's keeper of the phase. Every message passes it before anybody acts on it.
+/// The gate of a receiving end: it holds the phase. The end acts on no message that has not passed it.
 #[derive(Debug)]
 pub struct Gate<M: Message> {
     phase: M::Phase,
@@ -104,7 +107,7 @@ pub struct Gate<M: Message> {
 }
 
 impl<M: Message> Gate<M> {
-    /// A gate in its first phase.
+    /// A gate in `phase`. No message has passed it.
     pub fn new(phase: M::Phase) -> Self {
         Self {
             phase,
@@ -117,7 +120,8 @@ impl<M: Message> Gate<M> {
         self.phase
     }
 
-    /// Goes on to `phase`. Only the receiver's own progress moves it, never a message by itself.
+    /// Sets the phase. Only the receiver does this, as it makes progress. A message alone never changes the
+    /// phase.
     pub fn enter(&mut self, phase: M::Phase) {
         self.phase = phase;
     }
@@ -131,7 +135,8 @@ impl<M: Message> Gate<M> {
         }
     }
 
-    /// Checks a message that came with `descriptors` descriptors, and with a stream's first data or without, against its row.
+    /// Checks a message against its row. It came with `descriptors` descriptors. `with_data` says whether
+    /// it came with a stream's first data.
     pub fn admit(
         &mut self,
         message: &M,

@@ -1,47 +1,48 @@
-//! What a front is told about proxies: which hosts are some, and what is taken on their word.
+//! The settings about proxies: which hosts are proxies, and which of their claims a front believes.
 
 use crate::bounded::List;
 use crate::network::Network;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Most networks of one kind.
+/// Most networks in one list.
 pub const NETWORKS_MAX: usize = 32;
 
-/// Some networks.
+/// A list of networks.
 pub type Networks = List<Network, NETWORKS_MAX>;
 
 impl Networks {
-    /// Whether `peer` is in one of them.
+    /// Whether `peer` is in one of the networks.
     pub fn contain(&self, peer: IpAddr) -> bool {
         self.as_slice().iter().any(|network| network.contains(peer))
     }
 }
 
-/// Whom a front believes what.
+/// Which proxies a front believes, and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxies {
-    /// From these, connections begin with a PROXY header.
+    /// Connections from these begin with a PROXY header.
     pub networks: Networks,
-    /// These may say XCLIENT.
+    /// Clients from these may use XCLIENT.
     pub xclient: Networks,
-    /// Of these it is believed that their client came over TLS, where their header (version 2) says so.
+    /// These may claim, in a PROXY header of version 2, that their client uses TLS.
     pub tls: Networks,
-    /// From these, passwords are taken without TLS, whoever their client is.
+    /// Passwords from these are accepted without TLS, whoever their client is.
     pub plaintext: Networks,
-    /// For a header to come, in milliseconds.
+    /// Longest wait for a header, in milliseconds.
     pub header_ms: u32,
-    /// Most connections at once of which it is not known whose they are: before their header or XCLIENT, and checks.
+    /// Most connections at once from proxies whose client is not known: before their header or XCLIENT, and
+    /// a proxy's health checks.
     pub connections: u32,
 }
 
-/// How a listener takes the connections that `Proxies::networks` make.
+/// How a listener treats connections from `Proxies::networks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyHeaders {
-    /// Like anybody's: none begins with a header.
+    /// Like other connections: none begins with a header.
     Off,
-    /// Each begins with one. Others' do not.
+    /// Each begins with a header. Other connections do not.
     FromProxies,
-    /// The same, and others are turned away.
+    /// Each begins with a header. Other connections are refused.
     Only,
 }

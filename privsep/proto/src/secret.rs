@@ -1,4 +1,4 @@
-//! Passwords, as they cross from the front to auth. A worker never sees one.
+//! Passwords and tokens, on their way from the front to auth. No worker sees one.
 
 use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,14 @@ use zeroize::Zeroizing;
 /// Longest password, in bytes.
 pub const PASSWORD_MAX: usize = 512;
 
-/// A secret of at most `MAX` bytes, as the client sent it: a password, a token. Wiped when dropped; never shown.
+/// A secret of at most `MAX` bytes, as the client sent it: a password or a token. It is wiped when dropped,
+/// and never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<u8>")]
 pub struct Secret<const MAX: usize = PASSWORD_MAX>(Zeroizing<Vec<u8>>);
 
 impl<const MAX: usize> Secret<MAX> {
-    /// The secret's bytes. Whoever copies them wipes the copy.
+    /// The secret's bytes. A caller that copies them must wipe the copy.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -32,7 +33,7 @@ impl<const MAX: usize> TryFrom<Vec<u8>> for Secret<MAX> {
 
 impl<const MAX: usize> Serialize for Secret<MAX> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Straight from the wiped buffer: `into` would make a copy that nobody wipes.
+        // This serializes from the buffer that is wiped. `into` would make a copy that nobody wipes.
         self.0.as_slice().serialize(serializer)
     }
 }
