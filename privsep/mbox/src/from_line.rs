@@ -63,16 +63,19 @@ impl Start {
     }
 }
 
-/// How long the line ends are that `bytes` begin with.
-pub(crate) fn line_ends(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some(after) = rest
-        .strip_prefix(b"\n")
-        .or_else(|| rest.strip_prefix(b"\r\n"))
-    {
-        rest = after;
+/// How long the empty lines are that `bytes` begin with. A line of spaces and tabs is one here, as for c-client.
+pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        let rest = &bytes[length..];
+        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        let blanks = blanks.count();
+        length += match rest[blanks..] {
+            [b'\n', ..] => blanks + 1,
+            [b'\r', b'\n', ..] => blanks + 2,
+            _ => return length,
+        };
     }
-    bytes.len() - rest.len()
 }
 
 /// How many bytes a delivery wrote that was broken off within the word `From`, where a From_ line follows them on the same
@@ -95,7 +98,7 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
 /// empty lines, or all up to the end of the spool.
 pub fn mail_begins(bytes: &[u8]) -> bool {
     let to_end = bytes.len() < LOOK;
-    let bytes = &bytes[line_ends(bytes)..];
+    let bytes = &bytes[empty_lines(bytes)..];
     Start::of(bytes, to_end) != Start::Text
         || broken_word(bytes, to_end).is_some()
         || (to_end && is_begun(bytes))

@@ -61,7 +61,7 @@ enum Line {
 /// What the lines of a header have said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    /// The first usable `Content-Length`.
+    /// The first `Content-Length` of digits.
     pub(crate) content_length: Option<u64>,
     /// Whether it is marked as c-client's pseudo message's.
     pub(crate) pseudo: bool,
@@ -194,12 +194,19 @@ fn read(start: &[u8], complete: bool) -> (Line, usize) {
     };
     let line = match REWRITTEN[field] {
         "Content-Length" if complete => {
-            number(value.trim_ascii()).map_or(Line::Rewritten, Line::ContentLength)
+            content_length(value.trim_ascii()).map_or(Line::Rewritten, Line::ContentLength)
         }
         "X-IMAP" if is_uid_base(value, complete) => Line::PseudoMark,
         _ => Line::Rewritten,
     };
     (line, field)
+}
+
+/// The number of a Content-Length. As for Dovecot, nothing is 0, and the first one that consists of digits counts: what is too
+/// large for a number is larger than any spool.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    digits.then(|| number(value).unwrap_or(if value.is_empty() { 0 } else { u64::MAX }))
 }
 
 /// `uidvalidity lastuid`, then nothing or a space and keywords. UIDVALIDITY is not 0 (Dovecot's condition).

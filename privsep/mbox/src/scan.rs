@@ -1,6 +1,6 @@
 //! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
 
-use crate::from_line::{self, LINE_MAX, Start, broken_word, is_begun, is_from_line, line_ends};
+use crate::from_line::{self, LINE_MAX, Start, broken_word, empty_lines, is_begun, is_from_line};
 use crate::header::{Fate, Fields, Hidden, LOOK};
 use crate::message::{Maildrop, Message};
 use crate::octets::Octets;
@@ -156,7 +156,7 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
     loop {
         let view = window.at(offset, from_line::LOOK)?;
         let to_end = offset + view.len() as u64 == length;
-        let skipped = line_ends(view);
+        let skipped = empty_lines(view);
         if skipped > 0 {
             offset += skipped as u64;
             continue;

@@ -80,6 +80,7 @@ fn a_from_line_begins_a_message_wherever_it_stands() {
 fn what_is_no_mbox_is_refused() {
     assert_eq!(read(b"Hello\n", BUFFER_MIN), Err(ScanError::NotMbox));
     assert_eq!(read(b"\n Hello\n", BUFFER_MIN), Err(ScanError::NotMbox));
+    assert_eq!(read(&[b' '; 10_000], BUFFER_MIN), Err(ScanError::NotMbox));
     let returns = format!("{FROM}A: 1\n\nbody\n\n").replace('\n', "\r");
     assert_eq!(
         read(returns.as_bytes(), BUFFER_MIN),
@@ -95,7 +96,7 @@ fn what_is_no_mbox_is_refused() {
 
 #[test]
 fn empty_lines_before_the_first_message_do_not_hide_it() {
-    for (before, offset) in [("\n", 1), ("\r\n\n", 3)] {
+    for (before, offset) in [("\n", 1), ("\r\n\n", 3), (" \n\t\r\n", 5)] {
         let maildrop = read(format!("{before}{FROM}A: 1\n\nx\n").as_bytes(), BUFFER_MIN).unwrap();
         assert_eq!(maildrop.messages[0].from_line, offset);
     }
@@ -276,10 +277,14 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"\r\n",
         b"From nobody\n",
         b"Fro",
+        b" \n",
         b"Subject: x\n",
         b" folded\r\n",
         b"Content-Length: @@@\n",
         b"Content-Length: @@@\n\n",
+        b"Content-Length: \n",
+        b"Content-Length: -1\n",
+        b"Content-Length: 99999999999999999999\n",
         b"Status: RO\n",
         b".\n",
         b"..\r\n",

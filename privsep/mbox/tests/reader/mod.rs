@@ -66,18 +66,24 @@ fn lines(spool: &[u8], mut start: usize) -> Vec<Line<'_>> {
 fn content_length(line: &[u8]) -> Option<usize> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let digits = value.iter().all(u8::is_ascii_digit);
     if !name.eq_ignore_ascii_case(b"Content-Length") || !digits || line.len() > 96 {
         return None;
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let value = std::str::from_utf8(value).ok()?;
+    Some(if value.is_empty() {
+        0
+    } else {
+        value.parse().unwrap_or(usize::MAX)
+    })
 }
 
 /// The messages of a spool, and how many bytes at its end belong to none. `None`: it is no mbox.
 pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usize)> {
     let mut begin = 0;
     for line in lines(spool, 0) {
-        if !line.is_empty() {
+        let blank = line.text.iter().all(|byte| matches!(byte, b' ' | b'\t'));
+        if !(line.terminated && blank) {
             break;
         }
         begin = line.next;
