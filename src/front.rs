@@ -42,6 +42,8 @@ const _: () = assert!(LISTENERS_MAX == handle::FIRST_TOKEN - LISTENERS);
 pub struct Given {
     /// What it may do.
     pub settings: FrontSettings,
+    /// `limits.connections` as configured, which the limit on open files may have lowered in `settings`.
+    pub configured_connections: u32,
     /// Listening sockets.
     pub listeners: Vec<Listening>,
     /// By which rules TLS is spoken; none where there is no certificate.
@@ -116,6 +118,8 @@ pub struct Front {
     host: Rc<str>,
     /// Most connections that the limit on open files was set for, which nobody can raise again.
     most: u32,
+    /// `limits.connections` as it was configured last.
+    configured: u32,
     pub(crate) tls: Option<Arc<Rules>>,
     pub(crate) links: Links,
     threads: Threads,
@@ -150,6 +154,7 @@ impl Front {
             drawn: (0, RandomState::new()),
             said: Said::default(),
             most: given.settings.limits.connections,
+            configured: given.configured_connections,
             host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
             tls: given.tls.map(Arc::new),
@@ -413,7 +418,9 @@ impl Front {
 
     /// Takes new settings, for connections from now on.
     pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
-        if lower(&mut settings.limits, self.most) {
+        let configured = settings.limits.connections;
+        let changed = std::mem::replace(&mut self.configured, configured) != configured;
+        if lower(&mut settings.limits, self.most) && changed {
             let text =
                 "limits.connections can be lowered by a reload, not raised: restart for more";
             let most = &[("connections", &self.most as &dyn std::fmt::Display)];

@@ -102,6 +102,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     }
     // Both before the root is empty: they read what the kernel shows of itself.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let configured_connections = settings.limits.connections;
     confine_files(&mut settings, log)?;
     let tickets = Tickets::new(Arc::clone(&collected.keys), settings.tls.ticket_ms);
     let tickets = Arc::new(tickets);
@@ -112,6 +113,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     monitor.enter(SetupPhase::Serving);
     let mut front = Front::new(Given {
         settings,
+        configured_connections,
         listeners: collected.listeners,
         tls,
         tickets,

@@ -235,3 +235,148 @@ fn p1_the_monitor_opens_none_of_the_configurations_files() {
         }
     }
 }
+
+/// Changes the file of a running host, and says what `--check` says of it: its exit status, and standard error.
+fn check(host: &Host, was: &str, is: &str) -> (Option<i32>, String) {
+    let file = host.at("popward.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let text = good.replace(was, is);
+    assert!(was == is || text != good, "{was}");
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    std::fs::write(&file, good).unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// What `--check` says of the file as it is.
+fn checked(host: &Host) -> (Option<i32>, String) {
+    check(host, "", "")
+}
+
+fn mode(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_missing_file_is_said_to_be_missing_with_its_path() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let (status, said) = check(&host, "/users\"", "/no-users\"");
+    let expected = format!(
+        "auth.passwd_file: expected a file: {}: No such file or directory",
+        host.at("no-users").display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(status, Some(78));
+    let (_, said) = check(&host, "passwd_file = \"", "passwd_file = \"relative");
+    assert!(
+        said.contains("expected the absolute path of a file, not relative/"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_refused_and_a_password_file_warned_of() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_eq!(checked(&host), (Some(0), String::new()));
+    mode(&host.at("key.pem"), 0o644);
+    let (status, said) = checked(&host);
+    let expected = "key.pem: expected a file that is not open to everybody, not one of mode 0644";
+    assert!(
+        said.contains("popward.toml:") && said.contains(expected),
+        "{said}"
+    );
+    assert_eq!(status, Some(78));
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(host.logged("configuration not reloaded").contains(expected));
+    // A group of its readers is fine.
+    mode(&host.at("key.pem"), 0o640);
+    mode(&host.at("users"), 0o644);
+    let (status, said) = checked(&host);
+    let expected = "users has mode 0644: everybody can read the hashes, chmod 0600";
+    assert!(
+        said.contains("warning: ") && said.contains(expected),
+        "{said}"
+    );
+    assert_eq!(status, Some(0));
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(host.logged("configuration warning").contains(expected));
+    host.logged("configuration reloaded");
+}
+
+#[test]
+fn a_bad_line_of_the_password_file_is_named_by_its_number() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let users = std::fs::read_to_string(host.at("users")).unwrap();
+    let lines = "# comment\n\nbob:{WISHFUL}x:::::\ncarol:{PLAIN}c:many:1::/:\n/:{PLAIN}x::::::\n";
+    std::fs::write(host.at("users"), users + lines).unwrap();
+    let (status, said) = checked(&host);
+    for line in [4, 5, 6] {
+        let place = format!("{}:{line}: expected", host.at("users").display());
+        assert!(said.contains(&place), "{place}: {said}");
+    }
+    assert!(
+        !said.contains("users:1: ") && !said.contains("users:3: "),
+        "{said}"
+    );
+    assert_eq!(status, Some(0), "the others can log in");
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged_times("a line of the password file lets nobody in", 3);
+    std::fs::write(host.at("users"), "x:y:z\n".repeat(12)).unwrap();
+    let (_, said) = checked(&host);
+    assert!(
+        said.contains("more lines of the password file let nobody in: 2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_password_file_that_auth_cannot_read_is_found() {
+    if !root() {
+        return host::skipped("files of other users: it takes root");
+    }
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    std::os::unix::fs::chown(host.at("users"), Some(0), None).unwrap();
+    let (status, said) = checked(&host);
+    assert!(said.contains("as auth's user: Permission denied"), "{said}");
+    assert_eq!(status, Some(78));
+}
+
+#[test]
+fn a_spool_directory_that_is_not_there_is_warned_of() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let (status, said) = check(&host, "/mail/{user}", "/maill/{user}");
+    let expected = format!("spool.path: {}: No such file", host.at("maill").display());
+    assert!(
+        said.contains("warning: ") && said.contains(&expected),
+        "{said}"
+    );
+    assert_eq!(status, Some(0), "it may be mounted later");
+}
+
+#[test]
+fn help_is_no_error() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    for words in [
+        &["--help"][..],
+        &["secret", "--help"],
+        &["spool", "--help"],
+        &["import-popauth", "--help"],
+        &["reload", "--help"],
+    ] {
+        let output = Command::new(host.at("libexec/popward"))
+            .args(words)
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{words:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("usage: popward"), "{words:?}: {text}");
+        assert!(output.stderr.is_empty(), "{words:?}");
+    }
+}

@@ -160,4 +160,14 @@ fn a_reload_can_lower_limits_connections_but_not_raise_it() {
     let line = host.logged("limits.connections can be lowered by a reload, not raised");
     assert!(line.contains("connections=4"), "{line}");
     assert_ok(&Client::new(host.plain).line());
+    // With nothing changed it is not said again.
+    reload("connections = 8", "connections = 8", 3);
+    reload("connections = 8", "connections = 2", 4);
+    until("a third is one too many again", || {
+        Client::new(host.plain)
+            .line()
+            .starts_with("-ERR [SYS/TEMP]")
+    });
+    let said = host.log().matches("can be lowered by a reload").count();
+    assert_eq!(said, 1, "{}", host.log());
 }

@@ -41,6 +41,10 @@ impl Site {
             fs::write(site.at("etc").join(name), "").unwrap();
             mode(&site.at("etc").join(name), 0o644);
         }
+        // Its content is checked as well.
+        host::certificate(&site.at("etc"), host::P256);
+        fs::rename(site.at("etc/cert.pem"), site.at("etc/ca.pem")).unwrap();
+        mode(&site.at("etc/ca.pem"), 0o644);
         site.write(PASSWD_FILE);
         site
     }

@@ -166,3 +166,78 @@ fn the_account_phase_takes_over_the_place_of_the_token_program() {
         assert_ok(&client.ask("QUIT"));
     }
 }
+
+/// What `popward --check` says of the host's configuration.
+fn checked(host: &Host) -> (Option<i32>, String) {
+    let output = std::process::Command::new(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(host.at("popward.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
+/// pam_unix asks `/etc/shadow` by itself only as root: with an unprivileged auth every password is a
+/// wrong one. Debian's packaged service comes to it by `@include`.
+#[test]
+fn pam_unix_without_root_is_refused_with_the_line_that_asks_it() {
+    if !host::root() {
+        return skipped("a PAM service: it takes root");
+    }
+    let common = Service::new("popward-test-common", "pam_unix.so nullok", "pam_permit.so");
+    let service = Service(PathBuf::from("/etc/pam.d/popward-test-e"));
+    std::fs::write(&service.0, "# as packaged\n@include popward-test-common\n").unwrap();
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let pam = "[auth]\nsource = \"pam\"\npam_service = \"popward-test-e\"\n";
+    let with_pam = good.replace("[auth]\n", pam);
+    std::fs::write(host.at("popward.toml"), &with_pam).unwrap();
+    let line = with_pam
+        .lines()
+        .position(|line| line.contains("pam_service"))
+        .unwrap()
+        + 1;
+    let expected = format!(
+        "popward.toml:{line}: auth.pam_service: {}:1: pam_unix cannot check other users' passwords",
+        common.0.display()
+    );
+    let (status, said) = checked(&host);
+    assert!(
+        said.contains(&expected) && said.contains("set accounts.auth = 0"),
+        "{said}"
+    );
+    assert_eq!(status, Some(78));
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(
+        host.logged("configuration not reloaded")
+            .contains(&expected)
+    );
+    drop(host.login("alice"));
+    let as_root = with_pam.replace(&format!("auth = {}\n", host::AUTH), "auth = 0\n");
+    std::fs::write(host.at("popward.toml"), as_root).unwrap();
+    assert_eq!(checked(&host), (Some(0), String::new()));
+    // A start says the same.
+    std::fs::write(host.at("popward.toml"), &with_pam).unwrap();
+    assert_eq!(host.stop(), Some(0));
+    let output = std::process::Command::new(host.at("libexec/popward"))
+        .arg("--config")
+        .arg(host.at("popward.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn a_service_that_is_not_there_is_refused() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let pam = "[auth]\nsource = \"pam\"\npam_service = \"popward-none\"\n";
+    std::fs::write(host.at("popward.toml"), good.replace("[auth]\n", pam)).unwrap();
+    let (status, said) = checked(&host);
+    let expected = "auth.pam_service: /etc/pam.d/popward-none: no such file";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(status, Some(78));
+}

@@ -73,27 +73,99 @@ fn a_reload_with_unusable_certificates_keeps_the_old_ones() {
     let works = || session(&host, &["-tls1_3"]).contains("+OK popward signing off");
     assert!(works());
     let mut refused = 0;
-    let mut reload = |times| {
+    let mut reload = |path: &std::path::Path, why: &str| {
         host.signal(Signal::SIGHUP);
-        refused += times;
-        host.logged_times("cannot use what it was given", refused);
+        refused += 1;
+        let said = host.logged_times("configuration not reloaded", refused);
+        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        assert!(said.contains(why), "{said}");
     };
-    // A key that does not fit the chain, which the front refuses. Then bytes that are no key, which
-    // keys refuses.
+    // A key that does not fit the chain, bytes that are no key, a chain that is none.
     host::certificate(&host.at(""), host::P256);
     let other = std::fs::read(&key).unwrap();
     std::fs::write(&chain, &before[0]).unwrap();
-    for bad in [&other[..], b"none", &other] {
+    let unfit = format!("expected the key of the certificate in {}", chain.display());
+    for (bad, why) in [
+        (&other[..], unfit.as_str()),
+        (b"none", "expected a private key in PEM"),
+        (&other, &unfit),
+    ] {
         std::fs::write(&key, bad).unwrap();
-        for _ in 0..2 {
-            reload(1);
-            assert!(works(), "{}", host.log());
-        }
+        reload(&key, why);
+        assert!(works(), "{}", host.log());
     }
     std::fs::write(&key, &before[1]).unwrap();
+    std::fs::write(&chain, "none").unwrap();
+    reload(&chain, "expected certificates in PEM, found none");
+    std::fs::remove_file(&chain).unwrap();
+    reload(&chain, "No such file");
+    std::fs::write(&chain, &before[0]).unwrap();
     host.signal(Signal::SIGHUP);
-    host.logged_times("configuration reloaded", 7);
+    host.logged("configuration reloaded");
     assert!(works());
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_warned_of_and_used() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let at = |name: &str| host.at(name).to_str().unwrap().to_owned();
+    let authority = format!(
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = {0}/index\nserial = {0}/serial\nnew_certs_dir = {0}\n\
+         default_md = sha256\npolicy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n\
+         [e]\nbasicConstraints = CA:FALSE\n",
+        at("")
+    );
+    std::fs::write(host.at("ca.conf"), authority).unwrap();
+    std::fs::write(host.at("index"), "").unwrap();
+    std::fs::write(host.at("serial"), "01\n").unwrap();
+    let openssl = |words: &[&str]| {
+        let made = std::process::Command::new("openssl")
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+    };
+    let (key, wish, chain, configuration) =
+        (at("key.pem"), at("wish.pem"), at("cert.pem"), at("ca.conf"));
+    openssl(&[
+        "req",
+        "-new",
+        "-subj",
+        "/CN=localhost",
+        "-key",
+        &key,
+        "-out",
+        &wish,
+    ]);
+    openssl(&[
+        "ca",
+        "-batch",
+        "-notext",
+        "-selfsign",
+        "-config",
+        &configuration,
+        "-keyfile",
+        &key,
+        "-startdate",
+        "20200101000000Z",
+        "-enddate",
+        "20200131000000Z",
+        "-in",
+        &wish,
+        "-out",
+        &chain,
+    ]);
+    host.signal(Signal::SIGHUP);
+    let said = host.logged("configuration warning");
+    assert!(
+        said.contains("cert.pem: the certificate expired "),
+        "{said}"
+    );
+    host.logged("configuration reloaded");
 }
 
 #[test]

@@ -167,6 +167,50 @@ fn has_scram_keys(line: &[u8]) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"{SCRAM"))
 }
 
+/// Most lines that are named of one file.
+const NAMED_MAX: usize = 10;
+
+/// The lines that let nobody in because something in them is not as it must be, each with what was
+/// expected: the first [`NAMED_MAX`] of the file, and how many more there are.
+///
+/// # Errors
+///
+/// The file cannot be read, or others could have written it.
+pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
+    let mut file = BufReader::new(trusted_file::open(path)?);
+    let (mut bad, mut more, mut line) = (Vec::new(), 0, Vec::new());
+    for number in 1u64.. {
+        line.clear();
+        let read = file.read_until(b'\n', &mut line);
+        if read.map_err(|error| error.to_string())? == 0 {
+            break;
+        }
+        let text = line.trim_ascii_end();
+        if text.is_empty() || text.starts_with(b"#") {
+            continue;
+        }
+        if let Err(expected) = check_name(text).and_then(|()| parse(text).map(drop)) {
+            if bad.len() < NAMED_MAX {
+                bad.push(format!("{}:{number}: {expected}", path.display()));
+            } else {
+                more += 1;
+            }
+        }
+    }
+    Ok((bad, more))
+}
+
+/// Checks that a line begins with a name that a user can have, or with the stand-in's.
+fn check_name(line: &[u8]) -> Result<(), String> {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    let user = std::str::from_utf8(name).map(|name| UserName::try_from(name.to_owned()).is_ok());
+    if name == STAND_IN || user == Ok(true) {
+        Ok(())
+    } else {
+        Err("expected the name of a user in the first field".to_owned())
+    }
+}
+
 /// The stored password of a line: its second field.
 fn password(line: &[u8]) -> Result<Stored, &'static str> {
     let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();

@@ -13,6 +13,7 @@ mod tasks;
 pub(crate) use state::Auth;
 
 use crate::login::{Due, Evidence, NotBegun};
+use crate::passwd_file;
 use crate::policy::admission::AdmissionRules;
 use crate::trusted_file;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -112,6 +113,7 @@ impl Auth {
                         return self.monitor.send(&AuthToMonitor::Unusable(why));
                     }
                 };
+                self.warn_of_lines(&configured);
                 self.settings = Some(Settings {
                     configured,
                     admission,
@@ -200,6 +202,25 @@ impl Auth {
         self.log
             .warning(Some(session), "a message that must not be", &[]);
         Err(FRONT_BROKE_RULES)
+    }
+
+    /// Logs the lines of the password file that let nobody in.
+    fn warn_of_lines(&self, settings: &AuthSettings) {
+        let AccountSource::PasswdFile { path } = &settings.source else {
+            return;
+        };
+        // `usable` has opened it a moment ago. If it cannot be read now, the next login says so.
+        let Ok((lines, more)) = passwd_file::bad_lines(path.as_path()) else {
+            return;
+        };
+        let text = "a line of the password file lets nobody in";
+        for line in &lines {
+            self.log.warning(None, text, &[("line", line)]);
+        }
+        if more > 0 {
+            let text = "more lines of the password file let nobody in";
+            self.log.warning(None, text, &[("lines", &more)]);
+        }
     }
 
     /// Handles the logins whose time has come.

@@ -25,6 +25,15 @@ const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [-
     \x20 --iterations  rounds for SCRAM (default 4096)\n\
     \x20 --stand-in    asks for no password: prints a whole line that stands in for users that are not in the file\n";
 
+const POPAUTH_USAGE: &str = "usage: popward import-popauth [FILE]\n\n\
+    \x20 FILE is what gdbm_dump or db_dump writes of Qpopper's database\n";
+
+fn asks_for_help(words: &[String]) -> bool {
+    words
+        .iter()
+        .any(|word| ["--help", "-h"].contains(&word.as_str()))
+}
+
 /// The options of `popward secret`.
 #[derive(Debug, PartialEq, Eq)]
 struct SecretOptions {
@@ -116,6 +125,11 @@ fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], String> {
 
 /// `popward secret`.
 pub(crate) fn secret(words: impl Iterator<Item = String>) -> ExitCode {
+    let words: Vec<String> = words.collect();
+    if asks_for_help(&words) {
+        return finish(Ok(Zeroizing::new(USAGE.to_owned())));
+    }
+    let words = words.into_iter();
     finish(SecretOptions::parse(words).and_then(|wish| {
         if wish.stand_in {
             let password = Zeroizing::new(random::<32>()?);
@@ -128,17 +142,19 @@ pub(crate) fn secret(words: impl Iterator<Item = String>) -> ExitCode {
 }
 
 /// `popward import-popauth`.
-pub(crate) fn import_popauth(mut words: impl Iterator<Item = String>) -> ExitCode {
+pub(crate) fn import_popauth(words: impl Iterator<Item = String>) -> ExitCode {
+    let words: Vec<String> = words.collect();
+    if asks_for_help(&words) {
+        return finish(Ok(Zeroizing::new(POPAUTH_USAGE.to_owned())));
+    }
+    let mut words = words.into_iter();
     let mut dump = Zeroizing::new(Vec::new());
     let read = match (words.next().as_deref(), words.next()) {
         (None | Some("-"), None) => std::io::stdin().read_to_end(&mut dump),
         (Some(path), None) if !path.starts_with('-') => {
             std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut dump))
         }
-        _ => {
-            let usage = "usage: popward import-popauth [FILE]\n\n  FILE is what gdbm_dump or db_dump writes of Qpopper's database\n";
-            return finish(Err(usage.to_owned()));
-        }
+        _ => return finish(Err(POPAUTH_USAGE.to_owned())),
     };
     finish(match read {
         Err(error) => Err(error.to_string()),

@@ -76,21 +76,38 @@ impl std::fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads and checks `path`.
-pub(crate) fn load(path: &Path, host: &Host) -> Result<Config, ConfigError> {
+/// Reads and checks `path`. Warnings about it come beside.
+pub(crate) fn load(path: &Path, host: &Host) -> (Result<Config, ConfigError>, Vec<String>) {
+    let text = match readable(path, host) {
+        Ok(text) => text,
+        Err(error) => return (Err(error), Vec::new()),
+    };
+    let config = from_text(path, &text, host);
+    let placed = |(offset, warning): (usize, String)| {
+        format!("{}:{}: {warning}", path.display(), line(&text, offset))
+    };
+    (config, host.warnings().into_iter().map(placed).collect())
+}
+
+fn readable(path: &Path, host: &Host) -> Result<String, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let whole = std::path::absolute(path).map_err(unreadable)?;
     let foreign = |expected| ConfigError::Foreign(path.to_owned(), expected);
     host.owners.of(&whole).map_err(foreign)?;
-    from_text(path, &text, host)
+    Ok(text)
+}
+
+/// The line, from 1, in which a byte of the text is.
+fn line(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or("").matches('\n').count() + 1
 }
 
 /// Checks the text of `path`.
 pub(crate) fn from_text(path: &Path, text: &str, host: &Host) -> Result<Config, ConfigError> {
     let invalid = |offset: usize, expected: String| ConfigError::Invalid {
         path: path.to_owned(),
-        line: text.get(..offset).unwrap_or("").matches('\n').count() + 1,
+        line: line(text, offset),
         expected,
     };
     let file: file::File = toml::from_str(text).map_err(|e| {

@@ -16,6 +16,7 @@ mod host;
 mod load;
 mod names;
 mod owner;
+mod pair;
 mod pattern;
 mod removed;
 mod syscalls;
@@ -63,6 +64,12 @@ fn confine() -> Result<names::Names, Box<dyn Error>> {
     let names = names::start()?;
     server::drop_privileges(FILES, Root::Host)?;
     landlock::reading::restrict_to_reading()?;
+    // Its first use looks for a device file that the filter would not let it look for.
+    let mut random = [0; 32];
+    pair::provider()
+        .secure_random
+        .fill(&mut random)
+        .map_err(|_| "no randomness")?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
     Ok(names)
 }
@@ -81,7 +88,11 @@ fn answer(monitor: &mut Monitor, names: names::Names) -> Result<(), ChannelError
         return refuse(monitor, &text);
     }
     let host = Host::this(names);
-    match load::load(Path::new(path.as_str()), &host) {
+    let (config, warnings) = load::load(Path::new(path.as_str()), &host);
+    for warning in warnings {
+        monitor.send(&ConfigToMonitor::Warning(Finding::truncated(&warning)))?;
+    }
+    match config {
         Ok(config) => hand_over(monitor, config),
         Err(error) => refuse(monitor, &error.to_string()),
     }

@@ -1,9 +1,10 @@
 //! The configuration as popward-config hands it on: checked values, and descriptors of the files that it names. Nothing
 //! here opens or reads one.
 
+use popward_proto::VERSION;
 use popward_proto::account::GROUPS_MAX;
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::monitor_auth::{AuthSettings, TABLES_MAX};
+use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth, TABLES_MAX};
 use popward_proto::monitor_config::{
     Accounts, Base, CERTIFICATES_MAX, ConfigToMonitor, Listen, LogSettings, MEMBERS_MAX, Member,
     WARNINGS_MAX,
@@ -62,6 +63,15 @@ pub(crate) struct Certificate {
 }
 
 impl Config {
+    /// Auth's part, the settings themselves last.
+    pub(crate) fn for_auth(&self) -> Vec<MonitorToAuth> {
+        let settings = MonitorToAuth::Settings {
+            version: VERSION,
+            settings: Box::new(self.auth.clone()),
+        };
+        self.settings.login_delays().chain([settings]).collect()
+    }
+
     /// The groups of the system's user `name` for which there is another `spool.path`. None, if `uid` is not its: who is
     /// in a password file with ids of its own has no other groups.
     pub(crate) fn groups_of(&self, name: &UserName, uid: u32) -> List<u32, GROUPS_MAX> {

@@ -24,6 +24,7 @@ mod sessions;
 mod setup;
 mod spool;
 mod state;
+mod trial;
 
 use reader::NotRead;
 use std::os::unix::process::CommandExt;
@@ -49,12 +50,21 @@ fn main() -> ExitCode {
     };
     let (config, warnings) = reader::first(&arguments.config);
     if arguments.check || config.is_err() {
-        for warning in &warnings {
-            log::complain(&format_args!("warning: {warning}"));
-        }
+        warn(&warnings);
     }
     let config = match config {
-        Ok(_) if arguments.check => return ExitCode::SUCCESS,
+        Ok(config) if arguments.check => {
+            return match trial::of_auth(&config) {
+                Ok(warnings) => {
+                    warn(&warnings);
+                    ExitCode::SUCCESS
+                }
+                Err(why) => {
+                    fail(&why);
+                    ExitCode::from(BAD_CONFIGURATION)
+                }
+            };
+        }
         Ok(config) => config,
         Err(NotRead::Refused(why)) => {
             fail(&why);
@@ -90,6 +100,12 @@ fn become_tool(
             .args(words)
             .exec(),
         Err(error) => error,
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        log::complain(&format_args!("warning: {warning}"));
     }
 }
 

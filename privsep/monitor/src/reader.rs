@@ -49,26 +49,6 @@ pub(crate) fn start(spawner: &mut Spawner, path: &Path) -> Result<Reader, String
         .to_str()
         .and_then(|path| Text::try_from(path.to_owned()).ok());
     let named = named.ok_or("--config: expected a path of at most 4096 bytes, in UTF-8")?;
-    started(spawner, &executable, user.is_root())
-        .and_then(|reader| {
-            let read = MonitorToConfig::Read {
-                version: VERSION,
-                path: named,
-            };
-            reader.channel.send(&read)?;
-            Ok(reader)
-        })
-        .map_err(|error| failed(&error))
-}
-
-fn started(spawner: &mut Spawner, executable: &Path, root: bool) -> Result<Reader, ChannelError> {
-    let open = |path: &str, flags: OFlag| open(path, flags | OFlag::O_CLOEXEC, Mode::empty());
-    let system = ChannelError::System;
-    let null = open("/dev/null", OFlag::O_RDWR).map_err(system)?;
-    // A relative path is one from here.
-    let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(system)?;
-    let (control, control_theirs) = socket_pair().map_err(system)?;
-    let (log, log_theirs) = socket_pair().map_err(system)?;
     let gid = nix::unistd::getgid().as_raw();
     // Without groups, at the start as at SIGHUP.
     let as_root = ChildIdentity {
@@ -78,23 +58,51 @@ fn started(spawner: &mut Spawner, executable: &Path, root: bool) -> Result<Reade
         groups: Vec::new(),
         keep_chroot: false,
     };
+    let identity = user.is_root().then_some(&as_root);
+    let read = MonitorToConfig::Read {
+        version: VERSION,
+        path: named,
+    };
+    spawned(spawner, &executable, identity)
+        .and_then(|(child, control, log)| {
+            let channel: ConfigChannel = Channel::new(control, ReadingPhase::Base);
+            channel.send(&read)?;
+            channel.set_nonblocking().map_err(ChannelError::System)?;
+            Ok(Reader {
+                child,
+                channel,
+                log,
+            })
+        })
+        .map_err(|error| failed(&error))
+}
+
+/// Starts an executable while there is no [`crate::children::Nursery`]. Returns its sockets with it: the channel, and
+/// its log.
+pub(crate) fn spawned(
+    spawner: &mut Spawner,
+    executable: &Path,
+    identity: Option<&ChildIdentity>,
+) -> Result<(Child, OwnedFd, OwnedFd), ChannelError> {
+    let open = |path: &str, flags: OFlag| open(path, flags | OFlag::O_CLOEXEC, Mode::empty());
+    let system = ChannelError::System;
+    let null = open("/dev/null", OFlag::O_RDWR).map_err(system)?;
+    // A relative path is one from here.
+    let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(system)?;
+    let (control, control_theirs) = socket_pair().map_err(system)?;
+    let (log, log_theirs) = socket_pair().map_err(system)?;
+    let name = executable.file_name().unwrap_or_default();
     let child = spawner
         .spawn(&Spawn {
             executable,
-            arguments: &[EXECUTABLE],
+            arguments: &[&name.to_string_lossy()],
             null: null.as_fd(),
             descriptors: &[control_theirs.as_fd(), log_theirs.as_fd()],
             directory: here.as_fd(),
-            identity: root.then_some(&as_root),
+            identity,
         })
         .map_err(system)?;
-    let channel = Channel::new(control, ReadingPhase::Base);
-    channel.set_nonblocking().map_err(system)?;
-    Ok(Reader {
-        child,
-        channel,
-        log,
-    })
+    Ok((child, control, log))
 }
 
 /// Receives one packet, and lets the phase follow.
@@ -143,7 +151,7 @@ fn all(mut reader: Reader, draft: &mut Draft) -> Result<Config, NotRead> {
             Ok(Drafted::Nonsense) => {
                 break Err(NotRead::Failed(format!("{EXECUTABLE} broke the rules")));
             }
-            Err(ChannelError::WouldBlock) if wait(&reader.channel, until) => {}
+            Err(ChannelError::WouldBlock) if wait(reader.channel.as_fd(), until) => {}
             Err(ChannelError::WouldBlock) => break Err(NotRead::Failed(late())),
             Err(ChannelError::Closed) => {
                 return Err(NotRead::Failed(gone(end(&reader.child, false))));
@@ -172,7 +180,7 @@ pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
 }
 
 /// Returns false when the time is over.
-fn wait(channel: &ConfigChannel, until: Instant) -> bool {
+pub(crate) fn wait(channel: impl AsFd, until: Instant) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let left = until.saturating_duration_since(Instant::now());
     let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
@@ -184,7 +192,7 @@ fn wait(channel: &ConfigChannel, until: Instant) -> bool {
 }
 
 /// Waits for its end, which has come or is near, or is made.
-fn end(child: &Child, kill: bool) -> nix::Result<WaitStatus> {
+pub(crate) fn end(child: &Child, kill: bool) -> nix::Result<WaitStatus> {
     if kill {
         crate::children::kill(child);
     }

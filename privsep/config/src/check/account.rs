@@ -29,7 +29,7 @@ pub(super) fn tables(
     let mut tables = Vec::new();
     for account in file {
         let (offset, moved) = (account.span().start, account.get_ref().spool.path.is_some());
-        let table = table(account, &host.names, open)?;
+        let table = table(account, host, open)?;
         if moved {
             for gid in table.named.groups.as_slice() {
                 let more = of_group(*gid, state, &host.names);
@@ -42,18 +42,18 @@ pub(super) fn tables(
     Ok((tables, members))
 }
 
-fn table(file: Spanned<file::Account>, names: &Names, open: u16) -> Checked<Table> {
+fn table(file: Spanned<file::Account>, host: &Host, open: u16) -> Checked<Table> {
     let offset = file.span().start;
     let file = file.into_inner();
     if file.users.is_empty() && file.groups.is_empty() {
         return problem(offset, "account: expected users, or groups");
     }
-    let groups = groups(&file.groups, names)?;
+    let groups = groups(&file.groups, &host.names)?;
     let groups = bounded("groups", SELECTOR_GROUPS_MAX, offset, groups)?;
     let users = bounded("users", SELECTOR_USERS_MAX, offset, users(&file.users)?)?;
     Ok(Table {
         named: AccountSelector { users, groups },
-        place: place(file.spool.path, file.spool.group, names)?,
+        place: place(file.spool.path, file.spool.group, host)?,
         lock_timeout_ms: (file.spool.lock_timeout)
             .map(|seconds| spool::lock_timeout_ms(seconds, open))
             .transpose()?,
@@ -129,7 +129,7 @@ fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>
 fn place(
     path: Option<file::Placed>,
     group: Option<Spanned<file::Id>>,
-    names: &Names,
+    host: &Host,
 ) -> Checked<Option<(Pattern, Option<u32>)>> {
     match (path, group) {
         (None, None) => Ok(None),
@@ -138,8 +138,8 @@ fn place(
             "spool.group: expected spool.path beside it",
         ),
         (path, group) => {
-            let pattern = spool::pattern(path)?;
-            let group = spool::lock_group(group, &pattern, names)?;
+            let pattern = spool::pattern(path, host)?;
+            let group = spool::lock_group(group, &pattern, &host.names)?;
             Ok(Some((pattern, group)))
         }
     }

@@ -1,6 +1,6 @@
 //! `[auth]`: where accounts come from, which may log in, and what guessing costs.
 
-use super::{Checked, group, placed, problem, safe};
+use super::{Checked, group, pam, placed, problem, safe};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
@@ -10,6 +10,8 @@ use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, ConversationLimits,
     NameRules, Throttle, TokenRules, TokenSource,
 };
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use toml::Spanned;
 
 /// `authorities` are those of client certificates, if clients are asked for one. Whatever is a program, or says who is whom,
@@ -24,7 +26,7 @@ pub(super) fn auth(
     let lists = owners.clone().and_auth(own);
     let tokens = file.oauth2.as_ref().map(|file| tokens(file, owners));
     Ok(AuthSettings {
-        source: source(file, owners, &lists)?,
+        source: source(file, host, &lists)?,
         names: names(file)?,
         admission: admission(file, &lists, &host.names)?,
         throttle: throttle(file)?,
@@ -35,6 +37,30 @@ pub(super) fn auth(
             at_once: file.conversations.unwrap_or(16).clamp(1, 1024),
         },
     })
+}
+
+/// With PAM: the service is there, and auth can do what its modules need. `own` is auth's user, where popward is started
+/// by root.
+pub(super) fn pam(file: &file::Auth, own: Option<u32>) -> Checked<()> {
+    let (offset, source) = text(file.source.as_ref(), "");
+    if source != "pam" {
+        return Ok(());
+    }
+    let (place, service) = text(file.pam_service.as_ref(), "popward");
+    let offset = file.pam_service.as_ref().map_or(offset, |_| place);
+    let directories = pam::DIRECTORIES.map(Path::new);
+    match pam::asks_pam_unix(&directories, &service) {
+        Err(why) => problem(offset, format!("auth.pam_service: {why}")),
+        Ok(Some(found)) if own != Some(0) => {
+            let at = format!("{}:{}", found.path.display(), found.line);
+            let who = "pam_unix cannot check other users' passwords, because auth is not root";
+            let expected = format!(
+                "auth.pam_service: {at}: {who}: set accounts.auth = 0, or take pam_unix out of the service"
+            );
+            problem(offset, expected)
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Where a certificate has its user's name.
@@ -71,16 +97,18 @@ fn text(value: Option<&file::Placed>, default: &str) -> (usize, String) {
 
 /// The path of a file that nobody but `owners` can change. Whether auth can read it, auth finds out.
 fn file_at(key: &str, (offset, path): (usize, String), owners: &Owners) -> Checked<AbsolutePath> {
-    match AbsolutePath::try_from(path) {
-        Ok(path) if path.as_path().is_file() => {
-            safe(key, offset, path.as_path(), owners)?;
-            Ok(path)
-        }
-        _ => problem(
-            offset,
-            format!("{key}: expected the absolute path of a file"),
-        ),
+    let found = if path.is_empty() { "none" } else { &path };
+    let expected = format!("{key}: expected the absolute path of a file, not {found}");
+    let Ok(path) = AbsolutePath::try_from(path) else {
+        return problem(offset, expected);
+    };
+    match path.as_path().metadata() {
+        Ok(status) if status.is_file() => {}
+        Ok(_) => return problem(offset, expected),
+        Err(error) => return problem(offset, format!("{key}: expected a file: {path}: {error}")),
     }
+    safe(key, offset, path.as_path(), owners)?;
+    Ok(path)
 }
 
 fn optional(
@@ -93,12 +121,20 @@ fn optional(
         .transpose()
 }
 
-fn source(file: &file::Auth, owners: &Owners, lists: &Owners) -> Checked<AccountSource> {
+fn source(file: &file::Auth, host: &Host, lists: &Owners) -> Checked<AccountSource> {
     let (offset, source) = text(file.source.as_ref(), "passwd-file");
     match source.as_str() {
         "passwd-file" => {
             let path = text(file.passwd_file.as_ref(), "/etc/popward/users");
+            let offset = path.0;
             let path = file_at("auth.passwd_file", path, lists)?;
+            let mode = path.as_path().metadata().map_or(0, |status| status.mode()) & 0o7777;
+            if mode & 0o007 != 0 {
+                let text = format!(
+                    "auth.passwd_file: {path} has mode {mode:04o}: everybody can read the hashes, chmod 0600"
+                );
+                host.warn(offset, text);
+            }
             Ok(AccountSource::PasswdFile { path })
         }
         "pam" => {
@@ -114,7 +150,7 @@ fn source(file: &file::Auth, owners: &Owners, lists: &Owners) -> Checked<Account
                 .checkpassword
                 .as_ref()
                 .map_or(offset, |value| value.span().start);
-            let program = file_at("auth.checkpassword", (place, written), owners)?;
+            let program = file_at("auth.checkpassword", (place, written), &host.owners)?;
             Ok(AccountSource::Checkpassword { program })
         }
         _ => problem(

@@ -4,6 +4,7 @@ mod account;
 mod auth;
 mod front;
 mod log;
+mod pam;
 mod pop3;
 mod proxy;
 mod spool;
@@ -68,7 +69,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let auth = auth::auth(&file.auth, authorities, host, auth_id)?;
     let open = file.limits.open.unwrap_or(front::OPEN_S);
     let everybody = Settings {
-        spool: spool::spool(file.spool, open, names)?,
+        spool: spool::spool(file.spool, open, host)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth.admission.login_delay_s,
     };
@@ -103,13 +104,14 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         front,
         log: log::log(file.log)?,
     };
+    auth::pam(&file.auth, auth_id)?;
     Ok(Config {
         base: Box::new(base),
         auth: Box::new(auth),
         tables: settings.tables,
         members,
         client_ca,
-        certificates: tls::certificates(&file.certificate)?,
+        certificates: tls::certificates(&file.certificate, host)?,
     })
 }
 

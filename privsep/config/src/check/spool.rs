@@ -2,6 +2,7 @@
 
 use super::{Checked, group, placed, problem};
 use crate::file;
+use crate::host::Host;
 use crate::names::Names;
 use crate::pattern;
 use popward_proto::bounded::{List, Text};
@@ -12,9 +13,9 @@ use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 /// `open` is how many seconds a login may take.
-pub(super) fn spool(file: file::Spool, open: u16, names: &Names) -> Checked<Spool> {
-    let pattern = pattern(file.path)?;
-    let group = lock_group(file.group, &pattern, names)?;
+pub(super) fn spool(file: file::Spool, open: u16, host: &Host) -> Checked<Spool> {
+    let pattern = pattern(file.path, host)?;
+    let group = lock_group(file.group, &pattern, &host.names)?;
     let (offset, names) = placed(file.locks, || {
         ["dotlock", "fcntl", "flock"].map(str::to_owned).to_vec()
     });
@@ -48,15 +49,31 @@ pub(super) fn spool(file: file::Spool, open: u16, names: &Names) -> Checked<Spoo
 }
 
 /// Where spools are.
-pub(super) fn pattern(path: Option<file::Placed>) -> Checked<Pattern> {
+pub(super) fn pattern(path: Option<file::Placed>, host: &Host) -> Checked<Pattern> {
     let (offset, path) = placed(path, || "/var/mail/{user}".to_owned());
     match pattern::parse(&path) {
-        Some(pattern) => Ok(pattern),
+        Some(pattern) => {
+            if let Some(base) = pattern.base() {
+                there(offset, base, host);
+            }
+            Ok(pattern)
+        }
         None => problem(
             offset,
             "spool.path: expected an absolute path with {user}, {name} or {home}, no other patterns than {user:1}, {user:2}, {user:hash}, {domain}",
         ),
     }
+}
+
+/// Warns of a directory that is missing: it may be mounted later.
+fn there(offset: usize, base: &str, host: &Host) {
+    let base = if base.is_empty() { "/" } else { base };
+    let why = match std::fs::metadata(base) {
+        Ok(status) if status.is_dir() => return,
+        Ok(_) => "not a directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    host.warn(offset, format!("spool.path: {base}: {why}"));
 }
 
 /// In milliseconds. `open` is how many seconds a login may take in all.

@@ -1,13 +1,16 @@
 //! `[tls]` and `[[certificate]]`.
 
-use super::{Checked, placed, problem, safe};
+use super::{Checked, Problem, placed, problem, safe};
 use crate::file;
+use crate::host::Host;
 use crate::load::{Certificate, Named};
 use crate::owner::Owners;
+use crate::pair;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_config::CERTIFICATES_MAX;
 use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 /// Most seconds between two ticket keys: a day, so that none is good for longer than two.
 const ROTATION_MAX: u32 = 86_400;
@@ -29,6 +32,10 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
             let (path, file) = readable("tls.client_ca", &value)?;
             // Whoever can write it can be everybody.
             safe("tls.client_ca", value.span().start, path.as_path(), owners)?;
+            if let Err(why) = pair::authorities(&file) {
+                let expected = format!("tls.client_ca: {path}: {why}");
+                return problem(value.span().start, expected);
+            }
             Some((path, file))
         }
         None => None,
@@ -40,22 +47,55 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
     Ok((settings, client_ca))
 }
 
-pub(super) fn certificates(files: &[file::Certificate]) -> Checked<Vec<Certificate>> {
+/// Chains and keys that can be used with each other. One that has expired, or is not valid yet, is warned of.
+pub(super) fn certificates(files: &[file::Certificate], host: &Host) -> Checked<Vec<Certificate>> {
     if let Some(beyond) = files.get(CERTIFICATES_MAX) {
         return problem(
             beyond.chain.span().start,
             format!("certificate: expected at most {CERTIFICATES_MAX}"),
         );
     }
-    files
-        .iter()
-        .map(|file| {
-            Ok(Certificate {
-                chain: readable("certificate.chain", &file.chain)?,
-                key: readable("certificate.key", &file.key)?,
-            })
-        })
-        .collect()
+    files.iter().map(|file| certificate(file, host)).collect()
+}
+
+fn certificate(file: &file::Certificate, host: &Host) -> Checked<Certificate> {
+    let (chain_at, key_at) = (file.chain.span().start, file.key.span().start);
+    let chain = readable("certificate.chain", &file.chain)?;
+    let key = readable("certificate.key", &file.key)?;
+    secret(&key).or_else(|why| problem(key_at, format!("certificate.key: {why}")))?;
+    let at_chain = |why: String| Problem {
+        offset: chain_at,
+        expected: format!("certificate.chain: {}: {why}", chain.0),
+    };
+    let at_key = |why: String| Problem {
+        offset: key_at,
+        expected: format!("certificate.key: {}: {why}", key.0),
+    };
+    let certificates = pair::chain(&chain.1).map_err(at_chain)?;
+    let signing = pair::key(&key.1).map_err(at_key)?;
+    if let Some(when) = pair::not_valid_now(&certificates).map_err(at_chain)? {
+        host.warn(chain_at, format!("certificate.chain: {}: {when}", chain.0));
+    }
+    if !pair::belong_together(certificates, signing) {
+        let expected = format!("expected the key of the certificate in {}", chain.0);
+        return Err(at_key(expected));
+    }
+    Ok(Certificate { chain, key })
+}
+
+/// What everybody may do with a file: read it, write it.
+const EVERYBODYS: u32 = 0o006;
+
+/// As with ssh's host keys: a key that everybody can read is a secret no more. A group may read it, such as Debian's
+/// ssl-cert.
+fn secret((path, file): &Named) -> Result<(), String> {
+    let mode = file.metadata().map_or(0, |status| status.mode()) & 0o7777;
+    if mode & EVERYBODYS == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{path}: expected a file that is not open to everybody, not one of mode {mode:04o}: make a new key, or chmod 0600"
+    ))
 }
 
 /// Opens a file: what is checked of it is what is used.

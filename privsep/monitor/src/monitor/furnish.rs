@@ -1,9 +1,9 @@
 //! Starting a role, and giving it all that it needs: settings, sockets, keys, certificates, channels to others.
 
 use super::{
-    ANSWER, AsFd, ChannelError, ChildId, Config, Duration, Front, FrontId, Instant, KeyId, Level,
-    Link, Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Rc, Role, StartError,
-    VERSION, children, socket_pair,
+    ANSWER, AsFd, ChannelError, ChildId, Duration, Front, FrontId, Instant, KeyId, Level, Link,
+    Monitor, MonitorToAuth, MonitorToFront, MonitorToKeys, Process, Rc, Role, StartError, VERSION,
+    children, socket_pair,
 };
 
 impl Monitor {
@@ -145,7 +145,7 @@ impl Monitor {
         let Some(Link::Auth { channel, .. }) = self.link(id) else {
             return Ok(());
         };
-        let settings = auth_settings(&self.config);
+        let settings = self.config.for_auth();
         settings
             .iter()
             .try_for_each(|message| children::send(channel, message, &[]))?;
@@ -278,14 +278,4 @@ impl Monitor {
             .find(|(_, process)| is(process))
             .map(|(id, _)| *id)
     }
-}
-
-/// Auth's part of a configuration, the settings themselves last.
-pub(super) fn auth_settings(config: &Config) -> Vec<MonitorToAuth> {
-    let settings = MonitorToAuth::Settings {
-        version: VERSION,
-        settings: Box::new(config.auth.clone()),
-    };
-    let delays = config.settings.login_delays();
-    delays.chain([settings]).collect()
 }

@@ -1,6 +1,5 @@
 //! A reload's first half: popward-config reads, and the monitor goes on meanwhile.
 
-use super::furnish::auth_settings;
 use super::{
     ANSWER, ChildId, Config, Instant, Link, Monitor, Process, Role, Stage, WaitStatus, children,
 };
@@ -44,7 +43,7 @@ impl Monitor {
         }
         match read {
             Err(why) => self.not_reloaded(&why),
-            Ok(config) => match self.tell_auth(&auth_settings(&config)) {
+            Ok(config) => match self.tell_auth(&config.for_auth()) {
                 Some(true) => {
                     let until = Instant::now() + ANSWER;
                     self.asked.push_back((until, Some(*config)));

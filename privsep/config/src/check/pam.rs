@@ -1,0 +1,227 @@
+//! The PAM service, as far as it must be known before the first login: that its file is there, and whether its stack asks
+//! `pam_unix`, which looks into `/etc/shadow` by itself only as root.
+
+use std::path::{Path, PathBuf};
+
+/// Where PAM looks for services, in this order.
+pub(super) const DIRECTORIES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+
+/// Most files of one stack, as they include each other.
+const FILES_MAX: usize = 32;
+
+/// Largest file, in bytes.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// A line that has PAM ask `pam_unix`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// The line, from 1.
+    pub(super) line: usize,
+}
+
+/// Looks through the lines of `service` for a login and the account behind it, and through the files that they include.
+///
+/// # Errors
+///
+/// A file is missing, cannot be read, or is none of PAM's; in words for the operator.
+pub(super) fn asks_pam_unix(directories: &[&Path], service: &str) -> Result<Option<Found>, String> {
+    let mut waiting = vec![(service.to_owned(), None)];
+    let mut read = Vec::new();
+    while let Some((name, wanted)) = waiting.pop() {
+        // A file may be included for its auth lines, and again for its account lines.
+        if read.contains(&(name.clone(), wanted)) {
+            continue;
+        }
+        if read.len() == FILES_MAX {
+            return Err(format!(
+                "expected at most {FILES_MAX} files that include each other"
+            ));
+        }
+        let (path, text) = text(directories, &name)?;
+        read.push((name, wanted));
+        for (line, kind, rest) in statements(&text) {
+            let included = |kind| waiting_for(rest.get(1), kind);
+            match (kind, rest.first().map(String::as_str)) {
+                ("@include", Some(file)) => waiting.push((file.to_owned(), wanted)),
+                (kind, _) if !["auth", "account"].contains(&kind) => {}
+                (kind, _) if wanted.is_some_and(|wanted| wanted != kind_of(kind)) => {}
+                (kind, Some("include" | "substack")) => waiting.extend(included(kind)),
+                _ if rest
+                    .iter()
+                    .skip(1)
+                    .take(1)
+                    .any(|module| is_pam_unix(module)) =>
+                {
+                    return Ok(Some(Found { path, line }));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// `auth` or `account`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Auth,
+    Account,
+}
+
+fn kind_of(kind: &str) -> Kind {
+    if kind == "auth" {
+        Kind::Auth
+    } else {
+        Kind::Account
+    }
+}
+
+fn waiting_for(file: Option<&String>, kind: &str) -> Option<(String, Option<Kind>)> {
+    file.map(|file| (file.clone(), Some(kind_of(kind))))
+}
+
+fn is_pam_unix(module: &str) -> bool {
+    Path::new(module)
+        .file_name()
+        .is_some_and(|name| name == "pam_unix.so")
+}
+
+fn text(directories: &[&Path], name: &str) -> Result<(PathBuf, String), String> {
+    // An absolute name is one of its own: joined to a directory, it stays what it is.
+    let mut paths = directories.iter().map(|directory| directory.join(name));
+    let path = paths.find(|path| path.exists());
+    let path = path.ok_or_else(|| {
+        let first = directories.first().map(|directory| directory.join(name));
+        format!("{}: no such file", first.unwrap_or_default().display())
+    })?;
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let status = path.metadata().map_err(|error| failed(&error))?;
+    if !status.is_file() || status.len() > FILE_MAX {
+        return Err(failed(&format_args!(
+            "expected a file of at most {FILE_MAX} bytes"
+        )));
+    }
+    let bytes = std::fs::read(&path).map_err(|error| failed(&error))?;
+    Ok((path, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Line, type and the words behind it: the control, which may be several words in brackets, is one.
+fn statements(text: &str) -> Vec<(usize, &str, Vec<String>)> {
+    let mut statements = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, first)) = lines.next() {
+        let mut parts = vec![first];
+        // A backslash at its end continues a line.
+        while let Some(text) = parts.last().and_then(|part| part.strip_suffix('\\')) {
+            parts.pop();
+            parts.push(text);
+            match lines.next() {
+                Some((_, next)) => parts.push(next),
+                None => break,
+            }
+        }
+        let mut words = Vec::new();
+        let mut bracket: Option<String> = None;
+        for word in parts.iter().flat_map(|part| part.split_whitespace()) {
+            if let Some(open) = &mut bracket {
+                open.push_str(word);
+            } else if word.starts_with('#') {
+                break;
+            } else if word.starts_with('[') {
+                bracket = Some(word.to_owned());
+            } else {
+                words.push(word.to_owned());
+            }
+            if bracket.as_ref().is_some_and(|open| open.ends_with(']')) {
+                words.extend(bracket.take());
+            }
+        }
+        let kind = first.split_whitespace().next().unwrap_or_default();
+        if !words.is_empty() {
+            words.remove(0);
+            // `-auth`: a module that is missing is passed over.
+            statements.push((number + 1, kind.trim_start_matches('-'), words));
+        }
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of service `popward` among these files.
+    fn looked(files: &[(&str, &str)]) -> Result<Option<(String, usize)>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let found = asks_pam_unix(&[directory.path()], "popward");
+        let named = |found: Found| {
+            let name = found.path.file_name().unwrap().to_str().unwrap();
+            (name.to_owned(), found.line)
+        };
+        let base = format!("{}/", directory.path().display());
+        found
+            .map(|found| found.map(named))
+            .map_err(|why| why.replace(&base, ""))
+    }
+
+    #[test]
+    fn pam_unix_is_found_wherever_a_login_comes_by() {
+        let at = |name: &str, line| Ok(Some((name.to_owned(), line)));
+        let own = "# comment\nauth required pam_env.so\nauth [success=1 default=ignore] pam_unix.so nullok\n";
+        assert_eq!(looked(&[("popward", own)]), at("popward", 3));
+        let common = "auth\t[success=1 \\\n default=ignore]\tpam_unix.so\n";
+        for way in [
+            "@include common",
+            "auth include common",
+            "auth substack common",
+            "-auth include common",
+        ] {
+            let found = looked(&[("popward", way), ("common", common)]);
+            assert_eq!(found, at("common", 1), "{way}");
+        }
+        let account = "account required /lib/security/pam_unix.so\n";
+        assert_eq!(looked(&[("popward", account)]), at("popward", 1));
+    }
+
+    #[test]
+    fn what_no_login_comes_by_is_not_found() {
+        for text in [
+            "password required pam_unix.so\nsession required pam_unix.so\n",
+            "#auth required pam_unix.so\nauth required pam_ldap.so # pam_unix.so\n",
+            "auth required pam_exec.so pam_unix.so\n",
+            "session include common\naccount include common\n",
+        ] {
+            let found = looked(&[("popward", text), ("common", "auth required pam_unix.so\n")]);
+            assert_eq!(found, Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_missing_or_include_each_other_are_an_end() {
+        let missing = |name: &str| Err(format!("{name}: no such file"));
+        assert_eq!(looked(&[]), missing("popward"));
+        assert_eq!(
+            looked(&[("popward", "@include common\n")]),
+            missing("common")
+        );
+        let round = [("popward", "@include b\n"), ("b", "auth include popward\n")];
+        assert_eq!(looked(&round), Ok(None));
+        let names: Vec<String> = (0..40).map(|number| format!("f{number}")).collect();
+        let texts: Vec<String> = (1..41)
+            .map(|number| format!("@include f{number}"))
+            .collect();
+        let mut files = vec![("popward", "@include f0")];
+        files.extend(
+            names
+                .iter()
+                .map(String::as_str)
+                .zip(texts.iter().map(String::as_str)),
+        );
+        assert!(looked(&files).unwrap_err().contains("at most 32 files"));
+    }
+}

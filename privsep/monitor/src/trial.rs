@@ -1,0 +1,75 @@
+//! `popward --check`: what only auth's user can read is tried by auth itself, which is started for that, told its part of
+//! the configuration, and ended.
+
+use crate::config::Config;
+use crate::reader;
+use popward_proto::log::{Level, LogPhase, NoMessage, Record};
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::spawn::{ChildIdentity, Spawner};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long auth may take to look at its files.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What auth warns of, or why it cannot use its part.
+pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
+    let identity = config.accounts.map(|accounts| ChildIdentity {
+        uid: accounts.auth.0,
+        gid: accounts.auth.1,
+        effective_gid: accounts.auth.1,
+        groups: Vec::new(),
+        keep_chroot: false,
+    });
+    let executable = config.libexec.join("popward-auth");
+    let failed = |error: ChannelError| format!("{}: {error}", executable.display());
+    let started = reader::spawned(&mut Spawner::default(), &executable, identity.as_ref());
+    let (child, control, log) = started.map_err(failed)?;
+    let mut auth: Channel<MonitorToAuth, AuthToMonitor> =
+        Channel::new(control, SetupPhase::Starting);
+    let answer = asked(&mut auth, config);
+    let warnings = warnings(Channel::new(log, LogPhase::Open));
+    // It has nobody to serve.
+    let _ = reader::end(&child, true);
+    match answer.map_err(failed)? {
+        None => Ok(warnings),
+        Some(why) => Err(why),
+    }
+}
+
+/// What auth cannot use, if there is something.
+fn asked(
+    auth: &mut Channel<MonitorToAuth, AuthToMonitor>,
+    config: &Config,
+) -> Result<Option<String>, ChannelError> {
+    for message in config.for_auth() {
+        auth.send(&message)?;
+    }
+    if !reader::wait(auth.as_fd(), Instant::now() + PATIENCE) {
+        return Ok(Some("auth does not answer".to_owned()));
+    }
+    match auth.receive(&mut PacketBuffer::for_messages())? {
+        Packet::Message(AuthToMonitor::Ready { .. }, _) => Ok(None),
+        Packet::Message(AuthToMonitor::Unusable(why), _) => Ok(Some(why.into())),
+        _ => Err(ChannelError::Closed),
+    }
+}
+
+/// The warnings that were logged before the answer.
+fn warnings(mut log: Channel<NoMessage, Record>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut buffer = PacketBuffer::for_messages();
+    if log.set_nonblocking().is_err() {
+        return warnings;
+    }
+    while let Ok(Packet::Message(record, _)) = log.receive(&mut buffer) {
+        if record.level <= Level::Warning {
+            let fields = record.fields.as_slice().iter();
+            let values = fields.map(|(_, value)| value.as_str());
+            let parts: Vec<&str> = [record.text.as_str()].into_iter().chain(values).collect();
+            warnings.push(parts.join(": "));
+        }
+    }
+    warnings
+}
