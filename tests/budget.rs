@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 6300;
+const WORKER_LINES_MAX: usize = 5900;
 /// Most crates that a worker links, without those that only run in the compiler.
-const WORKER_CRATES_MAX: usize = 27;
+const WORKER_CRATES_MAX: usize = 26;
 
 /// Lines of code below `path`: not those of tests, comments or nothing.
 fn lines(path: &str) -> usize {
@@ -160,8 +160,8 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5045;
-const MONITORS_OWN: usize = 3035;
+const OF_THE_MONITOR: usize = 5160;
+const MONITORS_OWN: usize = 3130;
 
 /// It grows with what can be configured.
 #[test]
@@ -215,7 +215,20 @@ fn p1_each_executable_links_only_what_it_is_for() {
                 "aws-lc-rs",
                 "ring",
                 "popward-front",
+                "popward-schemes",
+                "md5",
             ][..],
+        ),
+        (
+            "popward-adopt",
+            &[
+                "rustls",
+                "mio",
+                "toml",
+                "argon2",
+                "popward-front",
+                "popward-worker",
+            ],
         ),
         (
             "popward",

@@ -114,16 +114,16 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
         with_headers(3, ""),
         with_headers(4, "X-UIDL: from-qpopper\n"),
     ];
-    let uidl = "uidl = [\"x-uidl\", \"popa3d\", \"native\"]\n";
+    let adopt = "[adopt]\nfrom = [\"x-uidl\", \"popa3d\"]\n";
     let host = Host::with(
         &[user("alice", 64401, spool.concat().as_bytes())],
-        uidl,
+        adopt,
         &[],
     );
     let (names, _) = session(&host, 1);
     assert_eq!((&*names[0], &*names[3]), ("from-qpopper", "from-qpopper-2"));
     assert!(names[1].len() == 16 && names[2].len() == 16, "{names:?}");
-    // A migration pins the old server's UIDLs.
+    // Pins may also be written by hand.
     let file = std::fs::read_to_string(host.at("state/alice/pins")).unwrap();
     assert!(
         file.starts_with("popward pins 1\n") && file.contains("from-qpopper-2"),
@@ -137,7 +137,12 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     let listed = String::from_utf8(output.stdout).unwrap();
     let key = listed.split("\"key\":\"").nth(3).unwrap()[..32].to_owned();
     let path = host.at("state/alice/pins");
-    std::fs::write(&path, format!("{file}{key} old-server.17\n")).unwrap();
+    let by_hand = file.replace(
+        &format!("{key} {}", names[2]),
+        &format!("{key} old-server.17"),
+    );
+    assert_ne!(by_hand, file);
+    std::fs::write(&path, by_hand).unwrap();
     let (pinned, _) = session(&host, 2);
     assert_eq!(pinned[2], "old-server.17");
     assert_eq!((&pinned[..2], &pinned[3]), (&names[..2], &names[3]));
@@ -158,6 +163,42 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     assert!(client.ask("PASS alice").starts_with("-ERR [SYS/PERM]"));
     host.logged("pins: more than 64 MiB");
     assert_eq!(host.bytes("alice"), spool.concat().as_bytes());
+}
+
+/// The notes of mail programs are hidden unless something else is configured. They are part of no UIDL either: these UIDLs
+/// are those that popward has always given.
+#[test]
+fn p5_a_note_of_a_mail_program_changes_neither_size_nor_name() {
+    let notes = [
+        "Status: RO\n",
+        "X-Status: AF\n",
+        "X-Keywords: one two\n",
+        "X-UID: 7\n",
+        "X-IMAP: kept\n",
+        "X-IMAPbase: 1 2\n",
+        "Content-Length: 5\n",
+        "X-UIDL: a\n",
+    ];
+    let plain = [message(1, "body"), message(2, "body")].concat();
+    let noted = [with_headers(1, &notes.concat()), message(2, "body")].concat();
+    let seen = |spool: &str, more: &str| {
+        let host = Host::with(&[user("alice", 64401, spool.as_bytes())], more, &[]);
+        let mut client = host.login("alice");
+        let texts = (client.multi("RETR 1"), client.multi("TOP 1 0"));
+        (client.multi("LIST"), client.multi("UIDL"), texts)
+    };
+    let first = seen(&plain, "");
+    assert_eq!(
+        first.1,
+        "1 c51735fe9df33549c03977f7091cb442\n2 35e1b0cde084ffdea6b38bcfa5dd5d24\n"
+    );
+    assert_eq!(seen(&noted, ""), first);
+    let shown = seen(&noted, "hide = []\n");
+    assert_eq!(shown.1, first.1, "the same names");
+    assert!(notes.iter().all(|note| shown.2.0.contains(note)));
+    let octets = |listed: &str| -> usize { listed.lines().next().unwrap()[2..].parse().unwrap() };
+    let more = notes.concat().len() + notes.len();
+    assert_eq!(octets(&shown.0), octets(&first.0) + more);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn p5_pins_keep_the_uidls_of_any_old_server() {
     // The old server gives other UIDLs: by a scheme that pins none.
     let old = Host::with(
         &[user("alice", 64401, &old_spool())],
-        "uidl = [\"tpop3d\"]\n",
+        "[adopt]\nfrom = [\"tpop3d\"]\n",
         &[],
     );
     let new = Host::start(&[user("alice", 64401, &old_spool())]);

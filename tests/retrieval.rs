@@ -165,7 +165,8 @@ fn sizes(host: &Host, asked: &[usize]) -> (Vec<usize>, Vec<usize>) {
 /// length, and a message is appended.
 fn edited_and_grown(edit: impl Fn(&mut [String])) -> Host {
     let mut mail = padded();
-    let host = Host::start(&[user("alice", 64401, mail.concat().as_bytes())]);
+    let users = [user("alice", 64401, mail.concat().as_bytes())];
+    let host = Host::with(&users, "hide = []\n", &[]);
     let how = |times| host.logged_times("opened session=", times);
     for times in 1.. {
         sizes(&host, &[]);

@@ -100,7 +100,7 @@ fn an_account_has_its_tables_settings_and_the_general_ones_for_the_rest() {
 [[account]]
 users = ["nobody-here", "alice"]
 spool.path = "@/{user}/mbox"
-spool.uidl = ["popa3d"]
+adopt.from = ["popa3d"]
 spool.hide = ["Status"]
 auth.login_delay = 3600
 [[account]]
@@ -114,7 +114,7 @@ spool.hide = ["Lines"]
     let before = fs::read(&shared).unwrap();
     for (name, messages, spool, scheme, hidden, delay_s) in [
         ("alice", 3, &own, "popa3d", true, Some("LOGIN-DELAY 3600")),
-        ("bob", 1, &host.spool("bob"), "native", false, None),
+        ("bob", 1, &host.spool("bob"), "native", true, None),
         ("carol", 1, &host.spool("carol"), "native", false, None),
     ] {
         let mut client = host.connect();

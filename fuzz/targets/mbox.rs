@@ -16,9 +16,9 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use popward_mbox::scan::{BUFFER_MIN, begins_there, scan};
-use popward_mbox::scheme::{Scheme, names};
 use popward_mbox::source::InMemory;
 use popward_mbox::uidl::{assign, name};
+use popward_schemes::{Scheme, names};
 
 /// What the slow reader tells of a maildrop, as the scan found it.
 fn simple(maildrop: &Maildrop) -> (Vec<reader::Simple>, usize) {

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 /// A host where alice has this spool, with UIDLs from X-UIDL headers.
 fn host(spool: &[u8]) -> Host {
-    let changes = [("[spool]\n", "[spool]\nuidl = [\"x-uidl\", \"native\"]\n")];
+    let changes = [(
+        "[spool]\n",
+        "[adopt]\nfrom = [\"x-uidl\"]\n[spool]\nhide = []\n",
+    )];
     Host::with(&[user("alice", 64401, spool)], "", &changes)
 }
 

@@ -167,6 +167,7 @@ pub fn install(into: &Path) {
         "popward-front",
         "popward-auth",
         "popward-keys",
+        "popward-adopt",
         "popward-worker",
         "popward-spool",
         "popward-reload",

@@ -1,6 +1,6 @@
 //! The configuration file as it is written: every key, its type and its default. What it means is checked elsewhere.
 
-use crate::removed::{BULLETINS, LAST, Removed, YIELD_IDLE};
+use crate::removed::{BULLETINS, LAST, Removed, UIDL, YIELD_IDLE};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -22,6 +22,8 @@ pub(crate) struct File {
     pub(crate) auth: Auth,
     #[serde(default)]
     pub(crate) spool: Spool,
+    #[serde(default)]
+    pub(crate) adopt: Adopt,
     #[serde(default, rename = "lock")]
     _lock: Lock,
     #[serde(default, rename = "bulletins")]
@@ -140,8 +142,15 @@ pub(crate) struct Spool {
     pub(crate) group: Option<Spanned<Id>>,
     pub(crate) locks: Option<Spanned<Vec<String>>>,
     pub(crate) lock_timeout: Option<Spanned<u16>>,
-    pub(crate) uidl: Option<Spanned<Vec<String>>>,
+    #[serde(default, rename = "uidl")]
+    _uidl: Removed<UIDL>,
     pub(crate) hide: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Adopt {
+    pub(crate) from: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,6 +224,8 @@ pub(crate) struct Account {
     pub(crate) groups: Vec<Spanned<Id>>,
     #[serde(default)]
     pub(crate) spool: AccountSpool,
+    #[serde(default)]
+    pub(crate) adopt: Adopt,
     #[serde(default, rename = "lock")]
     _lock: Lock,
     #[serde(default, rename = "bulletins")]
@@ -231,7 +242,8 @@ pub(crate) struct AccountSpool {
     pub(crate) path: Option<Placed>,
     pub(crate) group: Option<Spanned<Id>>,
     pub(crate) lock_timeout: Option<Spanned<u16>>,
-    pub(crate) uidl: Option<Spanned<Vec<String>>>,
+    #[serde(default, rename = "uidl")]
+    _uidl: Removed<UIDL>,
     pub(crate) hide: Option<Spanned<Vec<String>>>,
 }
 

@@ -8,12 +8,15 @@ pub(crate) const BULLETINS: usize = 0;
 pub(crate) const LAST: usize = 1;
 /// `lock.yield_idle`.
 pub(crate) const YIELD_IDLE: usize = 2;
+/// `spool.uidl`.
+pub(crate) const UIDL: usize = 3;
 
 /// What is said of each key, in the order of the numbers above.
-const ADVICE: [&str; 3] = [
+const ADVICE: [&str; 4] = [
     "bulletins was removed: deliver a message to each user instead",
     "pop3.last was removed: clients that need it are older than UIDL (RFC 1725)",
     "lock.yield_idle was removed: a session holds its locks until it ends; use a shorter limits.idle",
+    "spool.uidl was removed: adopt.from names the mail that is there before a user's first session; later mail has popward's own names",
 ];
 
 /// A removed key, by its place in [`ADVICE`]. It exists only where the file does not have the key.

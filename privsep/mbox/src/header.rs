@@ -23,6 +23,16 @@ const REWRITTEN: [&str; 9] = [
 pub struct Hidden(u16);
 
 impl Hidden {
+    /// What clients are not shown if nothing else is configured: the notes of mail programs. So a program that
+    /// notes something changes no size.
+    pub fn by_default() -> Self {
+        let mut hidden = Self::default();
+        for name in REWRITTEN.iter().filter(|name| **name != "Lines") {
+            hidden.add(name);
+        }
+        hidden
+    }
+
     /// Hides this field too. Returns whether it is one that can be hidden.
     pub fn add(&mut self, name: &str) -> bool {
         let mut fields = REWRITTEN.iter();

@@ -8,7 +8,7 @@
 //! - [`from_line`] says which line starts a message, [`header`] what a header line means to us;
 //! - [`tally`] is the one look that a scan takes at most bytes;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
-//! - [`uidl`] names messages, [`scheme`] as other servers did, [`pins`] for good; [`plan`] says which bytes an update moves;
+//! - [`uidl`] names messages, [`pins`] for good; [`plan`] says which bytes an update moves;
 //! - [`index`] keeps what a scan found; [`journal`] is an update that can be finished by somebody else.
 
 pub mod convert;
@@ -21,8 +21,7 @@ mod octets;
 pub mod pins;
 pub mod plan;
 pub mod scan;
-pub mod scheme;
 pub mod source;
 pub mod tally;
 pub mod uidl;
-mod window;
+pub mod window;

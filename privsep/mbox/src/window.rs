@@ -6,7 +6,7 @@ use crate::scan::ScanError;
 use crate::source::Source;
 
 /// The part of the spool that lies in the buffer.
-pub(crate) struct Window<'a, S> {
+pub struct Window<'a, S> {
     source: &'a mut S,
     buffer: &'a mut [u8],
     /// The offset of the buffer's first byte in the spool.
@@ -18,7 +18,8 @@ pub(crate) struct Window<'a, S> {
 }
 
 impl<'a, S: Source> Window<'a, S> {
-    pub(crate) fn new(source: &'a mut S, length: u64, buffer: &'a mut [u8]) -> Self {
+    /// A view of the first `length` bytes of `source`, through `buffer`.
+    pub fn new(source: &'a mut S, length: u64, buffer: &'a mut [u8]) -> Self {
         Self {
             source,
             buffer,
@@ -28,13 +29,14 @@ impl<'a, S: Source> Window<'a, S> {
         }
     }
 
-    pub(crate) fn length(&self) -> u64 {
+    /// The spool's length in bytes.
+    pub fn length(&self) -> u64 {
         self.length
     }
 
     /// The bytes from `offset` on: at least `need` of them, or all up to the end of the spool; more if they
     /// are at hand. `need` must fit into the buffer.
-    pub(crate) fn at(&mut self, offset: u64, need: usize) -> Result<&[u8], ScanError<S::Error>> {
+    pub fn at(&mut self, offset: u64, need: usize) -> Result<&[u8], ScanError<S::Error>> {
         if !self.holds(offset, need) {
             self.slide_to(offset)?;
         }
@@ -46,7 +48,7 @@ impl<'a, S: Source> Window<'a, S> {
 
     /// As `at`, but `into` takes the bytes (up to its length) if the window does not have them, so that a look far ahead
     /// does not throw away what is still to be read here.
-    pub(crate) fn peek<'b>(
+    pub fn peek<'b>(
         &'b mut self,
         offset: u64,
         into: &'b mut [u8],

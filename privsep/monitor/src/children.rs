@@ -153,11 +153,11 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    /// Starts the executable of `role` with channels to the monitor and `extra` behind them.
+    /// Starts an executable of `role` with channels to the monitor and `extra` behind them.
     pub(crate) fn start(
         &mut self,
         config: &Config,
-        role: Role,
+        (role, executable): (Role, &str),
         identity: Option<&ChildIdentity>,
         extra: &[BorrowedFd<'_>],
     ) -> Result<(Child, Sockets), Errno> {
@@ -166,10 +166,10 @@ impl Nursery {
         let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
         descriptors.extend_from_slice(extra);
         let rootless = matches!(role, Role::Front(_) | Role::Keys);
-        let executable = config.libexec.join(role.executable());
+        let path = config.libexec.join(executable);
         let child = self.spawner.spawn(&Spawn {
-            executable: &executable,
-            arguments: &[role.executable()],
+            executable: &path,
+            arguments: &[executable],
             null: self.null.as_fd(),
             descriptors: &descriptors,
             directory: if rootless {

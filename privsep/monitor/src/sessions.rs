@@ -40,8 +40,10 @@ pub(crate) struct Session {
     pub(crate) update: Progress,
     /// How many workers have been started to finish what a session left, this one among them.
     pub(crate) finishers: u8,
-    /// The front's end of its socket, until a front has it: were it closed, its worker would end.
+    /// The front's end of its socket, until a front has it. If it were closed, the worker would end.
     pub(crate) front_end: Option<OwnedFd>,
+    /// The worker's end, while popward-adopt has it: the worker that follows gets it.
+    pub(crate) worker_end: Option<OwnedFd>,
 }
 
 /// What is known of a worker's update.
@@ -58,7 +60,7 @@ pub(crate) enum Progress {
 impl Session {
     /// Whether its worker changes the spool.
     pub(crate) fn is_updating(&self) -> bool {
-        self.update == Progress::Begun || self.task != Task::Serve
+        self.update == Progress::Begun || matches!(self.task, Task::Finish { .. })
     }
 
     /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish.
@@ -66,7 +68,7 @@ impl Session {
         match (status, self.task) {
             (WaitStatus::Exited(_, code), _) if [0, i32::from(NOT_OPENED)].contains(&code) => false,
             (WaitStatus::Exited(_, code), _) if code == i32::from(NOT_FINISHED) => true,
-            (_, Task::Serve) => self.update == Progress::Begun,
+            (_, Task::Serve | Task::Adopt) => self.update == Progress::Begun,
             (_, Task::Finish { .. }) => self.update != Progress::Finished,
         }
     }
@@ -145,7 +147,9 @@ fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
     Ok(())
 }
 
-/// Makes a worker for an account, by these settings.
+/// Starts popward-adopt or a worker for an account, by these settings. The task of a new session is [`Task::Serve`]. It
+/// becomes [`Task::Adopt`] for a user who has no state directory, if `adopt.from` is configured. `socket` is the worker's end of the session's socket, if
+/// popward-adopt had it before.
 pub(crate) fn start(
     config: &Config,
     nursery: &mut Nursery,
@@ -153,12 +157,26 @@ pub(crate) fn start(
     session: SessionId,
     (account, own): (&Account, &Settings),
     task: Task,
+    socket: Option<OwnedFd>,
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
     let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
-    let state = state
-        .of(&account.name, account.uid, account.gid)
-        .map_err(NoWorker::State)?;
+    let adopts = !own.spool.adopt.as_slice().is_empty() && !state.has(&account.name);
+    let (task, state) = match task {
+        Task::Serve if adopts => {
+            let draft = state.draft_of(&account.name, account.uid, account.gid);
+            (Task::Adopt, draft)
+        }
+        task => {
+            let own = state.of(&account.name, account.uid, account.gid);
+            (task, own)
+        }
+    };
+    let state = state.map_err(NoWorker::State)?;
+    let executable = match task {
+        Task::Adopt => "popward-adopt",
+        Task::Serve | Task::Finish { .. } => Role::Worker.executable(),
+    };
     let state =
         AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
     let lock_group = config.accounts.and(own.spool.group);
@@ -176,11 +194,17 @@ pub(crate) fn start(
         groups: groups.clone(),
         keep_chroot: false,
     });
-    let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
+    let (front_end, worker_end) = match socket {
+        Some(worker_end) => (None, worker_end),
+        None => {
+            let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
+            (Some(front_end), worker_end)
+        }
+    };
     let (child, sockets) = nursery
         .start(
             config,
-            Role::Worker,
+            (Role::Worker, executable),
             identity.as_ref(),
             &[worker_end.as_fd()],
         )
@@ -198,7 +222,7 @@ pub(crate) fn start(
         state_directory: Some(state),
         host: config.host.clone(),
         locks: own.spool.locks,
-        uidl: own.spool.uidl.clone(),
+        adopt: own.spool.adopt.clone(),
         hide: own.spool.hide.clone(),
     };
     let Sockets { control, log } = sockets;
@@ -217,13 +241,14 @@ pub(crate) fn start(
         spool,
         lock_gid: lock_group.unwrap_or(account.gid),
         dotlock: match task {
-            Task::Serve => None,
+            Task::Serve | Task::Adopt => None,
             Task::Finish { dotlock } => dotlock,
         },
         task,
         update: Progress::None,
         finishers: 0,
-        front_end: Some(front_end),
+        front_end,
+        worker_end: (task == Task::Adopt).then_some(worker_end),
     };
     Ok(Started {
         child,

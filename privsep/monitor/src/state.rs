@@ -1,7 +1,7 @@
 //! Users' state directories: made here, since only the monitor may write beside them; theirs from then on.
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open, renameat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat};
 use popward_proto::bounded::UserName;
@@ -33,6 +33,11 @@ impl std::fmt::Display for StateError {
     }
 }
 
+/// The name of the directory in which popward-adopt works.
+fn draft(user: &UserName) -> String {
+    format!(".adopting.{user}")
+}
+
 impl StateRoot {
     /// Opens `path`, and makes it first where it is missing.
     pub(crate) fn open(path: &Path) -> nix::Result<Self> {
@@ -55,9 +60,37 @@ impl StateRoot {
         })
     }
 
+    /// Whether `user` has a state directory. This process cannot look into it.
+    pub(crate) fn has(&self, user: &UserName) -> bool {
+        let found = fstatat(&self.directory, user.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        found != Err(Errno::ENOENT)
+    }
+
     /// The state directory of `user`, made if it is missing.
     pub(crate) fn of(&self, user: &UserName, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
-        let name = user.as_str();
+        self.named(user.as_str(), uid, gid)
+    }
+
+    /// The directory in which popward-adopt makes the state of `user`. Until it is done, the user has no state directory,
+    /// so that an adoption which failed is tried again.
+    pub(crate) fn draft_of(
+        &self,
+        user: &UserName,
+        uid: u32,
+        gid: u32,
+    ) -> Result<PathBuf, StateError> {
+        self.named(&draft(user), uid, gid)
+    }
+
+    /// Makes the draft the state directory of `user`, on disk: what the client is told next must hold after a power cut.
+    pub(crate) fn keep_draft_of(&self, user: &UserName) -> Result<(), StateError> {
+        let (from, to) = (draft(user), user.as_str());
+        renameat(&self.directory, from.as_str(), &self.directory, to)
+            .and_then(|()| nix::unistd::fsync(&self.directory))
+            .map_err(StateError::System)
+    }
+
+    fn named(&self, name: &str, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
         let look = || fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
         // Looked for first: making one that is there takes the directory's lock from everybody else.
         let found = match look() {

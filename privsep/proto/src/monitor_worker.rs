@@ -32,8 +32,8 @@ pub struct Job {
     pub host: Text<64>,
     /// Which locks are to be taken.
     pub locks: LockSettings,
-    /// How messages are named: the first of these that has a UIDL for it; natively where none has.
-    pub uidl: List<Scheme, SCHEMES_MAX>,
+    /// For [`Task::Adopt`]: a message gets its name from the first of these schemes that has one for it, or natively.
+    pub adopt: List<Scheme, SCHEMES_MAX>,
     /// Header fields that clients are not shown, by name.
     pub hide: List<Text<16>, HIDDEN_MAX>,
 }
@@ -64,6 +64,9 @@ pub enum Scheme {
 pub enum Task {
     /// Serve it.
     Serve,
+    /// Pin the UIDLs that another server gave to its messages, and end. This is popward-adopt's task. Only a failure is
+    /// answered over the session's socket, because a worker answers there afterwards.
+    Adopt,
     /// Finish an update that another worker did not, and end. Nobody is at the other end of the session's socket.
     Finish {
         /// The dotlock that the other one left: device and inode. It is taken over, so that nobody comes in between.

@@ -27,8 +27,8 @@ pub struct Spool {
     pub group: Option<u32>,
     /// Which locks.
     pub locks: LockSettings,
-    /// How messages are named.
-    pub uidl: List<Scheme, SCHEMES_MAX>,
+    /// The servers whose UIDLs the mail has that is there before a user's first session.
+    pub adopt: List<Scheme, SCHEMES_MAX>,
     /// Header fields that are not shown.
     pub hide: List<Text<16>, HIDDEN_MAX>,
 }
@@ -42,8 +42,8 @@ pub struct Table {
     pub place: Option<(Pattern, Option<u32>)>,
     /// How long to try to lock, in milliseconds.
     pub lock_timeout_ms: Option<u32>,
-    /// How messages are named.
-    pub uidl: Option<List<Scheme, SCHEMES_MAX>>,
+    /// The servers whose UIDLs the mail has that is there before a user's first session.
+    pub adopt: Option<List<Scheme, SCHEMES_MAX>>,
     /// Header fields that are not shown.
     pub hide: Option<List<Text<16>, HIDDEN_MAX>>,
     /// Most sessions at once.
@@ -60,7 +60,7 @@ impl Table {
             spool.group = *group;
         }
         put(self.lock_timeout_ms.as_ref(), &mut spool.locks.timeout_ms);
-        put(self.uidl.as_ref(), &mut spool.uidl);
+        put(self.adopt.as_ref(), &mut spool.adopt);
         put(self.hide.as_ref(), &mut spool.hide);
         put(self.sessions_per_user.as_ref(), &mut to.sessions_per_user);
         put(self.login_delay_s.as_ref(), &mut to.login_delay_s);

@@ -1,6 +1,6 @@
 //! The command line: `popward-spool FILE [--uidl SCHEME[,SCHEME...]] [--json]`.
 
-use popward_mbox::scheme::{Scheme, UnknownScheme};
+use popward_schemes::{Scheme, UnknownScheme};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;

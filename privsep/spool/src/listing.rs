@@ -2,10 +2,12 @@
 
 use crate::arguments::Namer;
 use nix::fcntl::OFlag;
+use popward_mbox::header::Hidden;
+use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
-use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::scan::{ScanError, scan_on};
 use popward_mbox::source::Source;
-use popward_mbox::{scheme, uidl};
+use popward_mbox::uidl;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -54,14 +56,21 @@ impl std::fmt::Display for Refused {
 pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused> {
     let (mut spool, length) = open(path)?;
     let mut buffer = vec![0; BUFFER];
-    let mut maildrop = scan(&mut spool, length, &mut buffer).map_err(Refused::Scan)?;
+    let mut maildrop = scan_on(
+        &mut spool,
+        length,
+        &mut buffer,
+        Hidden::by_default(),
+        Maildrop::default(),
+    )
+    .map_err(Refused::Scan)?;
     // popward names every message: what stands behind it is never asked.
     let others = namers.iter().map_while(|namer| match namer {
         Namer::Native => None,
         Namer::Other(scheme) => Some(*scheme),
     });
     let others: Vec<_> = others.collect();
-    let named = scheme::names(&mut spool, &maildrop, &others, &mut buffer, 0);
+    let named = popward_schemes::names(&mut spool, &maildrop, &others, &mut buffer, 0);
     let named = named.map_err(Refused::Scan)?;
     let none = vec![false; maildrop.messages.len()];
     let base = |index: usize| named.get(index).cloned().flatten();

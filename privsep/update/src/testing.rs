@@ -132,7 +132,7 @@ impl Desk {
                 flock: true,
                 timeout_ms: 0,
             },
-            uidl: List::try_from(Vec::new()).unwrap(),
+            adopt: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
         }
     }

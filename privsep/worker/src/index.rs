@@ -146,7 +146,7 @@ pub fn open(
         begin,
     )?;
     let known = (read_from, &others[..]);
-    let unpinned = naming.name(spool, state, &mut maildrop, known, &mut buffer)?;
+    let unpinned = naming.name(state, &mut maildrop, known);
     Ok(Found {
         maildrop,
         seen,

@@ -57,7 +57,7 @@ fn table(file: Spanned<file::Account>, host: &Host, open: u16) -> Checked<Table>
         lock_timeout_ms: (file.spool.lock_timeout)
             .map(|seconds| spool::lock_timeout_ms(seconds, open))
             .transpose()?,
-        uidl: given(file.spool.uidl, spool::uidl)?,
+        adopt: given(file.adopt.from, spool::adopt)?,
         hide: given(file.spool.hide, spool::hide)?,
         sessions_per_user: file.limits.sessions_per_user.map(|most| most.max(1)),
         login_delay_s: given(file.auth.login_delay, auth::login_delay_s)?,

@@ -46,7 +46,8 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
 }
 
 /// The executables that the monitor starts.
-const EXECUTABLES: [&str; 4] = [
+const EXECUTABLES: [&str; 5] = [
+    "popward-adopt",
     "popward-front",
     "popward-auth",
     "popward-keys",
@@ -69,7 +70,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let auth = auth::auth(&file.auth, authorities, host, auth_id)?;
     let open = file.limits.open.unwrap_or(front::OPEN_S);
     let everybody = Settings {
-        spool: spool::spool(file.spool, open, host)?,
+        spool: spool::spool(file.spool, file.adopt, open, host)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth.admission.login_delay_s,
     };

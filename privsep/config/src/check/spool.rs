@@ -13,7 +13,12 @@ use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 /// `open` is how many seconds a login may take.
-pub(super) fn spool(file: file::Spool, open: u16, host: &Host) -> Checked<Spool> {
+pub(super) fn spool(
+    file: file::Spool,
+    from: file::Adopt,
+    open: u16,
+    host: &Host,
+) -> Checked<Spool> {
     let pattern = pattern(file.path, host)?;
     let group = lock_group(file.group, &pattern, &host.names)?;
     let (offset, names) = placed(file.locks, || {
@@ -43,7 +48,7 @@ pub(super) fn spool(file: file::Spool, open: u16, host: &Host) -> Checked<Spool>
         pattern,
         group,
         locks,
-        uidl: uidl(file.uidl)?,
+        adopt: adopt(from.from)?,
         hide: hide(file.hide)?,
     })
 }
@@ -88,7 +93,7 @@ pub(super) fn lock_timeout_ms(value: Spanned<u16>, open: u16) -> Checked<u32> {
     Ok(u32::from(seconds) * 1000)
 }
 
-/// The fields that readers keep their own notes in: nothing else is hidden.
+/// The fields in which mail programs keep their own notes. No other field can be hidden.
 const HIDEABLE: [&str; HIDDEN_MAX] = [
     "Status",
     "X-Status",
@@ -101,8 +106,13 @@ const HIDEABLE: [&str; HIDDEN_MAX] = [
     "Lines",
 ];
 
+/// Which fields clients are not shown. By default these are all of them but Lines, which senders write too.
 pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
-    let (offset, names) = placed(file, Vec::new);
+    let by_default = || {
+        let own = HIDEABLE.iter().filter(|name| **name != "Lines");
+        own.map(|name| (*name).to_owned()).collect()
+    };
+    let (offset, names) = placed(file, by_default);
     let known = |name: &str| {
         let same = |field: &&&str| field.eq_ignore_ascii_case(name);
         HIDEABLE
@@ -122,11 +132,11 @@ pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>,
     problem(offset, format!("spool.hide: expected some of {all}"))
 }
 
-/// The list up to `native`, which names every message.
-pub(super) fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
+/// The schemes by which messages are named that are there before a user's first session.
+pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
     let (offset, names) = placed(file, Vec::new);
     let mut schemes = Vec::new();
-    for name in names.iter().take_while(|name| *name != "native") {
+    for name in &names {
         schemes.push(match name.as_str() {
             "x-uidl" => Scheme::XUidl,
             "popa3d" => Scheme::Popa3d,
@@ -134,15 +144,12 @@ pub(super) fn uidl(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, S
             "tpop3d" => Scheme::Tpop3d,
             "dovecot-md5" => Scheme::DovecotMd5,
             _ => {
-                let expected = r#"spool.uidl: expected some of "x-uidl", "popa3d", "solid-pop3d", "tpop3d", "dovecot-md5", "native""#;
+                let expected = r#"adopt.from: expected some of "x-uidl", "popa3d", "solid-pop3d", "tpop3d", "dovecot-md5""#;
                 return problem(offset, expected);
             }
         });
     }
-    match List::try_from(schemes) {
-        Ok(schemes) => Ok(schemes),
-        Err(_) => problem(offset, "spool.uidl: expected at most 8"),
-    }
+    List::try_from(schemes).or_else(|_| problem(offset, "adopt.from: expected at most 8"))
 }
 
 /// The group with which dotlocks are made there.

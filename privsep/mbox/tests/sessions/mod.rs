@@ -9,10 +9,10 @@
 
 use std::path::PathBuf;
 
-/// The bytes of a file of `tests/vectors`.
+/// The bytes of a file of `privsep/mbox/tests/vectors`.
 pub fn vector(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
+        .join("../mbox/tests/vectors")
         .join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -35,7 +35,12 @@ impl Monitor {
         });
         let (child, sockets) = self
             .nursery
-            .start(&self.config, role, identity.as_ref(), &[])
+            .start(
+                &self.config,
+                (role, role.executable()),
+                identity.as_ref(),
+                &[],
+            )
             .map_err(ChannelError::System)?;
         let front = FrontId(self.next_front);
         let control = sockets.control;

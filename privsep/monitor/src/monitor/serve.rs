@@ -18,6 +18,16 @@ const FINISHERS_MAX: u8 = 3;
 /// How many workers at once look after what was found at the start.
 const TENDED_AT_ONCE: usize = 4;
 
+/// Whether this task opens a maildrop for a client.
+fn opens(task: Task) -> bool {
+    matches!(task, Task::Serve | Task::Adopt)
+}
+
+/// Whether popward-adopt did its task, so that a worker is to follow.
+fn is_adopted(session: &sessions::Session, status: WaitStatus) -> bool {
+    session.task == Task::Adopt && matches!(status, WaitStatus::Exited(_, 0))
+}
+
 impl Monitor {
     pub(super) fn granted(&mut self, session: SessionId, account: &Account) {
         if let Err(too_many) = self.serve(session, account) {
@@ -49,7 +59,8 @@ impl Monitor {
         }
         let (config, nursery) = (&self.config, &mut self.nursery);
         let whose = (account, &own);
-        let started = sessions::start(config, nursery, &self.state, session, whose, Task::Serve);
+        let state = &self.state;
+        let started = sessions::start(config, nursery, state, session, whose, Task::Serve, None);
         let mut started = started.map_err(|error| {
             self.no_worker(session, account, &error);
             false
@@ -166,7 +177,7 @@ impl Monitor {
     ) -> bool {
         let task = Task::Finish { dotlock };
         let (config, nursery) = (&self.config, &mut self.nursery);
-        match sessions::start(config, nursery, &self.state, id, (account, own), task) {
+        match sessions::start(config, nursery, &self.state, id, (account, own), task, None) {
             Ok(mut started) => {
                 started.session.finishers = finishers;
                 self.watch_worker(started)
@@ -259,15 +270,20 @@ impl Monitor {
         }
         self.report(&process, status);
         match process.link {
+            Some(Link::Worker { session, .. })
+                if self.stage == Stage::Serving && is_adopted(&session, status) =>
+            {
+                self.remove_dotlock(process.child.pid, &session);
+                self.serve_adopted(session);
+            }
             Some(Link::Worker { session, .. }) => {
                 let exited = |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
-                if session.task == Task::Serve && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
+                if opens(session.task) && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
                     self.not_opened(session.id, &session.account);
                 }
                 let torn = session.is_torn(status);
                 // Who came to finish it and could not has no successor; who died has.
-                let could =
-                    session.task == Task::Serve || !matches!(status, WaitStatus::Exited(..));
+                let could = opens(session.task) || !matches!(status, WaitStatus::Exited(..));
                 let now = torn && could && !matches!(self.stage, Stage::Ending(_));
                 if !(now && self.finish(&session)) {
                     // Nobody should read what is half moved: the next login, or the next start, takes the dotlock of a dead
@@ -294,6 +310,28 @@ impl Monitor {
                 )));
                 self.again_later(process.role, process.since.elapsed());
             }
+        }
+    }
+
+    /// The user's mail has its names now. Starts the worker, which answers over the socket that the front has already.
+    fn serve_adopted(&mut self, mut session: sessions::Session) {
+        let socket = session.worker_end.take();
+        let (config, nursery, state) = (&self.config, &mut self.nursery, &self.state);
+        let (id, whose) = (session.id, (&session.account, &session.settings));
+        let kept = state.keep_draft_of(&session.account.name);
+        let started = kept
+            .map_err(NoWorker::State)
+            .and_then(|()| sessions::start(config, nursery, state, id, whose, Task::Serve, socket));
+        let watched = match started {
+            Ok(started) => self.watch_worker(started),
+            Err(error) => {
+                self.no_worker(id, &session.account, &error);
+                false
+            }
+        };
+        if !watched {
+            self.not_opened(id, &session.account);
+            self.tell_of_end(&session);
         }
     }
 
@@ -349,7 +387,7 @@ impl Monitor {
                 return;
             }
         }
-        if self.stage != Stage::Serving || session.task != Task::Serve {
+        if self.stage != Stage::Serving || !opens(session.task) {
             return;
         }
         // Who would have written the session's last line is dead.

@@ -35,7 +35,7 @@ fn everybody() -> Settings {
                 flock: true,
                 timeout_ms: 10_000,
             },
-            uidl: List::default(),
+            adopt: List::default(),
             hide: List::default(),
         },
         sessions_per_user: 8,
@@ -53,7 +53,7 @@ fn table(users: &[&str], groups: &[u32]) -> Table {
         },
         place: None,
         lock_timeout_ms: None,
-        uidl: None,
+        adopt: None,
         hide: None,
         sessions_per_user: None,
         login_delay_s: None,
@@ -92,7 +92,7 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     let theirs = Table {
         place: Some((pattern([Part::Home, literal("/mbox")]), None)),
         lock_timeout_ms: Some(1000),
-        uidl: List::try_from(vec![Scheme::Popa3d]).ok(),
+        adopt: List::try_from(vec![Scheme::Popa3d]).ok(),
         hide: List::try_from(vec![Text::truncated("Status")]).ok(),
         sessions_per_user: Some(2),
         login_delay_s: Some(0),
@@ -103,7 +103,7 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     expected.spool.pattern = pattern([Part::Home, literal("/mbox")]);
     expected.spool.group = None;
     expected.spool.locks.timeout_ms = 1000;
-    expected.spool.uidl = List::try_from(vec![Scheme::Popa3d]).unwrap();
+    expected.spool.adopt = List::try_from(vec![Scheme::Popa3d]).unwrap();
     expected.spool.hide = List::try_from(vec![Text::truncated("Status")]).unwrap();
     expected.sessions_per_user = 2;
     expected.login_delay_s = 0;

@@ -179,7 +179,7 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
             flock: true,
             timeout_ms: u32::MAX,
         },
-        uidl: list(vec![Scheme::DovecotMd5; 8]),
+        adopt: list(vec![Scheme::DovecotMd5; 8]),
         hide: list(vec![Text::truncated(&"h".repeat(16)); 9]),
     }));
     there_and_back(&WorkerToMonitor::Updates);

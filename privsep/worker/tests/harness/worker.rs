@@ -116,7 +116,7 @@ impl Worker {
                 // No second try: whatever a dead worker left in the way shows.
                 timeout_ms: 0,
             },
-            uidl: List::try_from(Vec::new()).unwrap(),
+            adopt: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
         };
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();

@@ -1,10 +1,12 @@
 //! UIDLs as other servers made them, so that a client that leaves its mail on the server does not fetch all of it again
 //! after a migration.
 //!
-//! Each scheme was held against what its server answered (`tests/vectors/`). A spool that its server splits into other
-//! messages than [`crate::scan`] does has other UIDLs there: a message's digest is of the bytes of *its* message.
+//! Tests compare each scheme with its server's answers (`tests/schemes.rs`). If a server splits a spool into other messages
+//! than [`popward_mbox::scan`] does, these messages have other UIDLs there, because a digest is of the message's own bytes.
 //!
 //! A header may be one line without an end, so it is read in pieces; a scheme keeps a digest or 70 bytes of a value.
+
+#![forbid(unsafe_code)]
 
 mod dovecot;
 mod popa3d;
@@ -12,11 +14,11 @@ mod solid_pop3d;
 mod tpop3d;
 mod x_uidl;
 
-use crate::message::Maildrop;
-use crate::scan::ScanError;
-use crate::source::Source;
-use crate::window::Window;
 use memchr::memchr;
+use popward_mbox::message::Maildrop;
+use popward_mbox::scan::ScanError;
+use popward_mbox::source::Source;
+use popward_mbox::window::Window;
 use std::fmt::Write;
 
 /// How much of a line tells what it is: more than any field's name.
@@ -107,9 +109,9 @@ impl std::str::FromStr for Scheme {
 }
 
 /// The names of the messages from index `from` on, by the first of `schemes` that has one: 1 to 70 bytes from 0x21 to
-/// 0x7E (RFC 1939, section 7). `None` where none has. Equal names stay equal: see [`crate::uidl::unique`].
+/// 0x7E (RFC 1939, section 7). `None` where none has. Equal names stay equal: see [`popward_mbox::uidl::unique`].
 ///
-/// `buffer` is as for [`crate::scan::scan`]. Of each message its header is read, and at most once; with
+/// `buffer` is as for [`popward_mbox::scan::scan`]. Of each message its header is read, and at most once; with
 /// [`Scheme::Popa3d`] all of a message without an empty line that ends with LF alone.
 pub fn names<S: Source>(
     source: &mut S,

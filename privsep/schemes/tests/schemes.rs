@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
+#[path = "../../mbox/tests/sessions/mod.rs"]
 mod sessions;
 
 use popward_mbox::scan::{BUFFER_MIN, scan};
-use popward_mbox::scheme::{Scheme, names};
 use popward_mbox::source::InMemory;
 use popward_mbox::uidl;
+use popward_schemes::{Scheme, names};
 use sessions::{body, vector};
 
 /// The servers: the folder of their sessions, the scheme, whether they hide the pseudo message, and their mark in

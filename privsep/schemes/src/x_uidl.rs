@@ -1,7 +1,7 @@
 //! The X-UIDL header's value, if it can be a UIDL.
 
 use super::{Header, continues, is_field};
-use crate::uidl::is_valid;
+use popward_mbox::uidl::is_valid;
 
 const NAME: &[u8] = b"X-UIDL:";
 

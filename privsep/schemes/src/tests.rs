@@ -1,9 +1,9 @@
 //! What a scheme takes of a header and what not. What whole servers answered is in `tests/schemes.rs`.
 
 use super::*;
-use crate::scan::{BUFFER_MIN, scan};
-use crate::source::InMemory;
-use crate::uidl;
+use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::source::InMemory;
+use popward_mbox::uidl;
 use proptest::prelude::*;
 
 const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";

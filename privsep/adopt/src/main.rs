@@ -1,0 +1,163 @@
+//! popward-adopt: gives the messages of one spool the UIDLs that another server gave them, and ends.
+//!
+//! The monitor starts it before a user's first session, if `adopt.from` is configured. It runs as the
+//! mailbox's owner, under the same locks and the same confinement as a worker. It reads the spool once
+//! and writes the user's file of pins. It changes nothing else.
+
+#![forbid(unsafe_code)]
+
+use popward_mbox::message::Maildrop;
+use popward_mbox::pins::Pins;
+use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::uidl;
+use popward_proto::monitor_worker::{Job, NOT_FINISHED, NOT_OPENED, Scheme as JobScheme};
+use popward_proto::session::{OpenFailure, WorkerToFront};
+use popward_schemes::Scheme;
+use popward_sys::log::Log;
+use popward_update::error::UpdateError;
+use popward_update::pins_file;
+use popward_update::read::Reading;
+use popward_update::start::{self, Ends, StartError};
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+
+/// Bytes of the spool that are read at once.
+const BUFFER: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    let Some((job, ends, log)) = start::job() else {
+        return ExitCode::FAILURE;
+    };
+    let failure = match adopt(&job, &ends, &log) {
+        Ok(pinned) => {
+            log.notice(
+                Some(job.session),
+                "adopted",
+                &[("user", &job.user), ("messages", &pinned)],
+            );
+            return ExitCode::SUCCESS;
+        }
+        Err(failure) => failure,
+    };
+    log.warning(
+        Some(job.session),
+        "maildrop not adopted",
+        &[("user", &job.user), ("error", &failure)],
+    );
+    // The front may have gone.
+    let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
+    match failure {
+        Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
+        Failure::Start(StartError::Recovery(error))
+            if !matches!(error, UpdateError::Changed(_)) =>
+        {
+            NOT_FINISHED.into()
+        }
+        _ => NOT_OPENED.into(),
+    }
+}
+
+/// Why nothing was pinned.
+#[derive(Debug)]
+enum Failure {
+    Start(StartError),
+    NoState,
+    Scan(ScanError<io::Error>),
+    /// Pins that are there already cannot be read.
+    Unreadable(io::Error),
+    /// The new pins cannot be written: a full disk, a quota.
+    NotWritten(io::Error),
+}
+
+impl Failure {
+    fn answer(&self) -> OpenFailure {
+        match self {
+            Self::Start(error) => error.answer(),
+            Self::Scan(
+                ScanError::NotMbox | ScanError::BareReturns | ScanError::TooManyMessages,
+            ) => OpenFailure::Permanent,
+            // The file could be read, and its content is wrong.
+            Self::Unreadable(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,
+            _ => OpenFailure::Temporary,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Start(error) => error.fmt(out),
+            Self::NoState => out.write_str("no state directory for the pins"),
+            Self::Scan(error) => error.fmt(out),
+            Self::Unreadable(error) => error.fmt(out),
+            Self::NotWritten(error) => write!(out, "pins not written: {error}"),
+        }
+    }
+}
+
+/// Pins the names of all messages. Returns how many messages have another name than popward's own. Without a spool nothing is
+/// pinned: mail that comes later has popward's own names.
+fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
+    let started = start::start(job, ends, log).map_err(Failure::Start)?;
+    let state = started.state.ok_or(Failure::NoState)?;
+    let Some(mut spool) = started.spool else {
+        return Ok(0);
+    };
+    let (mut pins, _) = pins_file::load(&state).map_err(Failure::Unreadable)?;
+    let length = spool
+        .identity()
+        .map_err(|error| Failure::Scan(ScanError::Source(error)))?
+        .length;
+    let mut buffer = vec![0; BUFFER];
+    let mut reading = Reading(&mut spool);
+    let mut maildrop = scan(&mut reading, length, &mut buffer).map_err(Failure::Scan)?;
+    let schemes: Vec<Scheme> = job.adopt.as_slice().iter().map(scheme).collect();
+    let names = popward_schemes::names(&mut reading, &maildrop, &schemes, &mut buffer, 0);
+    let names = names.map_err(Failure::Scan)?;
+    let unnamed = vec![false; maildrop.messages.len()];
+    uidl::assign(
+        &mut maildrop,
+        &unnamed,
+        |index| names[index].clone(),
+        &mut pins,
+    );
+    let pinned = pin_all(&maildrop, &mut pins);
+    pins_file::replace(&state, &pins).map_err(Failure::NotWritten)?;
+    Ok(pinned)
+}
+
+/// Pins every name that popward would not give by itself. Returns how many these are.
+fn pin_all(maildrop: &Maildrop, pins: &mut Pins) -> usize {
+    let mut names: BTreeMap<[u8; 16], Vec<Box<str>>> = BTreeMap::new();
+    let mut pinned = 0;
+    for (index, message) in maildrop.messages.iter().enumerate() {
+        if maildrop.is_hidden(index) {
+            continue;
+        }
+        pinned += usize::from(message.name.is_some());
+        names
+            .entry(message.digest)
+            .or_default()
+            .push(uidl::name(message));
+    }
+    let native = |digest: &[u8; 16], names: &[Box<str>]| {
+        names.len() == 1 && names[0].as_bytes() == uidl::hexadecimal(digest)
+    };
+    for (digest, names) in names {
+        if !native(&digest, &names) {
+            pins.set(digest, names);
+        }
+    }
+    pinned
+}
+
+fn scheme(scheme: &JobScheme) -> Scheme {
+    match scheme {
+        JobScheme::XUidl => Scheme::XUidl,
+        JobScheme::Popa3d => Scheme::Popa3d,
+        JobScheme::SolidPop3d => Scheme::SolidPop3d,
+        JobScheme::Tpop3d => Scheme::Tpop3d,
+        JobScheme::DovecotMd5 => Scheme::DovecotMd5,
+    }
+}
