@@ -39,6 +39,7 @@ use std::fmt::Debug;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 
+mod configuration;
 mod permits;
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
