@@ -252,3 +252,46 @@ fn without_its_executable_it_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(error.contains("popward-spool: No such file"), "{error}");
 }
+
+#[test]
+fn a_spool_path_that_is_no_file_is_refused_for_good_with_its_reason() {
+    let host = Host::start(&[user("alice", 64401, b"")]);
+    let path = host.spool("alice");
+    std::fs::remove_file(&path).unwrap();
+    let elsewhere = host.at("elsewhere");
+    std::fs::write(&elsewhere, b"").unwrap();
+    let kinds: [(&str, &dyn Fn()); 4] = [
+        (
+            "the spool is a directory (a Maildir?), not an mbox file",
+            &|| {
+                std::fs::create_dir(&path).unwrap();
+            },
+        ),
+        ("the spool is not a regular file", &|| {
+            nix::unistd::mkfifo(&path, Mode::S_IRWXU | Mode::S_IRWXO).unwrap();
+        }),
+        ("the spool is not a regular file", &|| {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        }),
+        ("the spool is a symbolic link", &|| {
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        }),
+    ];
+    for (times, (reason, make)) in (1..).zip(kinds) {
+        make();
+        if host::root() && !path.is_symlink() {
+            std::os::unix::fs::chown(&path, Some(64401), None).unwrap();
+        }
+        let mut client = host.connect();
+        host::assert_ok(&client.ask("USER alice"));
+        let answer = client.ask("PASS alice");
+        assert!(answer.starts_with("-ERR [SYS/PERM]"), "{reason}: {answer}");
+        let line = host.logged_times("maildrop not opened session=", times);
+        assert!(line.contains(reason), "{reason}: {line}");
+        if path.is_dir() {
+            std::fs::remove_dir(&path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}

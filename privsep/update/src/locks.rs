@@ -116,6 +116,13 @@ pub fn try_lock(
         }
         Err(Errno::ELOOP) => return Err(LockError::Unfit("the spool is a symbolic link")),
         Err(Errno::EPERM) => return Err(LockError::Unfit("the spool belongs to somebody else")),
+        Err(Errno::EISDIR) => {
+            return Err(LockError::Unfit(
+                "the spool is a directory (a Maildir?), not an mbox file",
+            ));
+        }
+        // A socket.
+        Err(Errno::ENXIO) => return Err(LockError::Unfit("the spool is not a regular file")),
         Err(errno) => return Err(LockError::System("open the spool", errno)),
     };
     fit(&file, job)?;
