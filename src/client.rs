@@ -51,6 +51,15 @@ pub(crate) enum Handshake {
     Failed(Option<rustls::Error>),
 }
 
+/// Notes why a call on the socket did nothing: its last edge is used up, or the socket failed. Neither: it can be repeated.
+fn note(error: &std::io::Error, edge: &mut bool, gone: &mut bool) {
+    match error.kind() {
+        ErrorKind::WouldBlock => *edge = false,
+        ErrorKind::Interrupted => {}
+        _ => *gone = true,
+    }
+}
+
 /// A client's stream.
 #[expect(
     clippy::struct_excessive_bools,
@@ -197,7 +206,7 @@ impl Client {
     }
 
     fn read_socket(&mut self, buffer: &mut [u8]) -> Got {
-        while self.readable {
+        while self.readable && !self.gone {
             match self.stream.read(buffer) {
                 Ok(0) => return Got::End,
                 Ok(length) => {
@@ -205,17 +214,10 @@ impl Client {
                     self.readable = length == buffer.len() || self.half_closed;
                     return Got::Bytes(length);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.readable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => {
-                        self.gone = true;
-                        return Got::End;
-                    }
-                },
+                Err(error) => note(&error, &mut self.readable, &mut self.gone),
             }
         }
-        Got::Nothing
+        if self.gone { Got::End } else { Got::Nothing }
     }
 
     fn read_tls(&mut self, buffer: &mut [u8]) -> Got {
@@ -249,7 +251,7 @@ impl Client {
             self.gone = true;
             return Got::End;
         }
-        while self.readable {
+        while self.readable && !self.gone {
             let read = match &mut self.layer {
                 Layer::Hello(acceptor) => acceptor.read_tls(&mut self.stream),
                 Layer::Tls(tls) => tls.read_tls(&mut self.stream),
@@ -261,17 +263,10 @@ impl Client {
                     self.unopened += length;
                     return Got::Bytes(length);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.readable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => {
-                        self.gone = true;
-                        return Got::End;
-                    }
-                },
+                Err(error) => note(&error, &mut self.readable, &mut self.gone),
             }
         }
-        Got::Nothing
+        if self.gone { Got::End } else { Got::Nothing }
     }
 
     /// Sends what is in `out`, then `parts`, and keeps what the socket does not take now.
@@ -316,7 +311,7 @@ impl Client {
                 &parts[0][taken[1]..],
                 &parts[1][taken[2]..],
             ];
-            if !self.writable || left.iter().all(|part| part.is_empty()) {
+            if self.gone || !self.writable || left.iter().all(|part| part.is_empty()) {
                 break;
             }
             match self.stream.write_vectored(&left.map(IoSlice::new)) {
@@ -330,14 +325,7 @@ impl Client {
                         count -= here;
                     }
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => {
-                        self.gone = true;
-                        break;
-                    }
-                },
+                Err(error) => note(&error, &mut self.writable, &mut self.gone),
             }
         }
         self.taken = taken[0];
@@ -356,20 +344,13 @@ impl Client {
         let Layer::Tls(tls) = &mut self.layer else {
             return;
         };
-        while self.writable && tls.wants_write() {
+        while !self.gone && self.writable && tls.wants_write() {
             match tls.write_tls(&mut self.stream) {
                 Ok(count) => {
                     self.progress = now;
                     self.taken_by_socket += count as u64;
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => {
-                        self.gone = true;
-                        return;
-                    }
-                },
+                Err(error) => note(&error, &mut self.writable, &mut self.gone),
             }
         }
     }
