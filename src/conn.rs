@@ -5,6 +5,7 @@
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
 use crate::client::{Client, Got};
+use crate::end_reason::EndReason;
 use crate::handle::Handle;
 use crate::limits::{Admission, Party};
 use crate::pop3::{Action, End, Identity, Offer, Policy, Pop3, Waiting};
@@ -23,11 +24,9 @@ use zeroize::{Zeroize, Zeroizing};
 mod login;
 mod pace;
 mod place;
-mod why;
 mod worker;
 mod worker_link;
 
-pub(crate) use why::Why;
 use worker_link::WorkerLink;
 
 /// Bytes of commands that are read at once, and that a connection keeps at most while it waits for an answer.
@@ -77,7 +76,7 @@ pub(crate) enum Outcome {
 /// A connection that only waits for its last bytes to be taken.
 #[derive(Debug, Clone, Copy)]
 struct Ending {
-    why: Why,
+    why: EndReason,
     /// Our side is closed; the client's is waited for until then.
     lingers: Option<Instant>,
 }
@@ -144,7 +143,7 @@ enum Step {
     Stuck,
     /// TLS begins: the next step is the handshake's.
     Handshake,
-    Over(Why),
+    Over(EndReason),
 }
 
 impl Conn {
@@ -188,9 +187,16 @@ impl Conn {
         }
     }
 
-    /// Whether its login and its end are logged in Qpopper's words too.
-    pub(crate) fn logs_as_qpopper(&self) -> bool {
-        self.settings.pop3.qpopper_log
+    /// What the log says of it.
+    pub(crate) fn subject(&self) -> report::Subject<'_> {
+        report::Subject {
+            id: self.id,
+            peer: &self.peer,
+            party: self.party,
+            client: &self.client,
+            pop3: &self.pop3,
+            logs_as_qpopper: self.settings.pop3.qpopper_log,
+        }
     }
 
     fn offer(&self) -> Offer {
@@ -250,7 +256,7 @@ impl Conn {
         }
         let waiting = self.pop3.waiting();
         if self.client.gone && !waiting.is_update() {
-            return Step::Over(Why::Reset);
+            return Step::Over(EndReason::Reset);
         }
         if self.client.blocked() {
             return Step::Stuck;
@@ -282,9 +288,9 @@ impl Conn {
             Got::Nothing => Step::Stuck,
             Got::End => {
                 let why = if self.client.gone {
-                    Why::Reset
+                    EndReason::Reset
                 } else {
-                    Why::Client
+                    EndReason::Client
                 };
                 self.end(why);
                 Step::Went
@@ -333,12 +339,12 @@ impl Conn {
             Action::None | Action::StartTls => {}
             Action::Forwarded(forwarded) => self.forwarded(forwarded, turn),
             Action::Ask(request) => self.ask(request, turn),
-            Action::Close(end) => self.end(Why::Pop3(end)),
+            Action::Close(end) => self.end(EndReason::Pop3(end)),
         }
     }
 
     /// Ends once what is in the buffer has gone; the worker is let go at once.
-    fn end(&mut self, why: Why) {
+    fn end(&mut self, why: EndReason) {
         self.worker = None;
         self.input = Input::default();
         if self.ending.is_none() {
@@ -363,7 +369,10 @@ impl Conn {
         // To close a socket with unread bytes is to reset it, and the reset can overtake our last reply.
         let ended = self.client.discard(turn.read);
         turn.read.zeroize();
-        let quiet = matches!(ending.why, Why::Pop3(End::Quit | End::QuitBeforeLogin));
+        let quiet = matches!(
+            ending.why,
+            EndReason::Pop3(End::Quit | End::QuitBeforeLogin)
+        );
         if ended || quiet || self.client.gone {
             return Step::Over(ending.why);
         }
@@ -372,15 +381,15 @@ impl Conn {
 
     /// No TLS session was made.
     pub(crate) fn handshake_failed(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        self.over(Why::Handshake, turn)
+        self.over(EndReason::Handshake, turn)
     }
 
     /// It is over, whatever was still to come.
-    pub(crate) fn over(&mut self, why: Why, turn: &Turn<'_>) -> Outcome {
+    pub(crate) fn over(&mut self, why: EndReason, turn: &Turn<'_>) -> Outcome {
         self.worker = None;
         self.cancel(turn);
         let seconds = turn.now.saturating_duration_since(self.accepted).as_secs();
-        report::end(turn.log, self, why, seconds);
+        report::end(turn.log, &self.subject(), why, seconds);
         Outcome::Over
     }
 
@@ -392,9 +401,9 @@ impl Conn {
         if self.pop3.waiting().may_reply() {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
-            self.end(Why::Shutdown);
+            self.end(EndReason::Shutdown);
             return self.drive(turn);
         }
-        self.over(Why::Shutdown, turn)
+        self.over(EndReason::Shutdown, turn)
     }
 }

@@ -1,15 +1,17 @@
 //! The event loop: listeners, connections, deadlines. It never waits for anybody but in `poll`.
 
-mod door;
+mod arrivals;
+mod channels;
 
 use crate::client::Handshake;
-use crate::conn::{Conn, Outcome, READ, Turn, Why};
+use crate::conn::{Conn, Outcome, READ, Turn};
 use crate::deadlines::Deadlines;
+use crate::end_reason::EndReason;
 use crate::handle::{self, Handle};
 use crate::limits::{Admission, Said, lower};
-use crate::links::{Link, Links, MonitorEnd};
+use crate::links::{Links, MonitorEnd};
 use crate::report;
-use crate::slots::{Guest, Slots};
+use crate::slots::{Occupant, Slots};
 use crate::tls::handshake::{Job, Threads};
 use crate::tls::remote_key::Keys;
 use crate::tls::rules::Rules;
@@ -339,7 +341,7 @@ impl Front {
             Handshake::Failed(error) => {
                 if let Some(error) = &error {
                     if self.said.may_say(conn.peer.ip(), now) {
-                        report::handshake(&self.log, conn, error);
+                        report::handshake(&self.log, &conn.subject(), error);
                     }
                 }
                 self.with(slot, Conn::handshake_failed);
@@ -358,7 +360,7 @@ impl Front {
         };
         let mut turn = Turn {
             now: self.now,
-            auth: self.links.auth.as_ref().map(|Link { channel }| channel),
+            auth: self.links.auth.as_ref(),
             registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
@@ -374,7 +376,7 @@ impl Front {
                 self.arm(slot);
             }
             Outcome::Over => {
-                if let Some(Guest::Conn(conn)) = self.slots.take(slot) {
+                if let Some(Occupant::Conn(conn)) = self.slots.take(slot) {
                     if let Some(place) = conn.client.place() {
                         self.threads.cancel(place);
                     }
@@ -445,7 +447,7 @@ impl Front {
                 Err(failure) => {
                     conn.client.alert(&failure.alert);
                     if self.said.may_say(conn.peer.ip(), now) {
-                        report::handshake(&self.log, conn, &failure.error);
+                        report::handshake(&self.log, &conn.subject(), &failure.error);
                     }
                     self.with(done.handle.slot, Conn::handshake_failed);
                 }
@@ -467,7 +469,7 @@ impl Front {
         let Some(until) = self.drain else { return };
         if until <= self.now {
             for slot in self.slots.in_use() {
-                self.with(slot, |conn, turn| conn.over(Why::Shutdown, turn));
+                self.with(slot, |conn, turn| conn.over(EndReason::Shutdown, turn));
             }
         }
         if self.slots.is_empty() && self.admission.open() == 0 {

@@ -10,6 +10,7 @@
 mod client;
 mod conn;
 mod deadlines;
+mod end_reason;
 pub mod front;
 mod handle;
 mod limits;

@@ -1,25 +1,45 @@
 //! What the front says in the log: a line at a login, a line at an end, and little about strangers.
 
-use crate::conn::{Conn, Why};
+use crate::client::Client;
+use crate::end_reason::EndReason;
 use crate::limits::{Party, TooMany};
+use crate::pop3::Pop3;
+use crate::proxy::Peer;
+use popward_proto::account::SessionId;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
 use popward_proto::session::Totals;
 use popward_sys::log::Log;
 use std::net::SocketAddr;
 
+/// A connection, as the log shows it.
+pub(crate) struct Subject<'a> {
+    /// Its name to the other processes.
+    pub(crate) id: SessionId,
+    /// Who it is.
+    pub(crate) peer: &'a Peer,
+    /// As what it is counted.
+    pub(crate) party: Party,
+    /// Its stream.
+    pub(crate) client: &'a Client,
+    /// Its protocol.
+    pub(crate) pop3: &'a Pop3,
+    /// Whether its login and its end are logged in Qpopper's words too.
+    pub(crate) logs_as_qpopper: bool,
+}
+
 /// A user logged in: the maildrop is open.
-pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
-    let tls = conn.client.tls();
-    let proxy = conn.peer.proxy.as_deref();
+pub(crate) fn login(log: &Log, subject: &Subject<'_>, opened: Totals) {
+    let tls = subject.client.tls();
+    let proxy = subject.peer.proxy.as_deref();
     // Whether the client came to the proxy over TLS, the proxy said.
-    let said = if conn.peer.came_over_tls() {
+    let said = if subject.peer.came_over_tls() {
         "proxy"
     } else {
         "none"
     };
-    let (tls, method) = (tls.as_deref().unwrap_or(said), conn.pop3.method());
-    let (user, peer, port) = (name(conn), conn.peer.ip(), conn.peer.port());
+    let (tls, method) = (tls.as_deref().unwrap_or(said), subject.pop3.method());
+    let (user, peer, port) = (name(subject), subject.peer.ip(), subject.peer.port());
     let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
         ("user", &user),
         ("peer", &peer),
@@ -35,9 +55,13 @@ pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
             fields.push(("proxy_session", session));
         }
     }
-    log.notice(Some(conn.id), "login", &fields);
-    if conn.logs_as_qpopper() {
-        let (version, user, ip) = (env!("CARGO_PKG_VERSION"), quotable(conn), conn.peer.ip());
+    log.notice(Some(subject.id), "login", &fields);
+    if subject.logs_as_qpopper {
+        let (version, user, ip) = (
+            env!("CARGO_PKG_VERSION"),
+            quotable(subject),
+            subject.peer.ip(),
+        );
         log.qpopper(&format!(
             "(v{version}) POP login by user \"{user}\" at ({ip}) {ip}"
         ));
@@ -45,14 +69,14 @@ pub(crate) fn login(log: &Log, conn: &Conn, opened: Totals) {
 }
 
 /// A connection ended: a notice for a session, progress for anything else.
-pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
-    let (ip, port, sent) = (conn.peer.ip(), conn.peer.port(), conn.client.sent);
-    let Some(opened) = conn.pop3.opened() else {
+pub(crate) fn end(log: &Log, subject: &Subject<'_>, why: EndReason, seconds: u64) {
+    let (ip, port, sent) = (subject.peer.ip(), subject.peer.port(), subject.client.sent);
+    let Some(opened) = subject.pop3.opened() else {
         // A proxy's own connection is a check: there is one every second or two.
-        let check = conn.party == Party::Proxy && why != Why::TooMany;
+        let check = subject.party == Party::Proxy && why != EndReason::TooMany;
         return log.write(
             if check { Level::Debug } else { Level::Info },
-            Some(conn.id),
+            Some(subject.id),
             "end",
             &[
                 ("peer", &ip),
@@ -63,15 +87,15 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
             ],
         );
     };
-    let retrieved = conn.pop3.retrieved();
-    let update = conn.pop3.update();
+    let retrieved = subject.pop3.retrieved();
+    let update = subject.pop3.update();
     let deleted = update.map(|update| update.deleted).unwrap_or_default();
     let left = update.map_or(opened, |update| update.left);
     log.notice(
-        Some(conn.id),
+        Some(subject.id),
         "end",
         &[
-            ("user", &name(conn)),
+            ("user", &name(subject)),
             ("peer", &ip),
             ("retrieved", &retrieved.messages),
             ("retrieved_octets", &retrieved.octets),
@@ -84,10 +108,10 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
             ("why", &why),
         ],
     );
-    if conn.logs_as_qpopper() {
+    if subject.logs_as_qpopper {
         log.qpopper(&format!(
             "Stats: {} {} {} {} {} {ip} {ip}",
-            quotable(conn),
+            quotable(subject),
             deleted.messages,
             deleted.octets,
             left.messages,
@@ -98,20 +122,20 @@ pub(crate) fn end(log: &Log, conn: &Conn, why: Why, seconds: u64) {
 
 /// The name for a line that programs take apart at spaces and quotes. Names of hosts are not looked up: where Qpopper has one,
 /// the address stands twice.
-fn quotable(conn: &Conn) -> String {
-    name(conn).replace('"', "?")
+fn quotable(subject: &Subject<'_>) -> String {
+    name(subject).replace('"', "?")
 }
 
 /// A login failed. The user is as the client gave it; the secret is nowhere near.
-pub(crate) fn failed(log: &Log, conn: &Conn) {
+pub(crate) fn failed(log: &Log, subject: &Subject<'_>) {
     log.warning(
-        Some(conn.id),
+        Some(subject.id),
         "login failed",
         &[
-            ("user", &name(conn)),
-            ("peer", &conn.peer.ip()),
-            ("port", &conn.peer.port()),
-            ("method", &conn.pop3.method()),
+            ("user", &name(subject)),
+            ("peer", &subject.peer.ip()),
+            ("port", &subject.peer.port()),
+            ("method", &subject.pop3.method()),
         ],
     );
 }
@@ -142,14 +166,14 @@ pub(crate) fn yielded(log: &Log, why: TooMany, times: u32) {
 }
 
 /// A handshake failed. The caller sees to it that this is rare.
-pub(crate) fn handshake(log: &Log, conn: &Conn, error: &rustls::Error) {
+pub(crate) fn handshake(log: &Log, subject: &Subject<'_>, error: &rustls::Error) {
     log.info(
-        Some(conn.id),
+        Some(subject.id),
         "TLS handshake failed",
-        &[("peer", &conn.peer.ip()), ("error", error)],
+        &[("peer", &subject.peer.ip()), ("error", error)],
     );
 }
 
-fn name(conn: &Conn) -> &str {
-    conn.pop3.user().map_or("", UserName::as_str)
+fn name<'a>(subject: &Subject<'a>) -> &'a str {
+    subject.pop3.user().map_or("", UserName::as_str)
 }

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 /// Who has a slot.
-pub(crate) enum Guest {
+pub(crate) enum Occupant {
     /// A proxy whose header is not complete.
     Caller(Box<Caller>),
     /// A client.
     Conn(Box<Conn>),
 }
 
-impl Guest {
+impl Occupant {
     fn handle(&self) -> Handle {
         match self {
             Self::Caller(caller) => caller.handle,
@@ -35,7 +35,7 @@ impl Guest {
 /// The table of connections.
 pub(crate) struct Slots {
     front: FrontId,
-    guests: Vec<Option<Guest>>,
+    occupants: Vec<Option<Occupant>>,
     free: Vec<usize>,
     /// Slots that came free while events are being worked off: one of those may still mean the old connection.
     freed: Vec<usize>,
@@ -49,7 +49,7 @@ impl Slots {
     pub(crate) fn new(front: FrontId) -> Self {
         Self {
             front,
-            guests: Vec::new(),
+            occupants: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
             sessions: HashMap::new(),
@@ -61,8 +61,8 @@ impl Slots {
     /// Names the next connection. Its slot stays reserved until [`Slots::put`] or [`Slots::take`].
     pub(crate) fn reserve(&mut self) -> (Handle, SessionId) {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.guests.push(None);
-            self.guests.len() - 1
+            self.occupants.push(None);
+            self.occupants.len() - 1
         });
         self.count = self.count.wrapping_add(1);
         let handle = Handle {
@@ -73,31 +73,31 @@ impl Slots {
     }
 
     /// Puts a connection into its slot: a new one, or a client's in place of the call that announced it. It is a stranger.
-    pub(crate) fn put(&mut self, guest: Guest) {
-        let slot = guest.handle().slot;
-        self.sessions.insert(guest.id(), slot);
-        self.guests[slot] = Some(guest);
+    pub(crate) fn put(&mut self, occupant: Occupant) {
+        let slot = occupant.handle().slot;
+        self.sessions.insert(occupant.id(), slot);
+        self.occupants[slot] = Some(occupant);
         self.strangers.add(slot);
     }
 
     /// Takes the connection of a slot out of the table, or gives a reserved slot back.
-    pub(crate) fn take(&mut self, slot: usize) -> Option<Guest> {
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Occupant> {
         self.freed.push(slot);
         self.strangers.remove(slot);
-        let guest = self.guests[slot].take()?;
-        self.sessions.remove(&guest.id());
-        Some(guest)
+        let occupant = self.occupants[slot].take()?;
+        self.sessions.remove(&occupant.id());
+        Some(occupant)
     }
 
     /// Takes a call out of its slot, which stays reserved for what becomes of it.
     pub(crate) fn take_caller(&mut self, slot: usize) -> Option<Caller> {
-        match self.guests.get_mut(slot)?.take()? {
-            Guest::Caller(caller) => {
+        match self.occupants.get_mut(slot)?.take()? {
+            Occupant::Caller(caller) => {
                 self.sessions.remove(&caller.id);
                 Some(*caller)
             }
-            conn @ Guest::Conn(_) => {
-                self.guests[slot] = Some(conn);
+            conn @ Occupant::Conn(_) => {
+                self.occupants[slot] = Some(conn);
                 None
             }
         }
@@ -110,16 +110,16 @@ impl Slots {
 
     /// The connection in a slot.
     pub(crate) fn at(&mut self, slot: usize) -> Option<&mut Conn> {
-        match self.guests.get_mut(slot)? {
-            Some(Guest::Conn(conn)) => Some(conn),
+        match self.occupants.get_mut(slot)? {
+            Some(Occupant::Conn(conn)) => Some(conn),
             _ => None,
         }
     }
 
     /// The call in a slot.
     pub(crate) fn caller(&mut self, slot: usize) -> Option<&mut Caller> {
-        match self.guests.get_mut(slot)? {
-            Some(Guest::Caller(caller)) => Some(caller),
+        match self.occupants.get_mut(slot)? {
+            Some(Occupant::Caller(caller)) => Some(caller),
             _ => None,
         }
     }
@@ -159,9 +159,9 @@ impl Slots {
         let count = u64::try_from(self.strangers()).ok()?;
         let place = usize::try_from(number.checked_rem(count)?).ok()?;
         let slot = *self.strangers.slots.get(place)?;
-        let (at_auth, since) = match self.guests.get(slot)?.as_ref()? {
-            Guest::Caller(caller) => (false, caller.accepted),
-            Guest::Conn(conn) => (conn.is_at_auth(), conn.accepted),
+        let (at_auth, since) = match self.occupants.get(slot)?.as_ref()? {
+            Occupant::Caller(caller) => (false, caller.accepted),
+            Occupant::Conn(conn) => (conn.is_at_auth(), conn.accepted),
         };
         Some(Stranger {
             at_auth,

@@ -1,7 +1,8 @@
 //! A connection before its login: what it is offered, STLS, and what goes to auth and comes from there.
 
-use super::{Conn, Step, Turn, Why};
+use super::{Conn, Step, Turn};
 use crate::client::Client;
+use crate::end_reason::EndReason;
 use crate::pop3::{End, Login, Offer, Security, Waiting};
 use crate::proxy::Peer;
 use crate::report;
@@ -36,7 +37,7 @@ impl Conn {
     pub(super) fn secure(&mut self, turn: &Turn<'_>) -> Step {
         self.client.flush(turn.now);
         if self.client.gone {
-            return Step::Over(Why::Reset);
+            return Step::Over(EndReason::Reset);
         }
         if self.client.pending() {
             return Step::Stuck;
@@ -68,7 +69,7 @@ impl Conn {
             Login::Proceed => FrontToAuth::Proceed(session),
             Login::Cancel => {
                 if !self.cancel(turn) {
-                    self.end(Why::Pop3(End::Temporary));
+                    self.end(EndReason::Pop3(End::Temporary));
                 }
                 return;
             }
@@ -83,7 +84,7 @@ impl Conn {
         let forgotten = self.cancel(turn);
         self.refuse(AuthRefusal::Temporary, turn);
         if !forgotten {
-            self.end(Why::Pop3(End::Temporary));
+            self.end(EndReason::Pop3(End::Temporary));
         }
     }
 
@@ -125,7 +126,7 @@ impl Conn {
 
     fn refuse(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
         if why == AuthRefusal::Credentials {
-            report::failed(turn.log, self);
+            report::failed(turn.log, &self.subject());
         }
         self.since = turn.now;
         let action = self.pop3.auth_refused(why, &mut self.client.out);
@@ -158,7 +159,7 @@ impl Conn {
             } else {
                 self.pop3.no_session(&mut self.client.out);
             }
-            self.end(Why::Pop3(End::Temporary));
+            self.end(EndReason::Pop3(End::Temporary));
         }
         waits
     }

@@ -3,7 +3,8 @@
 //! At every point something ends a client that sends or takes an octet now and then: before a login one limit over all; after
 //! it the whole line of a command, the average of what is taken of a reply, silence, and the whole session.
 
-use super::{Conn, Outcome, Turn, Why};
+use super::{Conn, Outcome, Turn};
+use crate::end_reason::EndReason;
 use crate::pop3::Waiting;
 use std::time::{Duration, Instant};
 
@@ -13,20 +14,23 @@ fn after(since: Instant, ms: u32) -> Instant {
 
 impl Conn {
     /// When it must be looked at, and why it ends if nothing has changed by then.
-    pub(crate) fn deadline(&self) -> (Instant, Why) {
+    pub(crate) fn deadline(&self) -> (Instant, EndReason) {
         let limits = &self.settings.limits;
         if !self.pop3.is_logged_in() {
             return self.deadline_before_login();
         }
-        let stalled = (after(self.client.progress, limits.stall_ms), Why::StallTime);
+        let stalled = (
+            after(self.client.progress, limits.stall_ms),
+            EndReason::StallTime,
+        );
         let session = (
             after(self.session_began, limits.session_ms),
-            Why::SessionTime,
+            EndReason::SessionTime,
         );
         let slow = self
             .slow
-            .map(|(since, _)| (after(since, limits.stall_ms), Why::SlowTime));
-        let soonest = |one: (Instant, Why), other: Option<(Instant, Why)>| match other {
+            .map(|(since, _)| (after(since, limits.stall_ms), EndReason::SlowTime));
+        let soonest = |one: (Instant, EndReason), other: Option<(Instant, EndReason)>| match other {
             Some(other) if other.0 < one.0 => other,
             _ => one,
         };
@@ -38,25 +42,25 @@ impl Conn {
         let other = if waiting.is_update() {
             // The update is the worker's by now: to give up earlier would spare nothing.
             let at = session.0.max(after(self.since, limits.stall_ms));
-            return (at, Why::WorkerTime);
+            return (at, EndReason::WorkerTime);
         } else if self.client.blocked() {
             stalled
         } else {
             // What was said before may have kept the client longer than this may take.
             let since = self.since.max(self.client.progress);
             if waiting.is_for_worker() {
-                (after(since, limits.stall_ms), Why::WorkerTime)
+                (after(since, limits.stall_ms), EndReason::WorkerTime)
             } else {
                 let line = self
                     .line
-                    .map(|since| (after(since, limits.line_ms), Why::LineTime));
-                soonest((after(since, limits.idle_ms), Why::IdleTime), line)
+                    .map(|since| (after(since, limits.line_ms), EndReason::LineTime));
+                soonest((after(since, limits.idle_ms), EndReason::IdleTime), line)
             }
         };
         soonest(soonest(session, slow), Some(other))
     }
 
-    fn deadline_before_login(&self) -> (Instant, Why) {
+    fn deadline_before_login(&self) -> (Instant, EndReason) {
         let limits = &self.settings.limits;
         let login = after(self.accepted, limits.login_ms);
         if let Some(ending) = self.ending {
@@ -64,27 +68,29 @@ impl Conn {
             return (ending.lingers.unwrap_or(stalled.min(login)), ending.why);
         }
         match self.pop3.waiting() {
-            Waiting::Auth | Waiting::Opening => (after(self.since, limits.open_ms), Why::OpenTime),
-            _ => (login, Why::LoginTime),
+            Waiting::Auth | Waiting::Opening => {
+                (after(self.since, limits.open_ms), EndReason::OpenTime)
+            }
+            _ => (login, EndReason::LoginTime),
         }
     }
 
     /// Its time is up.
-    pub(crate) fn expire(&mut self, why: Why, turn: &mut Turn<'_>) -> Outcome {
-        if why == Why::OpenTime && self.ending.is_none() {
+    pub(crate) fn expire(&mut self, why: EndReason, turn: &mut Turn<'_>) -> Outcome {
+        if why == EndReason::OpenTime && self.ending.is_none() {
             self.pop3.no_session(&mut self.client.out);
             self.end(why);
             return self.drive(turn);
         }
-        if why == Why::LoginTime && self.ending.is_none() && self.pop3.waiting().may_reply() {
+        if why == EndReason::LoginTime && self.ending.is_none() && self.pop3.waiting().may_reply() {
             self.pop3.login_time_over(&mut self.client.out);
             self.end(why);
             return self.drive(turn);
         }
         // A socket's buffer can hold minutes of a slow line, in which nothing is seen of it but what its host acknowledges.
         let goes_on = match (self.ending, why) {
-            (None, Why::SlowTime) => self.keeps_pace(turn.now),
-            (None, Why::IdleTime) => !self.client.has_all() && self.client.advances(turn.now),
+            (None, EndReason::SlowTime) => self.keeps_pace(turn.now),
+            (None, EndReason::IdleTime) => !self.client.has_all() && self.client.advances(turn.now),
             _ => false,
         };
         if goes_on {

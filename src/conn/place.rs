@@ -1,6 +1,7 @@
 //! A connection's place among the others: as whose it counts, and its end when it has to make room.
 
-use super::{Conn, FULL, Outcome, Turn, Why};
+use super::{Conn, FULL, Outcome, Turn};
+use crate::end_reason::EndReason;
 use crate::limits::Party;
 use crate::pop3::Waiting;
 use crate::proxy::xclient::Forwarded;
@@ -17,7 +18,7 @@ impl Conn {
         self.peer.address = forwarded.source;
         if admitted.is_err() {
             self.client.out.extend_from_slice(FULL);
-            return self.end(Why::TooMany);
+            return self.end(EndReason::TooMany);
         }
         self.party = Party::Client(client);
         if let Some(proxy) = &mut self.peer.proxy {
@@ -40,6 +41,6 @@ impl Conn {
             self.client.close_write(turn.now);
             self.client.discard(turn.read);
         }
-        self.over(Why::Yielded, turn)
+        self.over(EndReason::Yielded, turn)
     }
 }

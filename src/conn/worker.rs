@@ -1,7 +1,8 @@
 //! A connection and its worker: what is asked of it, what it answers, and its end.
 
 use super::worker_link::WorkerLink;
-use super::{Conn, STEPS, Step, Turn, Why};
+use super::{Conn, STEPS, Step, Turn};
+use crate::end_reason::EndReason;
 use crate::pop3::{Action, End, Waiting};
 use crate::report;
 use popward_proto::bounded::UserName;
@@ -156,7 +157,7 @@ impl Conn {
         }
         if let (WorkerToFront::Opened(totals), true) = (message, self.pop3.is_logged_in()) {
             self.session_began = turn.now;
-            report::login(turn.log, self, *totals);
+            report::login(turn.log, &self.subject(), *totals);
         }
         self.act(action, turn);
         self.answer_end(turn);
@@ -171,7 +172,7 @@ impl Conn {
             self.since = turn.now;
             self.answer_end(turn);
         } else if matches!(action, Action::None) {
-            self.end(Why::Pop3(End::Broken));
+            self.end(EndReason::Pop3(End::Broken));
         } else {
             self.act(action, turn);
         }

@@ -133,7 +133,7 @@ impl Pop3 {
             },
             Command::Capa => self.capabilities(out),
             Command::Lang(range) => self.lang(range, out),
-            Command::Utf8 if self.own().utf8 => self.ok(Phrase::Utf8, &[], out),
+            Command::Utf8 if self.pop3_settings().utf8 => self.ok(Phrase::Utf8, &[], out),
             Command::Utf8 => return self.bad_command(Phrase::UnknownCommand, out),
             Command::Quit => {
                 self.sign_off(out);
@@ -395,17 +395,19 @@ impl Pop3 {
         // Before a login the most that it may be, and that the account's own is to be had after it (RFC 2449, section 6.5).
         let (delay, differs) = match self.login_delay_s {
             Some(own) => (own, ""),
-            None if self.own().login_delay_differs => (self.own().login_delay_s, " USER"),
-            None => (self.own().login_delay_s, ""),
+            None if self.pop3_settings().login_delay_differs => {
+                (self.pop3_settings().login_delay_s, " USER")
+            }
+            None => (self.pop3_settings().login_delay_s, ""),
         };
         if delay > 0 {
             out.extend_from_slice(format!("LOGIN-DELAY {delay}{differs}\r\n").as_bytes());
         }
         // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
-        if self.own().utf8 {
+        if self.pop3_settings().utf8 {
             out.extend_from_slice(b"UTF8\r\n");
         }
-        let implementation = self.own().implementation.as_ref();
+        let implementation = self.pop3_settings().implementation.as_ref();
         let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
         // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
@@ -444,7 +446,7 @@ impl Pop3 {
             out.extend_from_slice(b".\r\n");
             return;
         }
-        let preferred = (range == b"*").then_some(self.own().language);
+        let preferred = (range == b"*").then_some(self.pop3_settings().language);
         match preferred.or_else(|| language::of_range(range)) {
             Some(language) => {
                 self.language = language;

@@ -147,7 +147,8 @@ impl Pop3 {
         }
     }
 
-    fn own(&self) -> &Pop3Settings {
+    /// What is configured to be said and offered, or the defaults.
+    fn pop3_settings(&self) -> &Pop3Settings {
         let settings = self.settings.as_ref();
         settings.map_or(&Pop3Settings::DEFAULT, |settings| &settings.pop3)
     }
@@ -163,7 +164,7 @@ impl Pop3 {
     /// Writes the greeting (RFC 1939, section 4). From here on commands are taken.
     pub fn greeting(&mut self, out: &mut Vec<u8>) {
         self.state = State::BeforeLogin(BeforeLogin::FRESH);
-        let greeting = self.own().greeting.as_ref();
+        let greeting = self.pop3_settings().greeting.as_ref();
         let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
         // The form that Dovecot's proxies look for.
         let xclient = if self.forwards { "[XCLIENT] " } else { "" };
@@ -287,7 +288,7 @@ impl Pop3 {
     /// Answers QUIT. Says who is there only where CAPA does too.
     fn sign_off(&self, out: &mut Vec<u8>) {
         let text = Phrase::SigningOff.text(self.language);
-        let named = self.own().implementation.is_none();
+        let named = self.pop3_settings().implementation.is_none();
         let name = if named { "popward " } else { "" };
         for part in ["+OK ", name, text, "\r\n"] {
             out.extend_from_slice(part.as_bytes());

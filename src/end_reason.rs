@@ -4,7 +4,7 @@ use crate::pop3::End;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum EndReason {
     /// By the protocol.
     Pop3(End),
     /// The client ended it.
@@ -37,7 +37,7 @@ pub(crate) enum Why {
     Shutdown,
 }
 
-impl std::fmt::Display for Why {
+impl std::fmt::Display for EndReason {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Pop3(End::Quit) => "quit",

@@ -10,7 +10,7 @@ use crate::proxy::Peer;
 use crate::proxy::caller::{Caller, Heard};
 use crate::proxy::header::Origin;
 use crate::report;
-use crate::slots::Guest;
+use crate::slots::Occupant;
 use mio::Interest;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
@@ -100,7 +100,7 @@ impl Front {
                 half_closed: false,
                 accepted: self.now,
             };
-            self.slots.put(Guest::Caller(Box::new(caller)));
+            self.slots.put(Occupant::Caller(Box::new(caller)));
             self.deadlines.add(until, handle);
             self.listen_to(handle.slot);
         } else {
@@ -230,7 +230,7 @@ impl Front {
             identity,
             self.now,
         );
-        self.slots.put(Guest::Conn(Box::new(conn)));
+        self.slots.put(Occupant::Conn(Box::new(conn)));
         self.drive(slot);
     }
 
