@@ -16,7 +16,7 @@ fn account(name: &str, gid: u32, groups: &[u32]) -> Account {
 }
 
 /// The pattern of these parts.
-fn pattern(parts: [Part; 2]) -> Pattern {
+fn pattern(parts: &[Part; 2]) -> Pattern {
     Pattern::try_from(List::try_from(parts.to_vec()).unwrap()).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn literal(text: &str) -> Part {
 fn everybody() -> Settings {
     Settings {
         spool: Spool {
-            pattern: pattern([literal("/var/mail/"), Part::User]),
+            pattern: pattern(&[literal("/var/mail/"), Part::User]),
             group: Some(8),
             locks: LockSettings {
                 dotlock: false,
@@ -90,7 +90,7 @@ fn who_is_named_by_no_table_has_what_everybody_has() {
 #[test]
 fn each_key_of_a_table_takes_the_place_of_everybodys() {
     let theirs = Table {
-        place: Some((pattern([Part::Home, literal("/mbox")]), None)),
+        place: Some((pattern(&[Part::Home, literal("/mbox")]), None)),
         lock_timeout_ms: Some(1000),
         adopt: List::try_from(vec![Scheme::Popa3d]).ok(),
         hide: List::try_from(vec![Text::truncated("Status")]).ok(),
@@ -100,7 +100,7 @@ fn each_key_of_a_table_takes_the_place_of_everybodys() {
     };
     let own = all(vec![theirs]).of(&account("alice", 1000, &[]));
     let mut expected = everybody();
-    expected.spool.pattern = pattern([Part::Home, literal("/mbox")]);
+    expected.spool.pattern = pattern(&[Part::Home, literal("/mbox")]);
     expected.spool.group = None;
     expected.spool.locks.timeout_ms = 1000;
     expected.spool.adopt = List::try_from(vec![Scheme::Popa3d]).unwrap();
