@@ -8,56 +8,56 @@ use crate::permit::{Message, Permit, any, once};
 use crate::proxies::{Proxies, ProxyHeaders};
 use serde::{Deserialize, Serialize};
 
-/// What a front may do, and how much.
+/// The settings of a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontSettings {
     /// [`crate::VERSION`].
     pub version: u32,
     /// This front's number: the upper half of its sessions' ids.
     pub front: FrontId,
-    /// From whom USER and PASS are taken without TLS.
+    /// Which clients may send a password without TLS.
     pub plaintext: Plaintext,
-    /// By which ways a login can be made.
+    /// The mechanisms that are offered.
     pub mechanisms: List<Mechanism, MECHANISMS_MAX>,
     /// This host's name, in challenges.
     pub host: Text<64>,
-    /// By which rules TLS is spoken.
+    /// The rules for TLS.
     pub tls: TlsSettings,
-    /// How much of everything.
+    /// The limits.
     pub limits: Limits,
-    /// What is said, and what is offered.
+    /// Texts and options of POP3.
     pub pop3: Pop3Settings,
-    /// Who speaks for others.
+    /// The settings about proxies.
     pub proxies: Proxies,
 }
 
-/// What a front says and offers.
+/// Texts and options of POP3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pop3Settings {
-    /// What stands behind `+OK` in the greeting, in ASCII. `None`: [`Pop3Settings::GREETING`].
+    /// The text after `+OK` in the greeting, in ASCII. `None`: [`Pop3Settings::GREETING`].
     pub greeting: Option<Text<128>>,
-    /// What CAPA says of the implementation after a login (RFC 2449, section 6.9), in ASCII; empty: nothing. `None`:
-    /// [`Pop3Settings::IMPLEMENTATION`].
+    /// The text after IMPLEMENTATION in CAPA after a login (RFC 2449, section 6.9), in ASCII. Empty: the
+    /// capability is not listed. `None`: [`Pop3Settings::IMPLEMENTATION`].
     pub implementation: Option<Text<64>>,
     /// Whether the command UTF8 is offered (RFC 6856, section 2). Messages are sent as they are with and without it.
     pub utf8: bool,
-    /// What `LANG *` chooses (RFC 6856, section 3.2).
+    /// The language that `LANG *` selects (RFC 6856, section 3.2).
     pub language: Language,
-    /// Whether logins and ends are logged in Qpopper's words too.
+    /// Whether logins and ends of sessions are logged in Qpopper's form too.
     pub qpopper_log: bool,
-    /// How many seconds an account's logins are apart (RFC 2449, section 6.5); 0: any. Auth sees to it. Where that differs
-    /// between accounts: the most.
+    /// The login delay that CAPA announces, in seconds (RFC 2449, section 6.5). 0: none. It is the longest
+    /// one of all accounts. Auth enforces it.
     pub login_delay_s: u32,
-    /// Whether it differs.
+    /// Whether accounts have different login delays.
     pub login_delay_differs: bool,
 }
 
 impl Pop3Settings {
-    /// The greeting where none is configured.
+    /// The default greeting.
     pub const GREETING: &str = "popward ready";
-    /// The implementation where none is configured.
+    /// The default implementation.
     pub const IMPLEMENTATION: &str = "popward";
-    /// What is said and offered where nothing is configured.
+    /// The defaults.
     pub const DEFAULT: Self = Self {
         greeting: None,
         implementation: None,
@@ -69,7 +69,7 @@ impl Pop3Settings {
     };
 }
 
-/// A language that replies can be in (RFC 6856, section 3).
+/// A language of replies (RFC 6856, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Language {
     /// English. All of its texts are ASCII.
@@ -86,7 +86,7 @@ impl Language {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Spanish];
 
-    /// Its tag (RFC 5646).
+    /// The language's tag (RFC 5646).
     pub const fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -97,10 +97,10 @@ impl Language {
     }
 }
 
-/// How many ways there are to log in.
+/// The number of mechanisms.
 pub const MECHANISMS_MAX: usize = 10;
 
-/// A way to log in.
+/// A mechanism for logins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mechanism {
     /// USER and PASS (RFC 1939, section 7).
@@ -121,20 +121,20 @@ pub enum Mechanism {
     External,
     /// AUTH OAUTHBEARER (RFC 7628).
     Oauthbearer,
-    /// AUTH XOAUTH2: the same before it had an RFC.
+    /// AUTH XOAUTH2: OAUTHBEARER's predecessor, which has no RFC.
     Xoauth2,
 }
 
-/// By which rules TLS is spoken.
+/// The rules for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSettings {
-    /// Clients that cannot TLS 1.3 are turned away; otherwise those that cannot TLS 1.2.
+    /// Whether TLS 1.3 is required. Otherwise TLS 1.2 is accepted too.
     pub only_1_3: bool,
-    /// How long a session ticket is good for at the least, in milliseconds; 0: there are none.
+    /// The shortest life of a session ticket, in milliseconds. 0: there are no tickets.
     pub ticket_ms: u32,
 }
 
-/// How much of everything a front takes. Times in milliseconds.
+/// The limits of a front. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Most connections at once.
@@ -145,45 +145,45 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Most connections at once from one prefix: an IPv4 /24, an IPv6 /48.
     pub connections_per_prefix: u32,
-    /// Most new connections in a minute from one address, evened out; 0: any number.
+    /// Most new connections in a minute from one address, averaged. 0: no limit.
     pub connections_per_minute: u32,
-    /// From accept to a login, the TLS handshake included.
+    /// Longest time from accept to a login, including the TLS handshake.
     pub login_ms: u32,
-    /// Without a command (RFC 1939, section 3: at least 10 minutes).
+    /// Longest time without a command. RFC 1939, section 3, demands at least 10 minutes.
     pub idle_ms: u32,
-    /// For the rest of a command's line, once its first octet has come.
+    /// Longest time from the first octet of a command to the end of its line.
     pub line_ms: u32,
-    /// For a reply of which the client takes no octet; and the time over which `rate` is measured.
+    /// Longest time in which the client takes no octet of a reply. `rate` is measured over the same time.
     pub stall_ms: u32,
-    /// Octets a second that a client takes at the least of a reply that it keeps waiting.
+    /// Least octets in a second that a client must take of a reply.
     pub rate: u32,
-    /// For a whole session, from login.
+    /// Longest session, from login.
     pub session_ms: u32,
-    /// For auth's answer and the worker's opening, the lock's wait included.
+    /// Longest wait for auth's answer, and for the worker's opening, including its wait for locks.
     pub open_ms: u32,
-    /// Unknown or malformed commands until the connection is closed.
+    /// After so many unknown or malformed commands, the connection is closed.
     pub bad_commands: u32,
-    /// Failed logins until the connection is closed.
+    /// After so many failed logins, the connection is closed.
     pub failed_logins: u32,
-    /// For running sessions to end after [`MonitorToFront::Drain`].
+    /// Longest time from [`MonitorToFront::Drain`] to the end of running sessions.
     pub drain_ms: u32,
 }
 
-/// From whom a password is taken without TLS (RFC 8314, section 4.1: from nobody).
+/// Which clients may send a password without TLS. RFC 8314, section 4.1, recommends none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Plaintext {
-    /// From nobody.
+    /// None.
     Never,
-    /// From this host.
+    /// Clients on this host.
     Loopback,
-    /// From everybody.
+    /// All clients.
     Always,
 }
 
-/// Most listening sockets, as many as a front can wait for.
+/// Most listening sockets: as many as a front can wait for.
 pub const LISTENERS_MAX: usize = 61;
 
-/// What the monitor tells a front.
+/// Messages from the monitor to a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {
     /// The first message, and again after a reload, for connections from then on.
@@ -238,7 +238,7 @@ pub enum MonitorToFront {
     Drain,
 }
 
-/// What a front tells the monitor.
+/// Messages from a front to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToMonitor {
     /// Confined and accepting.

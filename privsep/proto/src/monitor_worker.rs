@@ -1,22 +1,23 @@
-//! monitor ↔ worker: one job, and the dotlock that the monitor removes when the worker has gone.
+//! monitor ↔ worker: one job for the worker, and the dotlock that the monitor must remove if the worker
+//! dies.
 
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 
-/// What a worker is there for.
+/// The job of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// [`crate::VERSION`].
     pub version: u32,
     /// The session, for the log.
     pub session: SessionId,
-    /// What is to be done.
+    /// What the worker must do.
     pub task: Task,
-    /// The account, for the log and for the spool's owner in it.
+    /// The account's name.
     pub user: UserName,
-    /// The account's user id: the worker runs as it and the spool belongs to it, or the worker ends.
+    /// The account's user id. The worker ends unless it runs as this user and the spool belongs to it.
     pub uid: u32,
     /// Its primary group id.
     pub gid: u32,
@@ -24,21 +25,22 @@ pub struct Job {
     pub groups: List<u32, GROUPS_MAX>,
     /// The directory in which the spool lies.
     pub spool_directory: AbsolutePath,
-    /// The spool's name in it. The dotlock's is this with `.lock` behind.
+    /// The spool's name in that directory. The dotlock's name is this name with `.lock` appended.
     pub spool_name: UserName,
     /// The user's state directory; without one a spool can be read, and only deleted from at its end.
     pub state_directory: Option<AbsolutePath>,
-    /// This host's name, as its locks say it.
+    /// This host's name, for the contents of dotlocks.
     pub host: Text<64>,
-    /// Which locks are to be taken.
+    /// The locks to take.
     pub locks: LockSettings,
-    /// For [`Task::Adopt`]: a message gets its name from the first of these schemes that has one for it, or natively.
+    /// For [`Task::Adopt`]: the schemes. A message gets its name from the first of these that has one
+    /// for it, or a native name.
     pub adopt: List<Scheme, SCHEMES_MAX>,
-    /// Header fields that clients are not shown, by name.
+    /// The names of header fields that clients do not get.
     pub hide: List<Text<16>, HIDDEN_MAX>,
 }
 
-/// Most fields that can be hidden.
+/// Most hidden header fields.
 pub const HIDDEN_MAX: usize = 9;
 
 /// Most schemes in a list.
@@ -59,27 +61,31 @@ pub enum Scheme {
     DovecotMd5,
 }
 
-/// What a worker is to do with the spool.
+/// What a worker does with the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
     /// Serve it.
     Serve,
-    /// Pin the UIDLs that another server gave to its messages, and end. This is popward-adopt's task. Only a failure is
-    /// answered over the session's socket, because a worker answers there afterwards.
+    /// Pin the UIDLs that another server gave to the messages, then end. This is the task of
+    /// popward-adopt. It answers only a failure over the session's socket, because a worker answers
+    /// there afterwards.
     Adopt,
-    /// Finish an update that another worker did not, and end. Nobody is at the other end of the session's socket.
+    /// Finish the update of a worker that died, then end. No front is at the other end of the session's
+    /// socket.
     Finish {
-        /// The dotlock that the other one left: device and inode. It is taken over, so that nobody comes in between.
+        /// The dotlock that the dead worker left: device and inode. This worker takes it over, so that no
+        /// other program gets the lock in between.
         dotlock: Option<(u64, u64)>,
     },
 }
 
-/// Which locks a worker takes: all of these, or none and `[IN-USE]`.
+/// The locks of a worker. It takes all of them, or none and answers `[IN-USE]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockSettings {
     /// `SPOOL.lock` beside the spool.
     pub dotlock: bool,
-    /// An open file description lock over the whole file (`F_OFD_SETLK`), which fcntl and lockf locks respect.
+    /// An open file description lock on the whole file (`F_OFD_SETLK`). fcntl and lockf locks conflict with
+    /// it.
     pub fcntl: bool,
     /// flock(2), on local file systems only.
     pub flock: bool,
@@ -87,56 +93,59 @@ pub struct LockSettings {
     pub timeout_ms: u32,
 }
 
-/// What the monitor tells a worker.
+/// Messages from the monitor to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToWorker {
-    /// The job. There is nothing else to tell: the end of this channel ends the session without update.
+    /// The job. It is the only message. If this channel ends, the session ends without an update.
     Job(Job),
 }
 
-/// What a worker tells the monitor.
+/// Messages from a worker to the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToMonitor {
-    /// A file that is about to be made the dotlock. It comes before the link, so that no instant is without
-    /// somebody who knows whose lock it is. Another try brings another one; the last counts. Device 0, inode 0: there is
-    /// none now.
+    /// The file that will become the dotlock. It comes before the link, so the monitor knows each lock's
+    /// owner before the lock exists. Each new try sends a new one, and the last counts. Device 0 and inode
+    /// 0: there is no dotlock now.
     Dotlock {
-        /// The device that it lies on.
+        /// Its device.
         device: u64,
         /// Its inode.
         inode: u64,
     },
-    /// An update begins, of its own session or one that was left. If the worker ends now without having done it, somebody has to finish it.
+    /// An update begins: that of this session, or one that a dead worker left. If this worker dies before
+    /// the update's end, another worker must finish it.
     Updates,
-    /// An update that another worker did not finish is done.
+    /// The update of a dead worker is finished.
     Finished,
 }
 
-/// A worker's phases, as it reads from the monitor; the monitor's, as it reads from a worker.
+/// The phases of both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobPhase {
-    /// The job is being given.
+    /// The worker waits for its job.
     Given,
     /// The worker works.
     Working,
 }
 
-/// A worker's exit status where it could not open the maildrop, as it told the front; or where the spool is not what an update
-/// that another one left was made for. Nothing is amiss with it.
+/// The exit status of a worker that did not open the maildrop and has told the front why. Also of one
+/// that found another spool than a dead worker's update was made for. In both cases the spool is intact.
 pub const NOT_OPENED: u8 = 3;
 
-/// Its exit status where an update that another one left could not be finished: the spool may be half moved.
+/// The exit status of a worker that could not finish a dead worker's update. The spool may be only half
+/// rewritten.
 pub const NOT_FINISHED: u8 = 4;
 
-/// The name in a state directory of an update that is to be finished.
+/// The name of the journal in a state directory. It holds an update that must be finished.
 pub const JOURNAL: &str = "journal";
 
-/// The dotlock's name for a spool's name.
+/// The name of a spool's dotlock.
 pub fn dotlock_name(spool: &UserName) -> String {
     format!("{spool}.lock")
 }
 
-/// The name of the file that a worker makes and then links to the dotlock's name.
+/// The name of the draft: the file that the worker with id `pid` makes and then links to the dotlock's
+/// name.
 pub fn dotlock_draft_name(spool: &UserName, pid: u32) -> String {
     format!(".{spool}.{pid}.lock")
 }

@@ -1,4 +1,4 @@
-//! SCRAM with a file: what each step says of who has keys, who has a password, who has another secret, and nobody.
+//! SCRAM with a password file: users with keys, with a password, with another secret, and missing users.
 
 use super::*;
 use popward_proto::auth::{ScramHash, ScramProof};
@@ -31,7 +31,7 @@ fn begin(path: &Path, name: &str, hash: ScramHash, key: &[u8; 32]) -> (String, B
     }
 }
 
-/// What a client that knows `password` proves, and the server's signature that it expects.
+/// The proof of a client that knows `password`, and the server's signature that it expects.
 fn client(name: &str, first: &str, hash: ScramHash, password: &str) -> (ScramProof, Vec<u8>) {
     use base64ct::{Base64, Encoding};
     use hmac::{Hmac, KeyInit, Mac};
@@ -99,7 +99,7 @@ fn lines() -> String {
 }
 
 #[test]
-fn scram_lets_in_whose_keys_or_password_are_kept_and_nobody_else() {
+fn scram_admits_users_with_keys_or_a_password_and_nobody_else() {
     let file = file(&lines());
     let (one, other) = (ScramHash::Sha256, ScramHash::Sha1);
     assert_eq!(log_in(file.path(), "alice", one, "secret"), Ok(1));
@@ -120,14 +120,14 @@ fn scram_lets_in_whose_keys_or_password_are_kept_and_nobody_else() {
     }
 }
 
-/// A server's first message without its nonce.
+/// The server's first message without its nonce.
 fn parameters(path: &Path, name: &str, key: &[u8; 32]) -> String {
     let (first, _) = begin(path, name, ScramHash::Sha256, key);
     first.split_once(',').unwrap().1.to_owned()
 }
 
 #[test]
-fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
+fn p9_a_missing_user_gets_a_challenge_like_an_existing_one() {
     let own = file(&lines());
     let path = own.path();
     assert_eq!(
@@ -144,7 +144,7 @@ fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
     }
     assert_eq!(parameters(path, "nobody", &KEY), made_up[3], "and keeps it");
     assert_ne!(parameters(path, "nobody", &[8; 32]), made_up[3]);
-    // Of the kind that the file's users have.
+    // A made-up challenge has the parameters of the file's users.
     let others = file(
         "a:{SCRAM-SHA-256}9999,AAAAAAAA,s4LmKvpwzMwlffAZZO+sACsWtM5cgxtOLq2qdO/y8iE=,PJntRmSR/cE5Xc2KK5davJN13tK9cod/WPAflm2gZxw=:1:1\n",
     );
@@ -156,7 +156,7 @@ fn p9_a_challenge_looks_alike_whether_or_not_there_is_such_a_user() {
 }
 
 #[test]
-fn p9_with_a_stand_in_made_up_salts_outlast_auth() {
+fn p9_with_a_stand_in_line_made_up_salts_survive_a_restart_of_auth() {
     let own = file(&format!("{}.stand-in:{KEYS}\n", lines()));
     let one = parameters(own.path(), "nobody", &[1; 32]);
     assert_eq!(parameters(own.path(), "nobody", &[2; 32]), one);
@@ -165,7 +165,7 @@ fn p9_with_a_stand_in_made_up_salts_outlast_auth() {
     assert!(log_in(own.path(), "nobody", ScramHash::Sha256, "secret").is_err());
 }
 
-/// How long a login that is refused takes, in seconds.
+/// The time of a refused login, in seconds.
 fn refusal(path: &Path, name: &str, secret: &[u8]) -> f64 {
     let user = UserName::try_from(name.to_owned()).unwrap();
     let shown = Credentials::Password {
@@ -180,10 +180,10 @@ fn refusal(path: &Path, name: &str, secret: &[u8]) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The shortest times are compared, which what else runs here disturbs least, of logins in
-/// turn, and of more of them while they differ: a hash that is not made differs for ever.
+/// The test compares the shortest times, because other programs disturb these least. While they differ,
+/// it measures more logins. A hash that is not computed makes a difference that stays.
 #[test]
-fn p9_a_password_is_hashed_for_whoever_is_not_there_as_for_a_user() {
+fn p9_a_refusal_takes_the_same_time_for_missing_locked_and_existing_users() {
     let hash = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
     let file = file(&format!(
         "alice:{hash}:1:1\nbob:!:2:2\ncarol:{hash}:3:3::::nologin\n\

@@ -1,4 +1,4 @@
-//! Hashes that other tools made, and lines that are not as they should be.
+//! Hashes from other tools, and lines with errors.
 
 use super::*;
 use crate::account::Claim;
@@ -10,7 +10,7 @@ use std::io::Write;
 
 const KEY: [u8; 32] = [7; 32];
 
-/// What a check of `alice` comes to, in a word, against a file with these lines.
+/// The result of a check of `alice` against a file with these lines, as a short text.
 fn checked(lines: &str, secret: &str) -> String {
     checked_as("alice", lines, secret)
 }
@@ -54,7 +54,7 @@ fn told(verdict: &Verdict) -> String {
             )
         }
         Verdict::Refused(why) => why.clone(),
-        // To a client like a refusal; told apart here.
+        // A client sees a refusal. These tests tell them apart.
         Verdict::Unusable(why) | Verdict::Failed(why) => {
             why[why.find(": ").unwrap() + 2..].to_owned()
         }
@@ -109,7 +109,7 @@ fn hashes_of_other_tools_are_verified() {
 }
 
 #[test]
-fn nobody_and_a_locked_account_have_no_password() {
+fn no_password_opens_a_missing_or_locked_account() {
     assert_eq!(checked("", ""), "no such user");
     assert_eq!(checked("alicea:{PLAIN}x:1:1\n", "x"), "no such user");
     for hash in [
@@ -126,13 +126,13 @@ fn nobody_and_a_locked_account_have_no_password() {
     ] {
         assert_eq!(checked(&alice(hash), ""), "locked", "{hash}");
     }
-    // The password of the stand-in opens nothing.
+    // The stand-in's password opens no account.
     assert_eq!(checked("bob:{PLAIN}b:7:7\n", "b"), "no such user");
     assert_eq!(checked("bob:{PLAIN}b:7:7\nalice:!:1:1\n", "b"), "locked");
 }
 
 #[test]
-fn the_first_line_of_a_user_counts_and_names_are_whole() {
+fn the_first_line_with_exactly_the_user_s_name_counts() {
     assert_eq!(
         checked(&(alice("{PLAIN}a b") + "alice:{PLAIN}c:9:9\n"), "a b"),
         "1001:1002"
@@ -142,7 +142,7 @@ fn the_first_line_of_a_user_counts_and_names_are_whole() {
 }
 
 #[test]
-fn a_line_without_ids_is_a_user_of_the_system() {
+fn a_line_without_ids_is_a_system_user() {
     assert_eq!(
         checked("alice:{PLAIN}x::\n", "x"),
         "no such user of this system"
@@ -150,7 +150,7 @@ fn a_line_without_ids_is_a_user_of_the_system() {
 }
 
 #[test]
-fn a_line_that_is_not_as_expected_says_what_was() {
+fn the_error_for_a_wrong_line_says_what_was_expected() {
     let told = |rest: &str| checked(&format!("#\nalice:{rest}\n"), "x");
     assert!(told("{SCRAM-SHA-256}4096,AAAA,AAAA,AAAA:1:1").contains("expected ITERATIONS"));
     assert!(told("{SCRAM-SHA-1}0,AAAA:1:1").contains("expected ITERATIONS"));
@@ -168,7 +168,7 @@ fn a_line_that_is_not_as_expected_says_what_was() {
     assert!(told("x:1:1::home").contains("expected an absolute home"));
 }
 
-/// What a client may see of a check: its kind, and not why.
+/// The kind of a check's result, as far as a client may see it.
 fn kind(name: &str, lines: &str) -> &'static str {
     let file = file(lines);
     let claim = claim(name, "192.0.2.7");
@@ -188,7 +188,7 @@ fn kind(name: &str, lines: &str) -> &'static str {
 }
 
 #[test]
-fn p9_a_line_that_cannot_be_used_does_not_tell_that_there_is_one() {
+fn p9_an_unusable_line_looks_like_a_missing_user() {
     let lines =
         "bob:{PLAIN}b:7:7\nalice:x:root:1\ncarol:{ROT13}x:1:1\ndave:{PLAIN}x:1:1::::user=bob\n";
     assert_eq!(kind("nobody", lines), "refused");
@@ -202,7 +202,7 @@ fn p9_a_line_that_cannot_be_used_does_not_tell_that_there_is_one() {
 }
 
 #[test]
-fn a_hash_that_this_host_cannot_make_is_told_to_the_operator() {
+fn the_operator_is_told_about_a_hash_that_this_host_cannot_make() {
     for hash in ["$99$salt$x", "{CRYPT}$2b$99$x", "{ARGON2ID}$argon2id$x"] {
         let answer = checked(&alice(hash), "x");
         assert_eq!(answer, "expected a hash that this host can make", "{hash}");
@@ -221,21 +221,21 @@ fn a_name_ends_at_the_first_colon() {
 }
 
 #[test]
-fn the_stand_in_is_nobody_and_gives_no_account() {
+fn the_stand_in_line_gives_no_account() {
     let lines = ".stand-in:{PLAIN}x:5:6\nalice:{PLAIN}a:1001:1002\n";
     assert_eq!(checked_as("bob", lines, "x"), "no such user");
     assert_eq!(checked_as("alice", lines, "a"), "1001:1002");
     assert!(UserName::try_from(".stand-in".to_owned()).is_err());
 }
 
-/// The user's line with these extra fields, as an account or a refusal.
+/// The result of a check of a line with these extra fields.
 fn extra(fields: &str) -> String {
     let lines = format!("alice@example.org:{{PLAIN}}a:1001:1002:::/bin/sh:{fields}\n");
     checked_as("alice@example.org", &lines, "a")
 }
 
 #[test]
-fn allow_nets_and_nologin_refuse_whoever_has_the_right_password() {
+fn allow_nets_and_nologin_refuse_even_the_right_password() {
     for (fields, answer) in [
         ("", "1001:1002"),
         ("allow_nets=192.0.2.0/24", "1001:1002"),
@@ -262,7 +262,7 @@ fn allow_nets_and_nologin_refuse_whoever_has_the_right_password() {
 }
 
 #[test]
-fn what_protects_and_cannot_be_read_is_an_error_with_its_line() {
+fn a_protecting_field_that_cannot_be_parsed_is_an_error_with_its_line() {
     for fields in [
         "allow_nets",
         "allow_nets=",
@@ -303,7 +303,7 @@ fn what_protects_and_cannot_be_read_is_an_error_with_its_line() {
 }
 
 #[test]
-fn userdb_mail_says_where_the_spool_is() {
+fn userdb_mail_names_the_spool() {
     for (mail, spool) in [
         (
             "mbox:~/mail:INBOX=/var/mail/%u",
@@ -325,7 +325,7 @@ fn userdb_mail_says_where_the_spool_is() {
 }
 
 #[test]
-fn whoever_has_shown_by_other_means_to_be_a_user_needs_a_line_and_no_password() {
+fn an_identified_user_needs_a_line_but_no_password() {
     let file = file("alice:!:1001:1002\nbob:!:7:8::::nologin\n");
     let told = |name| told(&account(file.path(), &claim(name, "::1")));
     assert_eq!(told("alice"), "1001:1002");

@@ -1,4 +1,4 @@
-//! The examples of the RFCs, and what other tools made.
+//! The examples of the RFCs, and secrets from other tools.
 
 use super::*;
 use base64ct::{Base64, Encoding};
@@ -110,7 +110,7 @@ fn scram_as_in_rfc_5802_and_rfc_7677() {
 }
 
 #[test]
-fn nobody_s_keys_are_proved_by_no_proof_of_zeroes() {
+fn a_proof_of_zeroes_does_not_match_the_keys_of_a_missing_user() {
     let parameters = scram::Parameters {
         iterations: 1,
         salt: vec![1],
@@ -124,14 +124,14 @@ fn nobody_s_keys_are_proved_by_no_proof_of_zeroes() {
 
 /// RFC 4013, section 3.
 #[test]
-fn a_password_that_can_be_typed_in_two_ways_is_one() {
+fn two_spellings_of_one_password_are_the_same() {
     for (typed, form) in [
         ("I\u{ad}X", "IX"),
         ("user", "user"),
         ("USER", "USER"),
         ("\u{aa}", "a"),
         ("\u{2168}", "IX"),
-        // What SASLprep forbids stays what it is.
+        // A password that SASLprep forbids stays as it is.
         ("\u{7}", "\u{7}"),
         ("\u{627}1", "\u{627}1"),
     ] {
@@ -145,7 +145,7 @@ fn a_password_that_can_be_typed_in_two_ways_is_one() {
 }
 
 #[test]
-fn a_made_up_salt_is_the_name_s_and_the_key_s() {
+fn a_made_up_salt_depends_on_the_name_and_on_the_key() {
     let salt = |key: u8, hash, name| scram::made_up(&[key; 32], hash, name, 16);
     let one = salt(1, ScramHash::Sha256, "alice");
     assert_eq!(one.len(), 16);
@@ -158,7 +158,7 @@ fn a_made_up_salt_is_the_name_s_and_the_key_s() {
 
 proptest! {
     #[test]
-    fn what_a_file_has_is_read_or_refused_and_never_usable_by_nobody(text in "\\PC{0,80}", scheme in "[A-Z0-9.-]{0,14}") {
+    fn any_text_parses_or_is_refused_and_an_empty_secret_never_matches(text in "\\PC{0,80}", scheme in "[A-Z0-9.-]{0,14}") {
         for password in [text.clone(), format!("{{{scheme}}}{text}")] {
             if let Ok(stored) = Stored::parse(password.as_bytes()) {
                 let _ = stored.is_usable();
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn cram_md5_of_a_context_is_that_of_its_password(
+    fn cram_md5_with_stored_states_equals_cram_md5_with_the_password(
         password in "[a-z]{1,100}", challenge in "[a-z<>@.]{0,200}",
     ) {
         use hmac::{Hmac, KeyInit, Mac};
@@ -178,7 +178,7 @@ proptest! {
 }
 
 #[test]
-fn a_plain_password_is_its_octets_in_whatever_encoding() {
+fn a_plain_password_may_be_in_any_encoding() {
     let latin_1 = b"gr\xfc\xdfe";
     for stored in [&b"{PLAIN}gr\xfc\xdfe"[..], b"{plain.b64}Z3L832U="] {
         let stored = Stored::parse(stored).unwrap();

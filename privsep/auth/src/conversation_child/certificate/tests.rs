@@ -1,4 +1,4 @@
-//! Certificates and signatures that openssl makes.
+//! Certificates and signatures from openssl.
 
 use super::*;
 use popward_proto::bounded::List;
@@ -96,7 +96,7 @@ fn told(
 const ECDSA: &str = "dgst -sha256 -sign alice.key -out signature signed";
 
 #[test]
-fn a_certificate_is_its_user_s_by_the_name_that_is_configured() {
+fn the_configured_name_in_a_certificate_is_the_user() {
     let authority = Authority::new();
     authority.issue("alice", "/O=x/CN=al", CLIENT, P256);
     let der = [authority.read("alice.der")];
@@ -114,7 +114,7 @@ fn a_certificate_is_its_user_s_by_the_name_that_is_configured() {
 }
 
 #[test]
-fn keys_of_other_kinds_sign_as_well() {
+fn all_accepted_kinds_of_keys_work() {
     let authority = Authority::new();
     authority.issue("rsa", "/CN=al", CLIENT, "-newkey rsa:2048");
     let how = "dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 -sign rsa.key -out signature signed";
@@ -141,7 +141,7 @@ fn keys_of_other_kinds_sign_as_well() {
 }
 
 #[test]
-fn a_certificate_without_its_key_or_of_another_authority_is_nobody_s() {
+fn a_certificate_without_its_key_or_from_another_authority_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     authority.issue("alice", "/CN=al", CLIENT, P256);
     other.issue("alice", "/CN=al", CLIENT, P256);
@@ -170,7 +170,7 @@ fn a_certificate_without_its_key_or_of_another_authority_is_nobody_s() {
     refused(&der, &handshake(), 0x0401, &signature, "scheme");
     let others = other.sign(&handshake(), ECDSA);
     refused(&der, &handshake(), 0x0403, &others, "InvalidSignature");
-    // What the client's key signs elsewhere is no login: a server's handshake, or any text.
+    // Other signatures by the client's key are no login: that of a server's handshake, or of any text.
     for signed in [
         handshake()[1..].to_vec(),
         [
@@ -193,7 +193,7 @@ fn a_certificate_without_its_key_or_of_another_authority_is_nobody_s() {
 }
 
 #[test]
-fn a_certificate_for_something_else_is_no_client_s() {
+fn a_certificate_that_is_not_for_clients_is_refused() {
     let authority = Authority::new();
     let server = "extendedKeyUsage=serverAuth\nsubjectAltName=email:alice@example.org";
     authority.issue("alice", "/CN=al/CN=bob", server, P256);

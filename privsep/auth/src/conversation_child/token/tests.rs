@@ -1,4 +1,4 @@
-//! The examples of the RFCs, and tokens that are right but for one thing.
+//! The examples of the RFCs, and tokens with exactly one error.
 
 use super::*;
 use popward_proto::bounded::{List, Text};
@@ -54,7 +54,7 @@ fn signatures_as_in_rfc_7515_and_rfc_8037() {
             assert_eq!(verified(key, token), None, "{algorithm} {other}");
         }
     }
-    // A key that says what it is for is for nothing else.
+    // A key with a purpose is used for no other purpose.
     let other = [("alg", json!("PS256")), ("use", json!("enc"))];
     for (member, value) in other {
         let mut key = rsa.clone();
@@ -124,7 +124,7 @@ fn claims() -> Value {
 }
 
 #[test]
-fn a_token_is_its_user_s_or_not_for_one_reason() {
+fn a_right_token_names_its_user_and_each_error_has_its_reason() {
     assert_eq!(told(&signed(&header(), &claims())), "alice@example.org");
     let change = |member: &str, value: Value| {
         let mut claims = claims();
@@ -181,7 +181,7 @@ fn a_token_is_its_user_s_or_not_for_one_reason() {
 }
 
 #[test]
-fn the_key_says_the_algorithm_and_not_the_token() {
+fn the_key_decides_the_algorithm_not_the_token() {
     for (change, answer) in [
         (
             json!({ "alg": "none" }),
@@ -212,7 +212,7 @@ fn the_key_says_the_algorithm_and_not_the_token() {
 }
 
 #[test]
-fn what_the_issuer_has_not_signed_is_not_parsed() {
+fn a_token_that_the_issuer_has_not_signed_is_not_parsed() {
     let part = |value: &Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
     let whole = format!("{}.{}", part(&json!({ "alg": "none" })), part(&claims()));
     assert_eq!(told(&format!("{whole}.")), "signed by none of the keys");
@@ -234,7 +234,7 @@ fn what_the_issuer_has_not_signed_is_not_parsed() {
 }
 
 #[test]
-fn a_key_file_that_is_none_says_what_was_expected() {
+fn the_error_for_a_wrong_key_file_says_what_was_expected() {
     let told = |text: &str| keys::parse(text.as_bytes()).map(drop).unwrap_err();
     assert_eq!(told("{}"), "expected a JSON Web Key Set");
     assert_eq!(
@@ -259,7 +259,7 @@ proptest! {
         let token = signed(&header(), &claims());
         let place = place % token.len();
         let (to, from) = (to.as_bytes()[0], token.as_bytes()[place]);
-        // The last character of each part has bits that mean nothing, and must be zero.
+        // The last character of each part has unused bits. They must be zero.
         prop_assume!(to != from && from != b'.');
         let mut other = token.clone().into_bytes();
         other[place] = to;
@@ -268,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_is_refused_and_nothing_panics(token in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_refused_without_a_panic(token in prop::collection::vec(any::<u8>(), 0..200)) {
         let keys = keys::parse(keys().as_bytes()).unwrap();
         prop_assert!(user(&keys, &token, &rules(), NOW).is_err());
     }
