@@ -46,6 +46,24 @@ fn p3_a_signal_to_all_processes_ends_no_session_and_no_update() {
     assert!(!host.log().contains("process died"), "{}", host.log());
 }
 
+/// The fronts log no warning about auth, because at the end of the server auth ends with it. Before, a front that heard of
+/// auth's end before it heard of the monitor's logged `auth's channel ended`.
+#[test]
+fn the_end_of_the_server_logs_no_warning_and_no_error() {
+    let fronts = [("shutdown_grace = 5\n", "shutdown_grace = 5\nfronts = 4\n")];
+    for _ in 0..5 {
+        let mut host = Host::with(&[user("alice", 64401, &spool(1))], "", &fronts);
+        let mut alice = host.login("alice");
+        assert_ok(&alice.ask("QUIT"));
+        assert_eq!(host.stop(), Some(0));
+        let log = host.log();
+        let end = log.split_once("ending: no new sessions").unwrap().1;
+        for level in ["] warning ", "] error "] {
+            assert!(!end.contains(level), "{end}");
+        }
+    }
+}
+
 /// The mask of the signals that a process blocks, from /proc.
 fn blocked(pid: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

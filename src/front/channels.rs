@@ -168,11 +168,17 @@ impl Front {
                 Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
+                    self.lose_auth();
+                    // At the end of the server auth ends too. The monitor has sent `Drain` before.
+                    self.hear_monitor();
+                    let ends = self.links.monitor.gone || self.drain.is_some();
+                    if ends && error == ChannelError::Closed {
+                        return;
+                    }
                     self.log
                         .warning(None, "auth's channel ended", &[("error", &error)]);
                     // An auth that lives is introduced once. Better another front than one that can log nobody in.
-                    self.links.monitor.gone |= error != ChannelError::Closed;
-                    self.lose_auth();
+                    self.links.monitor.gone = error != ChannelError::Closed;
                 }
             }
         }
