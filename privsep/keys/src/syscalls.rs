@@ -1,5 +1,7 @@
 //! The system calls that keys may make once it is confined, beyond those of every Rust program
 //! ([`popward_sys::seccomp::RUNTIME`]). None opens a file.
+//!
+//! aarch64 has no `poll`. Its C library calls `ppoll`.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
@@ -7,6 +9,7 @@ use popward_sys::seccomp::{Rule, allow, allow_if};
 /// The table of keys.
 pub const TABLE: &[Rule] = &[
     // Waits for requests.
+    #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
     // The same, as some libraries call it.
     allow(libc::SYS_ppoll),

@@ -1,5 +1,7 @@
 //! The worker's system calls once its locks are taken. It can make no socket, start no program, and open (by Landlock)
 //! only what lies in its user's state directory.
+//!
+//! aarch64 has no `rename`, `unlink` and `poll`. Its C library makes the calls that stand beside them.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
@@ -36,9 +38,11 @@ pub const TABLE: &[Rule] = &[
     // The journal.
     allow(libc::SYS_lseek),
     // The journal becomes valid.
+    #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_rename),
     allow(libc::SYS_renameat),
     // The journal is done.
+    #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_unlink),
     allow(libc::SYS_unlinkat),
     // Requests.
@@ -46,6 +50,7 @@ pub const TABLE: &[Rule] = &[
     // Answers and records.
     allow(libc::SYS_sendmsg),
     // Waits for requests and for room for answers.
+    #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
     // The same, as some libraries call it.
     allow(libc::SYS_ppoll),
