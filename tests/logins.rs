@@ -6,7 +6,7 @@
 mod host;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use host::{Host, assert_ok, root, skipped, spool, until, user};
+use host::{Host, assert_ok, mpop_binds, root, skipped, spool, until, user};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -49,6 +49,8 @@ fn write(path: &Path, text: &str, mode: u32, owner: u32) {
 
 /// Runs mpop, which logs in and does nothing else. `None` if there is no mpop.
 fn mpop(host: &Host, how: &str, user: &str, password: &str) -> Option<Output> {
+    let bound = format!("{how}-plus");
+    let how = if mpop_binds(how) { &bound } else { how };
     mpop_with(host, &[], how, user, password)
 }
 

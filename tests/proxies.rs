@@ -6,7 +6,7 @@
 mod host;
 mod network;
 
-use host::{Host, User, retrieved, skipped, spool, until, user};
+use host::{Host, User, dovecot_has_new_settings, retrieved, skipped, spool, until, user};
 use network::{Machine, Network};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -243,6 +243,11 @@ fn believes(site: &Site, directory: &Path) -> String {
     std::fs::write(directory.join("own.pem"), &certificates[0]).unwrap();
     std::fs::write(directory.join("own.key"), &keys[0]).unwrap();
     let base = directory.display();
+    if dovecot_has_new_settings() {
+        return format!(
+            "ssl = yes\nssl_server_cert_file = {base}/own.pem\nssl_server_key_file = {base}/own.key\nssl_client_ca_file = {base}/authorities.pem\n"
+        );
+    }
     format!(
         "ssl = yes\nssl_cert = <{base}/own.pem\nssl_key = <{base}/own.key\nssl_ca = <{base}/authorities.pem\nssl_require_crl = no\n"
     )
@@ -266,13 +271,25 @@ fn dovecot_before_two_hosts(keys: &str, tls: bool) {
     let starttls = if tls { "starttls=y" } else { "" };
     let passdb = |host: usize, user: &str| {
         let (address, port) = (&site.machines[host].address, site.hosts[host].plain);
+        if dovecot_has_new_settings() {
+            let starttls = starttls.replace("=y", " = yes\n");
+            return format!(
+                "passdb {user} {{\n driver = static\n username_filter = {user}\n fields {{\n proxy = yes\n host = localhost\n hostip = {address}\n \
+                 port = {port}\n {starttls} nopassword = yes\n }}\n}}\n"
+            );
+        }
         format!(
             "passdb {{\n driver = static\n username_filter = {user}\n args = proxy=y host=localhost hostip={address} port={port} {starttls} nopassword=y\n}}\n"
         )
     };
+    let first = if dovecot_has_new_settings() {
+        "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\nauth_allow_cleartext = yes\n"
+    } else {
+        "disable_plaintext_auth = no\n"
+    };
     let config = format!(
-        "protocols = pop3\nbase_dir = {base}/run\nstate_dir = {base}/state\nlog_path = {base}/log\n{secure}\
-         disable_plaintext_auth = no\n{}{}\
+        "{first}protocols = pop3\nbase_dir = {base}/run\nstate_dir = {base}/state\nlog_path = {base}/log\n{secure}\
+         {}{}\
          service pop3-login {{\n chroot =\n inet_listener pop3 {{\n port = 110\n }}\n inet_listener pop3s {{\n port = 0\n }}\n}}\n",
         passdb(0, "alice"),
         passdb(1, "bob"),

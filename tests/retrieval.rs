@@ -192,7 +192,7 @@ fn p4_a_size_changed_by_an_edit_in_place_is_wrong_in_one_session_only() {
         mail[9] = mail[9].replace(old, new);
     });
     let (told, got) = sizes(&host, &[9, 10, 11]);
-    assert!(host.log().contains("how=grown"), "{}", host.log());
+    host.logged("how=grown");
     assert_eq!(told[8..11], [got[0], got[1] - 1, got[2]]);
     let (told, again) = sizes(&host, &[9, 10, 11]);
     assert_eq!((&told[8..11], &again), (&got[..], &got));
@@ -208,7 +208,7 @@ fn p4_messages_moved_by_an_edit_in_place_are_found_by_the_next_session() {
         mail[202] = mail[202].replace(&format!("203{room}"), "203");
     });
     let mut client = host.login("alice");
-    assert!(host.log().contains("how=grown"), "{}", host.log());
+    host.logged("how=grown");
     assert_err(&client.ask("RETR 202"));
     drop(client);
     let (told, got) = sizes(&host, &[201, 202, 203]);

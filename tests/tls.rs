@@ -204,7 +204,9 @@ fn connection(host: &Host, options: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    let heard = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    // OpenSSL before 3.2 writes spaces here.
+    heard.replace("CN = ", "CN=")
 }
 
 #[test]
@@ -280,7 +282,7 @@ fn the_certificate_fits_the_requested_name_and_what_the_client_can_verify() {
     let all = ["both-ecdsa", "both-rsa", "any"].map(|stem| pair(&host, stem));
     reload(&host, &all.concat());
     host::until("the new certificates", || {
-        connection(&host, &["-servername", "pop.example.org"]).contains("CN = both-ecdsa")
+        connection(&host, &["-servername", "pop.example.org"]).contains("CN=both-ecdsa")
     });
     let only_rsa = "rsa_pss_rsae_sha256:rsa_pkcs1_sha256";
     for (name, sigalgs, subject) in [
@@ -303,7 +305,7 @@ fn the_certificate_fits_the_requested_name_and_what_the_client_can_verify() {
                 options.extend(["-sigalgs", sigalgs]);
             }
             let heard = connection(&host, &options);
-            let wanted = format!("subject=CN = {subject}\n");
+            let wanted = format!("subject=CN={subject}\n");
             assert!(
                 heard.contains(&wanted),
                 "{name} {version} {sigalgs}: {heard}"
@@ -311,7 +313,7 @@ fn the_certificate_fits_the_requested_name_and_what_the_client_can_verify() {
         }
     }
     let heard = connection(&host, &["-noservername"]);
-    assert!(heard.contains("subject=CN = localhost\n"), "{heard}");
+    assert!(heard.contains("subject=CN=localhost\n"), "{heard}");
     // The front waited for the whole set. No certificate met another one's key in between.
     assert!(!host.log().contains("cannot use"), "{}", host.log());
 }
@@ -340,8 +342,8 @@ fn a_reload_changes_tls_for_new_connections_only() {
     host::until("the new certificate", || {
         let heard = connection(&host, &[]);
         // Nobody is turned away in between.
-        assert!(heard.contains("subject=CN = "), "{heard}");
-        heard.contains("subject=CN = other\n")
+        assert!(heard.contains("subject=CN="), "{heard}");
+        heard.contains("subject=CN=other\n")
     });
     let refused = connection(&host, &["-tls1_2"]);
     assert!(refused.contains("protocol version"), "{refused}");
@@ -444,7 +446,7 @@ fn a_ticket_is_refused_after_two_rotations_or_if_tickets_are_off() {
 #[test]
 fn a_configured_authority_asks_for_client_certificates_but_needs_none() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
-    let asked = "Acceptable client certificate CA names\nCN = alices";
+    let asked = "Acceptable client certificate CA names\nCN=alices";
     assert!(!connection(&host, &[]).contains(asked));
     named(&host, "alices", "email:alice@example.org", host::P256);
     let ca = host.at("alices.pem");

@@ -56,7 +56,8 @@ fn s_nail_logs_in_by_apop() {
     }
 }
 
-/// Runs mutt in a terminal that `script` makes. It tags all messages and copies them to a file.
+/// Runs mutt in a terminal that `script` makes. The terminal gets a size, because ncurses 6.5
+/// cannot open one of size 0. mutt tags all messages and copies them to a file.
 fn mutt_row(case: &Case, name: &str, tls: bool, options: &str, used: Used) {
     let scheme = if tls { "pops" } else { "pop" };
     let file = case.home.join(name);
@@ -70,7 +71,7 @@ fn mutt_row(case: &Case, name: &str, tls: bool, options: &str, used: Used) {
         file.display()
     );
     let command = format!(
-        "TERM=vt100 mutt -n -F /dev/null -e 'set {options} {set}' -f {scheme}://alice:alice@{} -e '{push}'",
+        "stty rows 24 cols 80; TERM=vt100 mutt -n -F /dev/null -e 'set {options} {set}' -f {scheme}://alice:alice@{} -e '{push}'",
         case.at(tls)
     );
     if case.client("mutt").is_some()

@@ -54,6 +54,24 @@ pub fn skipped(why: &str) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
+/// Whether mpop binds the mechanism `how` to the TLS channel. Newer versions do (1.4.21 does,
+/// 1.4.18 does not). Over TLS they must name it with `-plus`. Without `-plus` they say to the server
+/// that it has no channel binding, and a server that has one must refuse that (RFC 5802, 6).
+pub fn mpop_binds(how: &str) -> bool {
+    let version = Command::new("mpop").arg("--version").output();
+    version.is_ok_and(|output| {
+        let bound = format!("{how}-plus");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_whitespace().any(|word| word == bound)
+    })
+}
+
+/// Whether Dovecot is 2.4 or later. Its settings have other names than those of 2.3.
+pub fn dovecot_has_new_settings() -> bool {
+    let version = Command::new("dovecot").arg("--version").output();
+    version.is_ok_and(|output| !output.stdout.starts_with(b"2.3"))
+}
+
 /// A user with a spool. The password is the name.
 #[derive(Clone)]
 pub struct User {

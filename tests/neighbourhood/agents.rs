@@ -3,7 +3,7 @@
 
 use super::postfix::Postfix;
 use super::{Account, MAIL, as_user, find, run, say};
-use crate::host::skipped;
+use crate::host::{dovecot_has_new_settings, skipped};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -94,11 +94,19 @@ impl Post {
 
     fn dovecot(&self, waits: &str) -> String {
         let base = self.base.display();
+        let mail = self.mail.display();
+        let places = if dovecot_has_new_settings() {
+            format!(
+                "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\nmail_driver = mbox\nmail_path = ~/dovecot\n\
+                 mail_inbox_path = {mail}/%{{user}}\nmail_index_path = MEMORY\n"
+            )
+        } else {
+            format!("mail_location = mbox:~/dovecot:INBOX={mail}/%u:INDEX=MEMORY\n")
+        };
         format!(
-            "base_dir = {base}\nstate_dir = {base}\nmail_location = mbox:~/dovecot:INBOX={}/%u:INDEX=MEMORY\nlog_path = /dev/stderr\n\
+            "{places}base_dir = {base}\nstate_dir = {base}\nlog_path = /dev/stderr\n\
              mail_privileged_group = mail\nhostname = mail.invalid\npostmaster_address = postmaster@mail.invalid\nfirst_valid_uid = 1\n\
-             stats_writer_socket_path =\nmbox_lock_timeout = {waits}\n",
-            self.mail.display()
+             stats_writer_socket_path =\nmbox_lock_timeout = {waits}\n"
         )
     }
 
