@@ -152,11 +152,15 @@ pub struct Host {
 }
 
 /// A port that was free a moment ago. It lies below the ports that the kernel gives to connections,
-/// because a client of another test could take one of those before the server does.
+/// because a client of another test could take one of those before the server does. Test processes
+/// begin at different ports: by their ids, and by their process id namespaces, because namespaces
+/// share ids and may share the network.
 fn free_port() -> u16 {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino());
+    let first = u64::from(std::process::id()) * 100 + namespace * 7_050;
     let mut tried = (0..20_000).map(|_| {
-        let next = std::process::id() * 100 + NEXT.fetch_add(1, Ordering::SeqCst);
+        let next = first + NEXT.fetch_add(1, Ordering::SeqCst);
         12_000 + (next % 20_000) as u16
     });
     tried
