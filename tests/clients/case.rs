@@ -64,8 +64,7 @@ impl Case {
             .collect();
         let users = [user("alice", 64401, spool.concat().as_bytes())];
         let offered = format!("[auth]\nmechanisms = {mechanisms}\n");
-        // Net::POP3 asks for LAST, as fetchers do where there is no UIDL.
-        let host = Host::with(&users, "[pop3]\nlast = true\n", &[("[auth]\n", &offered)]);
+        let host = Host::with(&users, "", &[("[auth]\n", &offered)]);
         let home = host.at("home");
         fs::create_dir(&home).unwrap();
         if root() {
