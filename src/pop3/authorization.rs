@@ -1,5 +1,5 @@
-//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, APOP, AUTH (RFC 5034), STLS (RFC 2595), UTF8 and
-//! LANG (RFC 6856), CAPA, QUIT.
+//! The AUTHORIZATION state (RFC 1939, section 4): USER and PASS, APOP, AUTH (RFC 5034), STLS (RFC
+//! 2595), UTF8 and LANG (RFC 6856), CAPA, QUIT.
 
 use super::command::Command;
 use super::language::{self, Phrase};
@@ -13,33 +13,35 @@ use popward_proto::bounded::{Bytes, Text, UserName};
 use popward_proto::monitor_front::{Language, MECHANISMS_MAX, Mechanism, Pop3Settings};
 use zeroize::Zeroizing;
 
-/// What a connection may use as it is: another set before and after STLS.
+/// The security features that a connection may use now. The set changes after STLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// Whether there is TLS, or could be.
+    /// Whether TLS is active or possible.
     pub security: Security,
-    /// Whether a password may come as it is: over TLS, or where the configuration permits it without.
+    /// Whether the client may send a password in clear. True over TLS, and without TLS where the
+    /// configuration permits plain text.
     pub passwords: bool,
-    /// The configured mechanisms.
+    /// The mechanisms that the configuration permits.
     pub mechanisms: Mechanisms,
-    /// Whether the client has shown a certificate, and signed with its key.
+    /// Whether the client showed a certificate in the TLS handshake and signed with its key.
     pub certificate: bool,
-    /// What a client can bind its login to (RFC 9266, `tls-exporter`).
+    /// The channel binding `tls-exporter` of this connection (RFC 9266). `None`: there is no TLS
+    /// 1.3.
     pub binding: Option<[u8; 32]>,
 }
 
-/// Whether there is TLS.
+/// Whether TLS is active or possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
-    /// It is active.
+    /// TLS is active, up to this process or up to a proxy that is believed.
     Tls,
-    /// STLS makes it so.
+    /// TLS is not active. The client may start it with STLS.
     Stls,
-    /// There is no certificate.
+    /// TLS is not possible: the front has no certificate.
     Never,
 }
 
-/// A set of mechanisms.
+/// A set of login mechanisms: one bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mechanisms(u16);
 
@@ -61,11 +63,12 @@ impl Mechanisms {
 }
 
 impl Offer {
-    /// Whether a mechanism may be used now.
+    /// Whether the client may use this mechanism now.
     pub(crate) fn permits(&self, named: Named) -> bool {
         use Mechanism as M;
         let possible = match named.mechanism {
-            // A token is as good as a password to whoever sees it (RFC 7628, section 5).
+            // Whoever reads a token on the wire can log in with it, as with a password (RFC 7628,
+            // section 5).
             M::User | M::Plain | M::Login | M::Oauthbearer | M::Xoauth2 => self.passwords,
             M::External => self.certificate,
             M::Apop | M::CramMd5 => true,
@@ -80,7 +83,7 @@ impl Offer {
     }
 }
 
-/// How a login was made, for the log.
+/// How the client logged in, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Method {
     #[default]
@@ -152,8 +155,9 @@ impl Pop3 {
         }
     }
 
-    /// The connection is as it will be: greeted next, or secured. What was said before STLS is forgotten (RFC 2595,
-    /// section 4).
+    /// Sets what the client may use. The caller calls this before the greeting, and again when TLS
+    /// has begun after STLS. The second call forgets the user name and the language that came
+    /// before TLS, because an attacker could have sent them (RFC 2595, section 4).
     pub fn secured(&mut self, offer: Offer) {
         let unbegun = matches!(self.state, State::BeforeLogin(BeforeLogin::Connected));
         let before_login = matches!(
@@ -191,23 +195,26 @@ impl Pop3 {
         self.heard(sasl::apop(name, digest, timestamp), out)
     }
 
-    /// This connection's timestamp (RFC 1939, section 7, APOP), where there is APOP.
+    /// The timestamp of this connection's greeting (RFC 1939, section 7, APOP). `None`: APOP is not
+    /// offered.
     pub(super) fn timestamp(&self) -> Option<Text<128>> {
         let offered = self.offer.permits_plainly(Mechanism::Apop);
         offered.then(|| self.challenge(0))
     }
 
-    /// A text like the one in RFC 1939's example: two decimal numbers and the host, as a message id. Perl's
-    /// `Mail::Transport::POP3` looks for decimal digits. No other connection gets the same text, and this connection gets it
-    /// for no other count.
+    /// Makes a challenge in the form of RFC 1939's example: two decimal numbers and the host, as a
+    /// message id. The numbers are decimal because Perl's `Mail::Transport::POP3` looks for decimal
+    /// digits. Each connection and each `count` get a different text.
     fn challenge(&self, count: u32) -> Text<128> {
         let [first, second] = self.identity.unique;
-        // `second` has all its digits, so that no two pairs of it and a count read alike.
+        // `second` is padded to a fixed width. Otherwise two different pairs of `second` and
+        // `count` could give the same text.
         let host = &self.identity.host;
         Text::truncated(&format!("<{first}.{second:020}{count}@{host}>"))
     }
 
-    /// AUTH alone: what there is, as the clients that ask so expect it.
+    /// Answers AUTH without an argument: lists the mechanisms, one a line. Some clients ask in this
+    /// way.
     fn mechanisms(&self, out: &mut Vec<u8>) {
         self.ok(Phrase::Mechanisms, &[], out);
         for name in Named::offered(&self.offer) {
@@ -232,13 +239,13 @@ impl Pop3 {
                 Action::None
             }
             Some(_) if !exchange.is_client_first() => self.bad_command(Phrase::ServerBegins, out),
-            // An initial response that is there and empty (RFC 5034, section 4).
+            // `=` stands for an empty initial response (RFC 5034, section 4).
             Some(b"=") => self.hear_message(exchange, b"", out),
             Some(response) => self.encoded(exchange, response, out),
         }
     }
 
-    /// A line that is a client's message.
+    /// Takes a line of an AUTH exchange: the client's next message, in base64.
     pub(super) fn sasl_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Action {
         let State::BeforeLogin(state) = &mut self.state else {
             return Action::None;
@@ -247,7 +254,8 @@ impl Pop3 {
             return Action::None;
         };
         if *exchange == Exchange::TokenRefused {
-            // Whatever the client says to it (RFC 7628, section 3.2.3: `*` will do as well), it is refused.
+            // The client's answer to the explanation changes nothing (RFC 7628, section 3.2.3; a
+            // client may also send `*`). The login is refused.
             return self.heard(exchange.hear(b""), out);
         }
         if line == b"*" {
@@ -255,7 +263,8 @@ impl Pop3 {
             return self.give_up(known, Phrase::Cancelled, out);
         }
         match line.trim_ascii() {
-            // RFC 5034 has an equals sign for an empty initial response. Some clients send it here too, and base64 never is one.
+            // RFC 5034 permits an equals sign for an empty initial response only. Some clients send
+            // it here too. It is not ambiguous, because `=` alone is never base64.
             b"=" => self.hear_message(*exchange, b"", out),
             line => self.encoded(*exchange, line, out),
         }
@@ -270,17 +279,19 @@ impl Pop3 {
         self.give_up(known, Phrase::NotBase64, out)
     }
 
-    /// Takes a decoded message of AUTH.
+    /// Takes a message of an AUTH exchange, after base64 was decoded.
     fn hear_message(&mut self, exchange: Exchange, message: &[u8], out: &mut Vec<u8>) -> Action {
         let known = exchange.is_known_to_auth();
         match exchange.hear(message) {
-            // It was right in form, and is no message of this exchange: another channel, another nonce.
+            // The base64 was right, but the message does not belong to this exchange. Examples:
+            // another channel binding, another nonce.
             Heard::Malformed => self.give_up(known, Phrase::NotOfTheMechanism, out),
             heard => self.heard(heard, out),
         }
     }
 
-    /// The exchange is over and nothing was found out. Auth is told if it knows of it.
+    /// Ends an AUTH exchange without a result and answers with `-ERR`. `known`: auth keeps state
+    /// for this exchange, so auth is told.
     pub(super) fn give_up(&mut self, known: bool, why: Phrase, out: &mut Vec<u8>) -> Action {
         self.state = State::BeforeLogin(BeforeLogin::FRESH);
         match self.bad_command(why, out) {
@@ -289,7 +300,7 @@ impl Pop3 {
         }
     }
 
-    /// Does what a message came to.
+    /// Acts on the meaning of a client's message.
     fn heard(&mut self, heard: Heard, out: &mut Vec<u8>) -> Action {
         match heard {
             Heard::Challenge(message, exchange) => {
@@ -314,7 +325,8 @@ impl Pop3 {
         }
     }
 
-    /// Auth refused.
+    /// Takes auth's refusal of a login. After a refused token the mechanism's explanation goes to
+    /// the client first.
     pub fn auth_refused(&mut self, why: AuthRefusal, out: &mut Vec<u8>) -> Action {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
@@ -342,14 +354,15 @@ impl Pop3 {
         Action::None
     }
 
-    /// The time for a login is over.
+    /// Answers the client when `limits.login` has passed, and ends the connection.
     pub fn login_time_over(&mut self, out: &mut Vec<u8>) {
         self.error(Phrase::LoginTime, out);
         self.state.close();
     }
 
-    /// Auth's challenge (SCRAM's `server-first-message`). As of all that auth says: where nothing is looked at, it is late
-    /// and means nothing; where something else is, it ends the session.
+    /// Takes auth's challenge (SCRAM's `server-first-message`) and sends it to the client. If no
+    /// login is checked now, the message is late and is ignored. If another answer is due, auth
+    /// broke the rules, and the session ends.
     pub fn auth_challenge(&mut self, first: &str, out: &mut Vec<u8>) -> Action {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
@@ -364,15 +377,17 @@ impl Pop3 {
             ))));
             return Action::None;
         }
-        // Auth keeps it until it is told, and no two logins of a session are under way.
+        // Auth keeps the exchange until the front cancels it. A session may have only one login
+        // under way, so the next login would fail otherwise.
         match self.refused(AuthRefusal::Temporary, out) {
             Action::None => Action::Login(Login::Cancel),
             action => action,
         }
     }
 
-    /// Auth's signature: the client's proof was right (SCRAM's `server-final-message`). RFC 5034, section 4: it goes as a
-    /// challenge, and the client answers with nothing.
+    /// Takes auth's signature: the client's proof was right (SCRAM's `server-final-message`). The
+    /// front sends it as a challenge, and the client answers with an empty line (RFC 5034, section
+    /// 4).
     pub fn auth_signature(&mut self, signature: &Bytes<32>, out: &mut Vec<u8>) -> Action {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
@@ -386,13 +401,14 @@ impl Pop3 {
         Action::None
     }
 
-    /// CAPA (RFC 2449, section 5), in either state.
+    /// Answers CAPA (RFC 2449, section 5), before and after a login.
     pub(super) fn capabilities(&self, out: &mut Vec<u8>) {
         self.ok(Phrase::Capabilities, &[], out);
         out.extend_from_slice(
             b"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nLANG\r\n",
         );
-        // Before a login the most that it may be, and that the account's own is to be had after it (RFC 2449, section 6.5).
+        // Before a login: the longest delay of all accounts. The argument `USER` says that the
+        // account's own delay may differ and is announced after the login (RFC 2449, section 6.5).
         let (delay, differs) = match self.login_delay_s {
             Some(own) => (own, ""),
             None if self.pop3_settings().login_delay_differs => {
@@ -403,13 +419,15 @@ impl Pop3 {
         if delay > 0 {
             out.extend_from_slice(format!("LOGIN-DELAY {delay}{differs}\r\n").as_bytes());
         }
-        // Without the argument USER: names and passwords are taken as they are, not prepared (RFC 6856, section 2.2).
+        // UTF8 stands without the argument USER, because names and passwords are taken as they are,
+        // without string preparation (RFC 6856, section 2.2).
         if self.pop3_settings().utf8 {
             out.extend_from_slice(b"UTF8\r\n");
         }
         let implementation = self.pop3_settings().implementation.as_ref();
         let implementation = implementation.map_or(Pop3Settings::IMPLEMENTATION, Text::as_str);
-        // USER and SASL as before: "both / no" (RFC 2449, section 6.2; RFC 5034, section 3).
+        // CAPA shows USER and SASL after a login too. Their "announced states" are both (RFC 2449,
+        // section 6.2; RFC 5034, section 3).
         if self.is_logged_in() {
             if !implementation.is_empty() {
                 for part in ["IMPLEMENTATION ", implementation, "\r\n"] {
@@ -434,7 +452,8 @@ impl Pop3 {
         out.extend_from_slice(b".\r\n");
     }
 
-    /// LANG (RFC 6856, section 3), in either state.
+    /// Answers LANG (RFC 6856, section 3), before and after a login. Without a range it lists the
+    /// languages.
     pub(super) fn lang(&mut self, range: &[u8], out: &mut Vec<u8>) {
         if range.is_empty() {
             self.ok(Phrase::Languages, &[], out);
@@ -460,14 +479,14 @@ impl Pop3 {
     }
 }
 
-/// Writes a server's message: `+ ` and base64.
+/// Writes a server's message of AUTH: `+ ` and base64.
 fn continuation(message: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"+ ");
     out.extend_from_slice(Base64::encode_string(message).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-/// The name in credentials, for the log.
+/// The user name in credentials, for the log.
 fn named_by(credentials: &Credentials) -> Option<UserName> {
     match credentials {
         Credentials::Password { user, .. }

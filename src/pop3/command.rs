@@ -1,4 +1,5 @@
-//! The grammar of commands (RFC 1939, section 3): one line in, one command out. No state, no allocation.
+//! The grammar of commands (RFC 1939, section 3): parses one line into one command. No state, no
+//! allocation.
 
 use popward_proto::session::MessageNumber;
 use std::num::NonZeroU32;
@@ -8,11 +9,12 @@ use std::num::NonZeroU32;
 pub enum Command<'a> {
     /// RFC 1939, section 7.
     User(&'a [u8]),
-    /// RFC 1939, section 7: the rest of the line, verbatim.
+    /// RFC 1939, section 7. The password is the rest of the line, verbatim.
     Pass(&'a [u8]),
     /// RFC 1939, section 7.
     Apop(&'a [u8], [u8; 16]),
-    /// RFC 5034: the mechanism, and the initial response. Without either, which mechanisms there are.
+    /// RFC 5034: the mechanism, and the initial response if there is one. `None`: the client asks
+    /// for the list of mechanisms.
     Auth(Option<(&'a [u8], Option<&'a [u8]>)>),
     /// RFC 2595.
     Stls,
@@ -36,24 +38,24 @@ pub enum Command<'a> {
     Rset,
     /// RFC 6856, section 2.1.
     Utf8,
-    /// RFC 6856, section 3: a language range, or `*`, or nothing.
+    /// RFC 6856, section 3: a language range, `*`, or nothing.
     Lang(&'a [u8]),
     /// RFC 1939, sections 4 and 6.
     Quit,
-    /// Dovecot's, of proxies: whose the connection is.
+    /// Dovecot's extension for proxies: the arguments name the proxy's client.
     Xclient(&'a [u8]),
 }
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// The keyword is not known.
     Unknown,
-    /// Its arguments are missing, too many, or no numbers.
+    /// The arguments are missing, too many, or not numbers.
     Arguments,
 }
 
-/// Reads a line without its end.
+/// Parses a line. `line` does not include the CRLF.
 pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let space = memchr::memchr(b' ', line);
     let (keyword, rest) = space.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
@@ -67,7 +69,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     name.copy_from_slice(keyword);
     upper.make_ascii_uppercase();
     match &upper {
-        // A password may begin and end with spaces.
+        // The rest is not trimmed, because a password may begin and end with spaces.
         b"PASS" => Ok(Command::Pass(rest)),
         b"USER" => match rest.trim_ascii() {
             [] => Err(Malformed::Arguments),
@@ -97,7 +99,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     }
 }
 
-/// A command without arguments. Spaces behind it are forgiven: some clients send them.
+/// Parses a command without arguments. Some clients send spaces after it, so these are permitted.
 fn alone<'a>(rest: &[u8], command: Command<'a>) -> Result<Command<'a>, Malformed> {
     if rest.trim_ascii().is_empty() {
         Ok(command)
@@ -106,7 +108,7 @@ fn alone<'a>(rest: &[u8], command: Command<'a>) -> Result<Command<'a>, Malformed
     }
 }
 
-/// A name, which may have spaces in it, and a digest.
+/// Parses a name and a digest. The name may contain spaces.
 fn apop(rest: &[u8]) -> Result<Command<'_>, Malformed> {
     let rest = rest.trim_ascii();
     let space = memchr::memrchr(b' ', rest).ok_or(Malformed::Arguments)?;
@@ -117,7 +119,7 @@ fn apop(rest: &[u8]) -> Result<Command<'_>, Malformed> {
     }
 }
 
-/// A mechanism's name, and what may stand behind it.
+/// Parses a mechanism's name and an optional initial response.
 fn auth(rest: &[u8]) -> Result<Command<'_>, Malformed> {
     let rest = rest.trim_ascii();
     let mut words = rest
@@ -143,8 +145,8 @@ fn one(rest: &[u8]) -> Result<MessageNumber, Malformed> {
     number.map(MessageNumber).ok_or(Malformed::Arguments)
 }
 
-/// A decimal number. One that does not fit in 32 bits becomes the largest that does: no maildrop has so many messages, and
-/// no message so many lines.
+/// Parses a decimal number. A number above 2^32-1 becomes 2^32-1: no maildrop has that many
+/// messages, and no message that many lines.
 fn number(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() {
         return None;

@@ -1,11 +1,13 @@
-//! What replies say to people, in each language (RFC 6856, section 3). Everything that a program reads stays as it is: `+OK`,
-//! response codes, numbers.
+//! The texts of replies in each language (RFC 6856, section 3). LANG changes only what people read.
+//! `+OK`, response codes and numbers stay the same, because programs read them.
 //!
-//! A phrase is a row of the table below, with a text for every language: what has no translation does not compile.
+//! A phrase is a row of the table below, with a text in every language. A missing translation does
+//! not compile.
 
 use popward_proto::monitor_front::Language;
 
-/// The language of this range (RFC 4647, section 2.1): looked up by its first subtag, since no language here has more than one.
+/// Finds the language of a range (RFC 4647, section 2.1). Only the first subtag counts, because no
+/// language here has more than one. `None`: no such language, or the range is not well-formed.
 pub(super) fn of_range(range: &[u8]) -> Option<Language> {
     let mut subtags = range.split(|byte| *byte == b'-');
     let first = subtags.next()?;
@@ -17,7 +19,7 @@ pub(super) fn of_range(range: &[u8]) -> Option<Language> {
     subtags.all(well_formed).then_some(language)
 }
 
-/// What a language calls itself.
+/// The name of a language, in that language.
 pub(super) fn own_name(language: Language) -> &'static str {
     match language {
         Language::English => "English",
@@ -29,25 +31,26 @@ pub(super) fn own_name(language: Language) -> &'static str {
 
 macro_rules! phrases {
     ($($(#[$doc:meta])* $name:ident $code:literal $en:literal $de:literal $fr:literal $es:literal)*) => {
-        /// Something that a reply says.
+        /// A text of a reply.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Phrase {
             $($(#[$doc])* $name,)*
         }
 
         impl Phrase {
-            /// All of them.
+            /// All phrases.
             #[cfg(test)]
             pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The response code with the space behind it (RFC 2449, section 8; RFC 3206; RFC 6856, section 5), or nothing.
+            /// The response code and a space (RFC 2449, section 8; RFC 3206; RFC 6856, section 5),
+            /// or an empty text.
             pub(super) fn code(self) -> &'static str {
                 match self {
                     $(Self::$name => $code,)*
                 }
             }
 
-            /// Its text. Each `{}` is a number.
+            /// The text in `language`. Each `{}` stands for a number.
             pub(super) fn text(self, language: Language) -> &'static str {
                 let (en, de, fr, es) = match self {
                     $(Self::$name => ($en, $de, $fr, $es),)*
@@ -64,14 +67,14 @@ macro_rules! phrases {
 }
 
 phrases! {
-    /// To USER.
+    /// The answer to USER.
     Password ""
         "password?"
         "Passwort?"
         "mot de passe ?"
         "¿contraseña?"
-    /// USER and PASS are not permitted here. As the two below, "an attempt to authenticate in violation of policy" (RFC 3206,
-    /// section 5).
+    /// USER and PASS need TLS here. RFC 3206, section 5 gives `[AUTH]` for "an attempt to
+    /// authenticate in violation of policy". This holds for the next two phrases too.
     TlsOnly "[AUTH] "
         "a password is taken over TLS only"
         "ein Passwort wird nur über TLS angenommen"
@@ -83,97 +86,98 @@ phrases! {
         "USER und PASS werden hier nicht angenommen"
         "USER et PASS ne sont pas acceptés ici"
         "USER y PASS no se aceptan aquí"
-    /// APOP is not.
+    /// APOP is not among the configured mechanisms.
     NoApop "[AUTH] "
         "APOP is not taken here"
         "APOP wird hier nicht angenommen"
         "APOP n'est pas accepté ici"
         "APOP no se acepta aquí"
-    /// To STLS.
+    /// The answer to STLS.
     BeginTls ""
         "begin TLS"
         "TLS kann beginnen"
         "TLS peut commencer"
         "puede comenzar TLS"
-    /// To STLS, when it is not needed.
+    /// The answer to STLS when TLS is active already.
     TlsActive ""
         "TLS is active"
         "TLS ist schon aktiv"
         "TLS est déjà actif"
         "TLS ya está activo"
-    /// To STLS, where there is none.
+    /// The answer to STLS when the front has no certificate.
     NoTls ""
         "there is no TLS here"
         "hier gibt es kein TLS"
         "TLS n'est pas disponible ici"
         "aquí no hay TLS"
-    /// To AUTH alone.
+    /// The answer to AUTH without a mechanism: a list follows.
     Mechanisms ""
         "mechanisms"
         "Verfahren"
         "mécanismes"
         "mecanismos"
-    /// To AUTH with another.
+    /// The answer to AUTH with a mechanism that is unknown or not permitted now.
     NoSuchMechanism ""
         "no such mechanism here"
         "dieses Verfahren gibt es hier nicht"
         "ce mécanisme n'est pas disponible ici"
         "ese mecanismo no está disponible aquí"
-    /// An initial response to a mechanism that has none.
+    /// The client sent an initial response, but with this mechanism the server speaks first.
     ServerBegins ""
         "this mechanism begins with the server"
         "bei diesem Verfahren beginnt der Server"
         "avec ce mécanisme, c'est le serveur qui commence"
         "en este mecanismo comienza el servidor"
-    /// The client gave up.
+    /// The client cancelled an AUTH exchange with `*`.
     Cancelled ""
         "cancelled"
         "abgebrochen"
         "annulé"
         "cancelado"
-    /// A message of AUTH that is none.
+    /// A message of an AUTH exchange is not base64.
     NotBase64 ""
         "not base64"
         "kein base64"
         "pas du base64"
         "no es base64"
-    /// A message of AUTH that is none of its mechanism's.
+    /// A message of an AUTH exchange does not follow the rules of its mechanism.
     NotOfTheMechanism ""
         "not what the mechanism says"
         "nicht, was das Verfahren vorsieht"
         "pas ce que prévoit le mécanisme"
         "no es lo que prevé el mecanismo"
-    /// A command of the TRANSACTION state came too soon.
+    /// A command of the TRANSACTION state came before the login.
     NotBeforeLogin ""
         "not before a login"
         "nicht vor der Anmeldung"
         "pas avant la connexion"
         "no antes de iniciar la sesión"
-    /// PASS came first.
+    /// PASS came without USER before it.
     UserFirst ""
         "USER first"
         "zuerst USER"
         "d'abord USER"
         "primero USER"
-    /// A command of the AUTHORIZATION state came too late.
+    /// A command of the AUTHORIZATION state came after the login.
     LoggedIn ""
         "already logged in"
         "schon angemeldet"
         "déjà connecté"
         "la sesión ya está iniciada"
-    /// Auth refused.
+    /// Auth refused the name or the password.
     WrongPassword "[AUTH] "
         "user name or password wrong"
         "Benutzername oder Passwort falsch"
         "nom d'utilisateur ou mot de passe incorrect"
         "nombre de usuario o contraseña incorrectos"
-    /// Auth could not say.
+    /// Auth could not decide, for a reason that may pass.
     NoLoginNow "[SYS/TEMP] "
         "cannot log in now"
         "Anmeldung jetzt nicht möglich"
         "connexion impossible pour le moment"
         "no se puede iniciar la sesión ahora"
-    /// `limits.login` has passed. Mail readers show it to somebody who took long to type a password.
+    /// The time limit `limits.login` has passed. Mail readers show this text to a person who typed
+    /// a password slowly.
     LoginTime "[SYS/TEMP] "
         "no login in time, the connection is closed: please try again"
         "keine Anmeldung innerhalb der Frist, die Verbindung wird beendet: bitte erneut versuchen"
@@ -185,49 +189,49 @@ phrases! {
         "zu früh nach der letzten Anmeldung"
         "trop tôt après la dernière connexion"
         "demasiado pronto tras el último inicio de sesión"
-    /// There is no worker.
+    /// The monitor started no worker.
     NotOpenedNow "[SYS/TEMP] "
         "cannot open the maildrop now"
         "das Postfach kann jetzt nicht geöffnet werden"
         "impossible d'ouvrir la boîte pour le moment"
         "no se puede abrir el buzón ahora"
-    /// The worker could not open it, and may be able to later.
+    /// The worker could not open the maildrop. A later login may succeed.
     CannotBeOpenedNow "[SYS/TEMP] "
         "the maildrop cannot be opened now"
         "das Postfach lässt sich jetzt nicht öffnen"
         "la boîte ne peut pas être ouverte pour le moment"
         "el buzón no se puede abrir ahora"
-    /// The worker could not open it, and somebody has to mend it.
+    /// The worker could not open the maildrop. An administrator has to repair something first.
     CannotBeOpened "[SYS/PERM] "
         "the maildrop cannot be opened"
         "das Postfach lässt sich nicht öffnen"
         "la boîte ne peut pas être ouverte"
         "el buzón no se puede abrir"
-    /// Its locks are others'.
+    /// Another session or program holds the maildrop's locks.
     InUse "[IN-USE] "
         "the maildrop is locked by another session or program"
         "das Postfach ist von einer anderen Sitzung oder einem anderen Programm gesperrt"
         "la boîte est verrouillée par une autre session ou un autre programme"
         "el buzón está bloqueado por otra sesión u otro programa"
-    /// To PASS: messages, octets.
+    /// The answer to a successful login: number of messages, number of octets.
     Opened ""
         "{} messages, {} octets"
         "{} Nachrichten, {} Oktette"
         "{} messages, {} octets"
         "{} mensajes, {} octetos"
-    /// Before a listing.
+    /// The first line of the answer to LIST and UIDL.
     Messages ""
         "{} messages"
         "{} Nachrichten"
         "{} messages"
         "{} mensajes"
-    /// Before a message.
+    /// The first line of the answer to RETR and TOP.
     Octets ""
         "{} octets"
         "{} Oktette"
         "{} octets"
         "{} octetos"
-    /// To DELE.
+    /// The answer to DELE.
     Deleted ""
         "message {} deleted"
         "Nachricht {} gelöscht"
@@ -239,85 +243,85 @@ phrases! {
         "keine solche Nachricht"
         "ce message n'existe pas"
         "no existe ese mensaje"
-    /// It was marked as deleted.
+    /// The message is marked as deleted.
     IsDeleted ""
         "message is deleted"
         "die Nachricht ist gelöscht"
         "le message est supprimé"
         "el mensaje está borrado"
-    /// To NOOP.
+    /// The answer to NOOP.
     NothingDone ""
         "nothing done"
         "nichts getan"
         "rien n'a été fait"
         "no se hizo nada"
-    /// To CAPA.
+    /// The first line of the answer to CAPA.
     Capabilities ""
         "capabilities"
         "Fähigkeiten"
         "capacités"
         "capacidades"
-    /// A line that is no command.
+    /// The line is not a known command.
     UnknownCommand ""
         "unknown command"
         "unbekannter Befehl"
         "commande inconnue"
         "orden desconocida"
-    /// A command without what belongs to it.
+    /// The command's arguments are missing or wrong.
     BadArguments ""
         "bad arguments"
         "falsche Argumente"
         "arguments incorrects"
         "argumentos incorrectos"
-    /// A line that is too long.
+    /// The line is too long.
     LineTooLong ""
         "line too long"
         "Zeile zu lang"
         "ligne trop longue"
         "línea demasiado larga"
-    /// The last of too many.
+    /// The client sent the last bad command that is permitted. The connection ends.
     TooManyBadCommands ""
         "too many bad commands"
         "zu viele falsche Befehle"
         "trop de commandes incorrectes"
         "demasiadas órdenes incorrectas"
-    /// To UTF8.
+    /// The answer to UTF8.
     Utf8 ""
         "UTF-8 from here on"
         "ab hier UTF-8"
         "UTF-8 à partir d'ici"
         "UTF-8 a partir de aquí"
-    /// To LANG without a language.
+    /// The first line of the answer to LANG without a range.
     Languages ""
         "languages"
         "Sprachen"
         "langues"
         "idiomas"
-    /// To LANG with one.
+    /// The answer to LANG with a known language.
     LanguageChosen ""
         "language chosen"
         "Sprache gewählt"
         "langue choisie"
         "idioma elegido"
-    /// To LANG with another.
+    /// The answer to LANG with an unknown language.
     NoSuchLanguage ""
         "no such language"
         "keine solche Sprache"
         "cette langue n'est pas proposée"
         "ese idioma no está disponible"
-    /// To QUIT.
+    /// The answer to QUIT.
     SigningOff ""
         "signing off"
         "meldet sich ab"
         "vous dit au revoir"
         "se despide"
-    /// To QUIT, when nothing was done.
+    /// The answer to QUIT when the update failed.
     NotRemoved "[SYS/TEMP] "
         "deleted messages not removed"
         "gelöschte Nachrichten wurden nicht entfernt"
         "les messages supprimés n'ont pas été retirés"
         "los mensajes borrados no se eliminaron"
-    /// The worker has gone.
+    /// The worker ended before the client said QUIT.
     BrokenOff "[SYS/TEMP] "
         "the session was broken off"
         "die Sitzung wurde abgebrochen"

@@ -1,19 +1,22 @@
-//! Lines out of pieces: ended by LF, with or without CR; bounded; wiped, since one may hold a password.
+//! Assembles lines from the pieces that a socket delivers. A line ends with LF or CRLF. Its length
+//! is bounded. Its bytes are wiped after use, because a line may hold a password.
 
 use zeroize::Zeroize;
 
-/// Longest command line with its end: RFC 2449 gives a command 255 octets, and a password may be longer.
+/// Longest command line with its end, in octets. RFC 2449 limits a command to 255 octets. Passwords
+/// may be longer, so this bound is larger.
 pub(super) const MAX: usize = 1024;
 
-/// Longest line of AUTH and of the messages after it, in octets: RFC 5034 lets them be as long as the mechanism needs, and
-/// of all mechanisms bearer tokens need most ([`popward_proto::auth::TOKEN_MAX`], in base64).
+/// Longest line of AUTH and of the messages after it, in octets. RFC 5034 lets these lines be as
+/// long as the mechanism needs. Bearer tokens need most: [`popward_proto::auth::TOKEN_MAX`], in
+/// base64.
 pub(super) const SASL_MAX: usize = 12 * 1024;
 
-/// A line was longer. It is passed over up to its end.
+/// The line is longer than the bound. Its bytes are skipped up to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// What of a line has come.
+/// The part of a line that has come so far.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     partial: Vec<u8>,
@@ -22,8 +25,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The next line, without its end, and how many bytes were taken. `None`: it is not complete. `sasl`: it is no command
-    /// but a message of AUTH.
+    /// Takes the next line from `bytes`. Returns how many bytes it took, and the line without its
+    /// end. `None`: the line is not complete. `sasl`: the line is a message of an AUTH exchange,
+    /// not a command.
     pub(super) fn next<'a>(
         &'a mut self,
         bytes: &'a [u8],
@@ -59,7 +63,7 @@ impl Lines {
         (taken, Some(Ok(line.strip_suffix(b"\r").unwrap_or(line))))
     }
 
-    /// Whether what has come of this line begins with AUTH.
+    /// Whether this line begins with `AUTH `.
     fn is_auth(&self, bytes: &[u8]) -> bool {
         let mut start = self.partial.iter().chain(bytes);
         b"AUTH ".iter().all(|expected| {
@@ -69,7 +73,8 @@ impl Lines {
         })
     }
 
-    /// Adds to the partial line. Room is made without leaving a copy behind that nobody wipes.
+    /// Adds bytes to the partial line. It moves the line to a larger buffer itself and wipes the
+    /// old one. `Vec` would leave a copy of a password in freed memory.
     fn keep(&mut self, bytes: &[u8]) {
         let needed = self.partial.len() + bytes.len();
         if self.partial.capacity() < needed {
@@ -82,12 +87,12 @@ impl Lines {
         self.partial.extend_from_slice(bytes);
     }
 
-    /// Whether a line has begun and is not complete.
+    /// Whether the beginning of a line has come, but not its end.
     pub(super) fn is_partial(&self) -> bool {
         self.skipping || !self.partial.is_empty()
     }
 
-    /// The line has been read: nothing of it stays.
+    /// The caller has used the line: wipes it.
     pub(super) fn done(&mut self) {
         if self.complete {
             self.partial.zeroize();

@@ -1,5 +1,6 @@
-//! POP3 without I/O (RFC 1939, CAPA of RFC 2449, response codes of RFC 3206, UTF8 and LANG of RFC 6856): bytes and events in,
-//! replies and what is to be done out.
+//! POP3 without I/O. Bytes and events go in; replies and actions for the caller come out.
+//!
+//! RFC 1939; CAPA (RFC 2449); response codes (RFC 3206); UTF8 and LANG (RFC 6856).
 
 mod authorization;
 pub mod command;
@@ -22,55 +23,59 @@ pub use state::Waiting;
 use state::{BeforeLogin, Session, State, Step};
 use std::rc::Rc;
 
-/// What the caller has to do now.
+/// The next thing that the caller has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
     None,
-    /// Tell auth.
+    /// Send this to auth.
     Login(Login),
-    /// Begin TLS once what was written has gone; forget what else has come. Then [`Pop3::secured`].
+    /// Begin TLS when the written replies have gone to the client. Drop all bytes that the client
+    /// sent after STLS, because they came without TLS. Then call [`Pop3::secured`].
     StartTls,
-    /// A proxy has said whose this connection is: see whether there is room for that client, and say
+    /// A trusted proxy has named its client. Check the limits for that client, then call
     /// [`Pop3::forwarded`].
     Forwarded(Forwarded),
-    /// Ask the worker.
+    /// Send this request to the worker.
     Ask(FrontToWorker),
-    /// Close, once what was written has gone.
+    /// Close the connection when the written replies have gone to the client.
     Close(End),
 }
 
-/// What auth is told of a login.
+/// A message to auth about a login.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login {
-    /// Check these.
+    /// Check these credentials.
     Check(Credentials),
-    /// Check the client's certificate, which its connection has, for this name or its own.
+    /// Check the certificate that the client showed in its TLS handshake. The name is the one that
+    /// the client asks for. `None`: the certificate gives the name.
     Certificate(Option<UserName>),
-    /// The client's proof.
+    /// Check the client's SCRAM proof.
     Prove(ScramProof),
-    /// The client took the server's signature.
+    /// The client accepted the server's SCRAM signature. The login may go on.
     Proceed,
-    /// The client gave up, or broke the rules. Nothing is answered.
+    /// The client cancelled the exchange, or broke its rules. Auth does not answer.
     Cancel,
 }
 
-/// What distinguishes this connection's challenges from all others'.
+/// The part of this connection's challenges that makes them different from all others.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Random, and new with each connection.
+    /// Random numbers, new for each connection.
     pub unique: [u64; 2],
     /// This host's name.
     pub host: Rc<str>,
 }
 
-/// Replies to pipelined commands that are written at once, in bytes: more wait until these have been taken.
+/// Size of replies after which [`Pop3::input`] takes no more pipelined commands, in bytes. The
+/// caller writes these replies first. Without this bound a client that pipelines could fill the
+/// memory.
 const GATHER: usize = 8192;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// QUIT, after the update.
+    /// QUIT in a session. The update is done or has failed.
     Quit,
     /// QUIT before a login.
     QuitBeforeLogin,
@@ -80,30 +85,30 @@ pub enum End {
     FailedLogins,
     /// The worker ended the session.
     Broken,
-    /// The maildrop could not be opened.
+    /// The worker could not open the maildrop, or the user has too many sessions.
     NotOpened,
-    /// Something that may pass stood in the way.
+    /// The monitor started no worker, or an answer broke the rules. A later login may succeed.
     Temporary,
 }
 
-/// What is tolerated.
+/// How many errors a client may make.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Unknown or malformed commands until the connection is closed.
+    /// The connection ends after this many unknown or malformed commands.
     pub bad_commands: u32,
-    /// Failed logins until the connection is closed.
+    /// The connection ends after this many failed logins.
     pub failed_logins: u32,
 }
 
-/// One connection's protocol state.
+/// The protocol state of one connection.
 #[derive(Debug)]
 pub struct Pop3 {
     policy: Policy,
     offer: Offer,
     identity: Identity,
-    /// Whether XCLIENT is offered: the peer is a proxy that is trusted, and has not said it yet.
+    /// Whether XCLIENT is offered: the peer is a trusted proxy and has not sent XCLIENT yet.
     forwards: bool,
-    /// How many challenges were made.
+    /// How many AUTH exchanges have begun. Each gets its own challenge.
     challenges: u32,
     method: authorization::Method,
     lines: Lines,
@@ -113,12 +118,14 @@ pub struct Pop3 {
     failed: u32,
     settings: Option<Rc<FrontSettings>>,
     language: Language,
-    /// How many seconds the account's logins are apart, once it is known whose they are.
+    /// The least time between two logins of this account, in seconds. `None`: the account is not
+    /// known yet.
     login_delay_s: Option<u32>,
 }
 
 impl Pop3 {
-    /// A new connection. `forwards`: it comes from a proxy whose word on its client is taken (XCLIENT).
+    /// A new connection. `forwards`: the peer is a proxy that is trusted to name its client with
+    /// XCLIENT.
     pub fn new(policy: Policy, offer: Offer, identity: Identity, forwards: bool) -> Self {
         Self {
             policy,
@@ -138,7 +145,7 @@ impl Pop3 {
         }
     }
 
-    /// The same, with what is configured to be said and offered.
+    /// The same connection, with the configured texts and extensions.
     #[must_use]
     pub fn configured(self, settings: &Rc<FrontSettings>) -> Self {
         Self {
@@ -147,26 +154,27 @@ impl Pop3 {
         }
     }
 
-    /// What is configured to be said and offered, or the defaults.
+    /// The configured texts and extensions, or the defaults.
     fn pop3_settings(&self) -> &Pop3Settings {
         let settings = self.settings.as_ref();
         settings.map_or(&Pop3Settings::DEFAULT, |settings| &settings.pop3)
     }
 
-    /// There is room for the client that a proxy named, and this is what that client may use.
+    /// Continues after [`Action::Forwarded`]: the limits admit the proxy's client. `offer` is what
+    /// that client may use.
     pub fn forwarded(&mut self, offer: Offer, out: &mut Vec<u8>) {
         self.forwards = false;
-        // Whom USER named, it named for somebody else.
+        // This also forgets a USER that came before XCLIENT, because it was not for this client.
         self.secured(offer);
         ok(out, format_args!("client noted"));
     }
 
-    /// Writes the greeting (RFC 1939, section 4). From here on commands are taken.
+    /// Writes the greeting (RFC 1939, section 4). After it, commands are accepted.
     pub fn greeting(&mut self, out: &mut Vec<u8>) {
         self.state = State::BeforeLogin(BeforeLogin::FRESH);
         let greeting = self.pop3_settings().greeting.as_ref();
         let greeting = greeting.map_or(Pop3Settings::GREETING, Text::as_str);
-        // The form that Dovecot's proxies look for.
+        // Dovecot's proxies look for exactly this word.
         let xclient = if self.forwards { "[XCLIENT] " } else { "" };
         match self.timestamp() {
             Some(timestamp) => ok(out, format_args!("{xclient}{greeting} {timestamp}")),
@@ -174,22 +182,23 @@ impl Pop3 {
         }
     }
 
-    /// Whether a command's line has begun and is not complete.
+    /// Whether the client has sent the beginning of a line, but not its end.
     pub fn is_within_line(&self) -> bool {
         self.lines.is_partial()
     }
 
-    /// What the connection waits for.
+    /// What the connection waits for now.
     pub fn waiting(&self) -> Waiting {
         self.state.waiting()
     }
 
-    /// Whether commands may be given now: not while an answer is due, and not at the end.
+    /// Whether [`Pop3::input`] takes commands now. It takes none while an answer is due or the
+    /// connection ends.
     pub fn wants_input(&self) -> bool {
         self.waiting() == Waiting::Client
     }
 
-    /// The exchange of AUTH whose next message is due.
+    /// The AUTH exchange that waits for the client's next message.
     fn exchange(&self) -> Option<&Exchange> {
         match &self.state {
             State::BeforeLogin(BeforeLogin::Sasl(exchange)) => Some(exchange),
@@ -197,8 +206,8 @@ impl Pop3 {
         }
     }
 
-    /// Takes commands until something is to be done, the bytes are used up or replies have gathered; returns how many bytes
-    /// it took.
+    /// Takes commands from `bytes`. It stops at the first action for the caller, at the end of
+    /// `bytes`, or when the replies reach 8192 bytes. Returns how many bytes it took.
     pub fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Action) {
         let mut taken = 0;
         let most = out.len() + GATHER;
@@ -248,7 +257,8 @@ impl Pop3 {
         Action::None
     }
 
-    /// A line longer than any may be. If it was a message of AUTH, that is over.
+    /// Answers a line that is too long. If the line was a message of an AUTH exchange, the exchange
+    /// ends.
     fn too_long(&mut self, out: &mut Vec<u8>) -> Action {
         match self.exchange() {
             Some(Exchange::TokenRefused) => self.sasl_line(b"", out),
@@ -265,7 +275,8 @@ impl Pop3 {
         Action::Close(end)
     }
 
-    /// Writes `+OK` and a phrase, with these numbers in it. No reply line is longer than 512 octets: all texts are short.
+    /// Writes `+OK` and a phrase with these numbers in it. The texts are short, so no reply line is
+    /// longer than 512 octets.
     fn ok(&self, phrase: Phrase, numbers: &[u64], out: &mut Vec<u8>) {
         out.extend_from_slice(b"+OK ");
         let mut texts = phrase.text(self.language).split("{}");
@@ -285,7 +296,7 @@ impl Pop3 {
         }
     }
 
-    /// Answers QUIT. Says who is there only where CAPA does too.
+    /// Answers QUIT. The reply names popward only if CAPA names it too.
     fn sign_off(&self, out: &mut Vec<u8>) {
         let text = Phrase::SigningOff.text(self.language);
         let named = self.pop3_settings().implementation.is_none();
@@ -302,12 +313,13 @@ impl Pop3 {
         }
     }
 
-    /// Whether PASS was answered with `+OK`.
+    /// Whether the client has logged in: the maildrop is open.
     pub fn is_logged_in(&self) -> bool {
         self.session().is_some()
     }
 
-    /// Why nobody can be who the client says, if so: for auth, with what [`Action::Login`] has it check.
+    /// Why no account can match the client's login. `None`: an account can match. The caller sends
+    /// this to auth together with the login.
     pub fn impossible(&self) -> Option<Impossible> {
         match &self.state {
             State::BeforeLogin(BeforeLogin::Checking(check)) => check.impossible,
@@ -315,34 +327,36 @@ impl Pop3 {
         }
     }
 
-    /// How the client logged in, or tried to last.
+    /// The method of the login, or of the last attempt.
     pub fn method(&self) -> &'static str {
         self.method.name()
     }
 
-    /// The name that was given.
+    /// The name of the user: as the client gave it or, after the grant, as auth gave it.
     pub fn user(&self) -> Option<&UserName> {
         self.user.as_ref()
     }
 
-    /// What was in the maildrop. `None` before a login.
+    /// What the maildrop held when it was opened. `None` before a login.
     pub fn opened(&self) -> Option<Totals> {
         self.session().map(|session| session.opened)
     }
 
-    /// What the update did.
+    /// What the update did. `None`: no update was done, or its result is not known yet.
     pub fn update(&self) -> Option<&Update> {
         self.session()?.update.as_ref()
     }
 
-    /// What was retrieved completely.
+    /// The messages that the client retrieved completely.
     pub fn retrieved(&self) -> Totals {
         self.session()
             .map(|session| session.retrieved)
             .unwrap_or_default()
     }
 
-    /// Whether `message` is the beginning of the answer to what the client asked for, should it have come ahead.
+    /// Whether `message` answers the client's request. A worker may begin to send a message ahead,
+    /// before the client asks for it. Then the client's request must be RETR of that message. All
+    /// other answers return true.
     pub fn expects(&self, message: &WorkerToFront) -> bool {
         let asked = match self.session().map(|session| &session.step) {
             Some(Step::Asked(request)) => request.retrieves(),
@@ -355,7 +369,7 @@ impl Pop3 {
     }
 }
 
-/// Writes `+OK` and what a program reads.
+/// Writes `+OK` and a text that programs read. LANG does not change it.
 fn ok(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     // Writing to a vector cannot fail.

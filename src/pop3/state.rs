@@ -1,5 +1,6 @@
-//! Where a connection is. A login and a session are two types, because nothing of one is valid in the other. Each fact is
-//! stored once: whom the connection waits for ([`Waiting`]) and what its worker may say derive from the state.
+//! The state of a connection. A login and a session are two types, because no data of one is valid
+//! in the other. Each fact is stored once. What the connection waits for ([`Waiting`]) and what its
+//! worker may say are derived from the state.
 
 use crate::sasl::{Exchange, Then};
 use popward_proto::auth::Impossible;
@@ -9,7 +10,7 @@ use popward_proto::session::{ClientPhase, FrontToWorker, Request, Totals, Update
 /// The state of a connection.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Before a login, and while it is checked.
+    /// Before a login, and while auth checks it.
     BeforeLogin(BeforeLogin),
     /// After a login.
     Session(Session),
@@ -18,60 +19,60 @@ pub(super) enum State {
 /// The states before a login.
 #[derive(Debug)]
 pub(super) enum BeforeLogin {
-    /// Nothing was said yet. TLS may come before the greeting.
+    /// The greeting has not been sent. TLS may begin before it.
     Connected,
     /// RFC 1939, section 4: AUTHORIZATION.
     Authorization(NamedUser),
-    /// The client's next message of AUTH is due.
+    /// An AUTH exchange waits for the client's next message.
     Sasl(Box<Exchange>),
-    /// Auth was asked.
+    /// Auth checks a login.
     Checking(Box<Check>),
-    /// Auth granted, and the worker opens the maildrop.
+    /// Auth granted the login. The worker opens the maildrop.
     Opening(Box<Check>),
-    /// STLS was answered: TLS begins.
+    /// The front has answered STLS. TLS begins.
     Securing,
     /// The connection ends.
     Closing,
 }
 
 impl BeforeLogin {
-    /// The AUTHORIZATION state in which USER has named nobody.
+    /// The AUTHORIZATION state before any USER.
     pub(super) const FRESH: Self = Self::Authorization(NamedUser::Nobody);
 }
 
-/// Whom USER named.
+/// The user that USER named.
 #[derive(Debug, Default)]
 pub(super) enum NamedUser {
-    /// Nobody yet.
+    /// USER has not come yet.
     #[default]
     Nobody,
     /// A name that no account can have.
     Impossible,
-    /// A name.
+    /// A name that an account can have.
     Possible(UserName),
 }
 
 /// A login that auth checks.
 #[derive(Debug)]
 pub(super) struct Check {
-    /// Why nobody can be who the client says, if so.
+    /// Why no account can match this login. `None`: an account can match.
     pub(super) impossible: Option<Impossible>,
-    /// What may follow.
+    /// What may follow auth's answer.
     pub(super) then: Then,
 }
 
-/// A maildrop that was opened.
+/// A session: the maildrop is open.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// What was in it.
+    /// What the maildrop held when it was opened.
     pub(super) opened: Totals,
-    /// What was retrieved completely.
+    /// The messages that the client retrieved completely.
     pub(super) retrieved: Totals,
-    /// What is marked as deleted.
+    /// The messages that are marked as deleted.
     pub(super) marked: Totals,
-    /// What the update did, once that is known.
+    /// What the update did. `None`: not known yet.
     pub(super) update: Option<Update>,
-    /// How far it is.
+    /// What the session does now.
     pub(super) step: Step,
 }
 
@@ -80,14 +81,14 @@ pub(super) struct Session {
 pub(super) enum Step {
     /// RFC 1939, section 5: TRANSACTION. The client's next command is due.
     Idle,
-    /// The worker was asked this.
+    /// The worker works on this request.
     Asked(FrontToWorker),
-    /// Data packets come.
+    /// The worker sends the data packets of a reply.
     Streaming {
-        /// The size of the message, if it is RETR's.
+        /// With RETR: the size of the message, in octets. `None` with TOP, LIST and UIDL.
         retrieved: Option<u64>,
     },
-    /// QUIT: the worker has said its last word, or ended. Its locks are not free yet.
+    /// After QUIT: the worker has answered or ended. Its locks are not free yet.
     Ending,
     /// The connection ends.
     Closing,
@@ -106,31 +107,32 @@ impl Session {
     }
 }
 
-/// What a connection waits for. The time limit that applies and the phase of the worker's channel derive from it.
+/// What a connection waits for. The time limit and the phase of the worker's channel are derived
+/// from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// The end of the handshake before the greeting, if there is one.
+    /// The greeting. If TLS comes first, its handshake.
     Connected,
-    /// TLS after STLS.
+    /// The TLS handshake after STLS.
     Securing,
     /// The client, for a command or a message of AUTH.
     Client,
-    /// Auth, or the monitor that makes a worker.
+    /// Auth's answer, or the monitor's new worker.
     Auth,
-    /// The worker, which opens the maildrop.
+    /// The worker's result of opening the maildrop.
     Opening,
     /// The worker's answer to this kind of request.
     Answer(Request),
     /// The worker's next data packet.
     Data,
-    /// The monitor, for the end of the worker and its locks.
+    /// The monitor's message that the worker has ended and its locks are free.
     WorkerEnd,
     /// Nothing: the connection ends.
     Nothing,
 }
 
 impl Waiting {
-    /// What a worker may say now. `None`: nothing.
+    /// The phase of the worker's channel: which messages a worker may send now. `None`: none.
     pub fn phase(self) -> Option<ClientPhase> {
         match self {
             Self::Opening => Some(ClientPhase::Opening),
@@ -141,17 +143,17 @@ impl Waiting {
         }
     }
 
-    /// Whether the worker's answer, or the rest of it, is due.
+    /// Whether the worker's answer, or the rest of its data, is due.
     pub fn is_for_worker(self) -> bool {
         matches!(self, Self::Answer(_) | Self::Data)
     }
 
-    /// Whether QUIT was asked of the worker. Its end is waited for, whether or not the client is still there.
+    /// Whether the worker does the update. The front waits for its end even if the client has gone.
     pub fn is_update(self) -> bool {
         matches!(self, Self::Answer(Request::Quit) | Self::WorkerEnd)
     }
 
-    /// Whether a reply can be written: not while TLS is about to begin.
+    /// Whether a reply can be written now. A reply is not possible while TLS is about to begin.
     pub fn may_reply(self) -> bool {
         !matches!(self, Self::Connected | Self::Securing)
     }
@@ -179,7 +181,7 @@ impl State {
         }
     }
 
-    /// The connection ends.
+    /// Ends the connection.
     pub(super) fn close(&mut self) {
         match self {
             Self::BeforeLogin(state) => *state = BeforeLogin::Closing,

@@ -1,4 +1,4 @@
-//! The TRANSACTION state (RFC 1939, section 5): what goes to the worker.
+//! The TRANSACTION state (RFC 1939, section 5): turns commands into requests to the worker.
 
 use super::command::Command;
 use super::language::Phrase;
@@ -7,7 +7,7 @@ use super::{Action, Pop3};
 use popward_proto::session::{FrontToWorker, OfAll, OfOne, Totals};
 
 impl Pop3 {
-    /// Takes a command of a session.
+    /// Acts on a command that came after the login.
     pub(super) fn transaction(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Action {
         let State::Session(session) = &mut self.state else {
             return Action::None;

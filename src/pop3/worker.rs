@@ -1,4 +1,4 @@
-//! What the monitor and the worker say, and what the client hears of it.
+//! Turns what the monitor and the worker say into replies to the client.
 
 use super::language::Phrase;
 use super::state::{BeforeLogin, Session, State, Step};
@@ -9,7 +9,8 @@ use popward_proto::permit::Message;
 use popward_proto::session::{OpenFailure, Refusal, Totals, Update, WorkerToFront};
 
 impl Pop3 {
-    /// The monitor makes no worker, or none came in time.
+    /// The monitor started no worker, or none came in time. Also used when auth or the worker broke
+    /// the rules of a login. Answers `-ERR` and ends the connection.
     pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
         match self.state {
             State::BeforeLogin(
@@ -25,19 +26,22 @@ impl Pop3 {
         }
     }
 
-    /// The user has as many sessions as there may be: no worker is made.
+    /// The user has the most sessions that are permitted, so no worker is started. Answers `-ERR`
+    /// and ends the connection.
     pub fn too_many_sessions(&mut self, out: &mut Vec<u8>) -> Action {
         self.error(Phrase::InUse, out);
         self.close(End::NotOpened)
     }
 
-    /// Whether the worker may send this now, by the table by which its channel admits messages.
+    /// Whether the worker may send this message now. The permit table of the worker's channel
+    /// decides.
     fn awaits(&self, message: &WorkerToFront) -> bool {
         let phase = self.waiting().phase();
         phase.is_some_and(|phase| message.permit().phases.contains(&phase)) && self.expects(message)
     }
 
-    /// Auth granted a login of `user`, and the worker opens the maildrop. Logins of this account are `login_delay_s` apart.
+    /// Auth granted a login of `user`, and the worker opens the maildrop. `login_delay_s` is the
+    /// least time between two logins of this account, in seconds.
     pub fn granted(&mut self, user: UserName, login_delay_s: u32) {
         let State::BeforeLogin(state) = &mut self.state else {
             return;
@@ -52,7 +56,9 @@ impl Pop3 {
         }
     }
 
-    /// The worker said something. What nobody asked for ends the session. With `Listing`, `Body` and `Ahead` data come.
+    /// Takes a message of the worker and answers the client. A message that the client's request
+    /// does not call for ends the session. After `Listing`, `Body` and `Ahead` the caller passes on
+    /// data packets and calls [`Pop3::data`].
     pub fn worker(&mut self, message: &WorkerToFront, out: &mut Vec<u8>) -> Action {
         if !self.awaits(message) {
             return self.worker_gone(out);
@@ -86,7 +92,8 @@ impl Pop3 {
                 };
                 self.error(phrase, out);
             }
-            // The client is answered when the locks are free.
+            // No answer yet: the client is answered when the locks are free. Otherwise its next
+            // login could find the maildrop locked.
             WorkerToFront::Committed(_) | WorkerToFront::NotCommitted(_) => {}
         }
         if let State::Session(session) = &mut self.state {
@@ -96,7 +103,8 @@ impl Pop3 {
     }
 
     fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
-        // A login that must not be is none, whatever was granted.
+        // An impossible login stays refused even if auth granted the stand-in that it was asked
+        // about.
         let granted = matches!(&self.state, State::BeforeLogin(BeforeLogin::Opening(check))
             if check.impossible.is_none()
                 && matches!(check.then, Then::Grant | Then::TokenGrant(_)));
@@ -109,7 +117,8 @@ impl Pop3 {
         Action::None
     }
 
-    /// A data packet has been written to the client. The last one ends the reply.
+    /// The caller has written a data packet to the client. `last`: it ends the reply, so the final
+    /// `.` line follows.
     pub fn data(&mut self, last: bool, out: &mut Vec<u8>) {
         let State::Session(session) = &mut self.state else {
             return;
@@ -123,7 +132,8 @@ impl Pop3 {
         }
     }
 
-    /// The worker has ended, and its locks are free. `finished`: it did not finish its update, and another worker did.
+    /// The worker has ended and its locks are free. `finished`: the worker left its update
+    /// unfinished, and another worker finished it.
     pub fn worker_ended(&mut self, finished: bool, out: &mut Vec<u8>) -> Action {
         if self.waiting() == Waiting::Nothing {
             return Action::None;
@@ -144,7 +154,7 @@ impl Pop3 {
         self.close(End::Quit)
     }
 
-    /// The socket to the worker is closed, or the worker broke the rules.
+    /// The worker's socket is closed, or the worker broke the rules.
     pub fn worker_gone(&mut self, out: &mut Vec<u8>) -> Action {
         let waiting = self.waiting();
         if waiting.is_update() {
@@ -156,7 +166,8 @@ impl Pop3 {
         }
         match waiting {
             Waiting::Nothing => return Action::None,
-            // Within a reply nothing can be said, nor between STLS and TLS.
+            // No error reply here. Within a message the client would read it as part of the
+            // message. Between STLS and TLS no reply is permitted.
             Waiting::Data | Waiting::Securing => {}
             _ => self.error(Phrase::BrokenOff, out),
         }
@@ -165,7 +176,7 @@ impl Pop3 {
 }
 
 impl Session {
-    /// The worker has answered.
+    /// Records the worker's answer.
     fn answered(&mut self, message: &WorkerToFront) {
         self.step = match message {
             WorkerToFront::Listing(_) => Step::Streaming { retrieved: None },
@@ -188,7 +199,8 @@ impl Session {
         };
     }
 
-    /// Another worker finished the update, and does not know what it was: what was marked as deleted, and nothing else.
+    /// Another worker finished the update, but does not know its size. The update removed all
+    /// messages that are marked as deleted, and nothing else.
     fn take_for_updated(&mut self) {
         let (marked, opened) = (self.marked, self.opened);
         self.update.get_or_insert(Update {
@@ -201,7 +213,7 @@ impl Session {
     }
 }
 
-/// Counts one more message.
+/// Adds one message of `octets` octets.
 fn count(totals: &mut Totals, octets: u64) {
     totals.messages = totals.messages.saturating_add(1);
     totals.octets = totals.octets.saturating_add(octets);

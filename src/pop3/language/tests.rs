@@ -1,4 +1,4 @@
-//! Every phrase in every language.
+//! Tests of all phrases in all languages.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn every_phrase_is_a_short_line_with_the_same_numbers_in_each_language() {
                 "{text:?}"
             );
             assert_eq!(text.matches("{}").count(), numbers, "{text:?}");
-            // What begins so is read as a response code.
+            // A client would read a text that begins with `[` as a response code.
             assert!(!text.starts_with('['), "{text:?}");
         }
         assert!(
@@ -33,7 +33,7 @@ fn every_phrase_is_a_short_line_with_the_same_numbers_in_each_language() {
 }
 
 #[test]
-fn every_language_has_texts_of_its_own() {
+fn every_language_has_its_own_texts() {
     for language in Language::ALL.into_iter().skip(1) {
         let same = Phrase::ALL
             .iter()

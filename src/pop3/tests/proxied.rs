@@ -1,8 +1,9 @@
-//! XCLIENT: from whom it is taken, when, and what it changes.
+//! Tests of XCLIENT: which peers may send it, when, and what it changes.
 
 use super::*;
 
-/// What a proxy's `script` comes to, greeting and all; without TLS, so that a password depends on who it is from.
+/// Runs a proxy's script and returns all replies. There is no TLS, so the client's address decides
+/// whether a password is permitted.
 fn proxied(trusted: bool, script: &str) -> String {
     let mut session = Session::with(Pop3::new(POLICY, offer(false), identity(), trusted));
     session.say(script.as_bytes());
@@ -10,7 +11,7 @@ fn proxied(trusted: bool, script: &str) -> String {
 }
 
 #[test]
-fn a_trusted_proxy_names_its_client_and_goes_on_in_one_write() {
+fn a_trusted_proxy_may_pipeline_xclient_and_the_login() {
     let heard = proxied(
         true,
         "XCLIENT ADDR=192.0.2.7 PORT=9 TTL=5 FORWARD=YQ==\r\nUSER u\r\nPASS p\r\n",
@@ -18,14 +19,14 @@ fn a_trusted_proxy_names_its_client_and_goes_on_in_one_write() {
     let expected =
         "+OK [XCLIENT] popward ready|+OK client noted|+OK password?|+OK 2 messages, 20 octets|";
     assert_eq!(heard, expected);
-    // The rule for passwords is that client's.
+    // The client's address decides whether a password is permitted, not the proxy's.
     let heard = proxied(true, "xclient ADDR=192.0.2.8 PORT=9\nUSER u\n");
     let refused = "+OK client noted|-ERR [AUTH] a password is taken over TLS only|";
     assert!(heard.ends_with(refused), "{heard}");
 }
 
 #[test]
-fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
+fn xclient_is_accepted_once_before_login_from_trusted_proxies_only() {
     let named = "XCLIENT ADDR=192.0.2.7 PORT=9\r\n";
     let unknown = "-ERR unknown command|";
     let heard = proxied(false, named);
@@ -36,7 +37,7 @@ fn xclient_is_a_trusted_proxys_alone_and_comes_once_before_the_login() {
     for bad in ["XCLIENT\r\n", "XCLIENT ADDR=192.0.2.7 PORT=x\r\n"] {
         assert!(proxied(true, bad).ends_with("-ERR bad arguments|"));
     }
-    // Whom USER named before, it named for somebody else.
+    // A USER that came before XCLIENT is forgotten.
     let heard = proxied(true, &format!("{named}USER u\r\n"));
     assert!(heard.ends_with("+OK password?|"));
     let mut session = Session::with(Pop3::new(POLICY, offer(true), identity(), true));
