@@ -1,5 +1,6 @@
-//! Who may connect: how many in all, from one address and from one prefix, how many a minute; and how often a refusal is
-//! worth a log line. Pure: it is told the time.
+//! The limits on connections: how many from one address and from one prefix, how many a minute, and
+//! how many of proxies. Also how often a refusal may be logged. No clock: the caller gives the
+//! time.
 
 use popward_proto::monitor_front::Limits;
 use popward_proto::network::Network;
@@ -9,34 +10,35 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// What counts as one prefix: what is given to one customer or one company.
+/// The prefix of an address: /24 of IPv4, /48 of IPv6. One customer or one company usually gets a
+/// network of this size.
 fn prefix(peer: IpAddr) -> Network {
     Network::of(peer, 24, 48)
 }
 
-/// As what a connection is counted, until it leaves.
+/// The party for which a connection is counted, from its admission to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Party {
     /// A client of this address.
     Client(IpAddr),
-    /// A proxy that has not said for whom it speaks, or speaks for itself.
+    /// A proxy that has not named its client, or that speaks for itself.
     Proxy,
 }
 
-/// Why somebody was not admitted.
+/// The limit that did not admit a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TooMany {
-    /// As many connections as there may be in all.
+    /// The limit on all connections.
     InAll,
-    /// As many as there may be before a login.
+    /// The limit on connections before a login.
     Unauthenticated,
-    /// As many as there may be from one address.
+    /// The limit on connections from one address.
     FromAddress,
-    /// As many as there may be from one prefix.
+    /// The limit on connections from one prefix.
     FromPrefix,
-    /// One address makes new ones faster than it may.
+    /// The limit on new connections from one address in a minute.
     InAMinute,
-    /// As many as there may be of proxies that have not said for whom.
+    /// The limit on connections of proxies that have not named a client.
     OfProxies,
 }
 
@@ -53,20 +55,22 @@ impl std::fmt::Display for TooMany {
     }
 }
 
-/// Lowers what is configured to `most` connections, if that is fewer, and the strangers' share with it: what only sessions
-/// can fill stays as large a part. Returns whether it did.
+/// Lowers the limit on all connections to `most`, if it is higher. The limit on strangers is
+/// lowered in proportion. The rest of the connections, which only logged-in sessions can use, keeps
+/// its share. Returns whether it lowered them.
 pub(crate) fn lower(limits: &mut Limits, most: u32) -> bool {
     if limits.connections <= most {
         return false;
     }
     let share = u64::from(limits.unauthenticated) * u64::from(most) / u64::from(limits.connections);
-    // Not more than `most`, since it was not more than what was configured. Without a stranger nobody would get in at all.
+    // The share is at most `most`, because `unauthenticated` is at most `connections`. It is at
+    // least 1: without strangers no client could get in.
     limits.unauthenticated = u32::try_from(share).unwrap_or(most).max(1);
     limits.connections = most;
     true
 }
 
-/// The connections that are open, counted.
+/// Counts of the open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     open: u32,
@@ -90,8 +94,9 @@ fn leave(counts: &mut HashMap<Network, u32>, network: Network) {
 }
 
 impl Admission {
-    /// Counts a connection, if there may be one more of its party. Whether there may be one more in all is for the caller
-    /// to see, who can make room. `hurries`: whether it is counted by the minute as well.
+    /// Counts a connection, if the limits of its party permit one more. It does not check the
+    /// limits on all connections and on strangers. The caller checks these, because it can make
+    /// room. `hurries`: the limit by the minute applies too.
     pub(crate) fn admit(
         &mut self,
         party: Party,
@@ -130,7 +135,8 @@ impl Admission {
         Ok(())
     }
 
-    /// A proxy has said that its connection, counted as `before`, is `peer`'s.
+    /// Counts a connection for `peer`, because its proxy has named this client. It was counted as
+    /// `before` until now. If a limit refuses, the count does not change.
     pub(crate) fn introduce(
         &mut self,
         before: Party,
@@ -165,15 +171,16 @@ impl Admission {
     }
 }
 
-/// Over which time new connections of an address are evened out.
+/// The time over which the new connections of an address are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Addresses whose rate is remembered in each of two generations. Beyond it the older one goes: who makes more is let in
-/// more often, and takes no more memory.
+/// Most addresses in each of the two generations of [`Rate`]. When the young one is full, the old
+/// one is forgotten. An attacker with more addresses than this gets in more often, but uses no more
+/// memory.
 const RATES: usize = 16_384;
 
-/// How fast addresses make connections. A bucket of as many tokens as are permitted a minute, which fills in a minute:
-/// kept as the time at which it will be full.
+/// The rate at which addresses make connections. Each address has a bucket of `per_minute` tokens
+/// that fills in a minute. The bucket is stored as the time at which it will be full.
 #[derive(Debug, Default)]
 struct Rate {
     young: HashMap<Network, Instant>,
@@ -181,7 +188,8 @@ struct Rate {
 }
 
 impl Rate {
-    /// Whether `address` may make a connection now; if so, it has made one.
+    /// Takes a token of `address` for a new connection. Returns false, and takes nothing, if there
+    /// is no token. `per_minute` 0 means no limit.
     fn take(&mut self, address: Network, per_minute: u32, now: Instant) -> bool {
         if per_minute == 0 {
             return true;
@@ -199,7 +207,7 @@ impl Rate {
     }
 }
 
-/// What was said lately: strangers must not be able to fill the log.
+/// The log lines of the last minute. They are remembered so that strangers cannot fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     addresses: LogRateLimit<Network>,
@@ -207,13 +215,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Whether a line about `peer` may be written now; if so, there is none for the next minute.
+    /// Whether a line about `peer` may be written now. If so, no other line about this source is
+    /// permitted for a minute.
     pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
         self.addresses.may_log(Network::source(peer), now).is_some()
     }
 
-    /// Whether this line may be written now about what concerns everybody, whoever met it: then, how often it was met since
-    /// the line before.
+    /// Whether a line about a limit of all clients may be written now. If so, returns how often the
+    /// limit was met since the last line, this time included.
     pub(crate) fn may_say_of_all(
         &mut self,
         line: &'static str,

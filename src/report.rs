@@ -1,4 +1,4 @@
-//! What the front says in the log: a line at a login, a line at an end, and little about strangers.
+//! The front's log lines: one at a login, one at an end, and few about strangers.
 
 use crate::client::Client;
 use crate::end_reason::EndReason;
@@ -12,27 +12,27 @@ use popward_proto::session::Totals;
 use popward_sys::log::Log;
 use std::net::SocketAddr;
 
-/// A connection, as the log shows it.
+/// The facts about a connection that its log lines show.
 pub(crate) struct Subject<'a> {
-    /// Its name to the other processes.
+    /// The name by which the other processes know it.
     pub(crate) id: SessionId,
-    /// Who it is.
+    /// The client's address, and the proxy's.
     pub(crate) peer: &'a Peer,
-    /// As what it is counted.
+    /// The party for which it is counted.
     pub(crate) party: Party,
     /// Its stream.
     pub(crate) client: &'a Client,
-    /// Its protocol.
+    /// Its protocol state.
     pub(crate) pop3: &'a Pop3,
-    /// Whether its login and its end are logged in Qpopper's words too.
+    /// Whether its login and its end are also logged in Qpopper's format.
     pub(crate) logs_as_qpopper: bool,
 }
 
-/// A user logged in: the maildrop is open.
+/// Logs a login: the maildrop is open.
 pub(crate) fn login(log: &Log, subject: &Subject<'_>, opened: Totals) {
     let tls = subject.client.tls();
     let proxy = subject.peer.proxy.as_deref();
-    // Whether the client came to the proxy over TLS, the proxy said.
+    // The proxy said whether the client came to it over TLS.
     let said = if subject.peer.came_over_tls() {
         "proxy"
     } else {
@@ -68,11 +68,13 @@ pub(crate) fn login(log: &Log, subject: &Subject<'_>, opened: Totals) {
     }
 }
 
-/// A connection ended: a notice for a session, progress for anything else.
+/// Logs the end of a connection. The end of a session is a notice, any other end has level info or
+/// debug.
 pub(crate) fn end(log: &Log, subject: &Subject<'_>, why: EndReason, seconds: u64) {
     let (ip, port, sent) = (subject.peer.ip(), subject.peer.port(), subject.client.sent);
     let Some(opened) = subject.pop3.opened() else {
-        // A proxy's own connection is a check: there is one every second or two.
+        // A proxy's own connection is a health check. There is one every second or two, so it has
+        // level debug.
         let check = subject.party == Party::Proxy && why != EndReason::TooMany;
         return log.write(
             if check { Level::Debug } else { Level::Info },
@@ -120,13 +122,14 @@ pub(crate) fn end(log: &Log, subject: &Subject<'_>, why: EndReason, seconds: u64
     }
 }
 
-/// The name for a line that programs take apart at spaces and quotes. Names of hosts are not looked up: where Qpopper has one,
-/// the address stands twice.
+/// The user name for a Qpopper line. Programs split such lines at spaces and quotes, so quotes are
+/// replaced. Where Qpopper shows a host name, these lines show the address again, because popward
+/// does not look up names.
 fn quotable(subject: &Subject<'_>) -> String {
     name(subject).replace('"', "?")
 }
 
-/// A login failed. The user is as the client gave it; the secret is nowhere near.
+/// Logs a failed login with the user name as the client gave it. The password is never here.
 pub(crate) fn failed(log: &Log, subject: &Subject<'_>) {
     log.warning(
         Some(subject.id),
@@ -140,18 +143,18 @@ pub(crate) fn failed(log: &Log, subject: &Subject<'_>) {
     );
 }
 
-/// Somebody was not admitted. The caller sees to it that this is rare.
+/// Logs a refused connection. The caller limits how often.
 pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) {
     log.warning(None, REFUSED, &[("peer", &peer.ip()), ("why", why)]);
 }
 
-/// The line about those who are turned away.
+/// The text of the line about a refused connection.
 pub(crate) const REFUSED: &str = "connection refused";
 
-/// The line about those who have to go.
+/// The text of the line about a stranger that was ended to make room.
 pub(crate) const YIELDED: &str = "a connection was ended to make room";
 
-/// Somebody was turned away because of a limit, the last of `times` since the line before.
+/// Logs a connection that a limit refused. It is the last of `times` since the line before.
 pub(crate) fn turned_away(log: &Log, peer: SocketAddr, why: TooMany, times: u32) {
     log.warning(
         None,
@@ -160,12 +163,13 @@ pub(crate) fn turned_away(log: &Log, peer: SocketAddr, why: TooMany, times: u32)
     );
 }
 
-/// Somebody who had not logged in had to yield to a newcomer, the last of `times` since the line before.
+/// Logs that a stranger was ended to make room for a new connection. It is the last of `times`
+/// since the line before.
 pub(crate) fn yielded(log: &Log, why: TooMany, times: u32) {
     log.warning(None, YIELDED, &[("why", &why), ("times", &times)]);
 }
 
-/// A handshake failed. The caller sees to it that this is rare.
+/// Logs a failed TLS handshake. The caller limits how often.
 pub(crate) fn handshake(log: &Log, subject: &Subject<'_>, error: &rustls::Error) {
     log.info(
         Some(subject.id),

@@ -1,5 +1,5 @@
-//! SASL mechanisms (RFC 4422) without I/O, as far as they are the front's: what a client's messages mean. Whether what it
-//! shows is right, auth says; this takes apart and puts together.
+//! SASL mechanisms (RFC 4422) without I/O. This module parses a client's messages and builds the
+//! server's. It does not check credentials: auth does that.
 
 mod scram;
 #[cfg(test)]
@@ -15,16 +15,17 @@ use popward_proto::secret::{PASSWORD_MAX, Secret};
 pub(crate) use scram::Started;
 pub(crate) use token::refusal;
 
-/// A mechanism as clients name it: SCRAM's names say whether the channel is bound (RFC 5802, section 6).
+/// A mechanism with the name that clients use. SCRAM's names say whether the channel is bound (RFC
+/// 5802, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Which.
+    /// The mechanism.
     pub(crate) mechanism: Mechanism,
     /// Whether its name ends with `-PLUS`.
     pub(crate) plus: bool,
 }
 
-/// All names, the strongest first: clients that choose by order take the first one that they know.
+/// All names, the strongest first. Some clients take the first name that they know.
 const NAMES: [(&str, Mechanism, bool); 10] = [
     ("SCRAM-SHA-256-PLUS", Mechanism::ScramSha256, true),
     ("SCRAM-SHA-256", Mechanism::ScramSha256, false),
@@ -39,7 +40,7 @@ const NAMES: [(&str, Mechanism, bool); 10] = [
 ];
 
 impl Named {
-    /// The mechanism of that name, in either case.
+    /// Finds the mechanism with this name, in upper or lower case.
     pub(crate) fn find(name: &[u8]) -> Option<Self> {
         NAMES
             .iter()
@@ -50,7 +51,7 @@ impl Named {
             })
     }
 
-    /// Its name.
+    /// The mechanism's name, for CAPA and the log.
     pub(crate) fn name(self) -> &'static str {
         NAMES
             .iter()
@@ -73,50 +74,52 @@ impl Named {
 /// An exchange that waits for the client's next message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Exchange {
-    /// PLAIN (RFC 4616): authorization identity, name and password.
+    /// PLAIN (RFC 4616): the message holds the authorization identity, the name and the password.
     Plain,
-    /// LOGIN (draft-murchison-sasl-login): the name.
+    /// LOGIN (draft-murchison-sasl-login): the message is the name.
     LoginName,
-    /// LOGIN: the password of this name.
+    /// LOGIN: the message is the password for this name. `None`: no account can have the name.
     LoginPassword(Option<UserName>),
-    /// CRAM-MD5 (RFC 2195): name and digest over this challenge.
+    /// CRAM-MD5 (RFC 2195): the message holds the name and a digest over this challenge.
     CramMd5(Text<128>),
-    /// SCRAM (RFC 5802): the client's first message.
+    /// SCRAM (RFC 5802): the message is `client-first-message`.
     Scram(scram::Kind),
-    /// SCRAM: the client's proof.
+    /// SCRAM: the message is `client-final-message`, with the proof.
     ScramProof(scram::Challenged),
-    /// SCRAM: that the client has seen the server's signature.
+    /// SCRAM: the message is empty. The client has seen the server's signature.
     ScramEnd,
-    /// OAUTHBEARER (RFC 7628) or XOAUTH2: the token.
+    /// OAUTHBEARER (RFC 7628) or XOAUTH2: the message holds the token.
     Token(Named),
-    /// That the client has seen why its token was refused.
+    /// OAUTHBEARER or XOAUTH2: any message. The client has seen why its token was refused.
     TokenRefused,
-    /// EXTERNAL (RFC 4422, appendix A): the name, or nothing.
+    /// EXTERNAL (RFC 4422, appendix A): the message is the name, or empty.
     External,
 }
 
-/// What a client's message came to.
+/// The result of a client's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// The server's next message, and what is waited for then.
+    /// The server's next message, and the exchange that then waits for the client.
     Challenge(Vec<u8>, Exchange),
-    /// Something for auth.
+    /// Auth is asked.
     Login {
-        /// What auth is asked.
+        /// The message to auth.
         login: Login,
-        /// Why nobody can be who the client says, if so. `login` then has a stand-in, and whatever is granted is not given (P9).
+        /// Why no account can match this login. `None`: an account can match. With a reason,
+        /// `login` holds a stand-in, so that the refusal takes as long as any other, and a grant of
+        /// the stand-in is ignored (promise P9).
         impossible: Option<Impossible>,
-        /// What follows.
+        /// The answer of auth that may follow.
         then: Then,
     },
-    /// The client has seen why it was refused.
+    /// The client has seen why its token was refused. The login is refused.
     Refused,
-    /// It is no message of this mechanism.
+    /// The message does not follow the mechanism's rules.
     Malformed,
 }
 
 impl Heard {
-    /// The same, of a client that asks to act as another user: it is refused.
+    /// Marks this login as impossible, because the client asks to act as another user.
     fn refused_as_another(mut self) -> Self {
         if let Self::Login { impossible, .. } = &mut self {
             impossible.get_or_insert(Impossible::Identity);
@@ -125,26 +128,28 @@ impl Heard {
     }
 }
 
-/// What follows auth's answer.
+/// The answer that is expected of auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// A grant.
+    /// Auth grants the login.
     Grant,
-    /// A grant, or an explanation in the mechanism's own words and then a refusal.
+    /// Auth grants the login. If auth refuses it, the mechanism's explanation goes to the client
+    /// before the refusal.
     TokenGrant(Named),
-    /// SCRAM's challenge.
+    /// Auth sends SCRAM's challenge.
     ScramChallenge(Started),
-    /// SCRAM's signature.
+    /// Auth sends SCRAM's signature.
     ScramSignature,
 }
 
 impl Exchange {
-    /// The server's first message (empty with most mechanisms) and what is waited for then. `challenge` is new with each.
+    /// Begins an exchange. Returns the server's first message, which is empty for most mechanisms,
+    /// and the exchange that then waits for the client. `challenge` is new in each exchange.
     pub(crate) fn begin(named: Named, offer: &Offer, challenge: Text<128>) -> (Vec<u8>, Self) {
         use Mechanism as M;
         let nothing = Vec::new();
         match named.mechanism {
-            // USER and APOP are commands, and no name leads here.
+            // Not reached for USER and APOP: they are commands, and AUTH has no name for them.
             M::Plain | M::User | M::Apop => (nothing, Self::Plain),
             M::Login => (b"Username:".to_vec(), Self::LoginName),
             M::CramMd5 => (challenge.as_str().into(), Self::CramMd5(challenge)),
@@ -156,7 +161,7 @@ impl Exchange {
 
     /// Whether a client may send its first message together with its command (RFC 5034, section 4).
     pub(crate) fn is_client_first(&self) -> bool {
-        // LOGIN's first message is the name, and clients do send it at once.
+        // LOGIN counts as client-first, because clients send the name with the command.
         !matches!(self, Self::CramMd5(_))
     }
 
@@ -165,7 +170,7 @@ impl Exchange {
         matches!(self, Self::ScramProof(_) | Self::ScramEnd)
     }
 
-    /// Takes the client's message, decoded.
+    /// Takes the client's next message, after base64 was decoded.
     pub(crate) fn hear(self, message: &[u8]) -> Heard {
         match self {
             Self::Plain => plain(message),
@@ -190,20 +195,22 @@ impl Exchange {
     }
 }
 
-/// The name, if any account can have it.
+/// Parses a user name. `None`: no account can have it.
 pub(crate) fn user_name(bytes: &[u8]) -> Option<UserName> {
     let name = String::from_utf8(bytes.to_vec()).ok()?;
     UserName::try_from(name).ok()
 }
 
-/// A name for auth: a stand-in where no account can have the client's.
+/// The name that auth is asked about. If no account can have the client's name, it is a stand-in,
+/// with the reason.
 fn stand_in(user: Option<UserName>) -> (Option<UserName>, Option<Impossible>) {
     let impossible = user.is_none().then_some(Impossible::Name);
     let user = user.or_else(|| UserName::try_from("_".to_owned()).ok());
     (user, impossible)
 }
 
-/// A password for auth: a stand-in where none can be the client's.
+/// The password that auth is asked about. If no account can have the client's password, it is a
+/// stand-in, with the reason.
 fn stand_in_password(secret: &[u8]) -> (Option<Secret>, Option<Impossible>) {
     let impossible = if secret.is_empty() {
         Some(Impossible::Empty)
@@ -218,7 +225,9 @@ fn stand_in_password(secret: &[u8]) -> (Option<Secret>, Option<Impossible>) {
     (Secret::try_from(secret.to_vec()).ok(), impossible)
 }
 
-/// A name and a password. Auth is asked about a stand-in for what nobody can have.
+/// A login with name and password. Auth is asked about a stand-in if the name or the password is
+/// impossible. Without that question the refusal would be faster and would show that no account has
+/// the name.
 pub(crate) fn password(user: Option<UserName>, secret: &[u8]) -> Heard {
     let (user, impossible_name) = stand_in(user);
     let (secret, impossible_secret) = stand_in_password(secret);
@@ -232,7 +241,8 @@ pub(crate) fn password(user: Option<UserName>, secret: &[u8]) -> Heard {
     }
 }
 
-/// `[authorization identity] NUL name NUL password`. Nobody logs in as somebody else.
+/// Parses PLAIN's message: `[authorization identity] NUL name NUL password`. A client that asks to
+/// act as another user is refused.
 fn plain(message: &[u8]) -> Heard {
     let mut parts = message.split(|byte| *byte == 0);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -248,7 +258,7 @@ fn plain(message: &[u8]) -> Heard {
     }
 }
 
-/// `name SP digest`.
+/// Parses CRAM-MD5's message: `name SP digest`.
 fn cram_md5(challenge: Text<128>, message: &[u8]) -> Heard {
     let Some(space) = memchr::memrchr(b' ', message) else {
         return Heard::Malformed;
@@ -268,7 +278,7 @@ fn cram_md5(challenge: Text<128>, message: &[u8]) -> Heard {
     }
 }
 
-/// APOP's name and digest (RFC 1939, section 7), over this greeting's timestamp.
+/// A login with APOP's name and digest (RFC 1939, section 7) over this greeting's timestamp.
 pub(crate) fn apop(name: &[u8], digest: [u8; 16], timestamp: Text<128>) -> Heard {
     let (user, impossible) = stand_in(user_name(name));
     match user {
@@ -285,7 +295,7 @@ pub(crate) fn apop(name: &[u8], digest: [u8; 16], timestamp: Text<128>) -> Heard
     }
 }
 
-/// 32 hexadecimal digits.
+/// Parses a digest of 32 hexadecimal digits.
 pub(crate) fn digest(text: &[u8]) -> Option<[u8; 16]> {
     let mut digest = [0; 16];
     if text.len() != 32 || !text.iter().all(u8::is_ascii_hexdigit) {
@@ -297,7 +307,8 @@ pub(crate) fn digest(text: &[u8]) -> Option<[u8; 16]> {
     Some(digest)
 }
 
-/// The name that is asked for, or nothing: then the certificate names it.
+/// Parses EXTERNAL's message. It is the name that the client asks for. If it is empty, the
+/// certificate gives the name.
 fn external(message: &[u8]) -> Heard {
     let (user, impossible) = if message.is_empty() {
         (None, None)

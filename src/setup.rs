@@ -1,4 +1,5 @@
-//! The front's start: it takes what the monitor gives it, locks itself in, and only then accepts its first client.
+//! The front's start. It receives its settings from the monitor, confines itself, and only then
+//! accepts its first client.
 
 use crate::front::{Front, FrontError, Given, Listening};
 use crate::limits::lower;
@@ -24,23 +25,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Descriptors beyond two a connection: channels, listeners, the event loop's own, new certificates.
+/// Descriptors that a front needs besides two for each connection: channels, listening sockets, the
+/// event loop's own, new certificates.
 const OTHER_FILES: u64 = 64;
 
-/// Why a front did not begin to serve, or ceased.
+/// Why a front did not begin to serve, or ended.
 #[derive(Debug)]
 enum SetupError {
     /// The monitor's channel failed, or ended.
     Monitor(ChannelError),
-    /// The monitor speaks another version.
+    /// The monitor speaks another version of the protocol. It has this number.
     Version(u32),
-    /// The monitor did not give something without which nothing can be served.
+    /// The monitor did not send this, and the front cannot serve without it.
     Missing(&'static str),
-    /// The process is not confined.
+    /// Privileges could not be dropped.
     NotConfined(NotConfined),
-    /// Files are not out of its reach.
+    /// Landlock could not be enforced.
     Landlock(LandlockError),
-    /// Other system calls are not.
+    /// The system call filter could not be installed.
     Seccomp(SeccompError),
     /// A system call failed.
     System(&'static str, nix::errno::Errno),
@@ -67,17 +69,17 @@ impl std::fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// The whole life of the process.
+/// Runs the front from start to end.
 pub fn main() -> ExitCode {
     let Ok([monitor, log]) = inherited::take::<2>() else {
-        // Started by hand: there is nobody to tell.
+        // The front was started by hand. Without the monitor there is no log to write to.
         return ExitCode::FAILURE;
     };
     let Ok(log) = Log::new(log).map(Arc::new) else {
         return ExitCode::FAILURE;
     };
     match serve(monitor, &log) {
-        // The monitor ended, or ended us: that is how a front ends.
+        // A front ends normally when the monitor ends, or closes the channel.
         Ok(()) | Err(SetupError::Monitor(ChannelError::Closed)) => ExitCode::SUCCESS,
         Err(error) => {
             log.error(None, "front ends", &[("error", &error)]);
@@ -100,7 +102,8 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         keep_alive(&listener.socket, settings.limits.stall_ms)
             .map_err(|errno| SetupError::System("listening socket's options", errno))?;
     }
-    // Both before the root is empty: they read what the kernel shows of itself.
+    // The number of threads is read before the root directory is empty, because the library reads
+    // the cgroup's limit from the kernel's files.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let configured_connections = settings.limits.connections;
     confine_files(&mut settings, log)?;
@@ -124,19 +127,21 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         threads: threads.min(4),
     })
     .map_err(SetupError::Front)?;
-    // Its first use looks for a device file that the filter would not let it look for.
+    // The first use of the random numbers looks for a device file. The filter would not permit this
+    // later.
     crate::tls::provider()
         .secure_random
         .fill(&mut [0; 32])
         .map_err(|_| SetupError::Missing("randomness"))?;
-    // The threads are there by now, and the filter is theirs as well. They were started after the rest of the
-    // confinement because that binds the thread that asks for it and those that it starts.
+    // The filter applies to all threads, and these have been started. They were started after the
+    // rest of the confinement, because the rest applies only to the thread that asks for it and to
+    // threads that it starts later.
     seccomp::install(&[seccomp::RUNTIME, syscalls::FRONT]).map_err(SetupError::Seccomp)?;
     front.ready().map_err(SetupError::Monitor)?;
     front.run().map_err(SetupError::Front)
 }
 
-/// What the monitor gives before it says `Serve`.
+/// What the monitor sends before `Serve`.
 #[derive(Default)]
 struct Collected {
     settings: Option<FrontSettings>,
@@ -174,15 +179,17 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
             (M::Auth, Some(socket)) => collected.auth = Some(socket),
             (M::Keys, Some(socket)) => collected.keys.replace(socket),
             (M::Serve, _) => return Ok(collected),
-            // Beyond what a front can hold, or nothing that the permit table lets through now.
+            // Ignored: more listening sockets than a front can hold. The permit table admits no
+            // other message here.
             _ => {}
         }
     }
 }
 
 impl Collected {
-    /// The rules with the certificates that came. If one cannot be used, none is: TLS clients are turned away until a
-    /// set comes that can be, and the others are served.
+    /// Makes the TLS rules with the certificates that came. If one certificate is unusable, no
+    /// certificate is used, and the monitor is told why. Then TLS clients are refused until a
+    /// usable set comes. Other clients are served.
     fn rules(
         &mut self,
         settings: &FrontSettings,
@@ -206,8 +213,9 @@ impl Collected {
     }
 }
 
-/// What a listening socket hands down to the connections that it accepts: no delay for small replies, and an end
-/// for peers that are dead, so that none holds a lock (`stall_ms` is how long one may leave our bytes unacknowledged).
+/// Sets the options that a listening socket passes on to its connections. Small replies go out
+/// without delay. The kernel ends connections of dead peers, because such a session would hold its
+/// locks. `stall_ms` is the longest time that sent bytes may stay unacknowledged, in milliseconds.
 fn keep_alive(listener: &TcpListener, stall_ms: u32) -> nix::Result<()> {
     let socket = listener.as_fd();
     setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
@@ -218,7 +226,8 @@ fn keep_alive(listener: &TcpListener, stall_ms: u32) -> nix::Result<()> {
     setsockopt(&socket, sockopt::TcpUserTimeout, &stall_ms)
 }
 
-/// Gives up files, capabilities and whatever else can be given up before the threads start.
+/// Gives up files, capabilities and other privileges before the threads start. Lowers the limits on
+/// connections if the limit on open files is too low for them.
 fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupError> {
     use nix::sys::resource::{Resource, getrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)

@@ -1,5 +1,6 @@
-//! The connections, by slot (the event loop's token) and by session (the other processes' name for one); and which of them
-//! are strangers: have not logged in.
+//! The table of connections. The event loop finds a connection by its slot (the loop's token). The
+//! other processes name it by its session. The table also knows the strangers: the connections that
+//! have not logged in.
 
 use crate::conn::Conn;
 use crate::handle::Handle;
@@ -8,11 +9,11 @@ use popward_proto::account::{FrontId, SessionId};
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// Who has a slot.
+/// The connection in a slot.
 pub(crate) enum Occupant {
-    /// A proxy whose header is not complete.
+    /// A proxy's connection whose PROXY header is not complete.
     Caller(Box<Caller>),
-    /// A client.
+    /// A client's connection.
     Conn(Box<Conn>),
 }
 
@@ -37,7 +38,8 @@ pub(crate) struct Slots {
     front: FrontId,
     occupants: Vec<Option<Occupant>>,
     free: Vec<usize>,
-    /// Slots that came free while events are being worked off: one of those may still mean the old connection.
+    /// Slots that came free during the current turn of the event loop. They are not used again in
+    /// this turn, because an event of this turn may still mean the old connection.
     freed: Vec<usize>,
     sessions: HashMap<SessionId, usize>,
     strangers: Strangers,
@@ -45,7 +47,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// An empty table of `front`.
+    /// An empty table for the front with this number.
     pub(crate) fn new(front: FrontId) -> Self {
         Self {
             front,
@@ -58,7 +60,8 @@ impl Slots {
         }
     }
 
-    /// Names the next connection. Its slot stays reserved until [`Slots::put`] or [`Slots::take`].
+    /// Gives the next connection its slot and its session. The slot stays reserved until
+    /// [`Slots::put`] or [`Slots::take`].
     pub(crate) fn reserve(&mut self) -> (Handle, SessionId) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.occupants.push(None);
@@ -72,7 +75,8 @@ impl Slots {
         (handle, SessionId::new(self.front, self.count))
     }
 
-    /// Puts a connection into its slot: a new one, or a client's in place of the call that announced it. It is a stranger.
+    /// Puts a connection into its slot. It is a new one, or the client's connection that follows a
+    /// complete PROXY header. It counts as a stranger.
     pub(crate) fn put(&mut self, occupant: Occupant) {
         let slot = occupant.handle().slot;
         self.sessions.insert(occupant.id(), slot);
@@ -80,7 +84,7 @@ impl Slots {
         self.strangers.add(slot);
     }
 
-    /// Takes the connection of a slot out of the table, or gives a reserved slot back.
+    /// Takes a connection out of the table, or gives back a slot that was only reserved.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Occupant> {
         self.freed.push(slot);
         self.strangers.remove(slot);
@@ -89,7 +93,8 @@ impl Slots {
         Some(occupant)
     }
 
-    /// Takes a call out of its slot, which stays reserved for what becomes of it.
+    /// Takes a proxy's connection out of its slot. The slot stays reserved for the client's
+    /// connection that follows.
     pub(crate) fn take_caller(&mut self, slot: usize) -> Option<Caller> {
         match self.occupants.get_mut(slot)?.take()? {
             Occupant::Caller(caller) => {
@@ -103,12 +108,13 @@ impl Slots {
         }
     }
 
-    /// No event of before is outstanding: slots that came free can be used again.
+    /// Makes the slots that came free usable again. The caller calls this when all events of a turn
+    /// are done.
     pub(crate) fn recycle(&mut self) {
         self.free.append(&mut self.freed);
     }
 
-    /// The connection in a slot.
+    /// The client's connection in a slot.
     pub(crate) fn at(&mut self, slot: usize) -> Option<&mut Conn> {
         match self.occupants.get_mut(slot)? {
             Some(Occupant::Conn(conn)) => Some(conn),
@@ -116,7 +122,7 @@ impl Slots {
         }
     }
 
-    /// The call in a slot.
+    /// The proxy's connection in a slot, if its header is not complete.
     pub(crate) fn caller(&mut self, slot: usize) -> Option<&mut Caller> {
         match self.occupants.get_mut(slot)? {
             Some(Occupant::Caller(caller)) => Some(caller),
@@ -124,7 +130,8 @@ impl Slots {
         }
     }
 
-    /// The very connection of that handle, if it is still there.
+    /// The connection of this handle. `None` if it has ended, even if its slot has a new
+    /// connection.
     pub(crate) fn get(&mut self, handle: Handle) -> Option<&mut Conn> {
         self.at(handle.slot).filter(|conn| conn.handle == handle)
     }
@@ -139,22 +146,23 @@ impl Slots {
         self.sessions.values().copied().collect()
     }
 
-    /// Whether there is no connection.
+    /// Whether the table has no connection.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    /// Whoever has this slot has logged in.
+    /// Notes that the connection in this slot has logged in. It is no stranger any more.
     pub(crate) fn logged_in(&mut self, slot: usize) {
         self.strangers.remove(slot);
     }
 
-    /// How many have not logged in.
+    /// The number of strangers.
     pub(crate) fn strangers(&self) -> usize {
         self.strangers.slots.len()
     }
 
-    /// The stranger at place `number` modulo their number; in no order.
+    /// The stranger at place `number` modulo the number of strangers. The places have no order.
+    /// `None`: there is no stranger.
     pub(crate) fn stranger(&self, number: u64) -> Option<Stranger> {
         let count = u64::try_from(self.strangers()).ok()?;
         let place = usize::try_from(number.checked_rem(count)?).ok()?;
@@ -171,23 +179,24 @@ impl Slots {
     }
 }
 
-/// Somebody who has not logged in. In order of who yields first.
+/// A connection that has not logged in. The order of the fields is the order of yielding: the
+/// smallest yields first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stranger {
-    /// Its password is being looked at.
+    /// Whether auth checks its password now. Such a connection yields after those that wait for
+    /// their client.
     at_auth: bool,
-    /// When it came.
+    /// When it was accepted. The oldest yields first.
     pub(crate) since: Instant,
     /// Its slot.
     pub(crate) slot: usize,
 }
 
-/// A set of slots from which one can be drawn by number, in which one can be found, and from which it can be taken, each at
-/// once.
+/// A set of slots. Adding, removing and drawing a slot by its place take constant time.
 #[derive(Debug, Default)]
 struct Strangers {
     slots: Vec<usize>,
-    /// By slot: its place in `slots`, from 1; 0 where it is not in it.
+    /// For each slot its place in `slots`, counted from 1. 0: the slot is not in the set.
     places: Vec<usize>,
 }
 

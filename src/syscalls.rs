@@ -1,40 +1,42 @@
-//! The system calls that a front may make once it is confined, beyond what every Rust program calls
-//! ([`popward_sys::seccomp::RUNTIME`]). None opens a file, makes a socket, starts a process or names an address.
+//! The system calls that a confined front may make, besides those that every Rust program needs
+//! ([`popward_sys::seccomp::RUNTIME`]). None of them opens a file, creates a socket, starts a
+//! process or names an address.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
 
-/// The front's table.
+/// The rules of the front's filter.
 pub(crate) const FRONT: &[Rule] = &[
     #[cfg(target_arch = "x86_64")]
-    // The event loop.
+    // Waits for events.
     allow(libc::SYS_epoll_wait),
-    // The event loop, on other architectures and by musl.
+    // Waits for events on other architectures and with musl.
     allow(libc::SYS_epoll_pwait),
-    // New clients and sessions are watched.
+    // Watches the sockets of new clients and sessions.
     allow(libc::SYS_epoll_ctl),
-    // Clients.
+    // Accepts clients.
     allow(libc::SYS_accept4),
-    // The waker's counter; clients' sockets, by some versions of the library.
+    // Reads the waker's counter. Some versions of the library also read clients' sockets with it.
     allow(libc::SYS_read),
-    // The waker's counter; TLS alerts.
+    // Writes the waker's counter and TLS alerts.
     allow(libc::SYS_write),
-    // A reply's line, its data and its end in one call; TLS records.
+    // Writes a reply's line, its data and its end in one call. Also TLS records.
     allow(libc::SYS_writev),
-    // Clients' commands.
+    // Receives clients' commands.
     allow(libc::SYS_recvfrom),
-    // Replies.
+    // Sends replies.
     allow(libc::SYS_sendto),
-    // The channels to the other processes.
+    // Use the channels to the other processes.
     allow(libc::SYS_recvmsg),
     allow(libc::SYS_sendmsg),
-    // A new certificate, from the descriptor that the monitor opened.
+    // Reads a new certificate from the descriptor that the monitor opened.
     allow(libc::SYS_pread64),
-    // A connection's orderly end.
+    // Ends a connection in order.
     allow(libc::SYS_shutdown),
-    // Clients and sessions end.
+    // Closes the sockets of clients and sessions.
     allow(libc::SYS_close),
-    // A session's socket is set not to block; debug builds check descriptors before they close them.
+    // Sets a session's socket to non-blocking. Debug builds also check descriptors before they
+    // close them.
     allow_if(
         libc::SYS_fcntl,
         1,
@@ -44,16 +46,16 @@ pub(crate) const FRONT: &[Rule] = &[
             libc::F_SETFL as u64,
         ],
     ),
-    // The limit on a signature, on a channel to keys that comes in another's place.
+    // Sets the time limit for signatures on a new channel to keys.
     allow_if(
         libc::SYS_setsockopt,
         2,
         &[libc::SO_RCVTIMEO as u64, libc::SO_SNDTIMEO as u64],
     ),
-    // How much of a reply a slow client has not taken.
+    // Asks how much of a reply a slow client has not acknowledged.
     allow_if(libc::SYS_ioctl, 1, &[libc::TIOCOUTQ]),
-    // TLS.
+    // Random numbers for TLS.
     allow(libc::SYS_getrandom),
-    // Locks between the handshake threads.
+    // Yields while a lock between the handshake threads is held.
     allow(libc::SYS_sched_yield),
 ];

@@ -7,7 +7,7 @@ use popward_proto::auth::{Credentials, Impossible, ScramHash, ScramProof};
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::Mechanism;
 
-/// What a client's first message must say about its channel.
+/// The rules for a client's first message: the hash, and what it must say about its channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kind {
     hash: ScramHash,
@@ -16,20 +16,22 @@ pub(crate) struct Kind {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Binding {
-    /// `-PLUS`: bound to this, `tls-exporter`.
+    /// `-PLUS`: the exchange is bound to this value of `tls-exporter`.
     Bound([u8; 32]),
-    /// Not bound. Whether it could have been: a client that says that the server cannot was lied to.
+    /// The exchange is not bound. `possible`: the server offers binding. A client that then says
+    /// that the server offers none (`y`) got a changed list of mechanisms: an attacker removed
+    /// `-PLUS` from it.
     Free { possible: bool },
 }
 
 /// An exchange whose first message has gone to auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Started {
-    /// Why nobody can be who the client says, if so.
+    /// Why no account can match this login. `None`: an account can match.
     impossible: Option<Impossible>,
-    /// What `c=` has to be in the client's last message.
+    /// The value that `c=` must have in the client's last message.
     channel: String,
-    /// The client's own nonce: the server's begins with it.
+    /// The client's nonce. The server's nonce must begin with it.
     nonce: Text<256>,
 }
 
@@ -42,7 +44,7 @@ pub(crate) struct Challenged {
 }
 
 impl Kind {
-    /// The kind of exchange that a name begins.
+    /// The rules for an exchange of the mechanism `named`.
     pub(super) fn new(named: Named, offer: &Offer) -> Self {
         Self {
             hash: if named.mechanism == Mechanism::ScramSha1 {
@@ -59,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// `gs2-header client-first-message-bare`.
+    /// Takes `client-first-message`: `gs2-header client-first-message-bare`.
     pub(super) fn first(&self, message: &[u8]) -> Heard {
         match self.parse(message) {
             Some(heard) => heard,
@@ -78,7 +80,8 @@ impl Kind {
             Binding::Free { possible: false } if flag == "y" => {}
             _ => return None,
         }
-        // A mandatory extension, `m=`, is not known and so ends it: the name has to come first.
+        // A mandatory extension (`m=`) must be refused if it is not known, and none is known here.
+        // It would stand where the name has to be, so the next line refuses it.
         let mut attributes = bare.split(',');
         let name = attributes.next()?.strip_prefix("n=")?;
         let nonce = attributes.next()?.strip_prefix("r=")?;
@@ -106,7 +109,8 @@ impl Kind {
     }
 }
 
-/// `=2C` is a comma and `=3D` an equals sign; no other `=` may be in a name.
+/// Decodes a `saslname`: `=2C` is a comma and `=3D` an equals sign. `None`: the name has another
+/// `=`.
 pub(super) fn unescape(name: &str) -> Option<String> {
     let mut parts = name.split('=');
     let mut plain = parts.next()?.to_owned();
@@ -128,7 +132,8 @@ pub(super) fn unescape(name: &str) -> Option<String> {
 }
 
 impl Started {
-    /// Auth's `server-first-message` goes to the client. `None`: it is not what such a message is.
+    /// Continues with auth's `server-first-message`. `None`: its nonce does not begin with the
+    /// client's.
     pub(crate) fn challenged(self, first: &str) -> Option<Challenged> {
         let nonce = first.split(',').next()?.strip_prefix("r=")?;
         nonce.starts_with(self.nonce.as_str()).then(|| Challenged {
@@ -140,7 +145,7 @@ impl Started {
 }
 
 impl Challenged {
-    /// `client-final-message`.
+    /// Takes `client-final-message`.
     pub(super) fn proof(&self, message: &[u8]) -> Heard {
         match self.parse(message) {
             Some(heard) => heard,

@@ -1,4 +1,5 @@
-//! Every mechanism, as a client says it line by line, and every line that is none.
+//! Tests of all mechanisms, line by line as a client uses them, and of lines that break their
+//! rules.
 
 use super::*;
 use crate::pop3::tests::{POLICY, identity, offer};
@@ -7,7 +8,7 @@ use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, ScramHash, ScramProof};
 use popward_proto::session::{Totals, WorkerToFront};
 
-/// Everything that could be offered, over TLS.
+/// An offer of all mechanisms, over TLS.
 fn everything() -> Offer {
     use Mechanism as M;
     let all = [
@@ -44,7 +45,7 @@ impl Session {
         Self { pop3, out }
     }
 
-    /// Says a line; returns what is to be done and what was answered.
+    /// Sends a line. Returns the action and the reply.
     fn say(&mut self, line: &str) -> (Action, String) {
         self.out.clear();
         let line = format!("{line}\r\n");
@@ -57,7 +58,8 @@ impl Session {
         String::from_utf8(std::mem::take(&mut self.out)).unwrap()
     }
 
-    /// Says a line that auth is asked about, and nothing answered yet.
+    /// Sends a line. Returns the question to auth. Fails if there is none, or if there is a reply
+    /// before auth's answer.
     fn login(&mut self, line: &str) -> Login {
         match self.say(line) {
             (Action::Login(login), heard) if heard.is_empty() => login,
@@ -89,7 +91,7 @@ fn password(name: &str, secret: &str) -> Login {
 }
 
 #[test]
-fn plain_comes_with_the_command_or_behind_it() {
+fn plain_comes_with_the_command_or_on_the_next_line() {
     let message = base64("\0tim\0tanstaaftanstaaf");
     let expected = password("tim", "tanstaaftanstaaf");
     let mut session = Session::new(everything());
@@ -110,7 +112,7 @@ fn plain_comes_with_the_command_or_behind_it() {
 }
 
 #[test]
-fn p9_what_nobody_can_be_is_asked_for_and_never_granted() {
+fn p9_auth_is_asked_about_an_impossible_login_and_it_fails() {
     for message in ["other\0tim\0p", "\0../tim\0p", "\0tim\0", "\0\0p"] {
         let mut session = Session::new(everything());
         let login = session.login(&format!("AUTH PLAIN {}", base64(message)));
@@ -121,7 +123,7 @@ fn p9_what_nobody_can_be_is_asked_for_and_never_granted() {
         assert_eq!(action, Action::Close(End::Temporary), "{message:?}");
         assert!(!session.pop3.is_logged_in());
     }
-    // SCRAM's last step, the same: a signature for a name that none can have is given to nobody.
+    // SCRAM: auth's signature for an impossible name is not sent to the client.
     let mut session = Session::new(everything());
     let first = base64("n,,n=../user,r=abc");
     session.login(&format!("AUTH SCRAM-SHA-256 {first}"));
@@ -157,7 +159,7 @@ fn login_asks_for_name_and_password() {
 }
 
 #[test]
-fn cram_md5_is_a_digest_of_a_challenge_that_comes_once() {
+fn cram_md5_uses_each_challenge_once() {
     let mut session = Session::new(everything());
     let mut challenges = Vec::new();
     for _ in 0..2 {
@@ -190,7 +192,7 @@ fn cram_md5_is_a_digest_of_a_challenge_that_comes_once() {
 }
 
 #[test]
-fn p9_auth_is_told_why_nobody_can_be_who_the_client_says() {
+fn p9_auth_is_told_why_a_login_is_impossible() {
     use popward_proto::auth::Impossible as I;
     let long = "p".repeat(PASSWORD_MAX + 1);
     let name = "n".repeat(200);
@@ -214,13 +216,14 @@ fn p9_auth_is_told_why_nobody_can_be_who_the_client_says() {
 }
 
 #[test]
-fn apop_is_a_digest_of_the_greetings_timestamp() {
+fn apop_uses_the_timestamp_of_the_greeting() {
     let mut session = Session::new(everything());
     session.pop3.greeting(&mut session.out);
     let greeting = session.heard();
     let start = greeting.find('<').unwrap();
     let timestamp = greeting[start..].trim_end();
-    // The form of RFC 1939's example, two decimal numbers and the host: Perl's Mail::Transport::POP3 looks for decimal digits.
+    // The form is that of RFC 1939's example: two decimal numbers and the host. Perl's
+    // `Mail::Transport::POP3` looks for decimal digits.
     assert_eq!(timestamp, "<1896.000000000006971709520@mail.example.org>");
     let login = session.login("APOP mrose c4c9334bac560ecc979e58001b3e22fb");
     let Login::Check(Credentials::Apop {
@@ -249,7 +252,8 @@ fn apop_is_a_digest_of_the_greetings_timestamp() {
     }
 }
 
-/// The example of RFC 5802, section 5, with the empty line of RFC 5034 behind the server's last message.
+/// The example of RFC 5802, section 5. After the server's last message the client sends an empty
+/// line (RFC 5034).
 #[test]
 fn scram_takes_three_messages() {
     let mut session = Session::new(Offer {
@@ -297,10 +301,11 @@ fn scram_takes_three_messages() {
 }
 
 #[test]
-fn scrams_channel_is_bound_as_its_name_says() {
+fn scram_binds_the_channel_if_the_mechanism_name_says_so() {
     let bound = format!("p=tls-exporter,,{}", "\u{7}".repeat(32));
     let cases = [
-        // Name, whether there is something to bind to, what the client says, what it says at the end.
+        // The mechanism's name, whether the connection offers a binding, the client's GS2 header,
+        // and the channel data of its last message (`None`: refused).
         (
             "SCRAM-SHA-256-PLUS",
             true,
@@ -311,7 +316,8 @@ fn scrams_channel_is_bound_as_its_name_says() {
         ("SCRAM-SHA-256-PLUS", true, "n,,", None),
         ("SCRAM-SHA-256", true, "p=tls-exporter,,", None),
         ("SCRAM-SHA-256", true, "n,,", Some("biws".to_owned())),
-        // It thinks that the server cannot bind, and the server said that it can: somebody changed the list.
+        // The client says that the server offers no binding, but the server does. An attacker
+        // changed the list of mechanisms.
         ("SCRAM-SHA-256", true, "y,,", None),
         ("SCRAM-SHA-256", false, "y,,", Some("eSws".to_owned())),
         (
@@ -372,7 +378,7 @@ fn scrams_channel_is_bound_as_its_name_says() {
 }
 
 #[test]
-fn scrams_names_are_unescaped_and_its_extensions_refused() {
+fn scram_names_are_unescaped_and_extensions_are_refused() {
     for (name, plain) in [("a=2Cb=3Dc", Some("a,b=c")), ("a=2cb", None), ("a=", None)] {
         let first = base64(&format!("n,,n={name},r=abc"));
         let (action, _) = Session::new(everything()).say(&format!("AUTH SCRAM-SHA-256 {first}"));
@@ -420,7 +426,7 @@ fn a_refused_token(name: &str, message: &str, named: Option<&str>, last: &str) {
 }
 
 #[test]
-fn a_token_comes_either_way_and_its_refusal_is_explained() {
+fn tokens_work_in_both_mechanisms_and_refusals_are_explained() {
     let cases = [
         (
             "OAUTHBEARER",
@@ -439,7 +445,8 @@ fn a_token_comes_either_way_and_its_refusal_is_explained() {
         ),
     ];
     for (name, message, named) in cases {
-        // However the client takes it (RFC 7628, section 3.2.3), its token was refused.
+        // The login is refused whatever the client answers to the explanation (RFC 7628, section
+        // 3.2.3).
         for last in ["AQ==", "*", "", "no base64", &"A".repeat(13_000)] {
             a_refused_token(name, message, named, last);
         }
@@ -463,7 +470,7 @@ fn a_token_comes_either_way_and_its_refusal_is_explained() {
 }
 
 #[test]
-fn external_names_its_user_or_leaves_it_to_the_certificate() {
+fn external_takes_the_user_from_the_message_or_the_certificate() {
     let mut session = Session::new(everything());
     assert_eq!(session.login("AUTH EXTERNAL ="), Login::Certificate(None));
     session.opens();
@@ -477,7 +484,7 @@ fn external_names_its_user_or_leaves_it_to_the_certificate() {
 }
 
 #[test]
-fn an_exchange_is_cancelled_by_a_star_and_by_nonsense() {
+fn a_star_and_invalid_messages_cancel_an_exchange() {
     for line in ["*", "not base64!", "=", "AAA", &"A".repeat(13_000)] {
         let mut session = Session::new(everything());
         session.say("AUTH PLAIN");
@@ -498,7 +505,7 @@ fn an_exchange_is_cancelled_by_a_star_and_by_nonsense() {
             "{line:?}"
         );
     }
-    // A challenge that is no continuation of the client's nonce is nobody's who knows it.
+    // Auth's challenge must begin with the client's nonce. This one does not.
     let mut session = Session::new(everything());
     session.login(&format!("AUTH SCRAM-SHA-256 {}", base64("n,,n=user,r=abc")));
     let action = session
@@ -508,7 +515,7 @@ fn an_exchange_is_cancelled_by_a_star_and_by_nonsense() {
 }
 
 #[test]
-fn what_is_announced_is_what_is_taken() {
+fn capa_announces_exactly_the_mechanisms_that_are_accepted() {
     let offers = [
         everything(),
         offer(true),
@@ -562,7 +569,7 @@ fn what_is_announced_is_what_is_taken() {
 }
 
 #[test]
-fn after_stls_nothing_that_was_said_before_counts() {
+fn after_stls_everything_sent_before_is_forgotten() {
     let mut session = Session::new(Offer {
         security: Security::Stls,
         ..everything()

@@ -6,10 +6,10 @@ use popward_proto::auth::Credentials;
 use popward_proto::monitor_front::Mechanism;
 use popward_proto::secret::Secret;
 
-/// What separates the parts of either message.
+/// The byte that separates the parts of both mechanisms' messages.
 const SEPARATOR: u8 = 1;
 
-/// What the client is told before its refusal: JSON, as either mechanism has it.
+/// The explanation that a client gets before its refusal: JSON in the form of its mechanism.
 pub(crate) fn refusal(named: Named) -> &'static [u8] {
     match named.mechanism {
         Mechanism::Xoauth2 => br#"{"status":"401","schemes":"bearer"}"#,
@@ -17,7 +17,8 @@ pub(crate) fn refusal(named: Named) -> &'static [u8] {
     }
 }
 
-/// `n,a=NAME, ^A key=value ^A ... ^A ^A` or `user=NAME ^A auth=Bearer TOKEN ^A ^A`.
+/// Takes a message: `n,a=NAME, ^A key=value ^A ... ^A ^A` (OAUTHBEARER) or `user=NAME ^A
+/// auth=Bearer TOKEN ^A ^A` (XOAUTH2).
 pub(super) fn token(named: Named, message: &[u8]) -> Heard {
     parse(named, message).unwrap_or(Heard::Malformed)
 }
@@ -28,7 +29,8 @@ fn parse(named: Named, message: &[u8]) -> Option<Heard> {
     let name = if named.mechanism == Mechanism::Xoauth2 {
         Some(head.strip_prefix(b"user=")?.to_vec())
     } else {
-        // No channel binding is defined for it: `n` or `y`, then the authorization identity or nothing.
+        // OAUTHBEARER has no channel binding. The flag is `n` or `y`, then comes the authorization
+        // identity or nothing.
         let identity = [&b"n,"[..], b"y,"]
             .iter()
             .find_map(|flag| head.strip_prefix(*flag))?

@@ -1,10 +1,10 @@
-//! What a connection is that a listening socket of ours has accepted.
+//! Tests of the options that connections inherit from a listening socket.
 
 use super::*;
 use nix::sys::socket::getsockopt;
 
 #[test]
-fn p2_connections_inherit_what_ends_them_when_their_peer_is_dead() {
+fn p2_connections_inherit_the_options_that_end_dead_peers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     keep_alive(&listener, 300_000).unwrap();
     let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
