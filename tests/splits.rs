@@ -82,7 +82,9 @@ fn listed() -> BTreeMap<(String, usize), String> {
         let mut words = line.split(' ');
         let server = words.next().unwrap();
         for number in words {
-            let reason = reason.expect("a difference has a reason");
+            let Some(reason) = reason else {
+                panic!("{server} {number} has no reason");
+            };
             let known = all.insert(
                 (server.to_owned(), number.parse().unwrap()),
                 reason.to_owned(),

@@ -325,7 +325,7 @@ fn finish(mut text: String, kind: &str, random: &mut Random) -> Vec<u8> {
                 "Hello\n",
                 "Subject: no From_ line\n\ntext\n",
                 &returns,
-                &from_line,
+                from_line,
             ]);
         }
         _ => {}

@@ -112,7 +112,7 @@ fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
     let mut buffer = vec![0; BUFFER];
     let mut reading = Reading(&mut spool);
     let mut maildrop = scan(&mut reading, length, &mut buffer).map_err(Failure::Scan)?;
-    let schemes: Vec<Scheme> = job.adopt.as_slice().iter().map(scheme).collect();
+    let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
     let names = popward_schemes::names(&mut reading, &maildrop, &schemes, &mut buffer, 0);
     let names = names.map_err(Failure::Scan)?;
     let unnamed = vec![false; maildrop.messages.len()];
@@ -152,7 +152,7 @@ fn pin_all(maildrop: &Maildrop, pins: &mut Pins) -> usize {
     pinned
 }
 
-fn scheme(scheme: &JobScheme) -> Scheme {
+fn scheme(scheme: JobScheme) -> Scheme {
     match scheme {
         JobScheme::XUidl => Scheme::XUidl,
         JobScheme::Popa3d => Scheme::Popa3d,
