@@ -6,7 +6,7 @@
 mod host;
 
 use host::{Host, assert_ok, message, root, skipped, spool, until, user};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -99,6 +99,51 @@ fn p2_dotlockfile_fails_during_a_session_and_succeeds_after_it() {
     assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
     std::fs::remove_file(&lock).unwrap();
     host.login("alice");
+}
+
+/// What the log says after a login that was refused because of a lock.
+fn refused(host: &Host) -> String {
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER alice"));
+    let answer = client.ask("PASS alice");
+    assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+    host.logged("maildrop not opened")
+}
+
+#[test]
+fn a_refusal_names_the_session_that_holds_the_lock() {
+    let host = Host::start(&one());
+    let _first = host.login("alice");
+    let login = host.logged(" login ");
+    let session = login.split("session=").nth(1).unwrap();
+    let session = session.split_ascii_whitespace().next().unwrap();
+    let worker = host.children("popward-worker")[0];
+    let held = format!("the dotlock is held by session {session} of popward (process {worker})");
+    let line = refused(&host);
+    assert!(line.contains(&held), "{line}");
+}
+
+#[test]
+fn a_refusal_names_the_program_that_holds_the_lock() {
+    if !has("flock") {
+        return;
+    }
+    let host = Host::with(&one(), "locks = [\"flock\"]\n", &[]);
+    let mut holder = as_alice("flock")
+        .arg(host.spool("alice"))
+        .args(["-c", "echo locked; read end"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let output = holder.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut said).unwrap();
+    let line = refused(&host);
+    let held = format!("the flock is held by flock (process {})", holder.id());
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert!(line.contains(&held), "{line}");
 }
 
 #[test]

@@ -153,11 +153,12 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    /// Starts an executable of `role` with channels to the monitor and `extra` behind them.
+    /// Starts an executable of `role` with channels to the monitor and `extra` behind them. The
+    /// command line's first word is the executable's name.
     pub(crate) fn start(
         &mut self,
         config: &Config,
-        (role, executable): (Role, &str),
+        (role, command_line): (Role, &[&str]),
         identity: Option<&ChildIdentity>,
         extra: &[BorrowedFd<'_>],
     ) -> Result<(Child, Sockets), Errno> {
@@ -166,10 +167,11 @@ impl Nursery {
         let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
         descriptors.extend_from_slice(extra);
         let rootless = matches!(role, Role::Front(_) | Role::Keys);
-        let path = config.libexec.join(executable);
+        let executable = command_line.first().copied();
+        let path = config.libexec.join(executable.unwrap_or(role.executable()));
         let child = self.spawner.spawn(&Spawn {
             executable: &path,
-            arguments: &[executable],
+            arguments: command_line,
             null: self.null.as_fd(),
             descriptors: &descriptors,
             directory: if rootless {

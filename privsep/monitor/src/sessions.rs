@@ -10,7 +10,8 @@ use nix::sys::wait::WaitStatus;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::monitor_worker::{
-    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor,
+    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Task,
+    WorkerToMonitor,
 };
 use popward_proto::settings::Settings;
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
@@ -194,17 +195,17 @@ pub(crate) fn start(
         groups: groups.clone(),
         keep_chroot: false,
     });
-    let (front_end, worker_end) = match socket {
-        Some(worker_end) => (None, worker_end),
-        None => {
-            let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
-            (Some(front_end), worker_end)
-        }
+    let (front_end, worker_end) = if let Some(worker_end) = socket {
+        (None, worker_end)
+    } else {
+        let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
+        (Some(front_end), worker_end)
     };
+    let shown = format!("{SESSION_ARGUMENT}{session}");
     let (child, sockets) = nursery
         .start(
             config,
-            (Role::Worker, executable),
+            (Role::Worker, &[executable, &shown]),
             identity.as_ref(),
             &[worker_end.as_fd()],
         )

@@ -139,6 +139,10 @@ pub const NOT_FINISHED: u8 = 4;
 /// The name of the journal in a state directory. It holds an update that must be finished.
 pub const JOURNAL: &str = "journal";
 
+/// What stands before the session in a worker's command line, so that `ps` and the log of another
+/// session can name it. The worker itself reads its job, not its command line.
+pub const SESSION_ARGUMENT: &str = "session=";
+
 /// The name of a spool's dotlock.
 pub fn dotlock_name(spool: &UserName) -> String {
     format!("{spool}.lock")

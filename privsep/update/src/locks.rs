@@ -1,7 +1,10 @@
 //! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking makes a
 //! [`LockedSpool`], and only through it the spool is read or written.
 
+mod holder;
 mod stale;
+
+pub use holder::Holder;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
@@ -24,8 +27,10 @@ pub const REFRESH: Duration = Duration::from_secs(20);
 /// Why a spool was not locked.
 #[derive(Debug)]
 pub enum LockError {
-    /// Somebody else holds this lock: try again.
+    /// Another process holds this lock: try again.
     Busy(&'static str),
+    /// Another program put another file in the spool's place just now: try again.
+    Replaced,
     /// The spool is nothing that may be served: not a regular file of the user's with one link.
     Unfit(&'static str),
     /// A system call failed.
@@ -35,7 +40,8 @@ pub enum LockError {
 impl std::fmt::Display for LockError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Busy(lock) => write!(out, "{lock} is held by another program"),
+            Self::Busy(lock) => write!(out, "{lock} is held by another process"),
+            Self::Replaced => out.write_str("another program replaces the spool again and again"),
             Self::Unfit(why) => out.write_str(why),
             Self::System(what, errno) => write!(out, "{what}: {errno}"),
         }
@@ -106,11 +112,11 @@ pub fn try_lock(
             }
             let found = fstatat(directory, lock.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
-                return Err(LockError::Busy("the dotlock, and there is no spool"));
+                return Err(LockError::Busy("the dotlock of a spool that is not there"));
             }
             // Or it was put back, and the lock taken away, just now.
             if fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
-                return Err(LockError::Busy("the spool's path"));
+                return Err(LockError::Replaced);
             }
             return Ok(None);
         }
@@ -160,6 +166,11 @@ pub fn try_lock(
     Ok(Some(locked))
 }
 
+/// Who holds the spool's locks, after [`try_lock`] found one of them held.
+pub fn holder(job: &Job, directory: &OwnedFd) -> Holder {
+    Holder::of(job, directory)
+}
+
 /// How long to wait before another try: 100 to 500 ms at random. Two that started together must not meet again: their
 /// process ids and clocks differ.
 pub fn pause() -> Duration {
@@ -179,7 +190,7 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
     match status.st_nlink {
         1 => Ok(status),
         // Replaced since it was opened: mailutils writes a new file and renames it. The next try opens that one.
-        0 => Err(LockError::Busy("the spool's path")),
+        0 => Err(LockError::Replaced),
         _ => Err(LockError::Unfit("the spool has more than one link")),
     }
 }
@@ -339,7 +350,7 @@ impl LockedSpool {
         if is_at(&self.directory, &self.name, &open) {
             Ok(())
         } else {
-            Err(LockError::Busy("the spool's path"))
+            Err(LockError::Replaced)
         }
     }
 

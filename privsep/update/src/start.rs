@@ -2,7 +2,7 @@
 
 use crate::commit::recover;
 use crate::error::UpdateError;
-use crate::locks::{self, LockError, LockedSpool};
+use crate::locks::{self, Holder, LockError, LockedSpool};
 use crate::state::State;
 use crate::syscalls;
 use nix::fcntl::{OFlag, open};
@@ -66,7 +66,9 @@ pub fn job() -> Option<(Job, Ends, Log)> {
 pub enum StartError {
     /// The process could not confine itself.
     Confine(String),
-    /// The spool could not be locked.
+    /// Another process held this lock until the time was up.
+    Busy(&'static str, Holder),
+    /// The spool could not be locked for another reason.
     Lock(LockError),
     /// The front or the monitor has gone.
     Gone,
@@ -80,7 +82,7 @@ impl StartError {
     /// What the front is told.
     pub fn answer(&self) -> OpenFailure {
         match self {
-            Self::Lock(LockError::Busy(_)) => OpenFailure::InUse,
+            Self::Busy(..) | Self::Lock(LockError::Replaced) => OpenFailure::InUse,
             Self::Lock(LockError::Unfit(_)) | Self::Recovery(UpdateError::Changed(_)) => {
                 OpenFailure::Permanent
             }
@@ -93,6 +95,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Confine(error) => out.write_str(error),
+            Self::Busy(lock, holder) => write!(out, "{lock} is held by {holder}"),
             Self::Lock(error) => error.fmt(out),
             Self::Gone => out.write_str("the client has gone"),
             Self::Recovery(error) => {
@@ -193,7 +196,10 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
                 .send(&WorkerToMonitor::Dotlock { device, inode });
         };
         match locks::try_lock(job, directory, &mut tell) {
-            Err(LockError::Busy(_)) if Instant::now() < until => {}
+            Err(LockError::Busy(_) | LockError::Replaced) if Instant::now() < until => {}
+            Err(LockError::Busy(lock)) => {
+                return Err(StartError::Busy(lock, locks::holder(job, directory)));
+            }
             result => return result.map_err(StartError::Lock),
         }
         std::thread::sleep(locks::pause());

@@ -37,7 +37,7 @@ impl Monitor {
             .nursery
             .start(
                 &self.config,
-                (role, role.executable()),
+                (role, &[role.executable()]),
                 identity.as_ref(),
                 &[],
             )

@@ -57,7 +57,7 @@ fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
     let file = File::open(desk.spool()).unwrap();
     std::fs::remove_file(desk.spool()).unwrap();
     let found = fit(&file, &desk.job(false));
-    assert!(matches!(found, Err(LockError::Busy("the spool's path"))));
+    assert!(matches!(found, Err(LockError::Replaced)));
 }
 
 /// mailutils, with its dotlock, takes the spool away before the new one is there.

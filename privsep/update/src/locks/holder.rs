@@ -1,0 +1,150 @@
+//! Who holds a lock that this process could not take. The log says it, so that an operator can act.
+//!
+//! This is read before the process confines itself. Nothing is decided by it: a user can put any
+//! text into a dotlock of their own, and any name on a process of their own.
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat, major, minor};
+use popward_proto::monitor_worker::{Job, SESSION_ARGUMENT, dotlock_name};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+/// The longest dotlock that is read, in bytes: a process id and a host's name.
+const TEXT_MAX: u64 = 128;
+
+/// How much of the kernel's list of locks is read, in bytes. A line has about 50.
+const LIST_MAX: u64 = 1 << 20;
+
+/// The longest name that is shown, in characters.
+const NAME_MAX: usize = 64;
+
+/// The holder of a lock.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Another session of popward on this host.
+    Session {
+        /// The session, as the log names it.
+        session: String,
+        /// Its worker.
+        pid: i32,
+    },
+    /// Another program on this host.
+    Program {
+        /// The kernel's name for it.
+        name: String,
+        /// Its process id.
+        pid: i32,
+    },
+    /// A program on another host that shares the spool.
+    OtherHost {
+        /// The host, as the dotlock says it.
+        host: String,
+        /// The process id there.
+        pid: i32,
+    },
+    /// Neither the lock nor the kernel says who it is.
+    Unknown,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session { session, pid } => {
+                write!(out, "session {session} of popward (process {pid})")
+            }
+            Self::Program { name, pid } => write!(out, "{name} (process {pid})"),
+            Self::OtherHost { host, pid } => {
+                write!(out, "a program on host {host} (process {pid} there)")
+            }
+            Self::Unknown => out.write_str("a program that left no process id"),
+        }
+    }
+}
+
+impl Holder {
+    /// The holder of the spool's locks: whom the dotlock names, or else whom the kernel names.
+    pub(super) fn of(job: &Job, directory: &OwnedFd) -> Self {
+        let in_dotlock = job.locks.dotlock.then(|| by_dotlock(job, directory));
+        in_dotlock
+            .flatten()
+            .or_else(|| by_kernel(job, directory))
+            .unwrap_or(Self::Unknown)
+    }
+}
+
+/// Reads the dotlock. popward and Dovecot write `pid:host`, liblockfile and others only `pid`.
+fn by_dotlock(job: &Job, directory: &OwnedFd) -> Option<Holder> {
+    let mut text = String::new();
+    let file = open(directory, &dotlock_name(&job.spool_name))?;
+    file.take(TEXT_MAX).read_to_string(&mut text).ok()?;
+    let (pid, host) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
+    let pid = pid.parse().ok().filter(|pid| *pid > 1)?;
+    if host.is_empty() || host == job.host.as_str() {
+        return process(pid);
+    }
+    let host = shown(host);
+    Some(Holder::OtherHost { host, pid })
+}
+
+/// Looks for the spool's inode in the kernel's list of locks. The list has no process for an open
+/// file description lock.
+fn by_kernel(job: &Job, directory: &OwnedFd) -> Option<Holder> {
+    let spool = fstat(open(directory, job.spool_name.as_str())?).ok()?;
+    let (major, minor) = (major(spool.st_dev), minor(spool.st_dev));
+    let inode = format!("{major:02x}:{minor:02x}:{}", spool.st_ino);
+    let mut list = String::new();
+    let file = File::open("/proc/locks").ok()?;
+    file.take(LIST_MAX).read_to_string(&mut list).ok()?;
+    list.lines().find_map(|line| holder_in(line, &inode))
+}
+
+/// Reads a line such as `1: FLOCK  ADVISORY  WRITE 708 fd:01:917 0 EOF` (proc(5)). A line with `->`
+/// is about a process that waits.
+fn holder_in(line: &str, inode: &str) -> Option<Holder> {
+    let mut fields = line.split_ascii_whitespace().skip(1).peekable();
+    if fields.peek() == Some(&"->") {
+        return None;
+    }
+    let pid = fields.nth(3)?.parse().ok().filter(|pid| *pid > 1)?;
+    if fields.next() != Some(inode) {
+        return None;
+    }
+    process(pid)
+}
+
+fn process(pid: i32) -> Option<Holder> {
+    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut sessions = words.split('\0').filter_map(|word| {
+        let session = word.strip_prefix(SESSION_ARGUMENT)?;
+        words.starts_with("popward-").then_some(session)
+    });
+    if let Some(session) = sessions.next() {
+        let session = shown(session);
+        return Some(Holder::Session { session, pid });
+    }
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let name = shown(name.trim_end());
+    Some(Holder::Program { name, pid })
+}
+
+fn open(directory: &OwnedFd, name: &str) -> Option<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(directory, name, flags, Mode::empty()).ok()?);
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
+/// A name as the log may show it.
+fn shown(name: &str) -> String {
+    let printable = |letter: char| {
+        if letter.is_ascii_graphic() {
+            letter
+        } else {
+            '?'
+        }
+    };
+    name.chars().take(NAME_MAX).map(printable).collect()
+}
+
+#[cfg(test)]
+mod tests;
