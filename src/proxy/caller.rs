@@ -1,7 +1,8 @@
 //! A proxy's connection before its header is complete.
 //!
-//! The header is looked at where it lies, in the socket's buffer, and taken from there when it is whole: so it costs no
-//! memory of ours before, and not a byte of what follows it (a TLS handshake, or nothing) is taken with it.
+//! The front looks at the header in the socket's buffer, and takes it from there only when it is
+//! complete. So an incomplete header uses no memory of this process. The bytes that follow the
+//! header, such as a TLS handshake, stay in the socket.
 
 use super::header::{self, Malformed, Origin};
 use crate::handle::Handle;
@@ -11,47 +12,49 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// A connection of a proxy that has yet to say whose it is.
+/// A connection of a proxy that has not sent its header yet.
 pub(crate) struct Caller {
     /// Its place in the table.
     pub(crate) handle: Handle,
-    /// Its name to the other processes, once they hear of it.
+    /// The name by which the other processes will know it.
     pub(crate) id: SessionId,
     /// Its stream.
     pub(crate) stream: TcpStream,
-    /// The proxy.
+    /// The proxy's address.
     pub(crate) peer: SocketAddr,
-    /// Whether TLS begins behind the header.
+    /// Whether TLS begins directly after the header.
     pub(crate) tls: bool,
     /// Whether the socket may have something to read.
     pub(crate) readable: bool,
-    /// Whether the proxy is known to send nothing more after what is in the socket.
+    /// Whether the proxy has closed its side: it sends nothing more after what is in the socket.
     pub(crate) half_closed: bool,
     /// When it was accepted.
     pub(crate) accepted: Instant,
 }
 
-/// What listening to a proxy came to.
+/// The result of looking for a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// The header is not complete.
     Nothing,
-    /// It is, and taken from the socket.
+    /// The header is complete and was taken from the socket.
     Header(Origin),
-    /// It is none.
+    /// The bytes are not a header.
     Malformed(Malformed),
-    /// The connection has ended before: as checks do that only look whether somebody listens.
+    /// The connection ended before a header was complete. Health checks that only test whether a
+    /// server listens do this.
     End,
 }
 
 impl Caller {
-    /// Looks at what has come so far. `buffer` is shared by all, and at least [`header::MAX`] bytes.
+    /// Looks at the bytes that have come so far. `buffer` is shared by all connections and has at
+    /// least [`header::MAX`] bytes.
     pub(crate) fn hear(&mut self, buffer: &mut [u8]) -> Heard {
         while self.readable {
             match self.stream.peek(buffer) {
                 Ok(0) => return Heard::End,
                 Ok(length) => match header::parse(&buffer[..length]) {
-                    // More of it is another edge.
+                    // More bytes will be announced by another event.
                     Ok(None) => self.readable = false,
                     Ok(Some(header)) => {
                         return self.take(&mut buffer[..header.length], header.origin);
@@ -72,7 +75,7 @@ impl Caller {
         }
     }
 
-    /// Takes from the socket what was seen to be in it.
+    /// Takes the header from the socket. It was seen there already, so this does not wait.
     fn take(&mut self, header: &mut [u8], origin: Origin) -> Heard {
         match self.stream.read_exact(header) {
             Ok(()) => Heard::Header(origin),

@@ -1,41 +1,46 @@
-//! The PROXY protocol's header (haproxy's `proxy-protocol.txt`, sections 2.1 and 2.2): bytes in, whose connection it is
-//! out. No I/O, no state and no memory: it is given all that has come so far, each time.
+//! Parses the PROXY protocol's header (haproxy's `proxy-protocol.txt`, sections 2.1 and 2.2). The
+//! header says whose connection it is. No I/O and no state: each call gets all bytes that have come
+//! so far.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest header of version 1, with its CRLF (section 2.1).
 pub const V1_MAX: usize = 107;
 
-/// Longest header of version 2 that is taken, in bytes: what stands before the addresses, the addresses, and what a proxy
-/// adds. The protocol's own bound is 65,551; the largest that proxies send is a client's certificate, of 1 to 2 KiB.
+/// Longest header of version 2 that is accepted, in bytes: the fixed part, the addresses, and what
+/// a proxy adds. The protocol permits 65,551 bytes. The largest addition in use is a client's
+/// certificate, of 1 to 2 KiB.
 pub const V2_MAX: usize = 4096;
 
-/// Longest header that is taken, in bytes.
+/// Longest header of either version that is accepted, in bytes.
 pub const MAX: usize = V2_MAX;
 
-/// With what version 2 begins.
+/// The first bytes of a header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What stands before the addresses of version 2.
+/// Length of the part before the addresses of version 2, in bytes.
 const FIXED: usize = 16;
 
-/// Whose connection it is, as the header says.
+/// The origin of a connection, as the header gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The proxy's own, as its checks are (LOCAL), or one of which it does not know whose (UNKNOWN, UNSPEC, UNIX).
+    /// The proxy itself: its own connection, such as a health check (LOCAL), or one whose client it
+    /// does not know (UNKNOWN, UNSPEC, UNIX).
     Proxy,
-    /// A client's.
+    /// A client.
     Client {
-        /// Its address.
+        /// The client's address.
         source: SocketAddr,
-        /// Whether it came to the proxy over TLS, as the proxy says (`PP2_CLIENT_SSL`, section 2.2.6).
+        /// Whether the client came to the proxy over TLS, as the proxy says (`PP2_CLIENT_SSL`,
+        /// section 2.2.6).
         tls: bool,
     },
 }
 
 impl Origin {
-    /// The same, as said by the proxy of this address: one that names itself speaks for itself. The checks of haproxy 2.6
-    /// with `send-proxy` do (section 2.1 asks for it).
+    /// Corrects the origin for a proxy of this address. If the header names the proxy itself as the
+    /// client, the connection is the proxy's own. Health checks of haproxy 2.6 with `send-proxy`
+    /// send such headers (section 2.1 asks for it).
     #[must_use]
     pub fn said_by(self, proxy: IpAddr) -> Self {
         match self {
@@ -48,30 +53,30 @@ impl Origin {
 /// A complete header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// How many bytes it has: what follows is the client's.
+    /// The header's length in bytes. The client's bytes follow.
     pub length: usize,
-    /// Whose connection it is.
+    /// The connection's origin.
     pub origin: Origin,
 }
 
-/// Why this is no header.
+/// Why bytes are not a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// It begins as neither version does.
+    /// The first bytes fit neither version.
     NoHeader,
-    /// Version 1's line is longer than it may be, or does not end with CRLF.
+    /// Version 1: the line is too long, or does not end with CRLF.
     Line,
-    /// Neither TCP4 nor TCP6 nor UNKNOWN.
+    /// Version 1: the protocol is not TCP4, TCP6 or UNKNOWN.
     Protocol,
-    /// An address or a port is none, or not of the family that was announced.
+    /// Version 1: an address or a port is not valid, or not of the protocol's family.
     Address,
-    /// Another version than 2, or another command than LOCAL and PROXY.
+    /// Version 2: the version is not 2, or the command is not LOCAL or PROXY.
     Command,
-    /// An address family or a transport that does not exist, or datagrams.
+    /// Version 2: the address family or the transport is unknown, or for datagrams.
     Family,
-    /// Version 2 announces more than is taken.
+    /// Version 2: the header is longer than [`V2_MAX`].
     TooLong,
-    /// Version 2's parts do not fit into the length that it announces.
+    /// Version 2: the parts do not fit into the announced length.
     Parts,
 }
 
@@ -90,8 +95,8 @@ impl std::fmt::Display for Malformed {
     }
 }
 
-/// Reads the header with which `bytes` begin; `None`: it is not complete. Bytes that cannot become one are refused as soon
-/// as that is seen.
+/// Parses the header at the start of `bytes`. `None`: it is not complete. Bytes that cannot become
+/// a header are refused as early as possible.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     match bytes.first() {
         None => Ok(None),
@@ -100,7 +105,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     }
 }
 
-/// Whether `bytes` begin with `whole`; `None`: they may yet.
+/// Whether `bytes` begin with `whole`. `None`: they are too short to know.
 fn begins(bytes: &[u8], whole: &[u8]) -> Option<bool> {
     let common = bytes.len().min(whole.len());
     if bytes[..common] != whole[..common] {
@@ -133,12 +138,12 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { length, origin }))
 }
 
-/// What stands between `PROXY ` and CRLF.
+/// Parses the text between `PROXY ` and CRLF.
 fn line(line: &[u8]) -> Result<Origin, Malformed> {
     let line = std::str::from_utf8(line).map_err(|_| Malformed::Protocol)?;
     let mut words = line.split(' ');
     let parse = match words.next() {
-        // What may follow is to be ignored.
+        // The rest must be ignored (section 2.1).
         Some("UNKNOWN") => return Ok(Origin::Proxy),
         Some("TCP4") => |word: &str| word.parse().ok().map(IpAddr::V4),
         Some("TCP6") => |word: &str| word.parse().ok().map(IpAddr::V6),
@@ -154,14 +159,15 @@ fn line(line: &[u8]) -> Result<Origin, Malformed> {
     Ok(client(source, source_port, false))
 }
 
-/// Decimal, without a sign and without leading zeros.
+/// Parses a decimal port without sign and leading zeros.
 fn port(word: &str) -> Option<u16> {
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     let plain = digits && (word.len() == 1 || !word.starts_with('0'));
     word.parse().ok().filter(|_| plain)
 }
 
-/// An IPv4 address that is written as an IPv6 one is an IPv4 address to everybody from here on.
+/// Makes a client's origin. An IPv4-mapped IPv6 address becomes its IPv4 address. Otherwise the
+/// same client would have two addresses in limits and in the log.
 fn client(address: IpAddr, port: u16, tls: bool) -> Origin {
     let source = SocketAddr::new(address.to_canonical(), port);
     Origin::Client { source, tls }
@@ -188,7 +194,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Ok(None);
     };
     let origin = if command == 0x20 {
-        // LOCAL: whatever else there is, is to be passed over.
+        // With LOCAL the addresses must be ignored (section 2.2).
         Origin::Proxy
     } else {
         addresses(family, rest)?
@@ -197,7 +203,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { length, origin }))
 }
 
-/// The addresses of version 2, and what follows them.
+/// Parses the addresses of version 2 and the vectors after them.
 fn addresses(family: u8, rest: &[u8]) -> Result<Origin, Malformed> {
     match family {
         0x11 => {
@@ -217,14 +223,14 @@ fn addresses(family: u8, rest: &[u8]) -> Result<Origin, Malformed> {
                 over_tls(vectors)?,
             ))
         }
-        // Nobody knows (UNSPEC), or a client of the proxy's own host (UNIX).
+        // UNSPEC: the proxy does not know the client. UNIX: a client on the proxy's own host.
         0x00 | 0x01 | 0x10 | 0x20 | 0x30 | 0x31 => Ok(Origin::Proxy),
-        // What came in datagrams does not come here.
+        // Datagrams: a POP3 client cannot use them.
         _ => Err(Malformed::Family),
     }
 }
 
-/// Whether one of the vectors (section 2.2: type, length, value) says that the client came over TLS.
+/// Whether a vector (section 2.2: type, length, value) says that the client came over TLS.
 fn over_tls(mut vectors: &[u8]) -> Result<bool, Malformed> {
     const SSL: u8 = 0x20;
     const CLIENT_SSL: u8 = 0x01;
@@ -234,7 +240,8 @@ fn over_tls(mut vectors: &[u8]) -> Result<bool, Malformed> {
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
         let (value, rest) = rest.split_at_checked(length).ok_or(Malformed::Parts)?;
         if *kind == SSL {
-            // A byte of flags and 32 bits on the client's certificate; which TLS, is not our business.
+            // The value has one byte of flags and 32 bits about the client's certificate. The TLS
+            // version, which may follow, is not used.
             tls |= value.len() >= 5 && value[0] & CLIENT_SSL != 0;
         }
         vectors = rest;

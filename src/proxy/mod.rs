@@ -1,4 +1,5 @@
-//! Those who speak for others: the PROXY protocol before a connection's first byte, and XCLIENT before its login.
+//! Proxies, which connect for their clients: the PROXY protocol before a connection's first byte,
+//! and XCLIENT before its login.
 
 pub(crate) mod caller;
 pub mod header;
@@ -9,28 +10,28 @@ use popward_proto::bounded::Text;
 use popward_proto::monitor_front::{FrontSettings, Plaintext};
 use std::net::{IpAddr, SocketAddr};
 
-/// The proxy that a connection came through, or comes from.
+/// The proxy through which, or from which, a connection comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
-    /// Its address.
+    /// The proxy's address.
     pub(crate) address: IpAddr,
-    /// Whether it said that its client came over TLS, and is believed.
+    /// Whether the proxy said that its client came over TLS, and is trusted in this.
     pub(crate) tls: bool,
-    /// Its own name for the session.
+    /// The proxy's own name for the session.
     pub(crate) session: Option<Text<{ xclient::SESSION_MAX }>>,
 }
 
-/// Whose a connection is: its address and, where a proxy had a part in it, the proxy.
+/// The peer of a connection: the client's address and, if there is one, the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// The client's address; the proxy's, where that has not said whose it is.
+    /// The client's address. It is the proxy's address until the proxy names a client.
     pub(crate) address: SocketAddr,
-    /// The proxy.
+    /// The proxy, if there is one.
     pub(crate) proxy: Option<Box<Proxy>>,
 }
 
 impl Peer {
-    /// Who connected, of whom no header is expected.
+    /// The peer of a connection without a PROXY header. The peer may be a proxy that uses XCLIENT.
     pub(crate) fn direct(address: SocketAddr, settings: &FrontSettings) -> Self {
         let proxy = Proxy {
             address: address.ip(),
@@ -42,7 +43,7 @@ impl Peer {
         Self { address, proxy }
     }
 
-    /// Whose connection `proxy` says that it is.
+    /// The peer of a connection whose PROXY header gives this origin.
     pub(crate) fn through(proxy: SocketAddr, origin: Origin, settings: &FrontSettings) -> Self {
         let (address, over_tls) = match origin {
             Origin::Proxy => (proxy, false),
@@ -57,22 +58,23 @@ impl Peer {
         Self { address, proxy }
     }
 
-    /// Its address.
+    /// The client's address, without the port.
     pub(crate) fn ip(&self) -> IpAddr {
         self.address.ip()
     }
 
-    /// Its port.
+    /// The client's port.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Whether a proxy that is believed says that it came there over TLS.
+    /// Whether a trusted proxy says that the client came to it over TLS.
     pub(crate) fn came_over_tls(&self) -> bool {
         self.proxy.as_ref().is_some_and(|proxy| proxy.tls)
     }
 
-    /// Whether a password may come without TLS. A client behind a proxy is never this host, whatever its address.
+    /// Whether this peer may send a password without TLS. A client behind a proxy never counts as
+    /// this host, even with a loopback address.
     pub(crate) fn may_send_plainly(&self, settings: &FrontSettings) -> bool {
         match (&self.proxy, settings.plaintext) {
             (_, Plaintext::Never) => false,
@@ -82,7 +84,8 @@ impl Peer {
         }
     }
 
-    /// Whether it may say XCLIENT: not whom a header only names.
+    /// Whether this peer may send XCLIENT. A client that a PROXY header names may not, even if its
+    /// address is a proxy's.
     pub(crate) fn may_forward(&self, settings: &FrontSettings) -> bool {
         let named = self
             .proxy
@@ -91,7 +94,9 @@ impl Peer {
         !named && settings.proxies.xclient.contain(self.address.ip())
     }
 
-    /// What auth counts failures by, and asks whether it is exempt: a client behind a proxy is never this host.
+    /// The address that auth gets, to count failed logins and to find exempt clients. A client
+    /// behind a proxy that claims a loopback address gets the proxy's address, because loopback
+    /// means this host.
     pub(crate) fn seen_by_auth(&self) -> IpAddr {
         match &self.proxy {
             Some(proxy) if self.address.ip().is_loopback() => proxy.address,

@@ -1,13 +1,13 @@
-//! XCLIENT as Dovecot's proxies say it before they log in for a client: `XCLIENT ADDR=ip PORT=n SESSION=id TTL=n
-//! FORWARD=base64`, with more of the kind that later ones add. The arguments in, whose connection it is out. No I/O, no state.
+//! Parses XCLIENT, which Dovecot's proxies send before they log in for a client: `XCLIENT ADDR=ip
+//! PORT=n SESSION=id TTL=n FORWARD=base64`. Later versions may add arguments. No I/O, no state.
 
 use popward_proto::bounded::Text;
 use std::net::{IpAddr, SocketAddr};
 
-/// Longest `SESSION`, in bytes. Dovecot's have 16 to 24.
+/// Longest `SESSION`, in bytes. Dovecot's values have 16 to 24.
 pub const SESSION_MAX: usize = 64;
 
-/// What a proxy says of its client.
+/// What a proxy says about its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forwarded {
     /// The client's address.
@@ -16,8 +16,8 @@ pub struct Forwarded {
     pub session: Option<Text<SESSION_MAX>>,
 }
 
-/// Reads the arguments; `None`: they are not as they have to be. Each may come once; `ADDR` and `PORT` have to. Others than those
-/// above mean nothing here.
+/// Parses the arguments. `None`: they are not valid. Each may come once. `ADDR` and `PORT` are
+/// required. Arguments other than the five above are ignored.
 pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
     let text = std::str::from_utf8(arguments).ok()?;
     let [mut address, mut port, mut session, mut ttl, mut forward] = [None; 5];
@@ -35,11 +35,12 @@ pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
             return None;
         }
     }
-    // How many more proxies there may be. A proxy that has reached 0 is one of a circle.
+    // `TTL` is the number of proxies that may still follow. 0 means that proxies forward in a
+    // circle.
     if ttl.is_some_and(|ttl| number(ttl).is_none_or(|ttl| ttl == 0)) {
         return None;
     }
-    // What proxies tell each other: nothing for a server, but it has to be what it should be.
+    // `FORWARD` is data between proxies. A server does not use it, but it must be base64.
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     if !forward.unwrap_or_default().bytes().all(base64) {
         return None;
@@ -56,7 +57,7 @@ pub fn parse(arguments: &[u8]) -> Option<Forwarded> {
     })
 }
 
-/// Decimal digits and nothing else.
+/// Parses a number of decimal digits only.
 fn number(digits: &str) -> Option<u16> {
     let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| decimal)
@@ -67,14 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_dovecot_says_is_understood() {
+    fn dovecots_arguments_are_parsed() {
         let line = b"ADDR=192.0.2.7 PORT=4660 SESSION=6fL2EPUKYu5/AAAB TTL=5 FORWARD=eD0xCXk9Mg==";
         let said = parse(line).unwrap();
         assert_eq!(said.source, "192.0.2.7:4660".parse().unwrap());
         assert_eq!(said.session.unwrap().as_str(), "6fL2EPUKYu5/AAAB");
         let said = parse(b"addr=2001:db8::7  port=0 ").unwrap();
         assert_eq!(said.source, "[2001:db8::7]:0".parse().unwrap());
-        // Of its later versions, or of another proxy: only the address and the port do anything.
+        // Arguments of later versions or of other proxies. Only the address and the port have an
+        // effect.
         let said = parse(b"ADDR=192.0.2.7 PORT=1 DESTADDR=192.0.2.1 DESTNAME= LOGIN=root").unwrap();
         assert_eq!(said.source, "192.0.2.7:1".parse().unwrap());
         let mapped = parse(b"ADDR=::ffff:192.0.2.7 PORT=1").unwrap();
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_arguments_are_refused() {
         let long = format!(
             "ADDR=192.0.2.7 PORT=1 SESSION={}",
             "s".repeat(SESSION_MAX + 1)

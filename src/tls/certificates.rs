@@ -1,5 +1,6 @@
-//! Certificate chains: read from a descriptor that the monitor opened, checked against their keys, chosen by the name that
-//! a client asks for and by what it can verify.
+//! Certificate chains. They are read from descriptors that the monitor opened, and checked against
+//! their keys. For each handshake one is chosen, by the name that the client asks for and by the
+//! signatures that it can verify.
 
 use super::remote_key::{Keys, RemoteKey};
 use popward_proto::monitor_keys::KeyFacts;
@@ -22,17 +23,17 @@ const CHAIN_MAX: usize = 64 * 1024;
 pub enum Unusable {
     /// The file could not be read.
     Read(std::io::Error),
-    /// The file is larger than any chain.
+    /// The file has more than 64 KiB.
     TooLong,
-    /// The file holds no certificate, or something that is none.
+    /// The file holds no certificate, or text that is not valid PEM.
     NoCertificate,
-    /// The key can do no signature that TLS knows.
+    /// The key supports no signature scheme that TLS knows.
     NoScheme,
-    /// The certificate is another key's, or cannot be understood.
+    /// The certificate does not belong to the key, or cannot be parsed.
     OtherKey(rustls::Error),
-    /// A certificate that is to vouch for clients cannot be understood.
+    /// A certificate in the file `client_ca` cannot be parsed.
     NoAuthority(rustls::Error),
-    /// TLS takes no such configuration.
+    /// The TLS library refuses the configuration.
     Tls(rustls::Error),
 }
 
@@ -52,7 +53,7 @@ impl std::fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// A chain with its key.
+/// A certificate chain with its key.
 #[derive(Debug)]
 pub struct Certificate {
     key: Arc<RemoteKey>,
@@ -60,7 +61,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the chain from `file` and checks that it is the key's of these facts.
+    /// Reads the chain from `file` and checks that it belongs to the key with these facts. `file`
+    /// may have at most 64 KiB.
     pub fn load(file: OwnedFd, facts: &KeyFacts, keys: &Arc<Keys>) -> Result<Self, Unusable> {
         let pem = read(&File::from(file))?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -77,16 +79,18 @@ impl Certificate {
         Ok(Self { key, certified })
     }
 
-    /// Whether it is for this name, as clients decide it: by its subject alternative names, wildcards among them.
+    /// Whether the certificate is valid for this name, by the rules of clients: the name must match
+    /// a subject alternative name. These may have wildcards.
     fn is_for(&self, name: &ServerName<'_>) -> bool {
-        // Parsed at each handshake, which costs a thousandth of it: the parsed form borrows from the chain.
+        // The certificate is parsed in each handshake, because the parsed form borrows from the
+        // chain. This costs a thousandth of the handshake.
         let parsed = self.certified.end_entity_cert();
         let parsed = parsed.and_then(ParsedCertificate::try_from);
         parsed.is_ok_and(|own| verify_server_name(&own, name).is_ok())
     }
 }
 
-/// Reads a file whole.
+/// Reads a whole file of at most 64 KiB.
 pub(crate) fn read(file: &File) -> Result<Vec<u8>, Unusable> {
     let bytes = read_whole(file, CHAIN_MAX).map_err(Unusable::Read)?;
     bytes.ok_or(Unusable::TooLong)
@@ -97,13 +101,14 @@ pub(crate) fn read(file: &File) -> Result<Vec<u8>, Unusable> {
 pub(crate) struct Choice(Vec<Certificate>);
 
 impl Choice {
-    /// A choice of these, the most preferred first.
+    /// A choice of these certificates, the most preferred one first.
     pub(crate) fn new(certificates: Vec<Certificate>) -> Self {
         Self(certificates)
     }
 
-    /// The first that is for `name` and that a client which can verify `offered` can verify; for a name that none is
-    /// for, or none that fits, the first that it can verify.
+    /// Chooses a certificate that the client can verify: one whose key can sign by a scheme in
+    /// `offered`. Among these it takes the first that is valid for `name`. If none is, it takes the
+    /// first of them. `None`: the client can verify no certificate.
     fn choose(&self, name: Option<&str>, offered: &[SignatureScheme]) -> Option<&Certificate> {
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let mut fits = self.0.iter().filter(|one| one.key.serves(offered));

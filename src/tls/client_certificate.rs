@@ -1,8 +1,8 @@
 //! Client certificates, for SASL EXTERNAL (RFC 4422, appendix A).
 //!
-//! The front proves that the client holds the certificate's key, since TLS demands it, and decides nothing by it: whose
-//! certificate it is, and whether an authority vouches for it, is looked at by auth, which is given all that it takes to
-//! see the signature for itself.
+//! TLS makes the client prove that it holds the certificate's key, and the front checks that proof.
+//! The front decides nothing else. Auth decides who owns the certificate and whether an authority
+//! signed it. Auth also gets the signature and the signed bytes, so it need not trust the front.
 
 use popward_proto::auth::{CERTIFICATE_MAX, CHAIN_MAX};
 use popward_proto::bounded::{Bytes, List};
@@ -14,34 +14,34 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A client's chain, DER, its own certificate first.
+/// A client's certificate chain in DER, the client's own certificate first.
 pub type Chain = List<Bytes<CERTIFICATE_MAX>, CHAIN_MAX>;
 
-/// What a client showed in a full TLS 1.3 handshake, in the words of
+/// What a client showed in a full TLS 1.3 handshake, in the form of
 /// [`Credentials::Certificate`](popward_proto::auth::Credentials::Certificate).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The chain.
+    /// The certificate chain.
     pub chain: Chain,
-    /// What `CertificateVerify` signs (RFC 8446, section 4.4.3).
+    /// The bytes that `CertificateVerify` signs (RFC 8446, section 4.4.3).
     pub signed: Bytes<256>,
-    /// By which scheme: its TLS code point.
+    /// The signature scheme: its TLS code point.
     pub scheme: u16,
-    /// The signature, which fits the certificate's key.
+    /// The signature by the certificate's key. The front has verified it.
     pub signature: Bytes<1024>,
 }
 
-/// What one handshake saw.
+/// What the client has shown in one handshake.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Whether a certificate was shown at all.
+    /// Whether the client showed a certificate at all.
     any: bool,
-    /// The chain, where it is within its bounds.
+    /// The chain, if it is within the bounds of auth's message.
     chain: Option<Chain>,
     certificate: Option<ClientCertificate>,
 }
 
-/// Asks the client of one connection for a certificate, and keeps what it shows.
+/// Asks the client of one connection for a certificate, and keeps what the client shows.
 #[derive(Debug)]
 pub(crate) struct Witness {
     authorities: Arc<[DistinguishedName]>,
@@ -50,7 +50,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// One that tells the client which authorities are known.
+    /// A witness that names these authorities to the client.
     pub(crate) fn new(authorities: Arc<[DistinguishedName]>) -> Self {
         Self {
             authorities,
@@ -63,13 +63,14 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was shown in TLS 1.3, within bounds. The signature is right if the handshake is complete.
+    /// Takes what the client showed in TLS 1.3, if it was within bounds. The caller calls this when
+    /// the handshake is complete. Before that, the proof may be missing.
     pub(crate) fn take(&self) -> Option<ClientCertificate> {
         self.seen().certificate.take()
     }
 }
 
-/// The chain, if it is within its bounds.
+/// The chain. `None`: it has too many certificates, or one is too large.
 fn bounded(end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<Chain> {
     let certificates = std::iter::once(end_entity).chain(others);
     let chain: Result<Vec<_>, _> = certificates
@@ -88,8 +89,9 @@ impl ClientCertVerifier for Witness {
         &self.authorities
     }
 
-    /// Any chain is fine: one that is nobody's, or is out of bounds, is one that EXTERNAL does not take. Mail readers
-    /// show certificates that were meant for others.
+    /// Accepts every chain, because mail readers also show certificates that were meant for other
+    /// servers. Refusing these would refuse the connection. EXTERNAL does not take a chain that is
+    /// unknown or out of bounds.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -102,7 +104,8 @@ impl ClientCertVerifier for Witness {
         Ok(ClientCertVerified::assertion())
     }
 
-    /// Nothing is kept: what is signed there is the whole handshake.
+    /// Checks the signature, but keeps nothing. In TLS 1.2 the whole handshake is signed, and auth
+    /// does not get it.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -137,13 +140,13 @@ impl ClientCertVerifier for Witness {
     }
 }
 
-/// Tickets for whoever shows no certificate. A resumed session has no signature that auth could look at, and a client
-/// cannot know that it must not resume if it wants EXTERNAL.
+/// Gives tickets only to clients that showed no certificate. A resumed session has no signature for
+/// auth to check. A client with a ticket could not know that it must not resume before EXTERNAL.
 #[derive(Debug)]
 pub(crate) struct Unshown<T> {
-    /// Seals and opens.
+    /// Seals and opens the tickets.
     pub(crate) tickets: Arc<T>,
-    /// The connection's.
+    /// The witness of this connection.
     pub(crate) witness: Arc<Witness>,
 }
 

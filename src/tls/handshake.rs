@@ -1,8 +1,12 @@
-//! Handshake threads: key exchange and signatures, away from the event loop. Started before the syscall filter.
+//! Handshake threads. They do key exchange and signatures, so that these do not stop the event
+//! loop. The threads start before the system call filter is installed.
 //!
-//! What waits for a thread is bounded by the connections that are open: each has at most one step in line, and one that
-//! ends takes its step with it, so that who connects and goes away again and again leaves nothing behind. Steps of
-//! handshakes that have begun and new ones take turns: neither kind can keep the other waiting.
+//! Each open connection has at most one step in line for a thread. A connection that ends takes its
+//! step out of the line. So a client that connects and leaves again and again cannot fill the
+//! memory.
+//!
+//! First steps of new handshakes and steps of begun ones take turns, so neither kind can delay the
+//! other without bound.
 
 use super::client_certificate::Witness;
 use super::rules::Rules;
@@ -18,57 +22,58 @@ use std::time::Instant;
 
 /// A step of a handshake.
 pub(crate) enum Work {
-    /// The `ClientHello` is here.
+    /// The `ClientHello` has come.
     Accept(Box<Accepted>),
-    /// More has been read.
+    /// More bytes have been read.
     Process(Box<ServerConnection>),
 }
 
-/// A step for a thread.
+/// A step of a handshake, with what a thread needs for it.
 pub(crate) struct Job {
-    /// Whose.
+    /// The connection.
     pub(crate) handle: Handle,
-    /// What.
+    /// The step.
     pub(crate) work: Work,
-    /// The rules by which it is accepted.
+    /// The rules for a new handshake.
     pub(crate) rules: Arc<Rules>,
 }
 
-/// A step that a thread has done.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Whose.
+    /// The connection.
     pub(crate) handle: Handle,
-    /// The connection, or why there is none.
+    /// The TLS connection, or why the handshake failed.
     pub(crate) result: Result<Box<ServerConnection>, Failure>,
-    /// Who will see the client's certificate, if this was the first step and one is asked for.
+    /// The witness of the client's certificate. Only the first step has one, and only if a
+    /// certificate is asked for.
     pub(crate) witness: Option<Arc<Witness>>,
 }
 
 /// A handshake that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Why.
+    /// The reason.
     pub(crate) error: Error,
     /// The alert for the client.
     pub(crate) alert: Vec<u8>,
 }
 
-/// A step's place in line.
+/// The place of a step in the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     is_new: bool,
     number: u64,
 }
 
-/// What waits for a thread.
+/// The steps that wait for a thread.
 struct Line<T> {
     new: BTreeMap<u64, T>,
     begun: BTreeMap<u64, T>,
     number: u64,
-    /// Whose turn it was last.
+    /// Whether the last step that was taken was a first one.
     was_new: bool,
-    /// There will be no more.
+    /// Whether the threads have to end.
     over: bool,
 }
 
@@ -121,7 +126,8 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next step, waited for; `None` at the end. Meanwhile, ticket keys are forgotten when their time is over.
+    /// Waits for the next step. `None`: the thread has to end. While it waits, it forgets ticket
+    /// keys whose time is over.
     fn next(&self, tickets: &Tickets) -> Option<Job> {
         let mut line = self.line();
         loop {
@@ -144,14 +150,15 @@ impl Shared {
     }
 }
 
-/// The threads.
+/// The handshake threads.
 pub(crate) struct Threads {
     shared: Arc<Shared>,
     done: Receiver<Done>,
 }
 
 impl Threads {
-    /// Starts `count` threads that wake the event loop with `waker`. They end with this object.
+    /// Starts `count` threads. They wake the event loop with `waker` for each result, and end when
+    /// this object is dropped.
     pub(crate) fn start(
         count: usize,
         waker: &Arc<Waker>,
@@ -162,7 +169,8 @@ impl Threads {
             more: Condvar::new(),
         });
         let (results, done) = channel();
-        // What a thread calls while it starts, the filter that comes next does not permit.
+        // Waits until all threads run. A thread that is still starting makes system calls that the
+        // filter, which comes next, does not permit.
         let running = Arc::new(Barrier::new(count + 1));
         for _ in 0..count {
             let (shared, tickets) = (Arc::clone(&shared), Arc::clone(tickets));
@@ -187,14 +195,14 @@ impl Threads {
         place
     }
 
-    /// Takes a step out of the line whose connection has ended, if no thread has it yet.
+    /// Takes the step of an ended connection out of the line, if no thread has taken it yet.
     pub(crate) fn cancel(&self, place: Place) {
         let job = self.shared.line().remove(place);
-        // Not under the lock.
+        // The job is dropped after the lock is released, so that the threads do not wait for this.
         drop(job);
     }
 
-    /// Takes a step that is done.
+    /// Takes a result, if there is one.
     pub(crate) fn take(&self) -> Option<Done> {
         self.done.try_recv().ok()
     }
@@ -238,7 +246,8 @@ fn step(job: Job) -> Done {
     }
 }
 
-/// With `Accept`, it is what the client sent after its `ClientHello` in the same segment.
+/// Processes the bytes that have been read. After `Accept` these are the bytes that came together
+/// with the `ClientHello`.
 fn process(mut tls: Box<ServerConnection>) -> Result<Box<ServerConnection>, Failure> {
     match tls.process_new_packets() {
         Ok(_) => Ok(tls),

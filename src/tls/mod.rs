@@ -1,4 +1,5 @@
-//! TLS: certificates whose keys are elsewhere, the rules of handshakes, and the threads that do them.
+//! TLS: certificates whose keys another process holds, the rules of handshakes, and the threads
+//! that do handshakes.
 
 pub mod certificates;
 pub mod client_certificate;
@@ -11,21 +12,22 @@ use rustls::crypto::{CryptoProvider, SecureRandom};
 use rustls::{ProtocolVersion, ServerConnection};
 use std::sync::{Arc, OnceLock};
 
-/// The cryptography: aws-lc-rs, or ring where the feature says so.
+/// The cryptography library: aws-lc-rs, or ring if only that feature is on.
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The cryptography: aws-lc-rs, or ring where the feature says so.
+/// The cryptography library: aws-lc-rs, or ring if only that feature is on.
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Random numbers that no other connection has. `None`: the system gives none.
+/// Random numbers for one connection: 128 bits, so that no other connection has the same. `None`:
+/// the system gives no random numbers.
 pub(crate) fn unique() -> Option<[u64; 2]> {
-    // Made once: a connection needs its random numbers alone.
+    // The provider is made once, because only its random numbers are needed here.
     static RANDOM: OnceLock<&'static dyn SecureRandom> = OnceLock::new();
     let mut bytes = [[0; 8]; 2];
     let random = RANDOM.get_or_init(|| provider().secure_random);
@@ -35,7 +37,8 @@ pub(crate) fn unique() -> Option<[u64; 2]> {
     Some(bytes.map(u64::from_ne_bytes))
 }
 
-/// The channel binding `tls-exporter` (RFC 9266, section 4.2) of a complete TLS 1.3 connection.
+/// The channel binding `tls-exporter` (RFC 9266, section 4.2). `None`: the handshake is not
+/// complete, or the version is not TLS 1.3.
 pub(crate) fn exporter(tls: &ServerConnection) -> Option<[u8; 32]> {
     if tls.is_handshaking() || tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return None;

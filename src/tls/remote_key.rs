@@ -1,7 +1,8 @@
-//! Private keys that another process holds: a signature is a question over the channel to keys, and so are the keys of
-//! tickets.
+//! Private keys that the keys process holds. A front asks that process for each signature, and for
+//! the keys of tickets, over the channel to keys.
 //!
-//! Only handshake threads ask, one at a time, and each waits at most ten seconds: the event loop never does.
+//! Only handshake threads ask. One asks at a time, and waits at most ten seconds for its answer.
+//! The event loop never waits.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
@@ -23,7 +24,8 @@ const LIMIT_S: i64 = 10;
 #[derive(Debug, Default)]
 pub struct Keys {
     asking: Mutex<Option<Asking>>,
-    /// A socket that came in the place of the one in use. Apart, so that the loop never waits for a signature.
+    /// A new socket that replaces the one in use. It has its own lock, so that the event loop never
+    /// waits for a signature.
     next: Mutex<Option<OwnedFd>>,
     generation: AtomicU32,
 }
@@ -32,23 +34,25 @@ pub struct Keys {
 struct Asking {
     channel: Channel<FrontToKeys, KeysToFront>,
     buffer: PacketBuffer,
-    /// An answer is outstanding for which nobody waits any more.
+    /// Whether an answer is still to come for which no thread waits any more. It must be read
+    /// before the next one.
     late: bool,
 }
 
 impl Keys {
-    /// Uses `socket` from the next question on.
+    /// Uses `socket` for all questions from the next one on.
     pub fn replace(&self, socket: OwnedFd) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// How often a socket came: another keys process has other ticket keys.
+    /// The number of sockets that have come. Each belongs to another keys process, which has other
+    /// ticket keys.
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The keys of tickets, if there are tickets, and keys.
+    /// Asks for the keys of tickets. `None`: tickets are off, or the keys process did not answer.
     pub(crate) fn tickets(&self) -> Option<TicketKeys> {
         match self.ask(&FrontToKeys::Tickets) {
             Ok(KeysToFront::Tickets(keys)) => Some(keys),
@@ -118,7 +122,8 @@ impl Asking {
                 self.channel.enter(KeysPhase::Idle);
                 Ok(answer)
             }
-            // The gate admits no data on this channel; whoever sends some is not keys.
+            // The permit table admits no data on this channel. A peer that sends data breaks the
+            // rules.
             Packet::Data { .. } => Err(ChannelError::Closed),
         }
     }
@@ -128,7 +133,7 @@ fn failed(what: &str) -> Error {
     Error::General(what.to_owned())
 }
 
-/// A key of which this process knows the public half only.
+/// A key of which this process knows only the public half.
 #[derive(Debug)]
 pub struct RemoteKey {
     keys: Arc<Keys>,
@@ -138,7 +143,7 @@ pub struct RemoteKey {
 }
 
 impl RemoteKey {
-    /// The key of these facts. `None` where it can do no scheme that TLS knows.
+    /// The key with these facts. `None`: it supports no scheme that TLS knows.
     pub fn new(keys: Arc<Keys>, facts: &KeyFacts) -> Option<Self> {
         let known = |scheme: &SignatureScheme| algorithm(*scheme).is_some();
         let schemes: Vec<_> = facts
@@ -156,7 +161,7 @@ impl RemoteKey {
         })
     }
 
-    /// Whether it can sign by one of these schemes.
+    /// Whether the key can sign by one of these schemes.
     pub(crate) fn serves(&self, offered: &[SignatureScheme]) -> bool {
         self.schemes.iter().any(|scheme| offered.contains(scheme))
     }
@@ -194,7 +199,7 @@ impl SigningKey for RemoteKey {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        // `new` keeps at least one scheme, and only such as have an algorithm.
+        // `new` makes sure that there is a scheme, and that each has an algorithm.
         self.schemes
             .iter()
             .find_map(|scheme| algorithm(*scheme))

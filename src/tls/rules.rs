@@ -1,5 +1,5 @@
-//! By which rules handshakes are done: versions, cipher suites, ALPN, tickets, and whether a client certificate is asked
-//! for. Made anew by a reload; connections keep the rules that they began with.
+//! The rules of handshakes: versions, cipher suites, ALPN, tickets, and whether a client is asked
+//! for a certificate. A reload makes new rules. Connections keep the rules with which they began.
 
 use super::certificates::{Certificate, Choice, Unusable, read};
 use super::client_certificate::{Unshown, Witness};
@@ -19,34 +19,36 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// The name of POP3 in ALPN (RFC 7301; IANA, "Application-Layer Protocol Negotiation IDs"). A client that offers
-/// other protocols and not this one is turned away, as the RFC has it: that it could be a browser that somebody sends here
-/// to speak to the wrong server is worth more than what no mail client does.
+/// The name of POP3 in ALPN (RFC 7301; IANA, "Application-Layer Protocol Negotiation IDs"). A
+/// client that offers only other protocols is refused, as the RFC demands. It could be a browser
+/// that an attacker redirects to this server. No mail client does this.
 const ALPN: &[u8] = b"pop3";
 
-/// The rules.
+/// The rules of one configuration.
 #[derive(Debug)]
 pub struct Rules {
     builder: ConfigBuilder<ServerConfig, WantsVerifier>,
     choice: Arc<Choice>,
     tickets: Arc<Tickets>,
-    /// Who vouches for clients. `None`: no client is asked for a certificate.
+    /// The authorities that sign client certificates. `None`: no client is asked for a certificate.
     authorities: Option<Arc<[DistinguishedName]>>,
-    /// For whoever is not asked: by our order of cipher suites, and by the client's.
+    /// The configurations for clients that are not asked for a certificate, one for each [`Order`].
     unasked: [Arc<ServerConfig>; 2],
 }
 
-/// Whose order of cipher suites counts.
+/// The side whose order of cipher suites decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Ours = 0,
     Clients = 1,
 }
 
-/// Ours, but for a client that wants `ChaCha20` most: it has no instructions for AES.
+/// The server's order decides, except for a client that prefers `ChaCha20`. Such a client probably
+/// has no instructions for AES, so AES would be slow for it.
 fn order(suites: &[CipherSuite]) -> Order {
     use CipherSuite as S;
-    // What many clients name first is no suite: they keep servers used to unknown ones (RFC 8701).
+    // Many clients name a reserved value first that is no suite, so that servers stay tolerant of
+    // unknown ones (RFC 8701).
     let grease = |suite: &&CipherSuite| u16::from(**suite) & 0x0f0f == 0x0a0a;
     match suites.iter().find(|suite| !grease(suite)) {
         Some(
@@ -58,8 +60,8 @@ fn order(suites: &[CipherSuite]) -> Order {
     }
 }
 
-/// The library's cipher suites, which are all good ones, those of TLS 1.3 first and of each version the fastest: AES-128
-/// is as good as AES-256 against anybody who can be thought of, and moves a mailbox in less time.
+/// The library with its cipher suites in the server's order: TLS 1.3 first, then the fastest first.
+/// AES-128 comes before AES-256, because it is faster and nobody can break it either.
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = Arc::unwrap_or_clone(super::provider());
     provider.cipher_suites.sort_by_key(|suite| {
@@ -70,7 +72,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Reads whom clients are told that we know. What the certificates say otherwise is auth's matter.
+/// Reads the names of the authorities from `file`. Clients are told these names, so that they can
+/// choose a certificate. Auth checks everything else about them.
 pub fn authorities(file: OwnedFd) -> Result<Arc<[DistinguishedName]>, Unusable> {
     let pem = read(&File::from(file))?;
     let mut store = RootCertStore::empty();
@@ -84,10 +87,10 @@ pub fn authorities(file: OwnedFd) -> Result<Arc<[DistinguishedName]>, Unusable> 
     Ok(store.subjects().into())
 }
 
-/// Most certificates of a set.
+/// Most certificates of a set. Further ones are dropped.
 const CERTIFICATES_MAX: usize = 16;
 
-/// A set of certificates that the monitor gives, as far as it has come.
+/// The part of a set of certificates that the monitor has sent so far.
 #[derive(Debug, Default)]
 pub(crate) struct Coming {
     authorities: Option<OwnedFd>,
@@ -95,24 +98,25 @@ pub(crate) struct Coming {
 }
 
 impl Coming {
-    /// Who vouches for clients.
+    /// Takes the file of the authorities that sign client certificates.
     pub(crate) fn authorities(&mut self, file: OwnedFd) {
         self.authorities = Some(file);
     }
 
-    /// One more certificate. What is beyond all that there can be is dropped.
+    /// Takes one more certificate. It is dropped if the set is full.
     pub(crate) fn certificate(&mut self, key: KeyFacts, file: OwnedFd) {
         if self.certificates.len() < CERTIFICATES_MAX {
             self.certificates.push((key, file));
         }
     }
 
-    /// Whether there is none.
+    /// Whether the set has no certificate.
     pub(crate) fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }
 
-    /// The rules with this set. If one of it cannot be used, none is.
+    /// Makes the rules with this set. If one certificate is unusable, the whole set is refused with
+    /// the reason.
     pub(crate) fn rules(
         self,
         settings: TlsSettings,
@@ -130,7 +134,8 @@ impl Coming {
 }
 
 impl Rules {
-    /// Rules with these certificates, in order of preference. Fails where the library takes no such configuration.
+    /// Rules with these certificates, in order of preference. Fails if the TLS library refuses the
+    /// configuration.
     pub fn new(
         certificates: Vec<Certificate>,
         authorities: Option<Arc<[DistinguishedName]>>,
@@ -164,9 +169,10 @@ impl Rules {
         })
     }
 
-    /// How the handshake that begins with `hello` is done, and who sees the certificate that is asked for, if any.
-    /// Who names no suite of TLS 1.3 is not asked: TLS 1.2's signature is over the whole handshake, which auth is not
-    /// given.
+    /// The configuration for the handshake that begins with `hello`. If the client is asked for a
+    /// certificate, the witness that sees it comes too. A client that names no suite of TLS 1.3 is
+    /// not asked, because in TLS 1.2 the signature is over the whole handshake, and auth does not
+    /// get that.
     pub(crate) fn begin(
         &self,
         hello: &ClientHello<'_>,
@@ -204,9 +210,11 @@ fn finish(
     config.ignore_client_order = order == Order::Ours;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.ticketer = tickets;
-    // Tickets or nothing: another front would not know a session that is remembered here, and its secrets would stay.
+    // Sessions are resumed by tickets only. A session that is remembered here would be unknown to
+    // other fronts, and its secrets would stay in memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    // One ticket a handshake is what a mail client can use; each is a record more to send.
+    // A mail client can use one ticket of a handshake. Each further ticket would be one more record
+    // to send.
     config.send_tls13_tickets = 1;
     Arc::new(config)
 }

@@ -1,8 +1,9 @@
-//! Session tickets (RFC 5077; RFC 8446, section 4.6.1), sealed with keys that keys makes and all fronts share: what
-//! one front began, another one resumes.
+//! Session tickets (RFC 5077; RFC 8446, section 4.6.1). The keys process makes the keys that seal
+//! them, and all fronts share these keys. So each front can resume a session that another one
+//! began.
 //!
-//! Keys are asked for by a handshake thread when the ones at hand are too old, and forgotten when their time is over,
-//! whether or not anybody asks.
+//! A handshake thread asks for new keys when the present ones are too old. Old keys are forgotten
+//! when their time is over, even if no client comes.
 
 use super::remote_key::Keys;
 #[cfg(feature = "aws-lc-rs")]
@@ -15,15 +16,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Seals and opens tickets: the key's name, a nonce, then the sealed state with its tag.
+/// Seals and opens tickets. A ticket is the key's name, a nonce, and the sealed state with its tag.
 #[derive(Debug)]
 pub struct Tickets {
     keys: Arc<Keys>,
-    /// For how long a ticket is good at the least, in seconds; 0: there are none.
+    /// The least time for which a ticket is valid, in seconds. 0: tickets are off.
     lifetime_s: AtomicU32,
-    /// How often it was set: what was held before is asked for anew.
+    /// The number of times that the lifetime was set. Keys from before the last time are not used
+    /// any more.
     settings: AtomicU32,
-    /// Locked while keys is asked. The event loop never locks it.
+    /// Locked while a thread asks the keys process. The event loop never locks it.
     held: Mutex<Option<Arc<Held>>>,
 }
 
@@ -33,7 +35,8 @@ struct Held {
     current: Key,
     previous: Option<Key>,
     until: Instant,
-    /// Of which keys process they are (see [`Keys::generation`]), and of which settings.
+    /// The keys process from which these keys are (see [`Keys::generation`]), and the value of
+    /// [`Tickets::settings`] then.
     generation: (u32, u32),
 }
 
@@ -58,8 +61,9 @@ impl Key {
     }
 
     fn seal(&self, state: &[u8]) -> Option<Vec<u8>> {
-        // At random, since fronts that share a key cannot count together. A key seals far fewer tickets than the 2^32
-        // for which 96 random bits are enough (NIST SP 800-38D, section 8.3): an hour of 1,000,000 handshakes a second.
+        // The nonce is random, because fronts that share a key have no common counter. 96 random
+        // bits are enough for 2^32 tickets (NIST SP 800-38D, section 8.3). A key seals far fewer:
+        // that is an hour of 1,000,000 handshakes a second.
         let mut nonce = [0; aead::NONCE_LEN];
         super::provider().secure_random.fill(&mut nonce).ok()?;
         let mut sealed = state.to_vec();
@@ -105,7 +109,8 @@ impl Held {
 }
 
 impl Tickets {
-    /// Tickets whose keys come from `keys`, each of them good for `ticket_ms` milliseconds at the least; 0: none.
+    /// Tickets with the keys of `keys`. A ticket is valid for at least `ticket_ms` milliseconds. 0
+    /// turns tickets off.
     pub fn new(keys: Arc<Keys>, ticket_ms: u32) -> Self {
         Self {
             keys,
@@ -115,13 +120,14 @@ impl Tickets {
         }
     }
 
-    /// Another lifetime, after a reload: what was held is asked for anew.
+    /// Sets another lifetime after a reload. The keys are asked for again.
     pub(crate) fn set_lifetime(&self, ticket_ms: u32) {
         self.lifetime_s.store(ticket_ms / 1000, Ordering::Relaxed);
         self.settings.fetch_add(1, Ordering::Release);
     }
 
-    /// The keys of now, asked for if need be. Who asks lets the others wait: they would have to ask as well.
+    /// The present keys. Asks the keys process if it has none or old ones. Other threads wait
+    /// meanwhile, because they would have to ask too. `None`: there are no keys.
     fn held(&self) -> Option<Arc<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = (
@@ -138,8 +144,9 @@ impl Tickets {
         held.clone()
     }
 
-    /// Forgets keys whose time was over at `now`, and says when the next ones' will be. While another thread asks for
-    /// keys there are none, and that thread says so itself afterwards.
+    /// Forgets the keys if their time was over at `now`. Returns when the time of the present keys
+    /// will be over. Returns `None` if there are no keys, or if another thread asks for keys now:
+    /// that thread calls this function afterwards.
     pub(crate) fn forget(&self, now: Instant) -> Option<Instant> {
         let mut held = match self.held.try_lock() {
             Ok(held) => held,

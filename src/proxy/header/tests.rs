@@ -1,4 +1,4 @@
-//! Headers as proxies send them, in every cut; and what is none.
+//! Tests of headers as proxies send them, cut at every byte, and of bytes that are not a header.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn from(source: &str, tls: bool) -> Origin {
     Origin::Client { source, tls }
 }
 
-/// A header of version 2 with what follows its fixed part.
+/// A header of version 2 with `rest` after its fixed part.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [SIGNATURE.as_slice(), &[command, family], &length, rest].concat()
@@ -26,7 +26,8 @@ fn v6() -> Vec<u8> {
     .concat()
 }
 
-/// What haproxy 2.6 adds with `send-proxy-v2-ssl-cn`: the version as a vector within the vector.
+/// The vector that haproxy 2.6 adds with `send-proxy-v2-ssl-cn`. The TLS version is a vector inside
+/// it.
 fn ssl(flags: u8) -> Vec<u8> {
     [
         &[0x20, 0, 15, flags, 0, 0, 0, 1, 0x21, 0, 7][..],
@@ -35,7 +36,8 @@ fn ssl(flags: u8) -> Vec<u8> {
     .concat()
 }
 
-/// Whole, with what follows it, it is this; and it is incomplete at every earlier cut.
+/// Checks that the complete header gives this origin, whatever follows it, and that it is
+/// incomplete at every earlier cut.
 fn complete(header: &[u8], origin: Origin) {
     for cut in 0..header.len() {
         assert_eq!(parse(&header[..cut]), Ok(None), "{cut} of {header:?}");
@@ -55,7 +57,7 @@ fn version_1_is_read_in_every_cut() {
         b"PROXY TCP6 2001:db8::7 2001:db8::1 0 65535\r\n",
         from("[2001:db8::7]:0", false),
     );
-    // An IPv4 client by any name.
+    // An IPv4 client in the form of an IPv6 address.
     complete(
         b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:192.0.2.1 56324 110\r\n",
         source,
@@ -75,7 +77,7 @@ fn version_2_is_read_in_every_cut() {
     complete(&v2(0x21, 0x11, V4), from("192.0.2.7:4660", false));
     complete(&v2(0x21, 0x21, &v6()), from("[2001:db8::7]:4660", false));
     complete(&v2(0x20, 0x00, b""), Origin::Proxy);
-    // A check of haproxy's with addresses, and one with a family that does not exist: both are to be ignored.
+    // With LOCAL the addresses are ignored, and an unknown family too.
     complete(&v2(0x20, 0x11, V4), Origin::Proxy);
     complete(&v2(0x20, 0xff, b"anything"), Origin::Proxy);
     complete(&v2(0x21, 0x00, b"anything"), Origin::Proxy);
@@ -83,7 +85,7 @@ fn version_2_is_read_in_every_cut() {
 }
 
 #[test]
-fn a_proxy_that_names_itself_speaks_for_itself() {
+fn a_proxy_that_names_itself_is_the_origin() {
     let (proxy, client) = (from("192.0.2.1:9", false), from("192.0.2.7:9", true));
     let address = "192.0.2.1".parse().unwrap();
     assert_eq!(proxy.said_by(address), Origin::Proxy);
@@ -92,7 +94,7 @@ fn a_proxy_that_names_itself_speaks_for_itself() {
 }
 
 #[test]
-fn what_a_proxy_adds_is_passed_over_but_for_tls() {
+fn added_vectors_are_ignored_except_for_tls() {
     let with = |vectors: &[u8]| v2(0x21, 0x11, &[V4, vectors].concat());
     let noop = [4, 0, 2, 0, 0];
     complete(&with(&ssl(1)), from("192.0.2.7:4660", true));
@@ -104,12 +106,12 @@ fn what_a_proxy_adds_is_passed_over_but_for_tls() {
     complete(&with(&noop), from("192.0.2.7:4660", false));
     let certificate = [&[0x28, 0x0f, 0x00][..], &[7; 0x0f00]].concat();
     complete(&with(&certificate), from("192.0.2.7:4660", false));
-    // Too short for what it is.
+    // A TLS vector that is too short means nothing.
     complete(&with(&[0x20, 0, 1, 1]), from("192.0.2.7:4660", false));
 }
 
 #[test]
-fn p8_what_is_no_header_is_refused_at_once_and_never_waited_for_beyond_its_bound() {
+fn p8_other_bytes_than_a_header_are_refused_early_and_within_the_bound() {
     for (bytes, why) in [
         (&b"USER alice\r\n"[..], Malformed::NoHeader),
         (b"PR0", Malformed::NoHeader),

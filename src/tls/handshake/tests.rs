@@ -1,4 +1,4 @@
-//! The line: who is next, and what is left of who has gone.
+//! Tests of the line of steps: the order, and that ended connections leave nothing in it.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn all(line: &mut Line<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn new_handshakes_and_begun_ones_take_turns_and_each_kind_keeps_its_order() {
+fn new_and_begun_handshakes_take_turns_and_each_kind_keeps_its_order() {
     let mut line = Line::new();
     for number in 0..5 {
         line.add(true, number);
@@ -19,9 +19,9 @@ fn new_handshakes_and_begun_ones_take_turns_and_each_kind_keeps_its_order() {
 }
 
 #[test]
-fn p8_who_has_gone_leaves_nothing_in_line() {
+fn p8_an_ended_connection_leaves_nothing_in_line() {
     let mut line = Line::new();
-    // Connect, say hello, reset, again and again; one in a thousand stays.
+    // Clients connect, send a `ClientHello` and reset, again and again. One in a thousand stays.
     for round in 0..100_000 {
         let place = line.add(true, round);
         if round % 1000 != 0 {

@@ -1,4 +1,5 @@
-//! Handshakes in memory, between a client of the library and the rules: versions, ALPN, tickets, client certificates.
+//! Tests of the rules by handshakes in memory with a client of the library: versions, ALPN,
+//! tickets, client certificates.
 
 use super::*;
 use crate::tls::client_certificate::ClientCertificate;
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-/// A certificate that signs itself, and its key.
+/// A self-signed certificate and its key.
 struct Pair {
     directory: tempfile::TempDir,
     certificate: CertificateDer<'static>,
@@ -57,7 +58,7 @@ impl Pair {
     }
 }
 
-/// What a keys process would answer: signatures of `key`, and these ticket keys.
+/// A keys process that signs with `key` and gives these ticket keys.
 fn keys(key: Arc<dyn SigningKey>, tickets: TicketKeys) -> Arc<Keys> {
     let (ours, theirs) = socket_pair().unwrap();
     std::thread::spawn(move || {
@@ -96,7 +97,7 @@ fn ticket_keys(current: u8, previous: Option<u8>) -> TicketKeys {
     }
 }
 
-/// A front's rules.
+/// The rules of a front with this certificate.
 fn rules(server: &Pair, ca: Option<&Pair>, only_1_3: bool, tickets: TicketKeys) -> Rules {
     let keys = keys(Arc::clone(&server.key), tickets);
     let facts = KeyFacts {
@@ -117,7 +118,7 @@ fn rules(server: &Pair, ca: Option<&Pair>, only_1_3: bool, tickets: TicketKeys) 
     coming.rules(settings, &keys, &tickets).unwrap()
 }
 
-/// Who believes any server: these tests are about the client.
+/// A client's verifier that accepts any server, because these tests are about the client.
 #[derive(Debug)]
 struct Trusting;
 
@@ -153,7 +154,8 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-/// Shows a chain, with whichever key, and counts how often it was asked.
+/// A client that shows this chain with this key, even if they do not match. It counts the
+/// authorities that servers name.
 #[derive(Debug)]
 struct Shows(Option<Arc<CertifiedKey>>, Mutex<usize>);
 
@@ -181,7 +183,7 @@ fn client(
     (config, shows)
 }
 
-/// Both ends of a handshake that came to its end, and what the client showed.
+/// Both ends of a complete handshake, and what the client showed.
 struct Both {
     client: ClientConnection,
     server: ServerConnection,
@@ -201,7 +203,7 @@ fn handshake(rules: &Rules, config: &ClientConfig) -> Result<Both, Error> {
         .into_connection(config)
         .map_err(|(error, _)| error)?;
     server.process_new_packets()?;
-    // Until neither has anything to say: the tickets come last.
+    // Goes on until both ends have nothing to send, because tickets come last.
     while client.wants_write() || server.wants_write() {
         let mut bytes = Vec::new();
         while server.wants_write() {
@@ -237,7 +239,7 @@ fn kind(rules: &Rules, config: &ClientConfig) -> HandshakeKind {
 }
 
 #[test]
-fn a_session_that_one_front_began_is_resumed_at_another_and_not_after_two_rotations() {
+fn sessions_resume_at_another_front_until_two_key_rotations() {
     let server = Pair::new("mail.example.org", 0);
     let one = rules(&server, None, false, ticket_keys(1, None));
     let other = rules(&server, None, false, ticket_keys(1, None));
@@ -248,13 +250,13 @@ fn a_session_that_one_front_began_is_resumed_at_another_and_not_after_two_rotati
         assert_eq!(kind(&one, &config), HandshakeKind::Full);
         assert_eq!(kind(&other, &config), HandshakeKind::Resumed);
         assert_eq!(kind(&rotated, &config), HandshakeKind::Resumed);
-        // That one gave a new ticket, of key 2.
+        // The server before gave a new ticket, sealed with key 2.
         assert_eq!(kind(&gone, &config), HandshakeKind::Full, "{version:?}");
     }
 }
 
 #[test]
-fn a_client_certificate_is_seen_with_its_signature_and_gets_no_ticket() {
+fn a_client_certificate_is_kept_with_its_signature_and_gets_no_ticket() {
     let server = Pair::new("mail.example.org", 0);
     let alice = Pair::new("alice.example.org", 0);
     let rules = rules(&server, Some(&alice), false, ticket_keys(1, None));
@@ -279,12 +281,13 @@ fn a_client_certificate_is_seen_with_its_signature_and_gets_no_ticket() {
         2,
         "one authority was named, twice"
     );
-    // Who has none goes on without, and resumes.
+    // A client without a certificate completes the handshake, and resumes.
     let (config, shows) = client(&TLS13, None);
     assert!(handshake(&rules, &config).unwrap().shown.is_none());
     assert_eq!(kind(&rules, &config), HandshakeKind::Resumed);
     assert_eq!(*shows.1.lock().unwrap(), 1);
-    // In TLS 1.2 what is shown is checked and not kept. (This library names the suites of TLS 1.3 even so, and is asked.)
+    // In TLS 1.2 the certificate is checked, but not kept. (This client is asked although it speaks
+    // TLS 1.2, because the library names the suites of TLS 1.3 all the same.)
     let (config, _) = client(&TLS12, Some(pair));
     let both = handshake(&rules, &config).unwrap();
     assert!(both.server.peer_certificates().is_some() && both.shown.is_none());
@@ -297,7 +300,7 @@ fn verifies(pair: &Pair, (signed, signature): (&[u8], &[u8])) -> bool {
         .iter()
         .find(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256);
     let point = pair.key.public_key().unwrap();
-    // The key's bits, behind SubjectPublicKeyInfo's header.
+    // The public key's bits follow the header of SubjectPublicKeyInfo.
     let point = &point[point.len() - 65..];
     let verified = known.unwrap().1[0].verify_signature(point, signed, signature);
     verified.is_ok()
@@ -315,7 +318,7 @@ fn a_certificate_without_its_key_ends_the_handshake() {
 }
 
 #[test]
-fn p8_a_chain_beyond_its_bounds_is_nobodys_and_harms_nobody() {
+fn p8_a_chain_out_of_bounds_is_ignored_and_the_handshake_goes_on() {
     let server = Pair::new("mail.example.org", 0);
     let alice = Pair::new("alice", 0);
     let large = Pair::new("alice", 3000);
@@ -332,7 +335,7 @@ fn p8_a_chain_beyond_its_bounds_is_nobodys_and_harms_nobody() {
 }
 
 #[test]
-fn both_ends_bind_to_the_same_channel_in_tls_1_3_only() {
+fn both_ends_have_the_same_channel_binding_in_tls_1_3_only() {
     let server = Pair::new("mail.example.org", 0);
     let rules = rules(&server, None, false, ticket_keys(1, None));
     let (config, _) = client(&TLS13, None);
@@ -355,7 +358,7 @@ fn both_ends_bind_to_the_same_channel_in_tls_1_3_only() {
 }
 
 #[test]
-fn pop3_is_agreed_on_where_protocols_are_offered_and_nothing_else_is() {
+fn alpn_agrees_on_pop3_only() {
     let server = Pair::new("mail.example.org", 0);
     let rules = rules(&server, None, false, ticket_keys(1, None));
     for version in [&TLS13, &TLS12] {
@@ -381,7 +384,7 @@ fn pop3_is_agreed_on_where_protocols_are_offered_and_nothing_else_is() {
 }
 
 #[test]
-fn where_tls_1_3_is_the_minimum_tls_1_2_is_turned_away() {
+fn tls_1_2_is_refused_if_tls_1_3_is_the_minimum() {
     let server = Pair::new("mail.example.org", 0);
     let rules = rules(&server, None, true, ticket_keys(1, None));
     assert!(handshake(&rules, &client(&TLS13, None).0).is_ok());
@@ -389,7 +392,7 @@ fn where_tls_1_3_is_the_minimum_tls_1_2_is_turned_away() {
 }
 
 #[test]
-fn our_order_of_suites_counts_but_for_who_has_no_instructions_for_aes() {
+fn the_servers_order_of_suites_decides_unless_the_client_prefers_chacha20() {
     use CipherSuite as S;
     let server = Pair::new("mail.example.org", 0);
     let rules = rules(&server, None, false, ticket_keys(1, None));

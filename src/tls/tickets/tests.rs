@@ -1,4 +1,4 @@
-//! Two fronts and their keys: what opens where, and for how long.
+//! Tests of tickets with several fronts: which front opens which ticket, and for how long.
 
 use super::*;
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
@@ -20,7 +20,8 @@ fn keys(current: u8, previous: Option<u8>, left_ms: u32) -> KeysToFront {
     })
 }
 
-/// A front whose keys process gives these answers, one after another, and then ends. It says how often it was asked.
+/// A front whose keys process gives these answers, one after another, and then ends. The thread
+/// returns how often it was asked.
 fn front(answers: Vec<KeysToFront>) -> (Tickets, Arc<Keys>, JoinHandle<usize>) {
     let (ours, theirs) = socket_pair().unwrap();
     let asked = std::thread::spawn(move || {
@@ -57,7 +58,7 @@ fn a_ticket_of_one_front_opens_at_another_until_its_key_is_gone() {
 }
 
 #[test]
-fn what_is_no_ticket_does_not_open() {
+fn changed_and_cut_tickets_do_not_open() {
     let (tickets, ..) = front(vec![keys(1, Some(2), 60_000)]);
     let ticket = tickets.encrypt(b"a session").unwrap();
     for place in 0..ticket.len() {
@@ -72,12 +73,13 @@ fn what_is_no_ticket_does_not_open() {
 }
 
 #[test]
-fn keys_are_asked_for_once_a_period_and_again_of_another_keys_process() {
+fn keys_are_asked_for_once_a_period_and_again_after_a_new_socket() {
     let answers = vec![keys(1, None, 60_000), keys(2, Some(1), 60_000)];
     let (tickets, all, asked) = front(answers);
     let ticket = tickets.encrypt(b"x").unwrap();
     assert!(tickets.decrypt(&ticket).is_some());
-    // As long as the socket is the same one, what is held is good.
+    // The keys are valid only as long as the socket is the same. Here another keys process comes,
+    // which has ended already.
     let (ours, theirs) = socket_pair().unwrap();
     drop(theirs);
     all.replace(ours);
@@ -88,7 +90,7 @@ fn keys_are_asked_for_once_a_period_and_again_of_another_keys_process() {
 }
 
 #[test]
-fn old_keys_are_asked_for_anew_and_forgotten_without_being_asked_for() {
+fn old_keys_are_replaced_and_are_forgotten_on_time() {
     let (tickets, all, asked) = front(vec![keys(1, None, 0), keys(2, Some(1), 60_000)]);
     let ticket = tickets.encrypt(b"x").unwrap();
     assert_eq!(tickets.decrypt(&ticket).as_deref(), Some(&b"x"[..]));
@@ -101,7 +103,7 @@ fn old_keys_are_asked_for_anew_and_forgotten_without_being_asked_for() {
 }
 
 #[test]
-fn p8_who_asks_keys_keeps_nobody_waiting_who_forgets() {
+fn p8_forgetting_keys_does_not_wait_for_a_thread_that_asks() {
     let (ours, theirs) = socket_pair().unwrap();
     let all = Arc::new(Keys::default());
     all.replace(ours);
@@ -110,7 +112,7 @@ fn p8_who_asks_keys_keeps_nobody_waiting_who_forgets() {
     let asks = std::thread::spawn(move || asking.encrypt(b"x"));
     let mut theirs: Channel<KeysToFront, FrontToKeys> = Channel::new(theirs, KeysPhase::Idle);
     theirs.receive(&mut PacketBuffer::for_messages()).unwrap();
-    // It is asked for, and not answered yet.
+    // Here the other thread waits for the answer.
     assert_eq!(tickets.forget(Instant::now()), None);
     tickets.set_lifetime(1000);
     theirs.send(&keys(1, None, 60_000)).unwrap();
