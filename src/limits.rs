@@ -165,7 +165,7 @@ impl Admission {
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(crate) fn open(&self) -> u32 {
         self.open
     }

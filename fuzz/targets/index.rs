@@ -1,5 +1,5 @@
-//! Any bytes with a hash that fits, as whoever owns a state directory can write them: no index, or one of a maildrop that
-//! could be.
+//! Fuzzes the decoder of the index with any bytes and a correct hash. Whoever owns a state
+//! directory can write such a file. The decoder refuses it, or returns a possible maildrop.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! Any bytes as heads, kept ranges and pins, with the hashes that fit, as whoever owns a state directory can write them: no
-//! journal, or one of an update that could be, whose pieces lie within the spool and go down only.
+//! Fuzzes the decoders of heads, kept ranges and pins with any bytes and correct hashes. Whoever
+//! owns a state directory can write such a journal. The decoders refuse it, or return a possible
+//! update: its pieces lie within the spool, and it moves bytes only towards the start.
 
 #![no_main]
 

@@ -1,7 +1,11 @@
-//! Spools of anybody's bytes. They are read as the slow reader of `privsep/mbox/tests/reader` reads them, and the same through
-//! any buffer; a spool that ends where one of its messages does reads as those messages of the whole. Sizes are those of what
-//! would be sent. An update's plan stays within the spool and moves bytes down only. Other servers' names are the same through
-//! any buffer.
+//! Fuzzes the scan of a spool with any bytes. It checks:
+//!
+//! - The scan reads a spool as the slow reader of `privsep/mbox/tests/reader` does, with any
+//!   buffer.
+//! - If a spool is cut at the end of a message, the messages before the cut stay the same.
+//! - A message's size is the size of what would be sent.
+//! - An update's plan stays within the spool and moves bytes only towards the start.
+//! - The UIDLs of other servers are the same with any buffer.
 
 #![no_main]
 
@@ -20,7 +24,7 @@ use popward_mbox::source::InMemory;
 use popward_mbox::uidl::{assign, name};
 use popward_schemes::{Scheme, names};
 
-/// What the slow reader tells of a maildrop, as the scan found it.
+/// Converts a scanned maildrop to the form of the slow reader.
 fn simple(maildrop: &Maildrop) -> (Vec<reader::Simple>, usize) {
     let messages = maildrop.messages.iter().map(|message| reader::Simple {
         from_line: message.from_line as usize,
@@ -32,11 +36,11 @@ fn simple(maildrop: &Maildrop) -> (Vec<reader::Simple>, usize) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // Few inputs begin with one by themselves.
+    // A From_ line is added, because few inputs begin with one.
     let mut spool = b"From a@b Mon Nov 23 10:00:00 2026\n".to_vec();
     spool.extend_from_slice(data);
     let length = spool.len() as u64;
-    // As it is, it need not be one.
+    // The input without the added line may be refused.
     let bare = scan(
         &mut InMemory(data),
         data.len() as u64,
@@ -51,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
     let small = scan(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN]);
     assert_eq!(small.as_ref(), Ok(&maildrop));
     assert_eq!(Some(simple(&maildrop)), reader::read(&spool, is_from_line));
-    // Of many, some: each is another scan.
+    // Only the last four messages are tried, because each costs another scan.
     for known in (1..=maildrop.messages.len()).rev().take(4) {
         let end = maildrop.segment_end(known - 1);
         let before = scan(

@@ -1,5 +1,6 @@
-//! Every enum of every boundary: the first byte says which, the rest is the packet's payload. It is refused, or is a value
-//! that encodes to what decodes to the same value, and passes its permit table without a panic.
+//! Fuzzes the messages between all processes. The first byte chooses the type, and the rest is a
+//! packet's payload. The decoder refuses it, or returns a value. The value encodes to bytes that
+//! decode to the same value, and the permit table has a row for it.
 
 #![no_main]
 

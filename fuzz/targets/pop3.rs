@@ -1,8 +1,17 @@
-//! What a client may send, in pieces, between whatever auth, the monitor and a worker may say, asked for or not. A header of 32
-//! bytes says how large the pieces are, what is offered, what is configured, after how many bytes somebody speaks unasked (0:
-//! never), and what is said. Each line has one reply, in order and within its length; nothing is asked while an answer is due;
-//! nobody is logged in but by a grant, and nothing of a transaction comes before; who speaks unasked ends the session or
-//! changes nothing; and how the bytes are cut changes nothing.
+//! Fuzzes the protocol: a client's bytes in pieces, and messages of auth, the monitor and a worker,
+//! expected or not.
+//!
+//! The input begins with a header of 32 bytes. It gives the size of the pieces, the offer, the
+//! settings, the number of client bytes after which a process speaks unasked (0: never), and its
+//! messages.
+//!
+//! The target checks:
+//!
+//! - Each line has one reply, in order and within its length.
+//! - Nothing is asked while an answer is due.
+//! - A login needs a grant, and no command of the TRANSACTION state works before it.
+//! - An unasked message ends the session or changes nothing.
+//! - The size of the pieces changes nothing.
 
 #![no_main]
 
@@ -18,16 +27,17 @@ use popward_proto::session::WorkerToFront;
 use said::{Due, Said, Tape};
 use std::rc::Rc;
 
-/// Most that one call writes: what is gathered of pipelined commands (8 KiB), and the reply that goes beyond it.
+/// Most bytes that one call writes: the gathered replies to pipelined commands (8 KiB), and the
+/// reply that passes that bound.
 const GROWTH: usize = 8 * 1024 + 2048;
 
-/// What stands before the client's bytes.
+/// The header before the client's bytes.
 struct Header<'a> {
-    /// How much comes at once.
+    /// The size of a piece of the client's bytes.
     piece: usize,
     offered: u8,
     configured: u8,
-    /// After how many bytes somebody speaks who was not asked; 0: nobody does.
+    /// The number of client bytes after which a process speaks unasked. 0: never.
     stride: usize,
     tape: &'a [u8],
 }
@@ -47,7 +57,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// A session between everything that may be said.
+/// A session, with what the checks need to know about it.
 struct Session<'a> {
     pop3: Pop3,
     out: Vec<u8>,
@@ -56,17 +66,18 @@ struct Session<'a> {
     interrupted: bool,
     due: Option<Due>,
     closed: bool,
-    /// How many lines were taken. Each has one reply.
+    /// The number of lines that were taken. Each has one reply.
     lines: usize,
-    /// How many replies there are in the first `counted` bytes of `out`, the greeting among them.
+    /// The number of replies in the first `counted` bytes of `out`, with the greeting.
     replies: usize,
     counted: usize,
-    /// Whether there is an error that no line has asked for: the last one.
+    /// 1 if the session ended with an error reply that no line asked for, else 0.
     broke: usize,
 }
 
 impl Session<'_> {
-    /// Every line has one reply, but the one that waits for its answer; and then no other is taken.
+    /// Checks that every line has one reply, except a line whose answer is due. While an answer is
+    /// due, no other line is taken.
     fn check(&mut self) {
         let new = &self.out[self.counted..];
         assert!(new.is_empty() || new.ends_with(b"\r\n"), "half a line");
@@ -82,7 +93,7 @@ impl Session<'_> {
         assert_eq!(self.pop3.wants_input(), free, "takes commands");
     }
 
-    /// Does what is to be done, or notes that an answer is due.
+    /// Acts on an action, or notes that an answer is due.
     fn act(&mut self, action: Action) {
         let logged_in = self.pop3.is_logged_in();
         assert!(self.due.is_none() || action == Action::None, "asked twice");
@@ -110,7 +121,7 @@ impl Session<'_> {
         }
     }
 
-    /// Somebody says something.
+    /// A process says something. Checks the reply.
     fn hear(&mut self, said: &Said) {
         let (before, logged_in) = (self.out.len(), self.pop3.is_logged_in());
         let action = said.to(&mut self.pop3, &mut self.out);
@@ -146,7 +157,7 @@ impl Session<'_> {
         self.act(action);
     }
 
-    /// Answers until nothing is due, and lets others speak in between.
+    /// Answers until nothing is due. Lets processes speak unasked in between.
     fn answer(&mut self) {
         self.check();
         let mut interruptions = 0;
@@ -163,7 +174,7 @@ impl Session<'_> {
         }
     }
 
-    /// Takes a piece of what the client sends.
+    /// Passes on a piece of the client's bytes.
     fn take(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() && !self.closed {
             let before = self.out.len();
@@ -179,7 +190,7 @@ impl Session<'_> {
     }
 }
 
-/// Feeds `bytes` in pieces of `size`; returns what was heard.
+/// Runs a session with `bytes` in pieces of `size`. Returns all replies.
 fn heard(bytes: &[u8], size: usize, header: &Header<'_>) -> Vec<u8> {
     let policy = Policy {
         bad_commands: 20,
@@ -218,7 +229,7 @@ fn heard(bytes: &[u8], size: usize, header: &Header<'_>) -> Vec<u8> {
         for piece in until_somebody_speaks.chunks(size) {
             session.take(piece);
         }
-        // After the end as well: then nobody is heard.
+        // Processes speak unasked after the end too. Then nothing may happen.
         if session.interrupted {
             let said = Said::anything(&mut session.tape);
             session.hear(&said);
@@ -235,7 +246,7 @@ fuzz_target!(|data: &[u8]| {
     let pieces = heard(bytes, header.piece, &header);
     assert_eq!(pieces, heard(bytes, bytes.len().max(1), &header));
     for line in pieces.split(|byte| *byte == b'\n') {
-        // SCRAM's challenges are as long as they are (RFC 5034, section 4).
+        // Challenges of AUTH may be longer (RFC 5034, section 4).
         assert!(line.len() < 512 || line.starts_with(b"+ "));
     }
 });

@@ -1,5 +1,9 @@
-//! What a proxy may say before its client is heard, and XCLIENT: no header is longer than its bound, what is complete stays
-//! what it is whatever follows it, what is refused stays refused, and less than a whole header is never more than that.
+//! Fuzzes the parsers of the PROXY header and of XCLIENT. It checks:
+//!
+//! - No header is longer than its bound.
+//! - A complete header stays the same, whatever follows it.
+//! - A refused header stays refused.
+//! - A part of a header is never taken for a whole one.
 
 #![no_main]
 
@@ -10,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = xclient::parse(data);
     let whole = header::parse(data);
     let mut decided = false;
-    // Near its ends and its decisions a cut tells more than in the middle of a certificate.
+    // The first 300 bytes are cut everywhere, because the parser decides there. The rest, such as a
+    // certificate, is cut at some places only.
     let cuts = (0..data.len().min(300)).chain((300..data.len()).step_by(97));
     for cut in cuts {
         match header::parse(&data[..cut]) {

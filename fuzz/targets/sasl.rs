@@ -1,7 +1,10 @@
-//! Each mechanism's messages by themselves, without base64 and lines around them: the first byte says which mechanism, the
-//! second whether the first message comes with the command, the rest is the client's messages, with 0xff between. What goes
-//! to auth must be in the message, word for word, as a reading that is written here differently finds it; and whoever is
-//! logged in is whom the message named.
+//! Fuzzes the messages of each SASL mechanism. The target adds base64 and line ends itself.
+//!
+//! The first byte chooses the mechanism. The second chooses whether the first message comes with
+//! the command. The rest is the client's messages, with 0xff between them.
+//!
+//! The target parses the messages in its own way. It checks that auth is asked exactly what they
+//! say, and that the user who logs in is the one that they name.
 
 #![no_main]
 
@@ -26,10 +29,10 @@ const NAMES: [(&str, Mechanism); 10] = [
     ("XOAUTH2", Mechanism::Xoauth2),
 ];
 
-/// What a connection can be bound to.
+/// The channel binding of the connection.
 const BINDING: [u8; 32] = [7; 32];
 
-/// What auth adds to a client's nonce.
+/// The part that auth adds to a client's nonce.
 const ADDED: &str = "server";
 
 fn connection(mechanism: Mechanism) -> Pop3 {
@@ -51,17 +54,18 @@ fn connection(mechanism: Mechanism) -> Pop3 {
     Pop3::new(policy, offer, identity, false)
 }
 
-/// The name that an account can have, if this is one.
+/// Parses a user name. `None`: no account can have it.
 fn name(bytes: &[u8]) -> Option<UserName> {
     UserName::try_from(String::from_utf8(bytes.to_vec()).ok()?).ok()
 }
 
-/// SCRAM's `saslname`, the slow way.
+/// Decodes SCRAM's `saslname`, in a simple way.
 fn saslname(text: &str) -> Vec<u8> {
     text.replace("=2C", ",").replace("=3D", "=").into_bytes()
 }
 
-/// Whom the messages name, and whether what auth is asked is what they say.
+/// The user that the messages name. Checks that auth is asked what they say. `None`: the login is
+/// impossible, or the messages name nobody.
 fn named(mechanism: Mechanism, messages: &[&[u8]], login: &Login) -> Option<UserName> {
     let last = *messages.last().unwrap();
     match login {
@@ -131,7 +135,8 @@ fn named(mechanism: Mechanism, messages: &[&[u8]], login: &Login) -> Option<User
     }
 }
 
-/// The client's proof is its last message, and bound to what it was begun with.
+/// Checks that the proof is the client's last message, and that it is bound to the channel of the
+/// first.
 fn proved(messages: &[&[u8]], proof: &ScramProof, plus: bool) {
     let last = std::str::from_utf8(messages.last().unwrap()).unwrap();
     assert!(last.starts_with(proof.without_proof.as_str()));
@@ -147,7 +152,7 @@ fn proved(messages: &[&[u8]], proof: &ScramProof, plus: bool) {
     assert!(proof.without_proof.as_str().contains(ADDED));
 }
 
-/// What of a pair of messages has been seen to be a login, and whose.
+/// What the messages so far have shown: the user, and whether auth was asked.
 struct Seen {
     whose: Option<UserName>,
     login: bool,
@@ -182,7 +187,7 @@ fn act(
     pop3.granted(UserName::try_from("granted".to_owned()).ok().unwrap(), 0);
     let opened = WorkerToFront::Opened(Totals::default());
     pop3.worker(&opened, out);
-    // A token and a certificate name their user by themselves.
+    // A token and a certificate can name the user themselves.
     let by_itself = match login {
         Login::Check(Credentials::Token { user: None, .. }) => true,
         Login::Certificate(None) => messages.last().unwrap().is_empty(),

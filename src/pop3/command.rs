@@ -7,42 +7,42 @@ use std::num::NonZeroU32;
 /// A command with its arguments, as the client wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// RFC 1939, section 7.
+    /// USER (RFC 1939, section 7): the name, without spaces around it.
     User(&'a [u8]),
-    /// RFC 1939, section 7. The password is the rest of the line, verbatim.
+    /// PASS (RFC 1939, section 7). The password is the rest of the line, verbatim.
     Pass(&'a [u8]),
-    /// RFC 1939, section 7.
+    /// APOP (RFC 1939, section 7): the name and the digest.
     Apop(&'a [u8], [u8; 16]),
-    /// RFC 5034: the mechanism, and the initial response if there is one. `None`: the client asks
-    /// for the list of mechanisms.
+    /// AUTH (RFC 5034): the mechanism, and the initial response if there is one. `None`: the client
+    /// asks for the list of mechanisms.
     Auth(Option<(&'a [u8], Option<&'a [u8]>)>),
-    /// RFC 2595.
+    /// STLS (RFC 2595).
     Stls,
-    /// RFC 2449.
+    /// CAPA (RFC 2449).
     Capa,
-    /// RFC 1939, section 5.
+    /// STAT (RFC 1939, section 5).
     Stat,
-    /// RFC 1939, section 5.
+    /// LIST (RFC 1939, section 5). `None`: all messages.
     List(Option<MessageNumber>),
-    /// RFC 1939, section 7.
+    /// UIDL (RFC 1939, section 7). `None`: all messages.
     Uidl(Option<MessageNumber>),
-    /// RFC 1939, section 5.
+    /// RETR (RFC 1939, section 5).
     Retr(MessageNumber),
-    /// RFC 1939, section 7.
+    /// TOP (RFC 1939, section 7): the message and the number of body lines.
     Top(MessageNumber, u32),
-    /// RFC 1939, section 5.
+    /// DELE (RFC 1939, section 5).
     Dele(MessageNumber),
-    /// RFC 1939, section 5.
+    /// NOOP (RFC 1939, section 5).
     Noop,
-    /// RFC 1939, section 5.
+    /// RSET (RFC 1939, section 5).
     Rset,
-    /// RFC 6856, section 2.1.
+    /// UTF8 (RFC 6856, section 2.1).
     Utf8,
-    /// RFC 6856, section 3: a language range, `*`, or nothing.
+    /// LANG (RFC 6856, section 3): a language range, `*`, or nothing.
     Lang(&'a [u8]),
-    /// RFC 1939, sections 4 and 6.
+    /// QUIT (RFC 1939, sections 4 and 6).
     Quit,
-    /// Dovecot's extension for proxies: the arguments name the proxy's client.
+    /// XCLIENT, Dovecot's extension for proxies: the arguments name the proxy's client.
     Xclient(&'a [u8]),
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Takes the next line from `bytes`. Returns how many bytes it took, and the line without its
     /// end. `None`: the line is not complete. `sasl`: the line is a message of an AUTH exchange,
-    /// not a command.
+    /// not a command. After use of the line the caller calls [`Lines::done`].
     pub(super) fn next<'a>(
         &'a mut self,
         bytes: &'a [u8],

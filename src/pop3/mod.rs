@@ -83,7 +83,7 @@ pub enum End {
     BadCommands,
     /// Too many failed logins.
     FailedLogins,
-    /// The worker ended the session.
+    /// The worker ended before QUIT, or broke the rules.
     Broken,
     /// The worker could not open the maildrop, or the user has too many sessions.
     NotOpened,

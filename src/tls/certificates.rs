@@ -62,7 +62,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads the chain from `file` and checks that it belongs to the key with these facts. `file`
-    /// may have at most 64 KiB.
+    /// may have at most 64 KiB. The error says why the chain is unusable.
     pub fn load(file: OwnedFd, facts: &KeyFacts, keys: &Arc<Keys>) -> Result<Self, Unusable> {
         let pem = read(&File::from(file))?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)

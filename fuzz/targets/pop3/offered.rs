@@ -1,4 +1,4 @@
-//! What a connection is offered and what is configured, by bits.
+//! Makes the offer and the settings of a connection from bits.
 
 use popward_front::pop3::{Mechanisms, Offer, Security};
 use popward_proto::VERSION;
@@ -22,7 +22,7 @@ const MECHANISMS: [Mechanism; 10] = [
     Mechanism::Xoauth2,
 ];
 
-/// What a connection is offered. `secure`: after STLS.
+/// The offer of a connection. `secure`: after STLS.
 pub fn offer(bits: u8, secure: bool) -> Offer {
     let mechanisms: Mechanisms = match bits & 3 {
         0 => MECHANISMS[..1].iter().copied().collect(),
@@ -42,7 +42,7 @@ pub fn offer(bits: u8, secure: bool) -> Offer {
     }
 }
 
-/// What is configured. The protocol looks at `pop3` alone.
+/// The settings. The protocol uses only `pop3`.
 pub fn settings(bits: u8) -> FrontSettings {
     let none = || Vec::new().try_into().ok().unwrap();
     FrontSettings {

@@ -1,4 +1,4 @@
-//! Whose answer is waited for, what anybody may say, and what of it is an answer.
+//! The answer that is due, the messages that processes may send, and which message is which answer.
 
 use popward_front::pop3::{Action, Login, Offer, Pop3};
 use popward_proto::auth::{AuthRefusal, Credentials};
@@ -9,14 +9,14 @@ use popward_proto::session::{
 };
 use std::num::NonZeroU32;
 
-/// Bytes that decide, again and again.
+/// A source of choices: some bytes of the input, read again and again.
 pub struct Tape<'a> {
     pub bytes: &'a [u8],
     pub read: usize,
 }
 
 impl Tape<'_> {
-    /// Less than `most`.
+    /// A number less than `most`.
     pub fn choose(&mut self, most: u8) -> u8 {
         self.read += 1;
         let turns = (self.read / self.bytes.len()) as u8;
@@ -28,35 +28,36 @@ impl Tape<'_> {
     }
 }
 
-/// Whose answer is waited for.
+/// The answer that is due.
 #[derive(Debug)]
 pub enum Due {
-    /// The handshake's end.
+    /// The end of the TLS handshake.
     Tls,
-    /// Auth's.
+    /// Auth's answer.
     Login(Login),
-    /// The worker's first word, after auth granted a login.
+    /// The worker's first message, after auth granted a login.
     Opening,
-    /// The worker's.
+    /// The worker's answer.
     Answer(FrontToWorker),
-    /// The rest of a reply.
+    /// The rest of a reply's data.
     Stream,
-    /// The monitor's: the worker has said whether it did what QUIT asked for.
+    /// The monitor's message that the worker has ended. The worker has already said whether it did
+    /// the update.
     End(bool),
 }
 
 impl Due {
-    /// How many replies are still owed.
+    /// The number of replies that the client still has to get.
     pub fn owes(&self) -> usize {
         usize::from(!self.is_silent())
     }
 
-    /// Whether nothing can be said meanwhile.
+    /// Whether no reply may be written until this answer comes.
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::Tls | Self::Stream)
     }
 
-    /// Whether the update is under way: then only its end counts.
+    /// Whether the update is under way. Then only its end counts.
     pub fn is_update(&self) -> bool {
         matches!(self, Self::Answer(FrontToWorker::Quit) | Self::End(_))
     }
@@ -77,7 +78,8 @@ impl Due {
         }
     }
 
-    /// What is waited for once `said` has come, which is no answer. A worker that breaks the rules in an update is done with.
+    /// The answer that is due after `said`, which is not an answer. A worker that breaks the rules
+    /// during an update gets no further chance: only its end is due.
     pub fn after_no_answer(self, said: &Said) -> Self {
         match (&self, said) {
             (Self::Answer(FrontToWorker::Quit), Said::NoSession | Said::Worker(_) | Said::Gone) => {
@@ -87,7 +89,7 @@ impl Due {
         }
     }
 
-    /// What is waited for once this was answered.
+    /// The answer that is due after `said`, which answers this one.
     pub fn after(self, said: &Said) -> Option<Self> {
         use WorkerToFront as W;
         match (self, said) {
@@ -101,7 +103,7 @@ impl Due {
         }
     }
 
-    /// An answer to this.
+    /// Chooses an answer to this.
     pub fn answer(&self, tape: &mut Tape<'_>, offer: Offer) -> Said {
         match self {
             Self::Tls => Said::Secured(offer),
@@ -149,7 +151,7 @@ const FAILURES: [OpenFailure; 3] = [
 const BROKEN: [Broken; 3] = [Broken::LockLost, Broken::SpoolChanged, Broken::System];
 const NOT_THERE: [Refusal; 2] = [Refusal::NoSuchMessage, Refusal::AlreadyDeleted];
 
-/// What a worker answers to `request`, whatever it may be.
+/// Chooses a worker's answer to `request`.
 fn reply(request: &FrontToWorker, tape: &mut Tape<'_>) -> Said {
     use FrontToWorker as F;
     use WorkerToFront as W;
@@ -163,7 +165,7 @@ fn reply(request: &FrontToWorker, tape: &mut Tape<'_>) -> Said {
     }
     let all = (0..KINDS).map(|kind| worker(kind, tape));
     let possible: Vec<W> = all.filter(|answer| answers(request, answer)).collect();
-    // Some are more often than others: a session that breaks is over.
+    // Refusals are chosen less often than other answers.
     let usual = possible.iter().filter(|a| !matches!(a, W::Refused(_)));
     let chosen = match tape.choose(8) {
         0 => possible.last(),
@@ -172,7 +174,7 @@ fn reply(request: &FrontToWorker, tape: &mut Tape<'_>) -> Said {
     chosen.map_or(Said::Gone, |answer| Said::Worker(answer.clone()))
 }
 
-/// Whether `answer` is one to `request`, as the pair's table has it.
+/// Whether `answer` answers `request`, by the rules of the channel between front and worker.
 fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
     use FrontToWorker as F;
     use WorkerToFront as W;
@@ -190,7 +192,7 @@ fn answers(request: &FrontToWorker, answer: &WorkerToFront) -> bool {
     }
 }
 
-/// How many kinds of messages a worker has.
+/// The number of kinds of a worker's messages.
 const KINDS: u8 = 13;
 
 /// A worker's message of this kind.
@@ -214,7 +216,7 @@ fn worker(kind: u8, tape: &mut Tape<'_>) -> WorkerToFront {
     }
 }
 
-/// What somebody says.
+/// A message of a process, or an event.
 #[derive(Debug)]
 pub enum Said {
     Secured(Offer),
@@ -234,7 +236,7 @@ impl Said {
         Self::Challenge(format!("r={nonce}x,s=QUJD,i=4096"))
     }
 
-    /// Anything but the end of a handshake, which this process itself does.
+    /// Chooses any message, except for the end of a handshake: the front does handshakes itself.
     pub fn anything(tape: &mut Tape<'_>) -> Self {
         match tape.choose(11 + KINDS) {
             0 => Self::Refused(tape.of(&REFUSALS)),
@@ -251,7 +253,8 @@ impl Said {
         }
     }
 
-    /// Whether it ends a session for which it is no answer. A late word of auth does not, nor data of a reply that is over.
+    /// Whether this message ends a session if it is not an answer. A late message of auth does not,
+    /// and data after the end of a reply does not.
     pub fn ends(&self, due: Option<&Due>) -> bool {
         match self {
             Self::Refused(_) | Self::Challenge(_) | Self::Signature => {
@@ -264,7 +267,7 @@ impl Said {
         }
     }
 
-    /// Tells the session.
+    /// Passes this message to the protocol.
     pub fn to(&self, pop3: &mut Pop3, out: &mut Vec<u8>) -> Action {
         match self {
             Self::Secured(offer) => {
@@ -289,7 +292,7 @@ impl Said {
         }
     }
 
-    /// How the reply begins that this answer is for.
+    /// The possible beginnings of the reply to the client, if this answers `due`.
     pub fn begins(&self, due: &Due) -> &'static [&'static str] {
         use WorkerToFront as W;
         match (self, due) {
@@ -298,12 +301,12 @@ impl Said {
             (Self::Refused(AuthRefusal::TooSoon), _) => &["-ERR [LOGIN-DELAY] "],
             (Self::Refused(AuthRefusal::Temporary), _) => &["-ERR [SYS/TEMP] "],
             (Self::Refused(AuthRefusal::Credentials), _) => &["-ERR [AUTH] ", "+ "],
-            // What it says may be of another exchange; a name that nobody can have gets no signature.
+            // A challenge may belong to another exchange. An impossible name gets no signature.
             (Self::Challenge(_) | Self::Signature, _) => &["+ ", "-ERR [SYS/TEMP] "],
             (Self::Worker(W::NotOpened(OpenFailure::InUse)), _) => &["-ERR [IN-USE] "],
             (Self::Worker(W::NotOpened(OpenFailure::Permanent)), _) => &["-ERR [SYS/PERM] "],
             (Self::Worker(W::Refused(_)), _) => &["-ERR "],
-            // Of QUIT only the end is told.
+            // The client is answered only when the worker has ended.
             (Self::Worker(_), Due::Answer(FrontToWorker::Quit)) => &[""],
             (Self::Worker(W::Opened(_)), _) => &["+OK ", "-ERR [SYS/TEMP] "],
             (Self::Ended(true), _) | (Self::Ended(false), Due::End(true)) => &["+OK "],

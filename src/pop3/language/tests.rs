@@ -38,7 +38,7 @@ fn every_language_has_its_own_texts() {
         let same = Phrase::ALL
             .iter()
             .filter(|phrase| phrase.text(language) == phrase.text(Language::English));
-        // "messages" and "octets" are French too.
+        // Some texts are the same in French, such as "{} messages".
         assert!(same.count() <= 3, "{language:?}");
         assert_ne!(own_name(language), "English");
     }
