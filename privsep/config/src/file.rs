@@ -1,4 +1,5 @@
-//! The configuration file as it is written: every key, its type and its default. What it means is checked elsewhere.
+//! The form of popward.toml: every key and its type. `check` checks the values and sets the
+//! defaults.
 
 use crate::removed::{BULLETINS, LAST, Removed, UIDL, YIELD_IDLE};
 use serde::Deserialize;
@@ -40,10 +41,10 @@ pub(crate) struct File {
     pub(crate) account: Vec<Spanned<Account>>,
 }
 
-/// A string with its place in the file.
+/// A string and its position in the file.
 pub(crate) type Placed = Spanned<String>;
 
-/// An account or a group, by name or by number.
+/// A user or a group of the system, by name or by number.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Id {
@@ -191,7 +192,7 @@ pub(crate) struct Limits {
     pub(crate) failed_logins: Option<u32>,
 }
 
-/// Networks, as `"192.0.2.0/24"` or `"2001:db8::/32"`; an address alone is one.
+/// Networks, such as `"192.0.2.0/24"` or `"2001:db8::/32"`. A single address is a network too.
 pub(crate) type Networks = Option<Vec<Placed>>;
 
 #[derive(Debug, Default, Deserialize)]
@@ -214,7 +215,8 @@ pub(crate) struct Log {
     pub(crate) qpopper: bool,
 }
 
-/// What holds for some accounts: keys of the sections above, by the same names.
+/// `[[account]]`: settings for some accounts. The keys have the same names as in the sections
+/// above.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Account {

@@ -1,4 +1,4 @@
-//! From a configuration to the messages that the monitor hears, in the order that its permit table wants.
+//! Sends a configuration to the monitor as messages, in the order that the permit table requires.
 
 use crate::load::Config;
 use popward_proto::monitor_config::{ConfigToMonitor, MonitorToConfig};
@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 /// The channel to the monitor.
 pub(crate) type Monitor = Channel<ConfigToMonitor, MonitorToConfig>;
 
-/// Says all of it.
+/// Sends the whole configuration, and [`ConfigToMonitor::End`] at the end.
 pub(crate) fn hand_over(monitor: &Monitor, config: Config) -> Result<(), ChannelError> {
     monitor.send(&ConfigToMonitor::Base(config.base))?;
     monitor.send(&ConfigToMonitor::Auth(config.auth))?;

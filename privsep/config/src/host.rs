@@ -1,22 +1,22 @@
-//! The host that a configuration is for: whose its files may be, and which users and groups it has.
+//! The host that a configuration is for: who may own the files, and which users and groups exist.
 
 use crate::names::Names;
 use crate::owner::Owners;
 use popward_proto::monitor_config::WARNINGS_MAX;
 use std::cell::RefCell;
 
-/// What the checks ask beyond the text of the file.
+/// The facts that the checks need besides the text of the file.
 pub(crate) struct Host {
-    /// Who may be able to change what decides about logins.
+    /// The users who may own the files that decide about logins.
     pub(crate) owners: Owners,
-    /// The users and groups.
+    /// Looks up users and groups of the system.
     pub(crate) names: Names,
-    /// What the operator should see of a configuration that can be used, each with its place in the file.
+    /// Warnings about a configuration that can be used. Each has its offset in the file, in bytes.
     warnings: RefCell<Vec<(usize, String)>>,
 }
 
 impl Host {
-    /// This host, as this process sees it.
+    /// The host that this process runs on.
     pub(crate) fn this(names: Names) -> Self {
         Self {
             owners: Owners::of_the_configuration(),
@@ -25,7 +25,8 @@ impl Host {
         }
     }
 
-    /// Keeps a warning about what stands at this byte of the file. Beyond the most that there can be, it is left out.
+    /// Keeps a warning about the text at the byte `offset` of the file. Drops the warning if there
+    /// are [`WARNINGS_MAX`] already.
     pub(crate) fn warn(&self, offset: usize, text: String) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < WARNINGS_MAX {
@@ -33,7 +34,7 @@ impl Host {
         }
     }
 
-    /// The warnings so far.
+    /// Takes the warnings so far, in the order in which the checks gave them.
     pub(crate) fn warnings(&self) -> Vec<(usize, String)> {
         self.warnings.take()
     }

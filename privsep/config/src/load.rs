@@ -1,5 +1,5 @@
-//! The configuration: read whole, checked whole, before anything is started. An error names file, line and what was
-//! expected.
+//! Reads the whole configuration and checks it before any process of the server starts. An error
+//! names the file, the line and the expected value.
 
 use crate::check;
 use crate::file;
@@ -11,49 +11,50 @@ use popward_proto::settings::Table;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// A configuration that can be run.
+/// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// All that is not below.
+    /// All settings that have no field of their own below.
     pub(crate) base: Box<Base>,
-    /// What auth is told.
+    /// The settings for auth.
     pub(crate) auth: Box<AuthSettings>,
-    /// What holds for some accounts, in the order of the file.
+    /// The `[[account]]` tables, in the order of the file.
     pub(crate) tables: Vec<Table>,
-    /// Who is in the groups of tables with a `spool.path`.
+    /// The members of the groups that tables with a `spool.path` name.
     pub(crate) members: Vec<Member>,
-    /// The authorities of client certificates, a PEM file; `None`: no client is asked for one.
+    /// The authorities of client certificates, a PEM file. `None`: fronts ask no client for a
+    /// certificate.
     pub(crate) client_ca: Option<Named>,
     /// Certificates with their keys, in order of preference.
     pub(crate) certificates: Vec<Certificate>,
 }
 
-/// A file that was opened, and where it is.
+/// The path of a file, and the open file.
 pub(crate) type Named = (AbsolutePath, File);
 
-/// A certificate chain and its key: two PEM files.
+/// A certificate chain and its private key: two PEM files.
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    /// The chain, the server's own certificate first.
+    /// The chain. The server's own certificate comes first.
     pub(crate) chain: Named,
     /// The private key.
     pub(crate) key: Named,
 }
 
-/// Why a configuration cannot be run.
+/// Why a configuration cannot be used.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
-    /// The file could not be read.
+    /// The file cannot be read.
     Unreadable(PathBuf, std::io::Error),
-    /// Somebody else could change the file. What was expected.
+    /// Another user can change the file. The text says which owner and mode were expected.
     Foreign(PathBuf, String),
-    /// A value, or the file's form, is not what was expected.
+    /// The file is not TOML, or has an unknown key or a wrong value.
     Invalid {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What was expected.
+        /// The expected value, in words for the operator.
         expected: String,
     },
 }
@@ -76,7 +77,8 @@ impl std::fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads and checks `path`. Warnings about it come beside.
+/// Reads and checks the file `path`. Returns the configuration or an error, and the warnings. Each
+/// warning names the file and the line.
 pub(crate) fn load(path: &Path, host: &Host) -> (Result<Config, ConfigError>, Vec<String>) {
     let text = match readable(path, host) {
         Ok(text) => text,
@@ -89,6 +91,7 @@ pub(crate) fn load(path: &Path, host: &Host) -> (Result<Config, ConfigError>, Ve
     (config, host.warnings().into_iter().map(placed).collect())
 }
 
+/// Reads the file. Refuses a file that others can change.
 fn readable(path: &Path, host: &Host) -> Result<String, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
@@ -98,12 +101,12 @@ fn readable(path: &Path, host: &Host) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-/// The line, from 1, in which a byte of the text is.
+/// The number of the line, from 1, that holds the byte at `offset`.
 fn line(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or("").matches('\n').count() + 1
 }
 
-/// Checks the text of `path`.
+/// Checks `text`, the contents of the file `path`.
 pub(crate) fn from_text(path: &Path, text: &str, host: &Host) -> Result<Config, ConfigError> {
     let invalid = |offset: usize, expected: String| ConfigError::Invalid {
         path: path.to_owned(),

@@ -1,11 +1,13 @@
-//! popward-config: reads popward.toml and the files that it names, checks them, hands the monitor what it means as
-//! typed messages and open descriptors, and ends.
+//! popward-config: reads popward.toml and the files that it names, and checks them. It sends the
+//! result to the monitor as typed messages and open descriptors. Then it ends.
 //!
-//! Runs as root without any capability, because the configuration and the keys may be readable by root alone; where
-//! popward is not started by root, as its user. It can read files and change none: Landlock forbids writing, and its
-//! system call filter has no call that makes a socket, starts a process or opens a file to write.
+//! popward-config runs as root without any capability, because only root may be able to read the
+//! configuration and the keys. If a user other than root starts popward, it runs as that user. It
+//! can read files, but it cannot change any: Landlock forbids writing, and the system call filter
+//! permits no call that makes a socket, starts a process or opens a file for writing.
 //!
-//! With the argument `names` it looks up users and groups for the first one, as nobody ([`names`] says why).
+//! With the argument `names`, the executable looks up users and groups as `nobody`. The module
+//! [`names`] says why.
 
 #![forbid(unsafe_code)]
 
@@ -33,14 +35,15 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Descriptors: two for each certificate, and a few of its own.
+/// Most open descriptors of a process: two for each certificate, and a few more.
 const FILES: u64 = 128;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(names::ARGUMENT) {
         return names::main();
     }
-    // Everything is said over the first one: whoever waits for the configuration shows it.
+    // Errors and warnings go to the monitor over the first descriptor, because the monitor shows
+    // them to the operator. This process writes no log lines of its own.
     let Ok([control, _log]) = inherited::take::<2>() else {
         return ExitCode::FAILURE;
     };
@@ -58,13 +61,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives up everything but reading, and proves it. Returns the way to the process that looks up names, which is
-/// started before: afterwards nothing can be.
+/// Gives up every right but reading, and proves it. Before that it starts the process that looks up
+/// names, because the filter forbids starting a process. Returns the channel to that process.
 fn confine() -> Result<names::Names, Box<dyn Error>> {
     let names = names::start()?;
     server::drop_privileges(FILES, Root::Host)?;
     landlock::reading::restrict_to_reading()?;
-    // Its first use looks for a device file that the filter would not let it look for.
+    // The first use of the random generator looks for a device file. The filter forbids the call
+    // for that, so the first use comes before the filter.
     let mut random = [0; 32];
     pair::provider()
         .secure_random

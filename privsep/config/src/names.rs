@@ -1,9 +1,11 @@
-//! Users and groups of the system by NSS, looked up by a process of its own.
+//! Looks up users and groups of the system by NSS, in a separate process.
 //!
-//! NSS loads the modules that `/etc/nsswitch.conf` names, and these do what they like: SSSD, LDAP, winbind and systemd
-//! make sockets and map code. popward-config's filter forbids both, so a second process without a filter makes the
-//! look-ups. It is started before the first one confines itself. It runs as nobody and without capabilities, it is told
-//! names of users and groups and nothing else, and it answers with ids and names.
+//! NSS loads the modules that `/etc/nsswitch.conf` names. The modules of SSSD, LDAP, winbind and
+//! systemd make sockets and map code. The filter of popward-config forbids both, so a second
+//! process without a filter looks up the names. popward-config starts it before it confines itself.
+//!
+//! The second process runs as `nobody` and has no capabilities. It gets only names of users and
+//! groups and ids of groups, and it answers with ids and names.
 
 use nix::unistd::{Gid, Group, User};
 use popward_proto::bounded::UserName;
@@ -19,19 +21,19 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The argument by which the executable is this process.
+/// The argument that makes the executable this second process.
 pub(crate) const ARGUMENT: &str = "names";
 
-/// `nobody` of every Linux, user and group.
+/// The id of the user `nobody` and of its group, the same on every Linux.
 const NOBODY: u32 = 65_534;
 
 type Questions = Channel<ConfigToNames, NamesToConfig>;
 type Answers = Channel<NamesToConfig, ConfigToNames>;
 
-/// The way to the process that looks names up.
+/// The channel to the process that looks up names.
 pub(crate) struct Names(RefCell<(Questions, PacketBuffer)>);
 
-/// Starts that process. It ends when this one does.
+/// Starts the process that looks up names. It ends when popward-config ends.
 pub(crate) fn start() -> Result<Names, Box<dyn Error>> {
     let (ours, theirs) = socket_pair()?;
     let (null, root) = (File::open("/dev/null")?, File::open("/")?);
@@ -59,11 +61,11 @@ impl Names {
         Self(RefCell::new((questions, PacketBuffer::for_messages())))
     }
 
-    /// User and group id of the user of this name. `None`: there is no such user.
+    /// Returns the user id and the group id of the user `name`. `None`: there is no such user.
     ///
     /// # Errors
     ///
-    /// Why it is not known whether there is one, in words for the operator. So it is for the others.
+    /// Why the look-up failed, in words for the operator.
     pub(crate) fn user(&self, name: &str) -> Result<Option<(u32, u32)>, String> {
         match self.ask(&ConfigToNames::User(asked(name)?))? {
             NamesToConfig::User(ids) => Ok(ids),
@@ -71,7 +73,11 @@ impl Names {
         }
     }
 
-    /// The id of the group of this name. `None`: there is no such group.
+    /// Returns the id of the group `name`. `None`: there is no such group.
+    ///
+    /// # Errors
+    ///
+    /// Why the look-up failed, in words for the operator.
     pub(crate) fn group(&self, name: &str) -> Result<Option<u32>, String> {
         match self.ask(&ConfigToNames::Group(asked(name)?))? {
             NamesToConfig::Group(gid) => Ok(gid),
@@ -79,7 +85,12 @@ impl Names {
         }
     }
 
-    /// Those members of the group of this id whose names can be accounts', as far as the system lists them.
+    /// Returns the members of the group with the id `gid`. The list is as complete as that of the
+    /// system. It leaves out names that no account can have.
+    ///
+    /// # Errors
+    ///
+    /// Why the look-up failed, in words for the operator.
     pub(crate) fn members(&self, gid: u32) -> Result<Vec<UserName>, String> {
         let mut members = Vec::new();
         let mut answer = self.ask(&ConfigToNames::Members(gid))?;
@@ -123,7 +134,7 @@ fn unfit(answer: &NamesToConfig) -> String {
     lost(&format_args!("an answer to another question: {answer:?}"))
 }
 
-/// The whole life of that process.
+/// Runs the process that looks up names, until popward-config closes the channel.
 pub(crate) fn main() -> ExitCode {
     let Ok([socket]) = inherited::take::<1>() else {
         return ExitCode::FAILURE;
@@ -167,7 +178,7 @@ fn serve(config: &mut Answers) -> Result<(), ChannelError> {
                 )?;
             }
             ConfigToNames::Members(gid) => {
-                // A number need not have a group.
+                // The configuration may have a number without a group. It has no members.
                 let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
                 let names = group.map(|group| group.mem).unwrap_or_default();
                 for name in names
@@ -189,7 +200,7 @@ fn answer(config: &Answers, looked_up: nix::Result<NamesToConfig>) -> Result<(),
 
 #[cfg(test)]
 impl Names {
-    /// A thread of this process that answers in that one's place.
+    /// Looks up names in a thread of this process, not in a second process.
     pub(crate) fn of_a_thread() -> Self {
         let (ours, theirs) = socket_pair().unwrap();
         std::thread::spawn(move || serve(&mut Channel::new(theirs, NamesPhase::Asking)));
@@ -202,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_users_and_groups_are_known_and_no_others() {
+    fn finds_only_users_and_groups_of_the_system() {
         let names = Names::of_a_thread();
         assert_eq!(names.user("root"), Ok(Some((0, 0))));
         assert_eq!(names.user("nobody-is-called-so"), Ok(None));

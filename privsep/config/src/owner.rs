@@ -1,23 +1,24 @@
-//! Who can change a file: what is in the configuration, and what it names, decides who is let in and as whom, so it must be
-//! root's alone.
+//! Checks who can change a file. The configuration and the files that it names decide who may log
+//! in, and as which user. So only root may be able to change them.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Most symbolic links on the way to a file, as for the kernel.
+/// Most symbolic links on the way to a file. The kernel has the same limit.
 const LINKS_MAX: usize = 40;
 
-/// Those who may be able to change a file.
+/// The users who may be able to change a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Owners {
     ids: Vec<u32>,
-    /// Whose a file should be, for an error.
+    /// The expected owner in words, for an error.
     whose: &'static str,
 }
 
 impl Owners {
-    /// Root; where this process is not root's, its own user too, who can do no more to others by that than by itself.
+    /// Root. If this process does not run as root, also the user that it runs as: that user gains
+    /// no power over others by changing the configuration.
     pub(crate) fn of_the_configuration() -> Self {
         let own = nix::unistd::geteuid();
         if own.is_root() {
@@ -29,7 +30,7 @@ impl Owners {
         }
     }
 
-    /// And the user that auth runs as, which may keep its own secrets.
+    /// Adds the user id that auth runs as, because auth's own user may own the secrets of auth.
     pub(crate) fn and_auth(self, auth: Option<u32>) -> Self {
         match auth.filter(|auth| !self.ids.contains(auth)) {
             None => self,
@@ -40,12 +41,16 @@ impl Owners {
         }
     }
 
-    /// Whether nobody else can change what is at `path`, which is absolute: it, its directories, links on the way and theirs
-    /// are theirs and writable by nobody else. In a directory with the sticky bit others cannot change what is not theirs.
+    /// Checks that only these users can change what is at the absolute `path`. They must own the
+    /// file, all directories above it, and each symbolic link on the way with all directories above
+    /// that link's target. Nobody else may be able to write to one of these.
+    ///
+    /// A directory with the sticky bit may be writable by others, because there they cannot remove
+    /// or rename the files of another user.
     ///
     /// # Errors
     ///
-    /// What was expected, of which file or directory.
+    /// Names the file or directory and the expected owner and mode.
     pub(crate) fn of(&self, path: &Path) -> Result<(), String> {
         let mut rest: Vec<PathBuf> = Vec::new();
         let mut at = PathBuf::from("/");
@@ -88,7 +93,7 @@ impl Owners {
     }
 }
 
-/// Components, the last one first.
+/// Adds the components of `path` to `rest`, the last one first, because `rest` is a stack.
 fn put_in_front(rest: &mut Vec<PathBuf>, path: &Path) {
     let parts = path.components().rev();
     rest.extend(parts.map(|part| Path::new(&part).to_owned()));
@@ -100,7 +105,7 @@ mod tests {
     use std::fs::{create_dir, set_permissions, write};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// A directory with a file in it; what others cannot change has mode 0755 and 0644.
+    /// Makes a directory with mode 0755 and a file in it with mode 0644. Others cannot change them.
     fn place() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner");
@@ -119,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_on_the_way_is_named() {
+    fn an_error_names_the_file_or_directory_that_others_can_write_to() {
         let (held, file) = place();
         let owners = Owners::of_the_configuration();
         owners.of(&file).unwrap();
@@ -137,13 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_and_what_is_on_its_way_counts() {
+    fn the_directories_of_a_symbolic_link_are_checked_too() {
         let (held, file) = place();
         let owners = Owners::of_the_configuration();
         let loose = held.path().join("loose");
         create_dir(&loose).unwrap();
         let (first, second) = (held.path().join("first"), loose.join("second"));
-        // Two links, the second one relative, in a directory where it could be replaced: the file itself is safe.
+        // The first link leads to a second, relative one. Others can replace the second link if its
+        // directory is writable by them. The file itself stays safe.
         symlink(&second, &first).unwrap();
         symlink("../inner/./file", &second).unwrap();
         set_permissions(&loose, PermissionsExt::from_mode(0o755)).unwrap();
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_a_file_may_be() {
+    fn auths_user_may_own_a_file_and_no_other_user_may() {
         if !nix::unistd::geteuid().is_root() {
             let why = b"skipped: only root gives files away\n";
             std::io::Write::write_all(&mut std::io::stderr(), why).unwrap();

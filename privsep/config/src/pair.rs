@@ -1,4 +1,4 @@
-//! A certificate chain and its key: whether TLS can use them with each other.
+//! Checks whether TLS can use a certificate chain and a key together.
 
 use popward_sys::whole_file::read_whole;
 use rustls::crypto::CryptoProvider;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
 use zeroize::Zeroizing;
 
-/// Largest file of a chain or of authorities, in bytes, as fronts take it.
+/// Largest file of a chain or of authorities, in bytes. Fronts have the same limit.
 const CHAIN_MAX: usize = 64 * 1024;
 
-/// Largest key file, in bytes, as keys takes it.
+/// Largest key file, in bytes. The keys process has the same limit.
 const KEY_MAX: usize = 65_535;
 
 /// The cryptography that front and keys use.
@@ -42,16 +42,20 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// The certificates of a chain, the server's own first.
+/// Reads the certificates of a chain. The server's own certificate comes first.
 ///
 /// # Errors
 ///
-/// What was expected of the file, in words for the operator. So it is for the others.
+/// What the file should contain, in words for the operator.
 pub(crate) fn chain(file: &File) -> Result<Vec<CertificateDer<'static>>, String> {
     certificates(&read(file, CHAIN_MAX)?)
 }
 
-/// Whether a file has authorities of client certificates.
+/// Checks that a file contains authorities of client certificates.
+///
+/// # Errors
+///
+/// What the file should contain, in words for the operator.
 pub(crate) fn authorities(file: &File) -> Result<(), String> {
     for certificate in certificates(&read(file, CHAIN_MAX)?)? {
         anchor_from_trusted_cert(&certificate)
@@ -60,10 +64,14 @@ pub(crate) fn authorities(file: &File) -> Result<(), String> {
     Ok(())
 }
 
-/// The key in a file.
+/// Reads the private key in a file.
+///
+/// # Errors
+///
+/// What the file should contain, in words for the operator.
 pub(crate) fn key(file: &File) -> Result<Arc<dyn SigningKey>, String> {
     let pem = Zeroizing::new(read(file, KEY_MAX)?);
-    // What is wrong with a key's bytes is not said: they are secret.
+    // The error leaves out the parser's details, because they could show bytes of the secret key.
     let der = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| "expected a private key in PEM".to_owned())?;
     provider().key_provider.load_private_key(der).map_err(|_| {
@@ -71,7 +79,7 @@ pub(crate) fn key(file: &File) -> Result<Arc<dyn SigningKey>, String> {
     })
 }
 
-/// Whether the first certificate, which could be understood, is this key's.
+/// Whether `key` is the key of the first certificate in `chain`.
 pub(crate) fn belong_together(
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
@@ -79,12 +87,18 @@ pub(crate) fn belong_together(
     CertifiedKey::new(chain, key).keys_match().is_ok()
 }
 
-/// Says when the first certificate is valid, if that is not now.
+/// Warns if the first certificate has expired or is not valid yet. `None`: it is valid now.
+///
+/// # Errors
+///
+/// The first certificate is missing or cannot be parsed.
 pub(crate) fn not_valid_now(chain: &[CertificateDer<'static>]) -> Result<Option<String>, String> {
     let first = chain.first().ok_or("expected a certificate")?;
     let certificate = EndEntityCert::try_from(first).map_err(|error| error.to_string())?;
     let now = UnixTime::now();
-    // Without authorities it fails in any case; what the certificate itself says is looked at before.
+    // The check always fails, because it gets no authorities. But it looks at the certificate's
+    // dates first, so an error about the dates comes before the error about the missing
+    // authorities.
     let verified = certificate.verify_for_usage(
         provider().signature_verification_algorithms.all,
         &[],

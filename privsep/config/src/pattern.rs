@@ -1,4 +1,4 @@
-//! `spool.path` from its text.
+//! Parses `spool.path`.
 
 use popward_proto::bounded::{List, Text};
 use popward_proto::pattern::{Part, Pattern};
@@ -16,7 +16,7 @@ fn named(name: &str) -> Option<Part> {
     })
 }
 
-/// Reads a pattern. `None`: it is none, or all accounts would have one spool.
+/// Parses a pattern. `None`: the text is no pattern, or several accounts would share one spool.
 pub(crate) fn parse(text: &str) -> Option<Pattern> {
     let mut parts = Vec::new();
     let literal = |text: &str, parts: &mut Vec<Part>| {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn a_text_that_is_no_pattern_is_refused() {
         for bad in [
             "",
             "mail/{user}",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_is_what_all_spools_lie_beneath() {
+    fn the_base_is_the_directory_above_all_spools() {
         let base = |text| parse(text).unwrap().base().map(str::to_owned);
         assert_eq!(base("/var/mail/{user}").as_deref(), Some("/var/mail"));
         assert_eq!(

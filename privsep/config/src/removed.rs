@@ -1,4 +1,5 @@
-//! Keys that earlier versions had. A file with one of them is refused with a line that says what to do instead.
+//! Keys that earlier versions had and this one has not. popward-config refuses a file with such a
+//! key. The error says what to do instead.
 
 use serde::de::{Deserialize, Deserializer, Error};
 
@@ -11,7 +12,7 @@ pub(crate) const YIELD_IDLE: usize = 2;
 /// `spool.uidl`.
 pub(crate) const UIDL: usize = 3;
 
-/// What is said of each key, in the order of the numbers above.
+/// The error for each key, in the order of the numbers above.
 const ADVICE: [&str; 4] = [
     "bulletins was removed: deliver a message to each user instead",
     "pop3.last was removed: clients that need it are older than UIDL (RFC 1725)",
@@ -19,7 +20,8 @@ const ADVICE: [&str; 4] = [
     "spool.uidl was removed: adopt.from names the mail that is there before a user's first session; later mail has popward's own names",
 ];
 
-/// A removed key, by its place in [`ADVICE`]. It exists only where the file does not have the key.
+/// A removed key. `KEY` is its position in [`ADVICE`]. Deserializing it always fails, so a value
+/// exists only by default, if the file does not have the key.
 #[derive(Debug, Default)]
 pub(crate) struct Removed<const KEY: usize>;
 

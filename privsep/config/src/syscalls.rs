@@ -1,5 +1,5 @@
-//! The system calls of popward-config once it is confined: it reads files, and says what they mean. None makes a socket,
-//! starts a process, changes a file or its name.
+//! The system calls of popward-config once it is confined. It reads files and sends messages. No
+//! call makes a socket, starts a process, changes a file or renames it.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if, allow_without};
@@ -8,40 +8,41 @@ use popward_sys::seccomp::{Rule, allow, allow_if, allow_without};
 const WRITING: u64 =
     (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) as u64;
 
-/// What reading takes.
+/// The permitted calls, each with its use.
 pub(crate) const TABLE: &[Rule] = &[
-    // Files, to be read.
+    // Opens files for reading only.
     allow_without(libc::SYS_openat, 2, WRITING),
-    // The configuration.
+    // Reads the configuration.
     allow(libc::SYS_read),
-    // Files whose descriptors are handed on: their offset stays at the start.
+    // Reads the files whose descriptors the monitor gets. The call leaves their offset at the
+    // start.
     allow(libc::SYS_pread64),
-    // Their lengths.
+    // Finds the length of a file.
     allow(libc::SYS_lseek),
-    // Their owners and lengths.
+    // Finds the owner and the length of an open file.
     allow(libc::SYS_fstat),
-    // Owners of what is not opened.
+    // Finds the owner of a file that is not opened.
     allow(libc::SYS_newfstatat),
-    // The same, as the standard library calls it.
+    // The same. The standard library uses this call.
     allow(libc::SYS_statx),
     #[cfg(target_arch = "x86_64")]
-    // Links on the way to a file.
+    // Reads symbolic links on the way to a file.
     allow(libc::SYS_readlink),
     // The same, on other architectures.
     allow(libc::SYS_readlinkat),
-    // A path from the working directory.
+    // Makes a relative path absolute.
     allow(libc::SYS_getcwd),
-    // The host's name.
+    // Finds the host's name.
     allow(libc::SYS_uname),
-    // Whose the files may be.
+    // Finds the user that may own the files besides root.
     allow(libc::SYS_geteuid),
-    // Their end.
+    // Closes files.
     allow(libc::SYS_close),
-    // What is to be read; users and groups.
+    // Receives the request of the monitor, and answers about users and groups.
     allow(libc::SYS_recvmsg),
-    // The configuration; questions about users and groups.
+    // Sends the configuration, and questions about users and groups.
     allow(libc::SYS_sendmsg),
-    // Hash tables.
+    // Hash tables of the standard library need random numbers.
     allow(libc::SYS_getrandom),
     // Debug builds check descriptors before they close them.
     allow_if(libc::SYS_fcntl, 1, &[libc::F_GETFD as u64]),
