@@ -87,7 +87,7 @@ fn answer(monitor: &mut Monitor, names: names::Names) -> Result<(), ChannelError
     };
     if version != VERSION {
         let text = format!(
-            "popward-config speaks version {VERSION}, and the running popward {version}: restart popward"
+            "popward-config speaks protocol version {VERSION}, but the running popward speaks version {version}: restart popward"
         );
         return refuse(monitor, &text);
     }

@@ -115,14 +115,14 @@ impl Names {
         match channel.receive(buffer) {
             Ok(Packet::Message(NamesToConfig::Failed(why), _)) => Err(why.into()),
             Ok(Packet::Message(answer, _)) => Ok(answer),
-            Ok(Packet::Data { .. }) => Err(lost(&"data where there is none")),
+            Ok(Packet::Data { .. }) => Err(lost(&"it sent data instead of an answer")),
             Err(error) => Err(lost(&error)),
         }
     }
 }
 
 fn asked(name: &str) -> Result<Name, String> {
-    let long = |_| format!("a name of more than {NAME_MAX} bytes");
+    let long = |_| format!("expected a name of at most {NAME_MAX} bytes");
     Name::try_from(name.to_owned()).map_err(long)
 }
 
@@ -131,7 +131,7 @@ fn lost(error: &dyn std::fmt::Display) -> String {
 }
 
 fn unfit(answer: &NamesToConfig) -> String {
-    lost(&format_args!("an answer to another question: {answer:?}"))
+    lost(&format_args!("it answered another question: {answer:?}"))
 }
 
 /// Runs the process that looks up names, until popward-config closes the channel.

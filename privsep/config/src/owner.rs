@@ -69,8 +69,8 @@ impl Owners {
             }
             links += 1;
             let target = std::fs::read_link(&at).ok().filter(|_| links <= LINKS_MAX);
-            let target =
-                target.ok_or_else(|| format!("expected {} to lead to a file", at.display()))?;
+            let target = target
+                .ok_or_else(|| format!("expected the link {} to lead to a file", at.display()))?;
             put_in_front(&mut rest, &target);
             at.pop();
         }

@@ -1,4 +1,4 @@
-//! `[[account]]`: what holds for some accounts, by name or by group.
+//! `[[account]]`: settings for some accounts, which a table selects by name or by group.
 
 use super::{Checked, auth, group, problem, spool};
 use crate::file;
@@ -13,8 +13,9 @@ use popward_proto::pattern::Pattern;
 use popward_proto::settings::Table;
 use toml::Spanned;
 
-/// The tables, in their order, and who of those with a directory in `state` is in the groups of tables with a
-/// `spool.path`. `open` is how many seconds a login may take.
+/// Checks the tables. Returns them in their order, and the members of the groups that tables with a
+/// `spool.path` name ([`of_group`] says which members). `open` is how many seconds a login may
+/// take.
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
     host: &Host,
@@ -64,7 +65,7 @@ fn table(file: Spanned<file::Account>, host: &Host, open: u16) -> Checked<Table>
     })
 }
 
-/// What is made of a key's value, if it has one.
+/// Checks the value of a key, if the file has the key.
 fn given<T, U>(
     value: Option<Spanned<T>>,
     check: impl FnOnce(Option<Spanned<T>>) -> Checked<U>,
@@ -106,8 +107,9 @@ fn groups(ids: &[Spanned<file::Id>], names: &Names) -> Checked<Vec<u32>> {
     ids.iter().map(known).collect()
 }
 
-/// Those members of a group who have a directory in `state`: what a crash left is looked for without a login, which would
-/// tell an account's groups. Who is no user of the system has no groups of the system's.
+/// Returns the members of a group who have a directory in `state`. At its start, the monitor looks
+/// for unfinished updates in these users' directories and spools. No login has told it the groups
+/// of these users, so it gets them from here. A member who is no user of this system is left out.
 fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>, String> {
     let mut members = Vec::new();
     for user in names.members(gid)? {

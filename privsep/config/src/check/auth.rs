@@ -1,4 +1,5 @@
-//! `[auth]`: where accounts come from, which may log in, and what guessing costs.
+//! `[auth]`: where accounts come from, which accounts may log in, and what guessing passwords
+//! costs.
 
 use super::{Checked, group, pam, placed, problem, safe};
 use crate::file;
@@ -14,8 +15,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use toml::Spanned;
 
-/// `authorities` are those of client certificates, if clients are asked for one. Whatever is a program, or says who is whom,
-/// is of the host's `owners`; lists of accounts may belong to the user of auth, `own`, as well.
+/// Checks the settings for auth.
+///
+/// - `authorities` is the file with the authorities of client certificates. `None`: fronts ask no
+///   client for a certificate.
+/// - `own` is the user id that auth runs as. `None`: popward was not started by root.
+///
+/// Programs and token keys must belong to the host's owners. The password file and the lists of
+/// accounts may also belong to `own`.
 pub(super) fn auth(
     file: &file::Auth,
     authorities: Option<&AbsolutePath>,
@@ -39,7 +46,8 @@ pub(super) fn auth(
     })
 }
 
-/// With PAM: the service is there, and auth can do what its modules need. `own` is auth's user, where popward is started
+/// Checks the PAM service, if PAM is the source: its file must exist, and auth must have the rights
+/// that its modules need. `own` is the user id that auth runs as. `None`: popward was not started
 /// by root.
 pub(super) fn pam(file: &file::Auth, own: Option<u32>) -> Checked<()> {
     let (offset, source) = text(file.source.as_ref(), "");
@@ -63,7 +71,7 @@ pub(super) fn pam(file: &file::Auth, own: Option<u32>) -> Checked<()> {
     }
 }
 
-/// Where a certificate has its user's name.
+/// The values of `auth.certificate_user`: the part of a certificate that holds the user's name.
 const CERTIFICATE_USERS: [(&str, CertificateUser); 3] = [
     ("email", CertificateUser::Email),
     ("cn", CertificateUser::CommonName),
@@ -95,7 +103,8 @@ fn text(value: Option<&file::Placed>, default: &str) -> (usize, String) {
     placed(value.cloned(), || default.to_owned())
 }
 
-/// The path of a file that nobody but `owners` can change. Whether auth can read it, auth finds out.
+/// Checks the path of a file that only `owners` can change. It does not check whether auth can read
+/// the file, because auth checks that itself.
 fn file_at(key: &str, (offset, path): (usize, String), owners: &Owners) -> Checked<AbsolutePath> {
     let found = if path.is_empty() { "none" } else { &path };
     let expected = format!("{key}: expected the absolute path of a file, not {found}");
@@ -194,7 +203,7 @@ fn admission(file: &file::Auth, lists: &Owners, names: &Names) -> Checked<Admiss
     })
 }
 
-/// Seconds from one login to the next.
+/// Checks how many seconds must pass from one login of an account to the next: 0 to 86,400.
 pub(super) fn login_delay_s(value: Option<Spanned<u32>>) -> Checked<u32> {
     match placed(value, || 0) {
         (_, seconds) if seconds <= 86_400 => Ok(seconds),
@@ -226,7 +235,7 @@ fn throttle(file: &file::Auth) -> Checked<Throttle> {
     }
     let (offset, wait) = placed(file.source_wait_max.clone(), || 16);
     if wait > 45 {
-        let expected = "auth.source_wait_max: expected at most 45: who waits longer is timed out";
+        let expected = "auth.source_wait_max: expected at most 45, because a login that waits longer can time out";
         return problem(offset, expected);
     }
     let (offset, exempt) = placed(file.source_exempt.clone(), || {
@@ -260,7 +269,7 @@ fn tokens(file: &Spanned<file::OAuth2>, owners: &Owners) -> Checked<TokenSource>
         {
             return problem(
                 offset,
-                "auth.oauth2: expected either program, or keys with what tokens must have",
+                "auth.oauth2: expected either program, or keys, issuer and audience",
             );
         }
         let program = path("auth.oauth2.program", program)?;

@@ -1,4 +1,5 @@
-//! What fronts are told: `[limits]`, from whom a password is taken without TLS, and who speaks for others.
+//! The settings for fronts: `[limits]`, `auth.plaintext` and `auth.mechanisms`. Other files check
+//! the rest of these settings.
 
 use super::{Checked, placed, problem};
 use crate::file;
@@ -9,7 +10,7 @@ use popward_proto::monitor_front::{
 };
 use popward_proto::proxies::Proxies;
 
-/// Seconds from PASS until the maildrop is open, where nothing else is configured.
+/// The default of `limits.open`: how many seconds may pass from PASS until the maildrop is open.
 pub(super) const OPEN_S: u16 = 60;
 
 pub(super) fn front(
@@ -29,7 +30,8 @@ pub(super) fn front(
     if !(1..=100_000).contains(&connections.1) {
         return problem(connections.0, "limits.connections: expected 1 to 100000");
     }
-    // Seven of eight: what remains, only sessions can fill.
+    // The default is seven eighths of all connections. Only logged-in clients can use the last
+    // eighth.
     let (offset, unauthenticated) = file
         .unauthenticated
         .as_ref()
@@ -91,7 +93,7 @@ pub(super) fn front(
     })
 }
 
-/// The names of the ways to log in, as the configuration spells them.
+/// The values of `auth.mechanisms`.
 const MECHANISMS: [(&str, Mechanism); MECHANISMS_MAX] = [
     ("user", Mechanism::User),
     ("apop", Mechanism::Apop),

@@ -1,4 +1,4 @@
-//! `[log]`: where the log goes, and from which level on.
+//! `[log]`: where the log goes, and the least important level that is written.
 
 use super::{Checked, placed, problem};
 use crate::file;

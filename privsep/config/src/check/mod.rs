@@ -1,4 +1,5 @@
-//! From what was written to what can be run: names become ids, files exist, directories are safe.
+//! Checks the values of popward.toml and makes the configuration from them. Names of users and
+//! groups become ids. Files must exist, and others must not be able to change them.
 
 mod account;
 mod auth;
@@ -22,7 +23,8 @@ use popward_proto::settings::{AllSettings, Settings};
 use std::path::Path;
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file (0 where a default is what is wrong).
+/// A wrong value: its offset in the file, in bytes, and the expected value in words for the
+/// operator. The offset is 0 if a default is wrong.
 pub(crate) struct Problem {
     pub(crate) offset: usize,
     pub(crate) expected: String,
@@ -37,7 +39,8 @@ fn problem<T>(offset: usize, expected: impl Into<String>) -> Checked<T> {
     })
 }
 
-/// A value that was written, or its default, with its place.
+/// Returns the value and its offset in the file. If the file has no value, returns the default with
+/// the offset 0.
 fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, T) {
     match value {
         Some(value) => (value.span().start, value.into_inner()),
@@ -45,7 +48,7 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
     }
 }
 
-/// The executables that the monitor starts.
+/// The executables that the monitor starts from `server.libexec`.
 const EXECUTABLES: [&str; 5] = [
     "popward-adopt",
     "popward-front",
@@ -124,8 +127,9 @@ fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<Ab
     })
 }
 
-/// Whoever can write there can put another directory in a user's place, with a journal or pins in it. Where it is missing it
-/// is made, so this goes for where it is made.
+/// Checks who can write to the state directory. Whoever can write there can replace a user's
+/// directory by another one, with a journal or UIDL pins in it. If the state directory is missing,
+/// this checks its parent, because the monitor makes the directory there.
 fn state(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let path = absolute("server.state", value, "/var/lib/popward")?;
@@ -145,7 +149,7 @@ fn user(
 ) -> Checked<(u32, u32)> {
     let (offset, id) = placed(id, || file::Id::Name(default.to_owned()));
     let name = match id {
-        // A number needs no account: the group has the same one.
+        // A number need not have a user on this system. The group gets the same number.
         file::Id::Number(number) => return Ok((number, number)),
         file::Id::Name(name) => name,
     };
@@ -179,7 +183,7 @@ fn accounts(file: file::Accounts, names: &Names) -> Checked<Accounts> {
     Ok(accounts)
 }
 
-/// Only root may be able to change what root starts.
+/// Checks that only `owners` can change the executables, because the monitor starts them as root.
 fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let own = std::env::current_exe()
@@ -203,17 +207,17 @@ fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath
     Ok(directory)
 }
 
-/// Only `owners` can change what is at `path`.
+/// Checks that only `owners` can change what is at `path`.
 fn safe(key: &str, offset: usize, path: &Path, owners: &Owners) -> Checked<()> {
     owners
         .of(path)
         .or_else(|expected| problem(offset, format!("{key}: {expected}")))
 }
 
-/// A group's id. `None`: the system has no such group.
+/// Returns a group's id. `None`: the system has no such group. `Err` says why the look-up failed.
 fn group(id: &file::Id, names: &Names) -> Result<Option<u32>, String> {
     match id {
-        // A number needs no group.
+        // A number need not have a group on this system.
         file::Id::Number(gid) => Ok(Some(*gid)),
         file::Id::Name(name) => names.group(name),
     }
@@ -244,7 +248,8 @@ fn listening(files: &[file::Listen], certificate: bool) -> Checked<List<Listen, 
     if files.len() > LISTENERS_MAX {
         return too_many();
     }
-    // TLS may begin at a socket of systemd's as well: that is seen at the start.
+    // A socket from systemd can have TLS from the start, too. Only the monitor has these sockets,
+    // so the monitor checks them when it starts.
     let tls = files.iter().find(|file| file.tls && !certificate);
     if let Some(tls) = tls {
         let expected = "listen.tls: expected a [[certificate]] beside it";

@@ -1,18 +1,19 @@
-//! The PAM service, as far as it must be known before the first login: that its file is there, and whether its stack asks
-//! `pam_unix`, which looks into `/etc/shadow` by itself only as root.
+//! Reads the files of the PAM service before the first login. It checks that the files exist, and
+//! whether the service uses `pam_unix`. That module can read `/etc/shadow` only as root.
 
 use std::path::{Path, PathBuf};
 
-/// Where PAM looks for services, in this order.
+/// The directories in which PAM looks for services, in this order.
 pub(super) const DIRECTORIES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Most files of one stack, as they include each other.
+/// Most files that are read for one service. A file counts twice if it is included for its `auth`
+/// lines and for its `account` lines.
 const FILES_MAX: usize = 32;
 
 /// Largest file, in bytes.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// A line that has PAM ask `pam_unix`.
+/// A line that makes PAM use `pam_unix`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// The file.
@@ -21,16 +22,18 @@ pub(super) struct Found {
     pub(super) line: usize,
 }
 
-/// Looks through the lines of `service` for a login and the account behind it, and through the files that they include.
+/// Looks for `pam_unix` in the `auth` and `account` lines of `service`, and in the files that these
+/// lines include. Other lines do not matter, because a login does not use them.
 ///
 /// # Errors
 ///
-/// A file is missing, cannot be read, or is none of PAM's; in words for the operator.
+/// A file is missing, cannot be read, or has more than [`FILE_MAX`] bytes, or there are more than
+/// [`FILES_MAX`] files. The text is in words for the operator.
 pub(super) fn asks_pam_unix(directories: &[&Path], service: &str) -> Result<Option<Found>, String> {
     let mut waiting = vec![(service.to_owned(), None)];
     let mut read = Vec::new();
     while let Some((name, wanted)) = waiting.pop() {
-        // A file may be included for its auth lines, and again for its account lines.
+        // One file may be included for its auth lines, and again for its account lines.
         if read.contains(&(name.clone(), wanted)) {
             continue;
         }
@@ -63,7 +66,7 @@ pub(super) fn asks_pam_unix(directories: &[&Path], service: &str) -> Result<Opti
     Ok(None)
 }
 
-/// `auth` or `account`.
+/// The type of a line that matters for a login: `auth` or `account`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Auth,
@@ -89,7 +92,7 @@ fn is_pam_unix(module: &str) -> bool {
 }
 
 fn text(directories: &[&Path], name: &str) -> Result<(PathBuf, String), String> {
-    // An absolute name is one of its own: joined to a directory, it stays what it is.
+    // A service can include a file by its absolute name. `join` returns such a name unchanged.
     let mut paths = directories.iter().map(|directory| directory.join(name));
     let path = paths.find(|path| path.exists());
     let path = path.ok_or_else(|| {
@@ -107,13 +110,14 @@ fn text(directories: &[&Path], name: &str) -> Result<(PathBuf, String), String> 
     Ok((path, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Line, type and the words behind it: the control, which may be several words in brackets, is one.
+/// Returns each statement's line number (from 1), its type, and the words behind the type. A
+/// control in brackets becomes one word, also if it has several.
 fn statements(text: &str) -> Vec<(usize, &str, Vec<String>)> {
     let mut statements = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, first)) = lines.next() {
         let mut parts = vec![first];
-        // A backslash at its end continues a line.
+        // A line that ends in a backslash continues on the next line.
         while let Some(text) = parts.last().and_then(|part| part.strip_suffix('\\')) {
             parts.pop();
             parts.push(text);
@@ -141,7 +145,7 @@ fn statements(text: &str) -> Vec<(usize, &str, Vec<String>)> {
         let kind = first.split_whitespace().next().unwrap_or_default();
         if !words.is_empty() {
             words.remove(0);
-            // `-auth`: a module that is missing is passed over.
+            // PAM skips a line with `-auth` if its module is missing. Otherwise it is like `auth`.
             statements.push((number + 1, kind.trim_start_matches('-'), words));
         }
     }
@@ -152,7 +156,7 @@ fn statements(text: &str) -> Vec<(usize, &str, Vec<String>)> {
 mod tests {
     use super::*;
 
-    /// What is found of service `popward` among these files.
+    /// Looks for `pam_unix` in the service `popward`. Returns the name of the file and the line.
     fn looked(files: &[(&str, &str)]) -> Result<Option<(String, usize)>, String> {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn pam_unix_is_found_wherever_a_login_comes_by() {
+    fn pam_unix_is_found_in_the_service_and_in_the_files_that_it_includes() {
         let at = |name: &str, line| Ok(Some((name.to_owned(), line)));
         let own = "# comment\nauth required pam_env.so\nauth [success=1 default=ignore] pam_unix.so nullok\n";
         assert_eq!(looked(&[("popward", own)]), at("popward", 3));
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_login_comes_by_is_not_found() {
+    fn pam_unix_is_not_found_in_lines_that_a_login_does_not_use() {
         for text in [
             "password required pam_unix.so\nsession required pam_unix.so\n",
             "#auth required pam_unix.so\nauth required pam_ldap.so # pam_unix.so\n",
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_missing_or_include_each_other_are_an_end() {
+    fn a_missing_file_and_too_many_files_are_errors_and_a_circle_is_none() {
         let missing = |name: &str| Err(format!("{name}: no such file"));
         assert_eq!(looked(&[]), missing("popward"));
         assert_eq!(

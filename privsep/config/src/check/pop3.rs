@@ -1,4 +1,4 @@
-//! `[pop3]`: what fronts say and offer.
+//! `[pop3]`: the texts that fronts send, and the extensions that they offer.
 
 use super::{Checked, problem};
 use crate::file;
@@ -43,7 +43,8 @@ pub(super) fn pop3(
     })
 }
 
-/// A text that is sent as it is. What stands in `<>` in a greeting is for APOP (RFC 1939, section 7).
+/// Checks a text that fronts send unchanged. It must not contain `<` or `>`, because these enclose
+/// the timestamp for APOP in a greeting (RFC 1939, section 7).
 fn text<const MAX: usize>(key: &str, value: Option<&file::Placed>) -> Checked<Option<Text<MAX>>> {
     let Some(value) = value else {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! `[proxy]`: who may speak for others, and what is taken on their word.
+//! `[proxy]`: which networks may state another client's address, and which of their statements
+//! fronts believe.
 
 use super::{Checked, problem};
 use crate::file;
@@ -25,7 +26,7 @@ fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
             Some(network) => Ok(network),
             None => problem(
                 text.span().start,
-                format!("proxy.{key}: expected networks such as 192.0.2.0/24 or 2001:db8::/32, without bits behind the prefix"),
+                format!("proxy.{key}: expected networks such as 192.0.2.0/24 or 2001:db8::/32, with no bits set behind the prefix"),
             ),
         })
         .collect::<Checked<_>>()?;
@@ -35,14 +36,16 @@ fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
     })
 }
 
-/// An address with the bits that count. One that has others is a mistake: who is believed is said, not guessed.
+/// Parses a network. `None`: the text is no network, or the address has bits set behind the prefix.
+/// Such an address is a mistake, and guessing the network could make fronts trust the wrong hosts.
 fn network(text: &str) -> Option<Network> {
     let network: Network = text.parse().ok()?;
     let address: IpAddr = text.split('/').next()?.parse().ok()?;
     (network.address() == address.to_canonical()).then_some(network)
 }
 
-/// Which connections of a listener begin with a header: those of `proxy.networks`, unless it says otherwise.
+/// Checks which connections of a listener begin with a PROXY header. The default is those from
+/// `proxy.networks`.
 pub(super) fn headers(value: Option<&file::Placed>) -> Checked<ProxyHeaders> {
     match value.map_or("networks", |value| value.get_ref().as_str()) {
         "off" => Ok(ProxyHeaders::Off),

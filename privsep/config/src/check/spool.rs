@@ -1,4 +1,5 @@
-//! `[spool]`: where spools are, how they are locked, how their messages are named and shown.
+//! `[spool]` and `[adopt]`: where spools are, how workers lock them, and how clients see the
+//! messages.
 
 use super::{Checked, group, placed, problem};
 use crate::file;
@@ -12,7 +13,7 @@ use popward_proto::settings::Spool;
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
-/// `open` is how many seconds a login may take.
+/// Checks the settings of spools for all accounts. `open` is how many seconds a login may take.
 pub(super) fn spool(
     file: file::Spool,
     from: file::Adopt,
@@ -53,7 +54,7 @@ pub(super) fn spool(
     })
 }
 
-/// Where spools are.
+/// Checks the pattern for the paths of spools.
 pub(super) fn pattern(path: Option<file::Placed>, host: &Host) -> Checked<Pattern> {
     let (offset, path) = placed(path, || "/var/mail/{user}".to_owned());
     match pattern::parse(&path) {
@@ -65,12 +66,13 @@ pub(super) fn pattern(path: Option<file::Placed>, host: &Host) -> Checked<Patter
         }
         None => problem(
             offset,
-            "spool.path: expected an absolute path with {user}, {name} or {home}, no other patterns than {user:1}, {user:2}, {user:hash}, {domain}",
+            "spool.path: expected an absolute path with {user}, {name} or {home}; it may also have {user:1}, {user:2}, {user:hash} and {domain}",
         ),
     }
 }
 
-/// Warns of a directory that is missing: it may be mounted later.
+/// Warns if the directory `base` is missing. This is no error, because the directory may be mounted
+/// later.
 fn there(offset: usize, base: &str, host: &Host) {
     let base = if base.is_empty() { "/" } else { base };
     let why = match std::fs::metadata(base) {
@@ -81,19 +83,20 @@ fn there(offset: usize, base: &str, host: &Host) {
     host.warn(offset, format!("spool.path: {base}: {why}"));
 }
 
-/// In milliseconds. `open` is how many seconds a login may take in all.
+/// Returns the lock timeout in milliseconds. `open` is how many seconds a login may take in all.
+/// The lock timeout must be shorter, or the login times out before the client gets `[IN-USE]`.
 pub(super) fn lock_timeout_ms(value: Spanned<u16>, open: u16) -> Checked<u32> {
     let (offset, seconds) = (value.span().start, value.into_inner());
     if seconds >= open {
         let expected = format!(
-            "spool.lock_timeout: expected less than limits.open, which is {open}: a login that waits longer is not answered [IN-USE]"
+            "spool.lock_timeout: expected less than limits.open, which is {open}: otherwise a login times out before the client gets [IN-USE]"
         );
         return problem(offset, expected);
     }
     Ok(u32::from(seconds) * 1000)
 }
 
-/// The fields in which mail programs keep their own notes. No other field can be hidden.
+/// The header fields in which mail programs keep their own notes. No other field can be hidden.
 const HIDEABLE: [&str; HIDDEN_MAX] = [
     "Status",
     "X-Status",
@@ -106,7 +109,8 @@ const HIDEABLE: [&str; HIDDEN_MAX] = [
     "Lines",
 ];
 
-/// Which fields clients are not shown. By default these are all of them but Lines, which senders write too.
+/// Checks which header fields are hidden from clients. The default is all of [`HIDEABLE`] but
+/// `Lines`, because senders write `Lines` too.
 pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
     let by_default = || {
         let own = HIDEABLE.iter().filter(|name| **name != "Lines");
@@ -132,7 +136,8 @@ pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>,
     problem(offset, format!("spool.hide: expected some of {all}"))
 }
 
-/// The schemes by which messages are named that are there before a user's first session.
+/// Checks the schemes for the UIDLs of the messages that are in a spool before the user's first
+/// session.
 pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
     let (offset, names) = placed(file, Vec::new);
     let mut schemes = Vec::new();
@@ -152,7 +157,7 @@ pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, 
     List::try_from(schemes).or_else(|_| problem(offset, "adopt.from: expected at most 8"))
 }
 
-/// The group with which dotlocks are made there.
+/// Returns the group that workers need to make dotlocks beside the spools. `None`: they need none.
 pub(super) fn lock_group(
     id: Option<Spanned<file::Id>>,
     pattern: &Pattern,
@@ -171,7 +176,9 @@ pub(super) fn lock_group(
     }
 }
 
-/// The group that dotlocks need in a directory for all users: Debian's 2775 root:mail, not 1777.
+/// Returns the group of the directory that holds all spools, if only this group may make dotlocks
+/// there. So it is on Debian (mode 2775, root:mail). `None`: everybody may (mode 1777), or only the
+/// directory's owner may.
 fn shared_group(pattern: &Pattern) -> Option<u32> {
     let status = std::fs::metadata(pattern.base()?).ok()?;
     let needed = status.mode() & 0o022 == 0o020 && status.gid() != 0;

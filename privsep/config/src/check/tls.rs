@@ -1,4 +1,4 @@
-//! `[tls]` and `[[certificate]]`.
+//! `[tls]` and `[[certificate]]`: checks the settings of TLS, certificates and keys.
 
 use super::{Checked, Problem, placed, problem, safe};
 use crate::file;
@@ -12,10 +12,11 @@ use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-/// Most seconds between two ticket keys: a day, so that none is good for longer than two.
+/// Most seconds between two ticket keys: one day, so that no ticket key is valid for more than two.
 const ROTATION_MAX: u32 = 86_400;
 
-/// What is the same for all certificates, and the authorities of clients'.
+/// Checks the settings that all certificates share, and opens the file with the authorities of
+/// client certificates.
 pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Option<Named>)> {
     let (offset, minimum) = placed(file.minimum, || "1.2".to_owned());
     let only_1_3 = match minimum.as_str() {
@@ -30,7 +31,8 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
     let client_ca = match file.client_ca {
         Some(value) => {
             let (path, file) = readable("tls.client_ca", &value)?;
-            // Whoever can write it can be everybody.
+            // Whoever can write to this file can make certificates for all users, and log in as
+            // them.
             safe("tls.client_ca", value.span().start, path.as_path(), owners)?;
             if let Err(why) = pair::authorities(&file) {
                 let expected = format!("tls.client_ca: {path}: {why}");
@@ -47,7 +49,8 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
     Ok((settings, client_ca))
 }
 
-/// Chains and keys that can be used with each other. One that has expired, or is not valid yet, is warned of.
+/// Opens the certificates and keys, and checks that each pair belongs together. Warns of a
+/// certificate that has expired or is not valid yet.
 pub(super) fn certificates(files: &[file::Certificate], host: &Host) -> Checked<Vec<Certificate>> {
     if let Some(beyond) = files.get(CERTIFICATES_MAX) {
         return problem(
@@ -83,11 +86,11 @@ fn certificate(file: &file::Certificate, host: &Host) -> Checked<Certificate> {
     Ok(Certificate { chain, key })
 }
 
-/// What everybody may do with a file: read it, write it.
+/// The mode bits that let everybody read and write a file.
 const EVERYBODYS: u32 = 0o006;
 
-/// As with ssh's host keys: a key that everybody can read is a secret no more. A group may read it, such as Debian's
-/// ssl-cert.
+/// Refuses a key that everybody can read or write, because such a key is no longer secret. ssh does
+/// the same with host keys. A group may read the key, for example Debian's ssl-cert.
 fn secret((path, file): &Named) -> Result<(), String> {
     let mode = file.metadata().map_or(0, |status| status.mode()) & 0o7777;
     if mode & EVERYBODYS == 0 {
@@ -98,7 +101,8 @@ fn secret((path, file): &Named) -> Result<(), String> {
     ))
 }
 
-/// Opens a file: what is checked of it is what is used.
+/// Opens a file. The checks and later the processes use the same open file, so nobody can replace
+/// the file after the checks.
 fn readable(key: &str, value: &file::Placed) -> Checked<Named> {
     let offset = value.span().start;
     let Ok(path) = AbsolutePath::try_from(value.get_ref().clone()) else {
