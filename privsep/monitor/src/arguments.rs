@@ -1,13 +1,14 @@
-//! The server's command line: `popward [--config FILE] [--check]`. The other commands are told apart before (`main.rs`).
+//! Parses the server's command line: `popward [--config FILE] [--check]`. `main.rs` handles the
+//! other commands before that.
 
 use std::path::PathBuf;
 
-/// What the server is started with.
+/// The arguments of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The configuration file.
     pub(crate) config: PathBuf,
-    /// Only check the configuration.
+    /// Whether to check the configuration without starting the server.
     pub(crate) check: bool,
 }
 
@@ -16,7 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Wish {
     /// The server, or a check of its configuration.
     Run(Arguments),
-    /// A text.
+    /// A text: the usage or the version.
     Print(&'static str),
 }
 
@@ -34,7 +35,11 @@ const USAGE: &str = "usage: popward [--config FILE] [--check]\
     \n  import-popauth turn a dump of Qpopper's popauth database into lines of a password file\n";
 
 impl Arguments {
-    /// Reads the arguments after the program's name.
+    /// Parses `words`, the arguments after the program's name.
+    ///
+    /// # Errors
+    ///
+    /// The text for the operator names an unknown option, or the option without its file.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Wish, String> {
         let mut arguments = Self {
             config: PathBuf::from("/etc/popward/popward.toml"),

@@ -1,5 +1,5 @@
-//! The configuration as popward-config hands it on: checked values, and descriptors of the files that it names. Nothing
-//! here opens or reads one.
+//! The configuration as popward-config sends it: checked values, and descriptors of the files that
+//! it names. Nothing in this file opens or reads one of these files.
 
 use popward_proto::VERSION;
 use popward_proto::account::GROUPS_MAX;
@@ -16,54 +16,57 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A configuration that can be run.
+/// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where it came from, for a reload.
+    /// The configuration file. A reload reads it again.
     pub(crate) path: PathBuf,
-    /// Where the other executables are.
+    /// The directory of the other executables.
     pub(crate) libexec: PathBuf,
-    /// Where users' state directories are.
+    /// The directory of the users' state directories.
     pub(crate) state: PathBuf,
-    /// This host's name, as locks say it.
+    /// This host's name, as workers write it in locks.
     pub(crate) host: Text<64>,
     /// How long running sessions may go on after SIGTERM.
     pub(crate) grace: Duration,
-    /// How many front processes.
+    /// The number of front processes.
     pub(crate) fronts: u32,
-    /// Who the processes run as; `None` where the monitor is not root and everybody is its own user.
+    /// The users that the processes run as. `None`: the monitor is not root, and all processes run
+    /// as its user.
     pub(crate) accounts: Option<Accounts>,
-    /// Where to listen.
+    /// The addresses to listen at.
     pub(crate) listen: Vec<Listen>,
     /// Certificates with their keys, in order of preference.
     pub(crate) certificates: Rc<[Certificate]>,
-    /// The authorities of client certificates, a PEM file; `None`: no client is asked for one.
+    /// The authorities of client certificates, a PEM file. `None`: fronts ask no client for a
+    /// certificate.
     pub(crate) client_ca: Option<OwnedFd>,
-    /// What auth is told.
+    /// The settings for auth.
     pub(crate) auth: AuthSettings,
-    /// What may differ between accounts.
+    /// The settings that may differ between accounts.
     pub(crate) settings: AllSettings,
-    /// Who is in the groups of tables with a `spool.path`.
+    /// The members of the groups that tables with a `spool.path` name.
     pub(crate) members: Vec<Member>,
-    /// What fronts are told.
+    /// The settings for fronts.
     pub(crate) front: FrontSettings,
-    /// Where the log goes, and from which level on.
+    /// Where the log goes, and the least important level that is written.
     pub(crate) log: LogSettings,
 }
 
-/// A certificate chain and its key: two PEM files, which are kept open for a front or keys that is started again.
+/// A certificate chain and its key: two PEM files. The monitor keeps them open, because it may have
+/// to start a front or keys again.
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    /// The chain, the server's own certificate first.
+    /// The chain. The server's own certificate comes first.
     pub(crate) chain: OwnedFd,
     /// The private key.
     pub(crate) key: OwnedFd,
-    /// Where the key is, for the log.
+    /// The path of the key, for the log.
     pub(crate) key_path: AbsolutePath,
 }
 
 impl Config {
-    /// Auth's part, the settings themselves last.
+    /// Returns the messages with auth's part of the configuration. The settings come last.
     pub(crate) fn for_auth(&self) -> Vec<MonitorToAuth> {
         let settings = MonitorToAuth::Settings {
             version: VERSION,
@@ -72,8 +75,9 @@ impl Config {
         self.settings.login_delays().chain([settings]).collect()
     }
 
-    /// The groups of the system's user `name` for which there is another `spool.path`. None, if `uid` is not its: who is
-    /// in a password file with ids of its own has no other groups.
+    /// Returns those groups of the user `name` for which a table has a `spool.path`. Returns no
+    /// groups if the system's user `name` does not have the id `uid`. Such an account is in a
+    /// password file with its own ids, so the system's groups do not hold for it.
     pub(crate) fn groups_of(&self, name: &UserName, uid: u32) -> List<u32, GROUPS_MAX> {
         let members = self.members.iter();
         let theirs = members.filter(|member| member.user == *name && member.uid == uid);
@@ -82,7 +86,7 @@ impl Config {
     }
 }
 
-/// What popward-config has said of a configuration so far.
+/// The part of a configuration that popward-config has sent so far.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     path: PathBuf,
@@ -92,25 +96,25 @@ pub(crate) struct Draft {
     members: Vec<Member>,
     client_ca: Option<OwnedFd>,
     certificates: Vec<Certificate>,
-    /// What the operator should see.
+    /// Warnings for the operator.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What a message makes of a draft.
+/// The result of adding a message to a draft.
 #[derive(Debug)]
 pub(crate) enum Drafted {
-    /// More is to come.
+    /// The draft is not complete yet.
     More,
-    /// It is whole.
+    /// The configuration is complete.
     Whole(Box<Config>),
-    /// The configuration cannot be used, and why.
+    /// The configuration cannot be used. The text says why.
     Refused(String),
-    /// This message may not come.
+    /// popward-config broke the rules: the message may not come now, or it is one too many.
     Nonsense,
 }
 
 impl Draft {
-    /// Nothing so far of what is in this file.
+    /// An empty draft of the configuration in the file `path`.
     pub(crate) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -118,7 +122,7 @@ impl Draft {
         }
     }
 
-    /// Takes a message that the permit table has let through, with its descriptors.
+    /// Adds a message that the permit table permits, with its descriptors.
     pub(crate) fn hear(&mut self, message: ConfigToMonitor, files: Vec<OwnedFd>) -> Drafted {
         let mut files = files.into_iter();
         let room = match message {
@@ -182,7 +186,7 @@ impl Draft {
     }
 }
 
-/// Returns whether there was room.
+/// Adds `item`. Returns false if the list then has more than `most` items.
 fn push<T>(list: &mut Vec<T>, most: usize, item: T) -> bool {
     list.push(item);
     list.len() <= most

@@ -1,10 +1,17 @@
-//! popward, the monitor: binds, starts the others, turns auth's grants into workers.
+//! popward, the monitor: binds the listening sockets, starts the other processes, and starts a
+//! worker for each login that auth grants.
 //!
-//! Runs as root; after the start it keeps `CAP_SETUID`, `CAP_SETGID` (to make workers), `CAP_KILL` (to end them),
-//! `CAP_CHOWN` (for new state directories) and `CAP_SYS_CHROOT` (so that a front or keys that is started again has
-//! an empty root). Of what comes from outside it parses nothing: bounded, typed messages from its own children only.
-//! popward-config reads the configuration for it. It hands on certificates, keys and listening sockets unread, makes
-//! state directories, and removes dotlocks with the rights of their owner.
+//! The monitor runs as root. After the start it keeps these capabilities:
+//!
+//! - `CAP_SETUID` and `CAP_SETGID`, to start workers;
+//! - `CAP_KILL`, to end them;
+//! - `CAP_CHOWN`, to give new state directories to their users;
+//! - `CAP_SYS_CHROOT`, so that a front or keys process that it starts again gets an empty root.
+//!
+//! The monitor parses nothing that comes from outside. It reads only bounded, typed messages from
+//! its own children. popward-config reads the configuration for it. The monitor passes
+//! certificates, keys and listening sockets on without reading from them. It makes state
+//! directories, and it removes dotlocks with the rights of their owner.
 
 #![forbid(unsafe_code)]
 
@@ -78,11 +85,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit status where the configuration has a mistake (`EX_CONFIG` of sysexits.h): to start again is of no use.
+/// The exit status for a mistake in the configuration (`EX_CONFIG` of sysexits.h). It tells the
+/// service manager that another start would fail, too.
 const BAD_CONFIGURATION: u8 = 78;
 
-/// The commands that are for other executables, and from which argument on those get them: this one links no reader of
-/// mail, and no hash function.
+/// The commands of other executables: the command, its executable, and the index of the first
+/// argument that the executable gets. They are other executables so that the monitor contains no
+/// code that reads mail or hashes passwords.
 const TOOLS: [(&str, &str, usize); 4] = [
     ("reload", "popward-reload", 2),
     ("spool", "popward-spool", 2),
@@ -90,7 +99,8 @@ const TOOLS: [(&str, &str, usize); 4] = [
     ("import-popauth", "popward-auth", 1),
 ];
 
-/// Becomes another executable, with its caller's rights. Returns why not.
+/// Replaces this process by another executable, with the rights of the caller. It returns only an
+/// error: why that failed.
 fn become_tool(
     executable: &str,
     words: impl Iterator<Item = std::ffi::OsString>,
@@ -109,7 +119,7 @@ fn warn(warnings: &[String]) {
     }
 }
 
-/// Says why there is no server. The log is not open yet, or is what failed.
+/// Prints why there is no server. It prints to standard error, because the log may not be open.
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     log::complain(error);
     ExitCode::FAILURE

@@ -1,7 +1,9 @@
-//! What came of the start and of each reload. The service manager is told, and a file has it for `popward reload`.
+//! Reports the outcome of the start and of each reload, to the service manager and in a file for
+//! `popward reload`.
 //!
-//! The monitor only writes this file, because it parses nothing that comes from outside. The file is in the runtime
-//! directory that the service manager made (`RuntimeDirectory=`, in `$RUNTIME_DIRECTORY`). It is not in the state directory:
+//! The monitor writes this file and never reads it, because it parses nothing that comes from
+//! outside. The file is in the runtime directory that the service manager made
+//! (`RuntimeDirectory=`, in `$RUNTIME_DIRECTORY`). It is not in the state directory, because
 //! several hosts can share that one. Without a runtime directory there is no file.
 
 use crate::notify::{notify, uptime_us, utc};
@@ -9,19 +11,21 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Tells what becomes of the start and of reloads.
+/// Reports the start and the reloads.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    /// Its line is `PID NUMBER STATE TEXT`. Number 0 is the start, 1 the first reload.
+    /// The file has one line: `PID NUMBER STATE TEXT`.
     file: Option<PathBuf>,
+    /// 0 is the start, 1 is the first reload.
     number: u32,
-    /// The file of the configuration in use, and since when it is.
+    /// The path of the configuration.
     configuration: PathBuf,
+    /// Since when the current configuration is in use.
     since: SystemTime,
 }
 
 impl Outcomes {
-    /// The server starts with the configuration in this file.
+    /// For a server that starts with the configuration in this file.
     pub(crate) fn new(configuration: PathBuf) -> Self {
         let all = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
         let first = all.split(':').next().filter(|first| !first.is_empty());
@@ -33,19 +37,23 @@ impl Outcomes {
         }
     }
 
-    /// The start begins. An error says why the file was not written; so it does with all others.
+    /// Reports that the start begins.
+    ///
+    /// # Errors
+    ///
+    /// Why the file could not be written. The same holds for the other reports.
     pub(crate) fn start(&self) -> Result<(), String> {
         self.tell("", "under-way", "starting")
     }
 
-    /// A reload begins.
+    /// Reports that a reload begins.
     pub(crate) fn reload(&mut self) -> Result<(), String> {
         self.number = self.number.wrapping_add(1);
         let reloading = format!("RELOADING=1\nMONOTONIC_USEC={}\n", uptime_us());
         self.tell(&reloading, "under-way", "reloading")
     }
 
-    /// The configuration that was read is in use from now on.
+    /// Reports that the new configuration is in use from now on.
     pub(crate) fn done(&mut self) -> Result<(), String> {
         self.since = SystemTime::now();
         let (path, since) = (self.configuration.display(), utc(self.since));
@@ -53,7 +61,7 @@ impl Outcomes {
         self.tell("READY=1\n", "done", &text)
     }
 
-    /// The reload failed. The configuration before it stays in use.
+    /// Reports that the reload failed and the old configuration stays in use.
     pub(crate) fn failed(&self, why: &dyn Display) -> Result<(), String> {
         let since = utc(self.since);
         let text =
@@ -62,7 +70,7 @@ impl Outcomes {
     }
 
     fn tell(&self, to_manager: &str, state: &str, text: &str) -> Result<(), String> {
-        // One line, whatever is in it.
+        // Control characters become spaces, because the report must stay one line.
         let text: String = text
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -72,7 +80,7 @@ impl Outcomes {
             return Ok(());
         };
         let line = format!("{} {} {state} {text}\n", std::process::id(), self.number);
-        // Under another name first, so that nobody reads a half of it.
+        // The line goes to a file with another name first, so that no reader sees half of it.
         let draft = file.with_extension("new");
         let written = std::fs::write(&draft, line).and_then(|()| std::fs::rename(&draft, file));
         written.map_err(|error| format!("{}: {error}", file.display()))
@@ -82,7 +90,7 @@ impl Outcomes {
 impl Drop for Outcomes {
     fn drop(&mut self) {
         if let Some(file) = &self.file {
-            // It may not have been written.
+            // The file may be missing, because writing it may have failed.
             let _ = std::fs::remove_file(file);
         }
     }

@@ -1,5 +1,5 @@
-//! Has popward-config read the configuration: once at the start, and as one more child at SIGHUP. This process opens none
-//! of its files.
+//! Starts popward-config to read the configuration: once at the start, and as another child at each
+//! SIGHUP. The monitor opens none of the files itself.
 
 use crate::config::{Config, Draft, Drafted};
 use nix::errno::Errno;
@@ -16,16 +16,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The executable's name. It lies beside popward's own: where the others are, only the configuration says.
+/// The executable's name. It lies beside popward's own executable, because only the configuration
+/// says where the other executables are.
 pub(crate) const EXECUTABLE: &str = "popward-config";
 
-/// How long it may take. Names of users and groups may come from another host.
+/// How long popward-config may take. It is long, because the names of users and groups may come
+/// from another host.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The channel to it.
+/// The channel to popward-config.
 pub(crate) type ConfigChannel = Channel<MonitorToConfig, ConfigToMonitor>;
 
-/// A popward-config that reads.
+/// A running popward-config.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) child: Child,
@@ -33,7 +35,12 @@ pub(crate) struct Reader {
     pub(crate) log: OwnedFd,
 }
 
-/// Starts it, and says which file to read.
+/// Starts popward-config, and tells it to read the file `path`.
+///
+/// # Errors
+///
+/// Why it could not be started, in words for the operator. It is not started if others can change
+/// its executable.
 pub(crate) fn start(spawner: &mut Spawner, path: &Path) -> Result<Reader, String> {
     let own = std::env::current_exe().map_err(|error| format!("{EXECUTABLE}: {error}"))?;
     let executable = own.with_file_name(EXECUTABLE);
@@ -50,7 +57,7 @@ pub(crate) fn start(spawner: &mut Spawner, path: &Path) -> Result<Reader, String
         .and_then(|path| Text::try_from(path.to_owned()).ok());
     let named = named.ok_or("--config: expected a path of at most 4096 bytes, in UTF-8")?;
     let gid = nix::unistd::getgid().as_raw();
-    // Without groups, at the start as at SIGHUP.
+    // It has no supplementary groups, neither at the start nor at SIGHUP.
     let as_root = ChildIdentity {
         uid: 0,
         gid,
@@ -77,8 +84,8 @@ pub(crate) fn start(spawner: &mut Spawner, path: &Path) -> Result<Reader, String
         .map_err(|error| failed(&error))
 }
 
-/// Starts an executable while there is no [`crate::children::Nursery`]. Returns its sockets with it: the channel, and
-/// its log.
+/// Starts an executable without a [`crate::children::Nursery`]. Returns the child, the socket of
+/// its channel, and the socket of its log.
 pub(crate) fn spawned(
     spawner: &mut Spawner,
     executable: &Path,
@@ -87,7 +94,7 @@ pub(crate) fn spawned(
     let open = |path: &str, flags: OFlag| open(path, flags | OFlag::O_CLOEXEC, Mode::empty());
     let system = ChannelError::System;
     let null = open("/dev/null", OFlag::O_RDWR).map_err(system)?;
-    // A relative path is one from here.
+    // popward-config runs in this directory, because the path of the configuration may be relative.
     let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(system)?;
     let (control, control_theirs) = socket_pair().map_err(system)?;
     let (log, log_theirs) = socket_pair().map_err(system)?;
@@ -105,7 +112,7 @@ pub(crate) fn spawned(
     Ok((child, control, log))
 }
 
-/// Receives one packet, and lets the phase follow.
+/// Receives one packet, enters the phase that follows it, and adds the message to `draft`.
 pub(crate) fn hear(
     channel: &mut ConfigChannel,
     draft: &mut Draft,
@@ -125,14 +132,14 @@ pub(crate) fn hear(
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum NotRead {
-    /// It cannot be used.
+    /// The configuration has a mistake. Another start would fail, too.
     Refused(String),
-    /// It could not be read; another time it may.
+    /// popward-config did not finish. Another start may succeed.
     Failed(String),
 }
 
-/// The configuration at the start, or why it cannot be used; and warnings about it. It is waited for: there is nothing
-/// else to do yet.
+/// Reads the configuration at the start. Returns it, or why there is none, and the warnings about
+/// it. This function waits for popward-config, because the monitor has nothing else to do yet.
 pub(crate) fn first(path: &Path) -> (Result<Config, NotRead>, Vec<String>) {
     let mut draft = Draft::of(path);
     let started = start(&mut Spawner::default(), path).map_err(NotRead::Failed);
@@ -164,12 +171,12 @@ fn all(mut reader: Reader, draft: &mut Draft) -> Result<Config, NotRead> {
         .and(read)
 }
 
-/// What is said of one that took too long.
+/// The error about a popward-config that took too long.
 pub(crate) fn late() -> String {
     format!("{EXECUTABLE} took longer than {} s", PATIENCE.as_secs())
 }
 
-/// What is said of one that ended before it had said everything.
+/// The error about a popward-config that ended before it had sent everything.
 pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
     match status {
         Ok(WaitStatus::Exited(_, code)) => format!("{EXECUTABLE} ended with exit status {code}"),
@@ -179,7 +186,7 @@ pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
     }
 }
 
-/// Returns false when the time is over.
+/// Waits for a packet on the channel. Returns false at `until` if none has come.
 pub(crate) fn wait(channel: impl AsFd, until: Instant) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let left = until.saturating_duration_since(Instant::now());
@@ -191,7 +198,8 @@ pub(crate) fn wait(channel: impl AsFd, until: Instant) -> bool {
     }
 }
 
-/// Waits for its end, which has come or is near, or is made.
+/// Waits until the child has ended, and returns its exit status. With `kill`, kills the child
+/// first. Without `kill`, the child must be about to end, because this waits without a limit.
 pub(crate) fn end(child: &Child, kill: bool) -> nix::Result<WaitStatus> {
     if kill {
         crate::children::kill(child);

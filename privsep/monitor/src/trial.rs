@@ -1,5 +1,5 @@
-//! `popward --check`: what only auth's user can read is tried by auth itself, which is started for that, told its part of
-//! the configuration, and ended.
+//! `popward --check`: starts auth to try the files that only auth's user can read. It sends auth
+//! its part of the configuration, waits for the answer, and ends auth.
 
 use crate::config::Config;
 use crate::reader;
@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 /// How long auth may take to look at its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What auth warns of, or why it cannot use its part.
+/// Returns the warnings of auth about its part of the configuration.
+///
+/// # Errors
+///
+/// Why auth cannot use its part, or could not be asked. The text is in words for the operator.
 pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
     let identity = config.accounts.map(|accounts| ChildIdentity {
         uid: accounts.auth.0,
@@ -30,7 +34,7 @@ pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
         Channel::new(control, SetupPhase::Starting);
     let answer = asked(&mut auth, config);
     let warnings = warnings(Channel::new(log, LogPhase::Open));
-    // It has nobody to serve.
+    // Auth is no longer needed. Its exit status does not matter, because its answer is known.
     let _ = reader::end(&child, true);
     match answer.map_err(failed)? {
         None => Ok(warnings),
@@ -38,7 +42,7 @@ pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
     }
 }
 
-/// What auth cannot use, if there is something.
+/// Sends auth its part and waits for the answer. Returns why auth cannot use it; `None`: auth can.
 fn asked(
     auth: &mut Channel<MonitorToAuth, AuthToMonitor>,
     config: &Config,
@@ -56,7 +60,7 @@ fn asked(
     }
 }
 
-/// The warnings that were logged before the answer.
+/// Returns the warnings that auth logged before its answer.
 fn warnings(mut log: Channel<NoMessage, Record>) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut buffer = PacketBuffer::for_messages();

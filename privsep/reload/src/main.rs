@@ -1,7 +1,10 @@
-//! popward-reload: has the running server read its configuration again, waits, and says what came of it.
+//! popward-reload: makes the running server read its configuration again, waits for the outcome,
+//! and prints it.
 //!
-//! Runs as whoever calls it, for a moment: as the unit's `ExecReload=` (`popward reload` becomes this executable), or by
-//! hand. It finds the server by the file that the monitor writes, and sends SIGHUP to the process that wrote it.
+//! It runs as the user that calls it. systemd calls it by the unit's `ExecReload=`; an operator
+//! calls `popward reload`, which becomes this executable. The monitor writes a file with its
+//! process id and its last outcome. popward-reload finds the server by this file, and sends SIGHUP
+//! to that process.
 
 #![forbid(unsafe_code)]
 
@@ -19,10 +22,10 @@ const USAGE: &str = "usage: popward reload [--pid PID] [--wait SECONDS]\n\
     \n  --wait SECONDS how long to wait for the outcome (default 60)\
     \n\nThe outcome is read from the file \"reload\" in $RUNTIME_DIRECTORY (default /run/popward).\n";
 
-/// How often the file is looked at.
+/// How long to wait before the file is read again.
 const STEP: Duration = Duration::from_millis(20);
 
-/// The exit status is 0 where the new configuration is in use, and otherwise 1.
+/// The exit status is 0 if the new configuration is in use, and 1 otherwise.
 fn main() -> ExitCode {
     match options(std::env::args().skip(1))
         .and_then(|options| options.map_or(Ok(USAGE.to_owned()), run))
@@ -44,7 +47,7 @@ struct Options {
     wait: Duration,
 }
 
-/// `None`: help is wanted.
+/// Parses the options. `None`: the caller wants the usage text.
 fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let pid = std::env::var("MAINPID")
         .ok()
@@ -90,7 +93,8 @@ fn run(options: Options) -> Result<String, String> {
     while Instant::now() < until {
         std::thread::sleep(STEP);
         match Outcome::read(&file) {
-            // One that had begun before the signal may have read an older configuration: only a later one counts.
+            // Only a reload that began after the signal counts, because an earlier one may have
+            // read an older configuration.
             Ok(now) if now.pid == pid && now.number > before.number => match now.state {
                 State::UnderWay => {}
                 State::Done => return Ok(now.text + "\n"),
@@ -108,7 +112,8 @@ fn run(options: Options) -> Result<String, String> {
     ))
 }
 
-/// Whether this process is a monitor, as the kernel tells its name. An id can be another process's after the end of the first.
+/// Whether the process `pid` is a monitor, by the name that the kernel has for it. When the monitor
+/// has ended, another process can get its id.
 fn is_popward(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm"))
         .is_ok_and(|name| name.trim_end() == "popward")

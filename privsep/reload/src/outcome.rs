@@ -1,19 +1,21 @@
-//! The file that tells how the last reload went. The monitor writes it (`privsep/monitor/src/outcome.rs`).
+//! Reads the file with the outcome of the last start or reload. The monitor writes this file
+//! (`privsep/monitor/src/outcome.rs`).
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// Where the file is when nobody says otherwise: where the unit's `RuntimeDirectory=popward` puts it.
+/// The directory of the file if `$RUNTIME_DIRECTORY` is not set: the one that systemd makes for the
+/// unit's `RuntimeDirectory=popward`.
 const DIRECTORY: &str = "/run/popward";
 
-/// How far a start or a reload has come.
+/// The state of a start or a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has begun.
+    /// It has begun and not ended.
     UnderWay,
-    /// Its configuration is in use.
+    /// It has ended. Its configuration is in use.
     Done,
-    /// It changed nothing.
+    /// It has failed. The old configuration stays in use.
     Failed,
 }
 
@@ -22,23 +24,29 @@ pub(crate) enum State {
 pub(crate) struct Outcome {
     /// The monitor's process id.
     pub(crate) pid: u32,
-    /// Which one: 0 is the start, 1 the first reload.
+    /// The number of the start or reload: 0 is the start, 1 is the first reload.
     pub(crate) number: u32,
-    /// How far it has come.
+    /// The state of the start or reload.
     pub(crate) state: State,
-    /// The same in words.
+    /// The outcome in words for the operator.
     pub(crate) text: String,
 }
 
 impl Outcome {
-    /// Where the file is: in `$RUNTIME_DIRECTORY`, as for the monitor.
+    /// Returns the path of the file. It is in `$RUNTIME_DIRECTORY`, in its first directory if it
+    /// names several, as for the monitor.
     pub(crate) fn file() -> PathBuf {
         let all = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
         let first = all.split(':').next().filter(|first| !first.is_empty());
         Path::new(first.unwrap_or(DIRECTORY)).join("reload")
     }
 
-    /// Reads `file`. An error is in words for the operator.
+    /// Reads `file`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or does not have the form of an outcome. The text is in words for
+    /// the operator.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let told = |why: &dyn Display| format!("{}: {why}", file.display());
         let line = std::fs::read_to_string(file).map_err(|error| told(&error))?;
@@ -70,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_line_is_an_outcome() {
+    fn only_a_line_with_all_four_parts_is_an_outcome() {
         let text = "reload failed: a.toml:7: expected a number".to_owned();
         let (pid, number, state) = (812, 3, State::Failed);
         let outcome = Outcome {
