@@ -12,27 +12,32 @@ use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use std::io;
 
-/// What is deleted, and from which spool.
+/// One deletion: which bytes go, and from which spool.
 pub struct Commit<'a> {
     /// The spool.
     pub spool: &'a mut LockedSpool,
-    /// Its user's state directory, for the journal and the pins.
+    /// The state directory of the spool's user. It holds the journal and the pins. Without it, the
+    /// commit fails with [`UpdateError::NoState`].
     pub state: Option<&'a State>,
-    /// Which bytes go, and which move.
+    /// Which bytes are deleted, and which kept bytes move.
     pub plan: &'a Plan,
-    /// The spool when the plan's messages were last looked at. If another program has written the spool since then,
-    /// nothing is deleted.
+    /// The spool's identity when the plan's messages were last looked at. If another program has
+    /// written the spool since then, the commit deletes nothing.
     pub seen: Identity,
-    /// The pins of the messages that are left, if these are other pins than now.
+    /// The pins of the messages that are left. `None`: the pins stay as they are.
     pub pins: Option<&'a Pins>,
 }
 
 impl Commit<'_> {
-    /// Deletes. `begins` is called before the first change that a crash would leave for another process to finish.
-    /// `answer` is called when the deletions are done.
+    /// Deletes the messages.
     ///
-    /// An error says that nothing was deleted, but for [`UpdateError::Unfinished`]. The inner result says whether pins
-    /// and journal were put away after the answer. If they were not, the next opening does that.
+    /// - `begins` is called before the first change that another process would have to finish after
+    ///   a crash.
+    /// - `answer` is called when the deletions are done.
+    ///
+    /// `Err`: nothing was deleted, except for [`UpdateError::Unfinished`]: then the journal stands,
+    /// and the next opening finishes the update. The inner result says whether pins and journal
+    /// were put away after `answer`. If they were not, the next opening puts them away.
     pub fn run(
         self,
         begins: impl FnOnce(),
@@ -41,7 +46,7 @@ impl Commit<'_> {
         self.run_with(Sizes::SHIPPED, begins, answer)
     }
 
-    /// As [`Self::run`], with pieces of these sizes.
+    /// Does the same as [`Self::run`], with pieces of these sizes.
     pub(crate) fn run_with(
         self,
         sizes: Sizes,
@@ -49,19 +54,21 @@ impl Commit<'_> {
         answer: impl FnOnce(),
     ) -> Result<io::Result<()>, UpdateError> {
         let state = self.state.ok_or(UpdateError::NoState)?;
-        // 1. The new pins lie beside the old ones, so that whoever finishes the update finishes them too.
+        // 1. The new pins are written beside the old ones, so that a recovery can put them in place
+        //    too.
         stage(state, self.pins);
-        // 2. The messages go. From the journal's first step on, the update will be done, whatever happens.
+        // 2. The messages are deleted. Once the journal stands, the update will be finished, even
+        //    after a crash.
         let journal = self.delete(state, sizes, begins)?;
-        // 3. The client is answered while the journal stands. So if this process dies now, the journal shows that the
-        //    update was done or has to be finished.
+        // 3. The client is answered while the journal still stands. If this process dies now, the
+        //    journal shows the next process that this update was done or must be finished.
         answer();
-        // 4. The new pins take the place of the old ones, then the journal goes.
+        // 4. The new pins replace the old ones, then the journal is put away.
         Ok(finish(state, journal.as_ref()))
     }
 
-    /// Returns the journal, which still stands. `None`: the disk had no room for a journal, and the spool was cut
-    /// without one.
+    /// Deletes the messages. Returns the journal, which still stands. `None`: the disk had no room
+    /// for a journal, and the spool was cut without one.
     fn delete(
         self,
         state: &State,
@@ -73,7 +80,9 @@ impl Commit<'_> {
         } = self;
         let one_change = plan.kept.is_empty() && plan.final_length % sizes.block_max == 0;
         let mut steps = match begin(spool, state, plan, seen, sizes, begins) {
-            // Deleting every message makes room, and the cut is one change to the disk.
+            // No kept message moves, and a cut at a block's start is one change to the disk. So a
+            // crash leaves the spool either whole or cut, even without a journal. The cut frees
+            // room on the full disk.
             Err(UpdateError::System(error)) if one_change && is_for_room(&error) => {
                 spool.prove_place()?;
                 still(spool, &seen)?;
@@ -88,8 +97,9 @@ impl Commit<'_> {
     }
 }
 
-/// Finishes the update that a process which died has left, if there is one. Returns whether there was one. `begins` is
-/// called before the first change, if bytes are still to be moved.
+/// Finishes the update of a process that died, if it left one. Returns whether there was one.
+///
+/// `begins` is called before the first change, if the spool still has to change.
 pub fn recover(
     spool: &mut LockedSpool,
     state: &State,
@@ -98,11 +108,12 @@ pub fn recover(
     recovery::recover(Sizes::SHIPPED, spool, state, begins)
 }
 
-/// Writes the pins that will hold after the update. On a full disk deleting goes before pinning.
+/// Writes the pins that will hold after the update. An error is ignored, because on a full disk
+/// deleting mail is more urgent than pinning names.
 pub(crate) fn stage(state: &State, pins: Option<&Pins>) {
     let _ = match pins {
         Some(pins) => pins_file::stage(state, pins),
-        // An update that did not happen may have left some.
+        // An earlier update that did not happen may have left new pins.
         None => state.forget(),
     };
 }
@@ -115,7 +126,7 @@ fn finish(state: &State, journal: Option<&Journal>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the disk, or its user's part of it, is full.
+/// Whether the disk is full, or the user's quota is used up.
 fn is_for_room(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)

@@ -8,13 +8,14 @@ use std::io;
 pub enum UpdateError {
     /// The spool is not what the plan or the journal was made for. Nothing was changed.
     Changed(&'static str),
-    /// The dotlock is not this session's any more, or the spool was replaced. Nothing was changed.
+    /// Another program took the dotlock from this session, or replaced the spool. Nothing was
+    /// changed.
     LockLost,
     /// There is no state directory to keep a journal in. Nothing was changed.
     NoState,
     /// Reading or writing failed. Nothing was changed.
     System(io::Error),
-    /// It failed when the journal stood already: it is still to be finished.
+    /// The update failed after its journal stood. The next opening must finish it.
     Unfinished(Box<UpdateError>),
 }
 

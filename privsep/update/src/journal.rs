@@ -1,8 +1,12 @@
-//! The journal as a file: `reserve` while there is nothing to do, `journal` while there is.
+//! The journal as a file. Its name is `reserve` while there is nothing to do, and `journal` while
+//! an update is under way.
 //!
-//! The reserve is made at a user's first session and has room for the smallest journal, so that deleting mail is possible
-//! on a full disk and for a user at quota. What an update needs beyond that is there, as room on the disk, before it
-//! begins; the index gives way if it must. The name `journal` stands from the first step's sync to the last one's.
+//! The reserve is made at a user's first session. It has room for the smallest journal, so that a
+//! user can delete mail on a full disk or at quota. If an update needs a larger journal, it
+//! allocates the room before it begins. If the disk has no such room, the index is removed.
+//!
+//! The file is named `journal` from the moment before the first step until the last step is on
+//! disk.
 
 use crate::state::{INDEX, State};
 use nix::errno::Errno;
@@ -13,13 +17,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Its name while there is nothing to do.
+/// The file's name while there is nothing to do.
 const SPARE: &str = "reserve";
 
-/// Bytes of the reserve: the heads, a block of kept ranges, a block of slots.
+/// Bytes of the reserve: two blocks of heads, a block of kept ranges, a block of slots.
 pub(crate) const RESERVE: u64 = 16 << 10;
 
-/// Makes the reserve, if there is none.
+/// Makes the reserve, if it is missing or too short and no journal stands.
 pub fn keep_reserve(state: &State) -> io::Result<()> {
     let large = |file: &File| file.metadata().is_ok_and(|status| status.len() >= RESERVE);
     let spare = state.open(SPARE)?;
@@ -29,16 +33,19 @@ pub fn keep_reserve(state: &State) -> io::Result<()> {
     room(&state.open_to_write(SPARE)?, RESERVE)
 }
 
-/// A journal.
+/// An open journal.
 pub(crate) struct Journal {
     state: State,
     file: File,
-    /// Bytes of each of its two slots.
+    /// Bytes of each of the journal's two slots.
     pub slot: u64,
 }
 
 impl Journal {
-    /// Room for so many kept ranges, and for slots of `slot` bytes or less: as much as can be had, if that is `enough`.
+    /// Makes a journal with room on the disk for `ranges` kept ranges and two slots.
+    ///
+    /// Each slot has `slot` bytes, or fewer if the disk has less room. `enough` says whether slots
+    /// of a given size would do: if not, this fails with the disk's error.
     pub fn create(
         state: &State,
         ranges: u64,
@@ -46,8 +53,9 @@ impl Journal {
         enough: impl Fn(u64) -> bool,
     ) -> io::Result<Self> {
         let file = state.open_to_write(SPARE)?;
-        // A worker that died may have put this away without having that on disk: what is written next must not be found
-        // under the other name.
+        // A worker that died may have renamed the journal to this name without syncing the
+        // directory. If the old name came back after a power cut, a recovery would read what is
+        // written next as its journal. So the directory is synced first.
         state.sync()?;
         let state = state.clone();
         let mut journal = Self {
@@ -56,11 +64,11 @@ impl Journal {
             slot: slot.next_multiple_of(BLOCK as u64),
         };
         let slots = slots_at(ranges);
-        // What is left of the reserve, when nothing else is to be had.
+        // The size of a slot within the reserve alone, in bytes, for a disk with no other room.
         let spare = RESERVE.saturating_sub(slots) / 2;
         let mut refused = room(&journal.file, slots + 2 * journal.slot);
         if is_full(&refused) {
-            // The index can be made again, and its room is worth more now.
+            // The index can be made again by a scan. The journal needs its room more.
             journal.state.remove(INDEX)?;
             refused = room(&journal.file, slots + 2 * journal.slot);
         }
@@ -78,10 +86,10 @@ impl Journal {
         refused.map(|()| journal)
     }
 
-    /// Gives back what a journal took that does not stand.
+    /// Shrinks the file back to the size of the reserve. Only for a journal that does not stand.
     pub fn give_up(&self) {
-        // Never longer than it is: that would be a length without room. Should it fail, the room is taken until the next
-        // update.
+        // A shorter file stays as it is, because `set_len` would make it longer without room on the
+        // disk. If the call fails, the room stays taken until the next update.
         if self
             .file
             .metadata()
@@ -91,9 +99,10 @@ impl Journal {
         }
     }
 
-    /// The journal that stands, if one does.
+    /// Opens the journal that stands. `None`: no journal stands.
     pub fn open(state: &State) -> io::Result<Option<Self>> {
-        // Over NFS a host may remember that there was none until it opens the directory again.
+        // An NFS client may remember that the file did not exist, until it opens the directory
+        // again.
         state.look_again()?;
         if state.open(JOURNAL)?.is_none() {
             return Ok(None);
@@ -107,7 +116,7 @@ impl Journal {
         }))
     }
 
-    /// What it says. `None`: it is damaged.
+    /// Reads the newest head and the kept ranges. `None`: the journal is damaged.
     pub fn read(&mut self) -> io::Result<Option<(Head, Kept)>> {
         let mut blocks = [0; HEADS];
         let length = self.file.metadata()?.len();
@@ -128,31 +137,33 @@ impl Journal {
         Ok(Kept::decode(&head, &bytes).map(|kept| (head, kept)))
     }
 
-    /// Writes the first head, into both blocks, and the kept ranges; and has all of it on disk, with the slot.
+    /// Writes the first head into both blocks, and the kept ranges. When this returns, they and the
+    /// first slot are on disk.
     pub fn write_first(&mut self, head: &Head, ranges: &[u8]) -> io::Result<()> {
         self.write_at(HEADS as u64, ranges)?;
         self.write_at(0, &head.encode().repeat(2))?;
         self.sync()
     }
 
-    /// From now on there is something to do.
+    /// Makes the journal stand: from now on, whoever opens the spool must finish this update.
     pub fn stand(&mut self) -> io::Result<()> {
         self.state.rename(SPARE, JOURNAL)?;
         let durable = self.state.sync();
         if durable.is_err() {
-            // Nothing has been done yet, and then nothing must be.
+            // Nothing has been done yet. The update must not happen, so the journal must not stand.
             self.state.rename(JOURNAL, SPARE)?;
         }
         durable
     }
 
-    /// Writes a head, and has it on disk.
+    /// Writes a head. It is on disk when this returns.
     pub fn write_head(&mut self, head: &Head) -> io::Result<()> {
         self.write_at(head.block_at(), &head.encode())?;
         self.sync()
     }
 
-    /// Everything is done and on disk. A journal that cannot be put away says so at the next opening.
+    /// Puts the journal away, because the update is done and on disk. If that fails, the next
+    /// opening finds the journal and tries again.
     pub fn end(&self) {
         let away = self.state.rename(JOURNAL, SPARE);
         if away.and_then(|()| self.state.sync()).is_ok() {
@@ -160,30 +171,30 @@ impl Journal {
         }
     }
 
-    /// Reads into all of `into`.
+    /// Reads exactly `into.len()` bytes at `offset`.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, offset)
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes` at `offset`.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Has what was written on disk.
+    /// Waits until the written bytes are on disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
 
-/// Whether the disk is full, or the user's part of it.
+/// Whether the disk is full, or the user's quota is used up.
 fn is_full(result: &io::Result<()>) -> bool {
     let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
     let errno = errno.map(Errno::from_raw);
     matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
 }
 
-/// Makes sure that the file's first `bytes` bytes have room on the disk.
+/// Allocates room on the disk for the file's first `bytes` bytes.
 fn room(file: &File, bytes: u64) -> io::Result<()> {
     let length = i64::try_from(bytes).map_err(io::Error::other)?;
     let allocated = loop {
@@ -193,7 +204,7 @@ fn room(file: &File, bytes: u64) -> io::Result<()> {
         }
     };
     match allocated {
-        // Some file systems, NFS among them, give room only to what is written.
+        // Some file systems, such as NFS, allocate room only by writing.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
             let zeros = [0; BLOCK];
             let mut offset = file.metadata()?.len();

@@ -1,13 +1,14 @@
-//! The write path: a spool's locks, its user's state directory, and the update that deletes messages.
+//! The write path: a spool's locks, its user's state directory, and the update that deletes
+//! messages.
 //!
-//! Only this crate can change a byte of a spool. [`locks::LockedSpool`] is made by locking alone, and
-//! only this crate can call the methods that write. There are two ways in:
+//! Only this crate can change a byte of a spool. Only locking makes a [`locks::LockedSpool`], and
+//! only this crate can call its methods that write. There are two ways in:
 //!
 //! - [`commit::Commit`] deletes messages, at QUIT;
-//! - [`commit::recover`] finishes what a commit of a process that died has left.
+//! - [`commit::recover`] finishes the commit of a process that died.
 //!
-//! Both run as the spool's owner. [`start`] is how a process gets there: it locks, gives up what only
-//! locking needs, and confines itself.
+//! Both run as the spool's owner. [`start`] brings a process there: it locks the spool, gives up
+//! the rights that only locking needs, and confines the process.
 
 #![forbid(unsafe_code)]
 

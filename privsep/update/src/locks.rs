@@ -1,5 +1,5 @@
-//! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking makes a
-//! [`LockedSpool`], and only through it the spool is read or written.
+//! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking
+//! makes a [`LockedSpool`]. The spool is read and written only through it.
 
 mod holder;
 mod stale;
@@ -21,17 +21,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// How often the dotlock is touched, at the most: maildrop breaks one that has stood still for 60 s.
+/// How long the dotlock may stand before it is touched again. maildrop removes a dotlock that
+/// nobody has touched for 60 s.
 pub const REFRESH: Duration = Duration::from_secs(20);
 
 /// Why a spool was not locked.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process holds this lock: try again.
+    /// Another process holds this lock. A later try may succeed.
     Busy(&'static str),
-    /// Another program put another file in the spool's place just now: try again.
+    /// Another program has just put another file in the spool's place. A later try may succeed.
     Replaced,
-    /// The spool is nothing that may be served: not a regular file of the user's with one link.
+    /// The spool must not be served, because it is not a regular file that belongs to the user and
+    /// has one link.
     Unfit(&'static str),
     /// A system call failed.
     System(&'static str, Errno),
@@ -48,7 +50,7 @@ impl std::fmt::Display for LockError {
     }
 }
 
-/// Somebody took or removed the dotlock, or put another file in the spool's place.
+/// Another program took or removed the dotlock, or put another file in the spool's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost;
 
@@ -61,14 +63,15 @@ impl std::fmt::Display for Lost {
 impl std::error::Error for Lost {}
 
 impl Lost {
-    /// Whether it is why reading or writing the spool failed.
+    /// Whether `error`, of reading or writing the spool, means that the lock was lost.
     pub fn is(error: &std::io::Error) -> bool {
         let why = error.get_ref();
         why.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 
-/// A spool with all its locks.
+/// A spool with all its locks. The locks on the file end when it is dropped. The monitor removes
+/// the dotlock.
 #[derive(Debug)]
 pub struct LockedSpool {
     file: File,
@@ -81,18 +84,24 @@ pub struct LockedSpool {
 }
 
 impl Drop for LockedSpool {
-    /// The flock goes with its descriptors in any case. Nix, left to itself, panics where the kernel does not give it back.
+    /// The kernel ends the flock when its descriptors are closed. This releases it first, because
+    /// Nix's own `Drop` panics if the kernel refuses to.
     fn drop(&mut self) {
         self.release_flock();
     }
 }
 
-/// What is told when there is no dotlock of this worker any more: no file is that. It must be told while the last file that
-/// was told is still open, for its inode may be a stranger's dotlock the moment it is not.
+/// Tells the monitor that this worker has no dotlock any more. No file has these numbers.
+///
+/// The worker must tell this while the draft that it told before is still open. Once the draft is
+/// closed, another program's dotlock may get the draft's inode, and the monitor would remove that
+/// dotlock.
 const NO_DOTLOCK: (u64, u64) = (0, 0);
 
-/// Tries once to open and lock the spool of `job` in `directory`. `Ok(None)`: there is no spool. `tell` is told the
-/// device and inode of a dotlock before it is one, and [`NO_DOTLOCK`] when it was not to be.
+/// Tries once to open and lock the spool of `job` in `directory`. `Ok(None)`: there is no spool.
+///
+/// `tell` gets the device and inode of a draft before it becomes the dotlock, and [`NO_DOTLOCK`] if
+/// it did not become the dotlock or was removed again.
 pub fn try_lock(
     job: &Job,
     directory: &OwnedFd,
@@ -104,8 +113,10 @@ pub fn try_lock(
     let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::ENOENT) => {
-            // Who holds its dotlock may be about to put it back (mailutils takes it away to write it anew): to a client that
-            // sees no messages all are new the next time. But a delivery agent waits for a lock that a crash left.
+            // The spool may be missing only for a moment: mailutils removes it under the dotlock
+            // and writes a new one. If the client saw no messages now, it would take all of them
+            // for new the next time. A stale dotlock is removed even so, because delivery agents
+            // wait for it.
             let lock = dotlock_name(&job.spool_name);
             if job.locks.dotlock {
                 stale::remove(job, directory, &lock);
@@ -114,7 +125,7 @@ pub fn try_lock(
             if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
                 return Err(LockError::Busy("the dotlock of a spool that is not there"));
             }
-            // Or it was put back, and the lock taken away, just now.
+            // The other program may have put the spool back and removed its lock just now.
             if fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 return Err(LockError::Replaced);
             }
@@ -127,7 +138,7 @@ pub fn try_lock(
                 "the spool is a directory (a Maildir?), not an mbox file",
             ));
         }
-        // A socket.
+        // `open(2)` of a socket fails with this error.
         Err(Errno::ENXIO) => return Err(LockError::Unfit("the spool is not a regular file")),
         Err(errno) => return Err(LockError::System("open the spool", errno)),
     };
@@ -157,7 +168,8 @@ pub fn try_lock(
         .and_then(|()| fit(&locked.file, job))
         .and_then(|_| locked.still_there());
     if let Err(error) = taken {
-        // A lock that another worker left stays where it is, so that nobody comes in between; the next try finds it.
+        // A dotlock that was taken over stays where it is, so that no other program gets in. The
+        // next try takes it over again.
         if !succeeds && locked.unlock() {
             tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
         }
@@ -171,8 +183,8 @@ pub fn holder(job: &Job, directory: &OwnedFd) -> Holder {
     Holder::of(job, directory)
 }
 
-/// How long to wait before another try: 100 to 500 ms at random. Two that started together must not meet again: their
-/// process ids and clocks differ.
+/// How long to wait before another try: 100 to 500 ms at random. Two workers that started together
+/// have other process ids and clocks, so they do not meet again.
 pub fn pause() -> Duration {
     let now = std::time::UNIX_EPOCH.elapsed();
     let nanos = now.map_or(0, |time| u64::from(time.subsec_nanos()));
@@ -189,13 +201,15 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
     }
     match status.st_nlink {
         1 => Ok(status),
-        // Replaced since it was opened: mailutils writes a new file and renames it. The next try opens that one.
+        // The file was replaced after it was opened: mailutils writes a new file and renames it.
+        // The next try opens the new file.
         0 => Err(LockError::Replaced),
         _ => Err(LockError::Unfit("the spool has more than one link")),
     }
 }
 
-/// The dotlock of another worker that this one succeeds, made this one's by its text. `None`: there is none of it (any more).
+/// Takes over the dotlock of the worker whose update this one finishes, by writing its own process
+/// id into it. `None`: there is no such dotlock, or it is gone.
 fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
     let Task::Finish {
         dotlock: Some(left),
@@ -211,16 +225,18 @@ fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
         return None;
     }
     let text = format!("{}:{}", std::process::id(), job.host);
-    // Without room for it, or with another's text, it is a lock all the same.
+    // The lock holds even if the disk has no room for the text, or the text is another's.
     let _ = file.write_all_at(text.as_bytes(), 0);
-    // Only where it must: setting a length can reach the disk before the text does.
+    // The length is set only if the old text was longer, because the shorter length can reach the
+    // disk before the text does.
     if status.st_size > i64::try_from(text.len()).ok()? {
         let _ = file.set_len(text.len() as u64);
     }
     Some((file, status))
 }
 
-/// Makes the dotlock: a draft with `pid:host` in it, which is linked to the lock's name.
+/// Makes the dotlock: writes a draft with `pid:host` in it, then links the draft to the lock's
+/// name.
 fn dotlock(
     job: &Job,
     directory: &OwnedFd,
@@ -234,7 +250,8 @@ fn dotlock(
     let mode = Mode::from_bits_truncate(0o600);
     let open = || openat(directory, draft.as_str(), flags, mode);
     let made = match open() {
-        // Another worker had this process id, and died before it told of its draft.
+        // An earlier worker had the same process id and died before it told the monitor of its
+        // draft.
         Err(Errno::EEXIST) => {
             unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| open())
         }
@@ -244,8 +261,8 @@ fn dotlock(
     let written = file.write_all(format!("{pid}:{}", job.host).as_bytes());
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
-        // On a full disk there is no room for the text. A lock without one does what it must: the monitor removes it by its
-        // inode, and deleting mail is what makes room.
+        // A full disk has no room for the text. The lock works without a text, because the monitor
+        // removes it by its inode. Locking must work then, because deleting mail makes room.
         match written
             .as_ref()
             .err()
@@ -255,7 +272,8 @@ fn dotlock(
             Some(errno) => return Err(fail(Errno::from_raw(errno))),
         }
         tell(status.st_dev, status.st_ino);
-        // Over NFS the answer may be lost: only the count of links tells.
+        // Over NFS the answer to link(2) may be lost. Only the count of links shows whether the
+        // link was made.
         let answer = linkat(
             directory,
             draft.as_str(),
@@ -279,19 +297,19 @@ fn dotlock(
     Err(LockError::Busy("the dotlock"))
 }
 
-/// Whether this file is what stands at `name`.
+/// Whether `name` still names this file.
 fn is_at(directory: &OwnedFd, name: &str, file: &FileStat) -> bool {
     let at = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     at.is_ok_and(|at| (at.st_dev, at.st_ino) == (file.st_dev, file.st_ino))
 }
 
-/// Whether a file is on another host.
+/// Whether a file lies on NFS.
 fn is_on_nfs(file: impl AsFd) -> bool {
     let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
     nix::sys::statfs::fstatfs(file).is_ok_and(|system| system.filesystem_type() == nfs)
 }
 
-/// An exclusive fcntl lock from the first byte to wherever the end will be.
+/// An exclusive fcntl lock of the whole file, and of everything that is appended later.
 fn whole_file() -> Result<libc::flock, LockError> {
     // The kernel's structure has narrower fields than its constants.
     let narrow =
@@ -305,7 +323,7 @@ fn whole_file() -> Result<libc::flock, LockError> {
     })
 }
 
-/// A stamp of a file as one number. It lasts to the year 2262.
+/// A file's time as one number of nanoseconds. It fits until the year 2262.
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds
         .wrapping_mul(1_000_000_000)
@@ -323,7 +341,8 @@ impl LockedSpool {
                 Err(errno) => return Err(LockError::System("fcntl lock", errno)),
             }
         }
-        // Over NFS flock(2) is an fcntl lock in disguise and would meet our own, if there is one.
+        // Over NFS, flock(2) takes an fcntl lock. It would collide with this worker's own fcntl
+        // lock.
         if job.locks.flock && !(job.locks.fcntl && is_on_nfs(&self.file)) {
             let file = self
                 .file
@@ -344,7 +363,8 @@ impl LockedSpool {
         }
     }
 
-    /// The locked file must still be what stands at the path: some programs replace spools.
+    /// Checks that the spool's path still names the locked file, because some programs replace
+    /// spools.
     fn still_there(&self) -> Result<(), LockError> {
         let open = fstat(&self.file).map_err(|errno| LockError::System("fstat", errno))?;
         if is_at(&self.directory, &self.name, &open) {
@@ -354,8 +374,8 @@ impl LockedSpool {
         }
     }
 
-    /// Gives the dotlock of a half-taken set back; the other locks go with the descriptors. Says whether it is gone: should
-    /// that fail, the monitor does it.
+    /// Removes the dotlock after another lock could not be taken. The other locks end with their
+    /// descriptors. Returns whether the dotlock is gone. If not, the monitor removes it.
     fn unlock(&self) -> bool {
         let name = self.lock_name.as_str();
         self.dotlock.is_some()
@@ -368,12 +388,12 @@ impl LockedSpool {
         own.is_none_or(|(_, own)| is_at(&self.directory, &self.lock_name, own))
     }
 
-    /// When the dotlock is to be touched next.
+    /// When the dotlock must be touched next.
     pub fn due(&self) -> Instant {
         self.refreshed + REFRESH
     }
 
-    /// Touches the dotlock if it is due, after making sure that it is still this session's.
+    /// If the dotlock is due, checks that it is still this session's, and touches it.
     pub fn refresh(&mut self) -> Result<(), Lost> {
         if Instant::now() >= self.due() {
             self.prove()?;
@@ -381,14 +401,16 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Makes sure, as [`Self::prove`] does, that the dotlock is still this session's, and that the spool is still what stands
-    /// at its path. An update that has begun is done to the file that it began with, wherever that is now.
+    /// Checks that the spool's path still names this spool, then does the same as [`Self::prove`].
+    ///
+    /// An update that has begun calls only [`Self::prove`]: it is finished on the file on which it
+    /// began, wherever that file is now.
     pub fn prove_place(&mut self) -> Result<(), Lost> {
         self.still_there().map_err(|_| Lost)?;
         self.prove()
     }
 
-    /// Makes sure that the dotlock is still this session's, and touches it.
+    /// Checks that the dotlock is still this session's, and touches it.
     pub fn prove(&mut self) -> Result<(), Lost> {
         if !self.is_ours() {
             return Err(Lost);
@@ -400,7 +422,7 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// What tells whether the spool is as it was.
+    /// The numbers that show whether the spool has changed.
     pub fn identity(&self) -> std::io::Result<Identity> {
         use std::os::unix::fs::MetadataExt;
         let status = self.file.metadata()?;
@@ -412,9 +434,11 @@ impl LockedSpool {
         })
     }
 
-    /// Whether a change that came now would get a later `ctime` than this one. While the clock of the file system has not
-    /// moved on, a stamp does not prove that there was none. The dotlock shows that clock; without one, a clock of this host
-    /// that is some seconds ahead.
+    /// Whether a change to the spool from now on would get a later `ctime` than this one. Until the
+    /// file system's clock has moved on, an equal `ctime` does not prove that nothing changed.
+    ///
+    /// The dotlock's own time shows that clock. Without a dotlock, this compares with the host's
+    /// clock less 3 s, because the file server's clock may differ.
     pub fn is_settled(&mut self, ctime: i64) -> bool {
         if self.prove_place().is_err() {
             return false;
@@ -427,7 +451,8 @@ impl LockedSpool {
         now.is_ok_and(|now| now > ctime)
     }
 
-    /// Reads into all of `into` from `offset`; fewer bytes only at the spool's end.
+    /// Reads the spool from `offset` until `into` is full. Returns the count of bytes. The count is
+    /// smaller only at the spool's end.
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
         self.refresh().map_err(std::io::Error::other)?;
         let mut done = 0;
@@ -448,13 +473,13 @@ impl LockedSpool {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Cuts the spool, and has all of it on disk.
+    /// Cuts the spool to `length` bytes. All of it is on disk when this returns.
     pub(crate) fn truncate(&mut self, length: u64) -> std::io::Result<()> {
         self.file.set_len(length)?;
         self.file.sync_all()
     }
 
-    /// Has all of the spool on disk.
+    /// Waits until all of the spool is on disk.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_all()
     }

@@ -8,8 +8,11 @@ use std::os::unix::fs::MetadataExt;
 /// The largest file of pins, in bytes. That is enough for half a million messages.
 const PINS_MAX: u64 = 64 << 20;
 
-/// Reads the pins, and bytes that identify this version of their file. Without a file there are no pins and no bytes.
-/// A file that is not one of pins is an error, because without its pins clients would fetch all of their mail again.
+/// Reads the pins, and bytes that identify this version of their file. If there is no file, both
+/// are empty.
+///
+/// A file in the wrong form is an error: without its pins, clients would fetch all of their mail
+/// again.
 pub fn load(state: &State) -> io::Result<(Pins, Vec<u8>)> {
     let Some(file) = state.open(PINS)? else {
         return Ok((Pins::default(), Vec::new()));
@@ -18,7 +21,8 @@ pub fn load(state: &State) -> io::Result<(Pins, Vec<u8>)> {
     if status.len() > PINS_MAX {
         return Err(io::Error::other(format!("{PINS}: more than 64 MiB")));
     }
-    // Pins are replaced, not written over. So another version has another inode or another time.
+    // The file of pins is replaced, never written over. So another version has another inode or
+    // another time.
     let numbers = [status.ino(), status.len()].map(u64::to_le_bytes);
     let times = [
         status.mtime(),
@@ -39,14 +43,14 @@ pub fn replace(state: &State, pins: &Pins) -> io::Result<()> {
     state.finish()
 }
 
-/// Writes pins beside those that hold. They are on disk when this returns.
+/// Writes new pins to a file beside the current pins. They are on disk when this returns.
 pub(crate) fn stage(state: &State, pins: &Pins) -> io::Result<()> {
     let mut file = state.create(NEXT)?;
     let written = file
         .write_all(&pins.encode())
         .and_then(|()| file.sync_data());
     if written.is_err() {
-        // A part of the pins would take room that their user may not have.
+        // Half a file would take room that the user may not have.
         let _ = state.remove(NEXT);
     }
     written

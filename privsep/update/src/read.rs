@@ -1,11 +1,11 @@
-//! How a worker reads its spool: through the locks, and with the widest vectors of the processor.
+//! How a worker reads its spool: through the locks, and with the processor's widest vectors.
 
 use crate::locks::LockedSpool;
 use popward_mbox::source::Source;
 use popward_mbox::tally::{Tally, tally};
 use popward_sys::vector::{Computation, with_widest_vectors};
 
-/// A locked spool, to be scanned.
+/// A locked spool as the source of a scan.
 pub struct Reading<'a>(pub &'a mut LockedSpool);
 
 impl Source for Reading<'_> {
@@ -34,7 +34,7 @@ impl Computation for Look<'_> {
     type Outcome = Tally;
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "that is what `Work` is for")]
+    #[allow(clippy::inline_always, reason = "`with_widest_vectors` needs it")]
     fn run(self) -> Tally {
         tally(self.previous, self.bytes, self.count)
     }

@@ -1,5 +1,5 @@
-//! An update that a process that died has left: what its journal says is held against the spool, then the update is
-//! finished. Any doubt changes nothing and keeps the journal.
+//! Finishes the update of a process that died. First the journal is compared with the spool. If
+//! anything does not fit, nothing is changed and the journal stays.
 
 use crate::error::UpdateError;
 use crate::journal::Journal;
@@ -8,7 +8,10 @@ use crate::state::State;
 use crate::steps::{BLOCK_MIN, Sizes, Steps, look_at, look_before, mail_begins_at, read_range};
 use popward_mbox::journal::{LOOK, Stage};
 
-/// Finishes the update of a journal that is found. Returns whether there was one. `begins` as for [`update`].
+/// Finishes the update of the journal that stands, if one does. Returns whether one stood.
+///
+/// `begins` is called before the first change, if the spool still has to change. Errors that are
+/// [`UpdateError::Changed`] mean that the spool or the journal is not as expected.
 pub(crate) fn recover(
     sizes: Sizes,
     spool: &mut LockedSpool,
@@ -19,7 +22,8 @@ pub(crate) fn recover(
         state.forget()?;
         return Ok(false);
     };
-    // Who died may not have had its name on disk, nor what it wrote last; and the spool is written next.
+    // The process that died may have synced neither the journal's name nor its last writes. They
+    // must be on disk before the spool is written again.
     state.sync()?;
     let damaged = || UpdateError::Changed("the journal is damaged");
     let (head, kept) = journal.read()?.ok_or_else(damaged)?;
@@ -32,7 +36,7 @@ pub(crate) fn recover(
     let whole = identity.length >= steps.head.length;
     let cutting = steps.head.stage == Stage::Cut;
     if cutting && !(whole && is_not_cut(&steps, spool)?) {
-        // It was cut. What lies behind came since.
+        // The cut is done. Bytes after the final length arrived since, and must be mail.
         let fits = identity.length >= final_length
             && (identity.length == final_length || mail_begins_at(spool, final_length)?);
         if !fits {
@@ -48,7 +52,7 @@ pub(crate) fn recover(
         }
         prove_sources(&steps, spool)?;
         begins();
-        // It is read here, but whoever died may not have had it on disk.
+        // The head could be read, but the process that died may not have synced it.
         steps.journal.write_head(&steps.head)?;
         steps.run(spool)?;
     }
@@ -66,21 +70,25 @@ fn slot_is_whole(steps: &mut Steps) -> Result<bool, UpdateError> {
     Ok(u64::from(check.finalize()) == steps.head.check)
 }
 
-/// What is still to be moved must lie where it lay, or another program has rewritten the spool since.
+/// Checks that the bytes that still have to move are where the journal says. If they are not,
+/// another program has rewritten the spool.
 fn prove_sources(steps: &Steps, spool: &mut LockedSpool) -> Result<(), UpdateError> {
-    // The piece itself is in its slot and may be half in its place; or it overwrites nothing that it needs.
+    // A piece in a slot needs no check in the spool, and part of it may already be in its place. A
+    // direct piece overwrites none of its own bytes, so it is checked too.
     let from = match steps.head.stage {
         Stage::Direct => steps.kept.place(steps.head.at),
         Stage::Slot | Stage::Cut => steps.place,
     };
     for (range, mark) in steps.kept.untouched(from) {
-        // The last one may have been extended by mail that came since.
+        // Mail that arrived later may have extended the last range. The mark does not cover that
+        // mail.
         let range = range.start..range.end.min(steps.head.planned);
         if !range.is_empty() && look_at(spool, &range)? != *mark {
             return Err(UpdateError::Changed("the spool was rewritten since"));
         }
     }
-    // Nothing has been put there yet, nor cleared by a cut.
+    // The last bytes before `planned` can be checked only while no piece has overwritten them and
+    // no cut has cleared them.
     let there = steps.head.stage != Stage::Cut
         && steps.head.at + steps.head.piece + LOOK as u64 <= steps.head.planned;
     if there && look_before(spool, steps.head.planned)? != steps.head.end_mark {
@@ -95,8 +103,12 @@ fn prove_sources(steps: &Steps, spool: &mut LockedSpool) -> Result<(), UpdateErr
     Ok(())
 }
 
-/// Whether the spool, which is as long as it was, is still to be cut: no mail has made it so long again. Of the block in
-/// which the cut is, the rest may have been cleared already.
+/// Whether the cut is still to be done. The caller knows that the spool is at least as long as
+/// before the cut. That alone proves nothing, because new mail may have made a cut spool that long
+/// again.
+///
+/// A power cut during the cut can clear the rest of the block in which the cut lies. So a cleared
+/// block also means that the cut is still to be done.
 fn is_not_cut(steps: &Steps, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
     let start = steps.kept.final_length();
     let block_end = (start + 1).next_multiple_of(BLOCK_MIN);

@@ -1,4 +1,4 @@
-//! From a process's first instruction to a locked spool in a confined process.
+//! Takes a process from its first instruction to a locked spool and full confinement.
 
 use crate::commit::recover;
 use crate::error::UpdateError;
@@ -22,7 +22,7 @@ pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
 /// The channel to the monitor.
 pub type ToMonitor = Channel<WorkerToMonitor, MonitorToWorker>;
 
-/// The processes that this one talks to.
+/// The two processes that this process talks to.
 pub struct Ends {
     /// The front of this session.
     pub front: ToFront,
@@ -31,7 +31,8 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Whether either end has hung up. This does not wait. No request may come yet.
+    /// Whether the front or the monitor has hung up. This does not wait. Call it only before a
+    /// request may come, because a request counts as a hang-up.
     pub fn gone(&self) -> bool {
         let mut ready = [
             PollFd::new(self.front.as_fd(), PollFlags::POLLIN),
@@ -42,7 +43,8 @@ impl Ends {
     }
 }
 
-/// Takes the inherited descriptors and receives the job. `None`: the monitor broke the rules.
+/// Takes the inherited descriptors and receives the job. `None`: a descriptor is missing, or the
+/// monitor sent something else than a job of this version.
 pub fn job() -> Option<(Job, Ends, Log)> {
     let [control, log, session] = inherited::take::<3>().ok()?;
     let log = Log::new(log).ok()?;
@@ -79,7 +81,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the front is told.
+    /// The reason that the front is told.
     pub fn answer(&self) -> OpenFailure {
         match self {
             Self::Busy(..) | Self::Lock(LockError::Replaced) => OpenFailure::InUse,
@@ -106,17 +108,18 @@ impl std::fmt::Display for StartError {
     }
 }
 
-/// A confined process with its spool.
+/// What a confined process works on.
 pub struct Started {
     /// The locked spool. `None`: there is no spool.
     pub spool: Option<LockedSpool>,
-    /// The user's state directory.
+    /// The user's state directory. `None`: the job names none.
     pub state: Option<State>,
-    /// How long locking took.
+    /// How long the process waited for its locks.
     pub waited: Duration,
 }
 
-/// Locks the spool of `job`, confines the process, and finishes an update that another process left.
+/// Locks the spool of `job`, confines the process, and finishes an update that another process
+/// left.
 pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
     let not_confined = |error: NotConfined| StartError::Confine(error.to_string());
     confine::harden(32).map_err(not_confined)?;
@@ -134,8 +137,9 @@ pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
     let mut spool = lock(job, &directory, ends)?;
     let waited = began.elapsed();
 
-    // The directory's group goes before the spool's first byte is read. The group is the effective one, and the exec made
-    // it the saved one too. With all three set to the user's own group, there is no way back.
+    // The process gives up the directory's group before it reads the spool's first byte. The group
+    // is the effective group, and the exec made it the saved group too. Once all three are the
+    // user's own group, there is no way back.
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid).map_err(|_| StartError::System("setresgid"))?;
     confine::drop_capabilities(&[]).map_err(not_confined)?;
@@ -179,18 +183,20 @@ fn finish_left_update(
             "finished an update that was broken off",
             &[("user", &job.user)],
         );
-        // If the message is lost, the waiting client is told that the update failed.
+        // If the message is lost, the front tells its waiting client that the update failed.
         let _ = ends.monitor.send(&WorkerToMonitor::Finished);
     }
     Ok(())
 }
 
-/// Tries to lock until the time is up. Each try takes all locks or none, with a pause of random length between tries.
+/// Tries to lock until the job's timeout. Each try takes all locks or none. The pause between two
+/// tries has a random length.
 fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, StartError> {
     let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
     loop {
         let mut tell = |device, inode| {
-            // If the monitor has gone, there is no session either: the next wait sees that.
+            // If the monitor has gone, the session has ended too. The check after the next pause
+            // sees that.
             let _ = ends
                 .monitor
                 .send(&WorkerToMonitor::Dotlock { device, inode });

@@ -1,7 +1,5 @@
-//! The user's state directory: the only place where a confined worker can open files.
-//!
-//! Its owner can put anything there. A worker must not follow a link, nor wait for the other end of a
-//! pipe while it holds the locks.
+//! The user can put anything into this directory. A worker must not follow a link out of it. It
+//! must not wait for the other end of a pipe while it holds the locks.
 
 use popward_sys::libc;
 use std::fs::{File, OpenOptions};
@@ -13,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub const INDEX: &str = "index";
 /// The pins' name.
 pub const PINS: &str = "pins";
-/// The name of the pins that will hold when an update is done.
+/// The name of the pins that hold once the update is done.
 pub(crate) const NEXT: &str = "pins.new";
 
 /// A state directory.
@@ -26,7 +24,7 @@ impl State {
         Self(path.to_owned())
     }
 
-    /// The path of a file in it.
+    /// The path of the file `name` in this directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -73,7 +71,8 @@ impl State {
         std::fs::rename(self.path(from), self.path(to))
     }
 
-    /// The update is done: its pins take the place of the old ones, on disk. Without new pins the old ones stay.
+    /// Puts the new pins in the place of the old ones, because the update is done. They are on disk
+    /// when this returns. Without new pins the old ones stay.
     pub(crate) fn finish(&self) -> io::Result<()> {
         match self.rename(NEXT, PINS) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -81,17 +80,18 @@ impl State {
         }
     }
 
-    /// The update did not happen: removes its pins.
+    /// Removes the new pins, because the update did not happen.
     pub(crate) fn forget(&self) -> io::Result<()> {
         self.remove(NEXT)
     }
 
-    /// Makes this host look at the directory again, if it is on another host.
+    /// Makes an NFS client look at the directory again. Without this, it may not see files that
+    /// another host made.
     pub(crate) fn look_again(&self) -> io::Result<()> {
         File::open(&self.0).map(drop)
     }
 
-    /// Waits until the names of its files are on disk.
+    /// Waits until the names in this directory are on disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }

@@ -1,9 +1,9 @@
 //! The steps of an update: kept messages move down in pieces, then the spool is cut (promise P3).
 //!
 //! Before a byte of the spool changes, the journal on disk says which bytes are kept and where they
-//! lie. Before a piece overwrites bytes that have not moved yet, it is in the journal itself. So
-//! whoever finds a journal can finish the update from the step that the journal names. Every step can
-//! be done again.
+//! lie. A piece may overwrite bytes of its own that have not moved yet. Then the journal holds a
+//! copy of the piece first. So a process that finds a journal can finish the update from the step
+//! that the journal names. Every step can be repeated.
 
 use crate::error::UpdateError;
 use crate::journal::Journal;
@@ -19,22 +19,26 @@ use std::ops::Range;
 /// How much an update does at once. Tests use small sizes, so that a small spool takes many steps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Bytes of the spool in memory at once.
+    /// How many bytes of the spool are in memory at once.
     chunk: usize,
-    /// The largest piece, and so the largest slot: the bytes that are on disk before the next piece begins.
+    /// The most bytes of a piece, and so of a slot. Each piece is on disk before the next one
+    /// begins.
     piece: u64,
-    /// A piece that moves at least this far down needs no copy in the journal, because it overwrites no byte that has
-    /// not moved. Smaller pieces would cost more waits for the disk than the copy.
+    /// A distance in bytes. A piece that moves down at least this far is not copied into the
+    /// journal first, because it overwrites only bytes that have moved already. Below this distance
+    /// the copy is cheaper, because pieces without a copy are no longer than the distance, and the
+    /// update waits for the disk after each piece.
     gap: u64,
-    /// The journal has a mark of this many of the first and of the last bytes that the cut takes away.
+    /// Bytes at each end of the part that the cut removes. The journal has a mark of them.
     cut_look: u64,
-    /// A cut at a multiple of this is one change to the disk, because no file system has larger blocks. Any other cut is
-    /// two: the rest of the block is filled with zeros, then the length is set. A power cut can leave only the first.
+    /// A cut at a multiple of this many bytes is one change to the disk, because no file system has
+    /// larger blocks. Any other cut is two changes: the rest of the block is filled with zeros,
+    /// then the length is set. A power cut can leave only the first.
     pub(crate) block_max: u64,
 }
 
 impl Sizes {
-    /// What popward uses.
+    /// The sizes that popward uses.
     pub(crate) const SHIPPED: Self = Self {
         chunk: 1 << 20,
         piece: 32 << 20,
@@ -42,7 +46,7 @@ impl Sizes {
         cut_look: 64 << 10,
         block_max: 64 << 10,
     };
-    /// What tests use.
+    /// The sizes that tests use.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) const SMALL: Self = Self {
         chunk: 1 << 10,
@@ -53,14 +57,14 @@ impl Sizes {
     };
 }
 
-/// Most pieces of an update. If the disk has no room for slots, and a short message was deleted before much mail, more
-/// pieces would hold the locks for hours.
+/// The most pieces of an update. Without room for slots, a short deleted message before much mail
+/// would need more pieces. They would take hours, and the spool would be locked all that time.
 const PIECES_MAX: u64 = 50_000;
 
 /// The smallest block of a file system, in bytes.
 pub(crate) const BLOCK_MIN: u64 = 512;
 
-/// Makes sure that nobody has written the spool since it was `seen`.
+/// Checks that no program has written the spool since it was `seen`.
 pub(crate) fn still(spool: &LockedSpool, seen: &Identity) -> Result<(), UpdateError> {
     if spool.identity()? == *seen {
         Ok(())
@@ -69,7 +73,7 @@ pub(crate) fn still(spool: &LockedSpool, seen: &Identity) -> Result<(), UpdateEr
     }
 }
 
-/// Makes the journal of an update with its first piece.
+/// Makes the journal of an update, with its first step. When this returns, the journal stands.
 pub(crate) fn begin(
     spool: &mut LockedSpool,
     state: &State,
@@ -81,14 +85,16 @@ pub(crate) fn begin(
     still(spool, &seen)?;
     let kept = Kept::new(plan, |range| look_at(spool, range))?;
     let moved = plan.final_length - plan.first_change;
-    // Nothing is moved where all up to the end is deleted: the journal is for the cut alone.
+    // If everything up to the spool's end is deleted, nothing moves and the gap is 0. The journal
+    // is for the cut alone.
     let gap = plan
         .kept
         .first()
         .map_or(0, |kept| kept.start - plan.first_change);
     let enough = |slot: u64| moved / slot.max(gap).max(1) <= PIECES_MAX;
     let ranges = plan.kept.len() as u64;
-    // Where nothing is moved, mail may come before the cut: it must not go by as few bytes as were deleted.
+    // Even if nothing moves, the journal needs a slot: mail may arrive before the cut, and must
+    // move down. Without a slot, each step would move only as many bytes as were deleted.
     let journal = Journal::create(state, ranges, moved.clamp(1, sizes.piece), enough)?;
     let encoded = kept.encode();
     let head = Head {
@@ -113,7 +119,8 @@ pub(crate) fn begin(
             Err(UpdateError::Unfinished(Box::new(error)))
         }
         Err(error) => {
-            // Only when it is sure that nobody finds it standing.
+            // A power cut must not bring back the name `journal` for a file that was shortened. So
+            // the names are on disk first.
             if state.sync().is_ok() {
                 steps.journal.give_up();
             }
@@ -125,17 +132,17 @@ pub(crate) fn begin(
 /// An update that is under way.
 pub(crate) struct Steps {
     pub(crate) journal: Journal,
-    /// The step to do now. Every kept byte before `head.at` is in its place.
+    /// The step to do next. Every kept byte that belongs before `head.at` is in its place.
     pub(crate) head: Head,
     pub(crate) kept: Kept,
-    /// Where the kept bytes behind the piece of `head` lie.
+    /// Where the kept bytes lie that follow the piece of `head`.
     pub(crate) place: Place,
     chunk: Vec<u8>,
     sizes: Sizes,
 }
 
 impl Steps {
-    /// The update of a journal with this head and these kept ranges.
+    /// Continues the update of a journal with this head and these kept ranges.
     pub(crate) fn new(journal: Journal, head: Head, kept: Kept, sizes: Sizes) -> Self {
         Self {
             place: kept.place(head.at + head.piece),
@@ -147,7 +154,8 @@ impl Steps {
         }
     }
 
-    /// The first piece, and the journal with it: after this the update will be done, whatever happens.
+    /// Prepares the first step and makes the journal stand. From then on the update will be
+    /// finished, even after a crash.
     fn first(
         &mut self,
         spool: &mut LockedSpool,
@@ -155,24 +163,27 @@ impl Steps {
         ranges: &[u8],
         begins: impl FnOnce(),
     ) -> Result<(), UpdateError> {
-        // What a delivery agent left in memory alone must not be missing where the journal says it is.
+        // A delivery agent may not have synced its mail. The journal must not name bytes that a
+        // power cut could still take away.
         spool.sync()?;
         self.prepare(spool)?;
         self.journal.write_first(&self.head, ranges)?;
         spool.prove_place()?;
-        // All that took its time is done: nobody who asks for no lock has come in between.
+        // The slow part is done. This check shows whether a program without locks has written the
+        // spool meanwhile.
         still(spool, seen)?;
         begins();
         Ok(self.journal.stand()?)
     }
 
-    /// Does the step of `head` and all that follow it.
+    /// Does the step of `head` and all later steps.
     pub(crate) fn run(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
         while !self.step(spool)? {}
         Ok(())
     }
 
-    /// Does the step of `head`, and has the next one in the journal. Returns whether it was the last.
+    /// Does the step of `head`, then writes the next step into the journal. Returns whether this
+    /// step was the last one.
     pub(crate) fn step(&mut self, spool: &mut LockedSpool) -> Result<bool, UpdateError> {
         match self.head.stage {
             Stage::Direct => self.copy_from_spool(spool)?,
@@ -186,7 +197,8 @@ impl Steps {
             }
         }
         self.head.at += self.head.piece;
-        // What came without a lock while this was going on, or before anybody came to finish it, is kept too.
+        // A program without locks may have appended mail during the update, or between a crash and
+        // the recovery. That mail is kept too.
         let length = spool.identity()?.length;
         spool.sync()?;
         if length < self.head.length {
@@ -194,7 +206,8 @@ impl Steps {
         }
         if length > self.head.length {
             if self.kept.final_length() == 0 {
-                // Of the empty line that maildrop puts between a message and the next one, the spool must not come to begin.
+                // maildrop puts an empty line between two messages. All messages before it are
+                // gone, so this line is skipped: the spool must not begin with it.
                 let begin = read_range(spool, self.head.length..length.min(self.head.length + 2))?;
                 self.head.length += match begin[..] {
                     [b'\n', ..] => 1,
@@ -213,7 +226,7 @@ impl Steps {
         Ok(false)
     }
 
-    /// Makes `head` the next step: another piece, in its slot if it needs one, or the cut.
+    /// Makes `head` the next step: another piece, in a slot if it needs one, or the cut.
     pub(crate) fn prepare(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
         self.head.sequence += 1;
         let left = self.kept.final_length() - self.head.at;
@@ -243,7 +256,8 @@ impl Steps {
             Ok(())
         })?;
         self.head.check = check.finalize().into();
-        // A head never speaks of a slot that is not on disk. The first one is synced with it, and stands only then.
+        // A head must not name a slot that is not on disk. The first head and its slot are synced
+        // together, before the journal stands.
         if self.head.sequence > 1 {
             self.journal.sync()?;
         }
@@ -286,7 +300,8 @@ impl Steps {
         Ok(())
     }
 
-    /// A mark of the first and the last bytes that the cut takes away: as long as they are there, nothing was cut.
+    /// The mark of the first and the last bytes that the cut takes away. While the spool still has
+    /// these bytes, it has not been cut.
     pub(crate) fn cut_check(&self, spool: &mut LockedSpool) -> Result<u64, UpdateError> {
         let (start, end) = (self.kept.final_length(), self.head.length);
         let first = start..end.min(start + self.sizes.cut_look);
@@ -297,14 +312,14 @@ impl Steps {
     }
 }
 
-/// The mark of a range's start, as it is in the spool.
+/// The mark of the first bytes of a range, as they are in the spool now.
 pub(crate) fn look_at(spool: &mut LockedSpool, range: &Range<u64>) -> Result<u64, UpdateError> {
     let mut look = [0; LOOK];
     let count = spool.read_at(range.start, &mut look[..within(range, LOOK)])?;
     Ok(mark(&look[..count]))
 }
 
-/// The mark of the last bytes before `end`.
+/// The mark of the last [`LOOK`] bytes before `end`, or of all bytes if `end` is less.
 pub(crate) fn look_before(spool: &mut LockedSpool, end: u64) -> Result<u64, UpdateError> {
     let start = end.saturating_sub(LOOK as u64);
     Ok(mark(&read_range(spool, start..end)?))
@@ -317,7 +332,7 @@ pub(crate) fn within(range: &Range<u64>, most: usize) -> usize {
         .min(most)
 }
 
-/// The bytes of a range that is not large.
+/// Reads a small range of the spool. The result is shorter if the spool ends within the range.
 pub(crate) fn read_range(
     spool: &mut LockedSpool,
     range: Range<u64>,
@@ -328,14 +343,14 @@ pub(crate) fn read_range(
     Ok(bytes)
 }
 
-/// Whether what lies there can have been delivered.
+/// Whether the bytes at `offset` look like mail that a program appended.
 pub(crate) fn mail_begins_at(spool: &mut LockedSpool, offset: u64) -> Result<bool, UpdateError> {
     let mut bytes = [0; LINE_MAX + 4];
     let count = spool.read_at(offset, &mut bytes)?;
     Ok(mail_begins(&bytes[..count]))
 }
 
-/// Gives the spool's bytes in `sources`, one after the other, to `act`, in chunks.
+/// Reads the spool's bytes in `sources`, in order, and calls `act` with them in chunks.
 fn each_chunk(
     spool: &mut LockedSpool,
     sources: &[Range<u64>],

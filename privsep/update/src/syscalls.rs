@@ -1,12 +1,13 @@
-//! The worker's system calls once its locks are taken. It can make no socket, start no program, and open (by Landlock)
-//! only what lies in its user's state directory.
+//! The system calls that a worker or popward-adopt may make once it holds its locks. It can make no
+//! socket and start no program. Landlock lets it open only files in its user's state directory.
 //!
-//! aarch64 has no `rename`, `unlink` and `poll`. Its C library makes the calls that stand beside them.
+//! On aarch64, `rename`, `unlink` and `poll` do not exist. The C library uses the call that stands
+//! next to each of them in the table.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
 
-/// What serving a spool takes.
+/// The system calls that serving a spool needs.
 pub const TABLE: &[Rule] = &[
     // Reads the spool.
     allow(libc::SYS_pread64),
@@ -14,51 +15,51 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_pwrite64),
     // Cuts the spool.
     allow(libc::SYS_ftruncate),
-    // Before the next step.
+    // Waits until a step is on disk, before the next step.
     allow(libc::SYS_fsync),
     allow(libc::SYS_fdatasync),
-    // Room for the journal.
+    // Allocates room for the journal.
     allow(libc::SYS_fallocate),
-    // Lengths.
+    // Reads lengths.
     allow(libc::SYS_fstat),
-    // Whether the dotlock is still ours.
+    // Checks whether the dotlock is still this worker's.
     allow(libc::SYS_newfstatat),
-    // Lengths and inodes.
+    // Reads lengths and inodes.
     allow(libc::SYS_statx),
-    // Until the file system's clock has moved on.
+    // Waits until the file system's clock has moved on.
     allow(libc::SYS_clock_nanosleep),
     // Touches the dotlock.
     allow(libc::SYS_utimensat),
-    // The journal.
+    // Opens, reads and writes the files of the state directory.
     allow(libc::SYS_openat),
     allow(libc::SYS_read),
     allow(libc::SYS_write),
-    // Tried by the copy of a journal's bytes.
+    // Rust's standard library tries this call when it copies between files.
     allow(libc::SYS_copy_file_range),
-    // The journal.
+    // Seeks in these files.
     allow(libc::SYS_lseek),
-    // The journal becomes valid.
+    // Makes the journal stand.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_rename),
     allow(libc::SYS_renameat),
-    // The journal is done.
+    // Removes the index, or files that were not finished.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_unlink),
     allow(libc::SYS_unlinkat),
-    // Requests.
+    // Receives requests.
     allow(libc::SYS_recvmsg),
-    // Answers and records.
+    // Sends answers and log records.
     allow(libc::SYS_sendmsg),
     // Waits for requests and for room for answers.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
-    // The same, as some libraries call it.
+    // Does the same, for libraries that call it instead.
     allow(libc::SYS_ppoll),
-    // The journal.
+    // Closes these files.
     allow(libc::SYS_close),
-    // The flock is given back.
+    // Gives the flock back.
     allow(libc::SYS_flock),
-    // Checks of the runtime.
+    // The Rust runtime checks its descriptors.
     allow_if(
         libc::SYS_fcntl,
         1,
@@ -68,8 +69,8 @@ pub const TABLE: &[Rule] = &[
             libc::F_DUPFD_CLOEXEC as u64,
         ],
     ),
-    // No flock on NFS.
+    // Detects NFS, where no flock is taken beside an fcntl lock.
     allow(libc::SYS_fstatfs),
-    // The runtime's hash maps.
+    // Seeds the hash maps of the Rust runtime.
     allow(libc::SYS_getrandom),
 ];

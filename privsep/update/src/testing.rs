@@ -1,4 +1,5 @@
-//! A spool and a state directory to test on, and updates with small pieces that can stop in the middle.
+//! A spool and a state directory to test on, and updates with small pieces that can stop in the
+//! middle.
 
 #![allow(
     missing_docs,
@@ -35,7 +36,7 @@ impl Desk {
         Self::within(&std::env::temp_dir(), spool)
     }
 
-    /// One in memory: for what is done thousands of times, and syncs.
+    /// A desk in memory, for tests that sync thousands of times.
     pub fn in_memory(spool: &[u8]) -> Self {
         Self::within(Path::new("/dev/shm"), spool)
     }
@@ -77,7 +78,8 @@ impl Desk {
         std::fs::read(self.spool()).unwrap()
     }
 
-    /// The spool as it is now, if it was read with `length` bytes.
+    /// The spool's identity now, except that its length is `length`: the length at which it was
+    /// read.
     pub fn seen(&self, length: u64) -> Identity {
         use std::os::unix::fs::MetadataExt;
         let now = std::fs::metadata(self.spool()).unwrap();
@@ -89,17 +91,18 @@ impl Desk {
         }
     }
 
-    /// The spool with its locks but the dotlock: they go when it is dropped.
+    /// Locks the spool without a dotlock. The locks end when the value is dropped.
     pub fn lock(&self) -> LockedSpool {
         self.lock_with(false)
     }
 
-    /// The spool with its locks. A dotlock must be removed by whoever asked for it.
+    /// Locks the spool. The caller must remove the dotlock, if it asked for one.
     pub fn lock_with(&self, dotlock: bool) -> LockedSpool {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
         let job = self.job(dotlock);
-        // What another test starts has copies of all descriptors, and so of locks that were given back, until its exec.
+        // A child process of another test has copies of all descriptors until its exec. So a lock
+        // that was given back can stay held for a moment.
         for _ in 0..100 {
             match try_lock(&job, &directory, &mut |_, _| {}) {
                 Err(LockError::Busy(_)) => {
@@ -148,18 +151,18 @@ pub fn commit(commit: Commit<'_>) -> Result<std::io::Result<()>, UpdateError> {
     commit.run_with(Sizes::SMALL, || (), || ())
 }
 
-/// Writes the pins that will hold after an update, as a commit does before its first step.
+/// Writes the pins that hold after an update, as a commit does before its first step.
 pub fn stage_pins(state: &State, pins: Option<&Pins>) {
     crate::commit::stage(state, pins);
 }
 
-/// Finishes what [`stop_an_update`] has left.
+/// Finishes an update that [`stop_an_update`] left.
 pub fn recover(spool: &mut LockedSpool, state: &State) -> Result<bool, UpdateError> {
     recovery::recover(Sizes::SMALL, spool, state, || ())
 }
 
-/// Begins an update and stops it after this many steps: in the middle of the next one, or at the cut. Of the next step's
-/// piece, `share` 255ths have moved.
+/// Begins an update and stops it after `steps` steps, or at the cut if that comes first. Of the
+/// next step's piece, `share` 255ths have moved.
 pub fn stop_an_update(
     spool: &mut LockedSpool,
     state: &State,

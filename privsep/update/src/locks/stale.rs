@@ -1,4 +1,4 @@
-//! Dotlocks that a crash left: which are stale, and their end.
+//! Finds and removes stale dotlocks: those that a crash left.
 
 use super::{is_at, is_on_nfs, whole_file};
 use nix::errno::Errno;
@@ -12,11 +12,12 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-/// By how many seconds a dotlock must be older than a process to be none of its own.
+/// How many seconds older than a process a dotlock must be, before it counts as an earlier
+/// process's.
 const MARGIN_S: i64 = 60;
 
-/// Removes a dotlock of this user and host whose process is dead: what a crash of the whole server, or of the host,
-/// leaves. The next try takes it, if nobody is faster.
+/// Removes a dotlock of this user and host whose process is dead. A crash of the whole server or of
+/// the host leaves such locks. The next try then takes the lock, unless another program is faster.
 pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
@@ -34,8 +35,11 @@ pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
     let owner = owner.filter(|pid| *pid > 1);
     let is_dead = match owner.map_or(Some(0), began) {
         None => true,
-        // After the clock was set forward a lock that is held looks as old: who is named in it counts where only the fcntl
-        // lock would tell the difference. Clocks are read one after the other, and not to the second.
+        // The named process lives, but the lock may be older than the process: then an earlier
+        // process had the same id. After the host's clock was set forward, a lock that is held
+        // looks as old. Only the fcntl lock tells these two apart. So without fcntl locking, a
+        // living process counts as the owner. The margin covers clocks that are not read at the
+        // same instant.
         Some(began) if owner.is_some() => {
             job.locks.fcntl && is_older(directory, &status, began - MARGIN_S)
         }
@@ -45,13 +49,13 @@ pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
         return;
     }
     if is_at(directory, name, &status) {
-        // Should it fail, the lock stays busy.
+        // If this fails, the lock stays busy.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
 }
 
-/// How many seconds after the host came up this process began; 0 where that is not to be seen. `None`: there is no such
-/// process, or it is dead and its parent does not know yet.
+/// How many seconds after the host's start this process began, or 0 if that cannot be seen. `None`:
+/// the process is dead, even if its parent has not waited for it yet.
 pub(super) fn began(pid: i32) -> Option<i64> {
     if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return None;
@@ -59,7 +63,8 @@ pub(super) fn began(pid: i32) -> Option<i64> {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return Some(0);
     };
-    // proc(5): behind the name, which may have anything in it, the state, and as the twentieth the start.
+    // proc(5): after the name, which may contain anything, comes the state. The start time is the
+    // twentieth field after the name.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
     let mut fields = fields.split_ascii_whitespace();
     if fields.next() == Some("Z") {
@@ -70,8 +75,11 @@ pub(super) fn began(pid: i32) -> Option<i64> {
     Some(start.unwrap_or(0) / ticks.max(1))
 }
 
-/// Whether the lock was last touched before the host had been up for this many seconds, on a disk that no other host has.
-/// With 0 whoever held it is dead, whatever is in it; after a power cut that may be nothing.
+/// Whether the lock was last touched before the host had been up for `up_for` seconds. Always false
+/// on NFS, because another host may have touched it.
+///
+/// With `up_for` 0, the lock is older than the host's start, so its owner is dead, whatever the
+/// text says. After a power cut the text may be missing.
 pub(super) fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> bool {
     let now = |clock| clock_gettime(clock).map(|now| now.tv_sec());
     let (real, up) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_BOOTTIME));
@@ -79,8 +87,9 @@ pub(super) fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> boo
     older && !is_on_nfs(directory)
 }
 
-/// Whether no process has the fcntl lock. Whoever lives has it: one that took its dotlock before the host's clock was set, or
-/// one whose process id means something else here, as in another container.
+/// Whether no process has the spool's fcntl lock. A living owner has it. That finds an owner that
+/// took its dotlock before the host's clock was set, and one whose process id belongs to another
+/// process here, as in a container.
 fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
@@ -94,7 +103,8 @@ fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
     match asked {
         Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,
-        // Nobody is kept from having none where none is asked for, as on a server without such locks.
+        // Without fcntl locking, a failed query does not block removal. Some servers have no such
+        // locks.
         Err(_) => !job.locks.fcntl,
     }
 }

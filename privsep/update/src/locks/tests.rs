@@ -5,7 +5,7 @@ use nix::sys::stat::Mode;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-/// Tries to lock a desk's spool; what the monitor is told on the way.
+/// Tries to lock a desk's spool. Returns the error, and the numbers that the monitor was told.
 fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
@@ -15,8 +15,10 @@ fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
     (error, told)
 }
 
-/// The same, where nobody else has it: what another test starts has copies of all descriptors, and so of locks that were given
-/// back, until its exec.
+/// Locks a desk's spool that nobody else has. Returns the numbers that the monitor was told.
+///
+/// A child process of another test has copies of all descriptors until its exec. So a lock that was
+/// given back can stay held for a moment, and this tries again.
 fn free(desk: &Desk) -> Vec<(u64, u64)> {
     for _ in 0..100 {
         let (error, files) = told(desk);
@@ -28,7 +30,8 @@ fn free(desk: &Desk) -> Vec<(u64, u64)> {
     panic!("the spool stays locked");
 }
 
-/// Its inode is free then, and the next who makes a dotlock may get it: the monitor would remove that one.
+/// If the monitor still knew the draft's inode, it would remove another program's dotlock that got
+/// the same inode.
 #[test]
 fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     let desk = Desk::new(b"");
@@ -38,7 +41,7 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     assert!(matches!(error, Some(LockError::Busy("the dotlock"))));
     assert_eq!((files.len(), files[1]), (2, (0, 0)));
     std::fs::remove_file(&lock).unwrap();
-    // And where it had the dotlock, but not the locks on the file.
+    // The same holds if the worker got the dotlock, but not the locks on the file.
     let held = Flock::lock(File::open(desk.spool()).unwrap(), FlockArg::LockExclusive).unwrap();
     let (error, files) = told(&desk);
     assert!(matches!(error, Some(LockError::Busy("the flock"))));
@@ -50,7 +53,8 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     assert_eq!(std::fs::metadata(&lock).unwrap().ino(), files[0].1);
 }
 
-/// mailutils writes a new file and renames it, perhaps between our opening and our looking.
+/// mailutils writes a new file and renames it. That can happen between the worker's opening and its
+/// check.
 #[test]
 fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
     let desk = Desk::new(b"");
@@ -60,9 +64,9 @@ fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
     assert!(matches!(found, Err(LockError::Replaced)));
 }
 
-/// mailutils, with its dotlock, takes the spool away before the new one is there.
+/// mailutils removes the spool under its dotlock before it puts the new spool there.
 #[test]
-fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildrop() {
+fn p5_a_missing_spool_under_a_foreign_dotlock_is_not_an_empty_maildrop() {
     let desk = Desk::new(b"");
     std::fs::remove_file(desk.spool()).unwrap();
     let lock = desk.directory.path().join("alice.lock");
@@ -74,7 +78,7 @@ fn p5_a_spool_that_is_away_while_somebody_has_its_dotlock_is_not_an_empty_maildr
     free(&desk);
 }
 
-/// The update would be done to a file that nobody reads any more.
+/// Otherwise the update would change a file that nobody reads any more.
 #[test]
 fn p3_a_spool_that_is_replaced_during_a_session_is_not_written() {
     let desk = Desk::new(b"From a@b Mon Nov 23 00:00:00 2026\n\nold\n");
@@ -88,7 +92,7 @@ fn p3_a_spool_that_is_replaced_during_a_session_is_not_written() {
     assert_eq!(locked.prove_place(), Err(super::Lost));
 }
 
-/// What is left of the dotlock of process `pid` by a worker that wants the lock.
+/// Whether the dotlock of process `pid` still stands after a worker tried to lock.
 fn stands(desk: &Desk, pid: u32) -> bool {
     let lock = desk.directory.path().join("alice.lock");
     std::fs::write(&lock, format!("{pid}:{}", desk.job(true).host.as_str())).unwrap();
@@ -100,7 +104,7 @@ fn stands(desk: &Desk, pid: u32) -> bool {
 }
 
 #[test]
-fn p2_a_dotlock_is_stale_once_its_process_is_dead_buried_or_not() {
+fn p2_a_dotlock_is_stale_when_its_process_is_dead_even_if_not_waited_for() {
     let desk = Desk::new(b"");
     let mut child = std::process::Command::new("cat")
         .stdin(std::process::Stdio::piped())
@@ -119,7 +123,7 @@ fn p2_a_dotlock_is_stale_once_its_process_is_dead_buried_or_not() {
     assert!(!stands(&desk, child.id()));
 }
 
-/// Its process id is another's now: of one that began when the lock had stood for a while.
+/// An earlier process made the lock. The process that has its id now began later.
 #[test]
 fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_lock() {
     let desk = Desk::new(b"");
@@ -130,7 +134,7 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
     let status = nix::sys::stat::stat(&lock).unwrap();
     let own = super::stale::began(std::process::id().try_into().unwrap()).unwrap();
     assert!(own > 0 && !super::stale::is_older(&directory, &status, own));
-    // As if it had been touched a minute before this process began.
+    // As if the lock had been touched an hour earlier.
     let mut old = status;
     old.st_ctime -= 60 * 60;
     assert_eq!(
@@ -138,6 +142,6 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
         !super::is_on_nfs(&directory)
     );
     assert!(!super::stale::is_older(&directory, &old, 0) || own < 60 * 60);
-    // Process 1 began with the host, where this one can see it.
+    // Process 1 began with the host, if this process can see it.
     assert!(super::stale::began(1).is_some_and(|began| began < own + 1));
 }

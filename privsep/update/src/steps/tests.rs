@@ -1,5 +1,6 @@
-//! At any step of an update, with and without mail that came in between, what is left is finished at the next opening, and
-//! the spool is what a simple model says. Doubts touch nothing. (Pieces are small here: an update takes many.)
+//! An update can stop at any step, with or without mail that arrives meanwhile. The next opening
+//! finishes it, and the spool is what a simple model says. If anything does not fit, nothing is
+//! touched. Pieces are small here, so that an update takes many.
 
 use super::*;
 use crate::commit::Commit;
@@ -16,7 +17,8 @@ fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
     recovery::recover(Sizes::SMALL, &mut desk.lock(), &desk.state(), || {})
 }
 
-/// The result of `plan`, which was made for the spool `read`, and whether a journal stood when the client was answered.
+/// Runs `plan`, which was made for the spool `read`. Returns whether a journal stood when the
+/// client was answered.
 fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<bool, UpdateError> {
     let commit = Commit {
         spool: &mut desk.lock(),
@@ -44,7 +46,7 @@ fn no_journal(desk: &Desk) -> bool {
     !desk.journal().exists()
 }
 
-/// A spool and which of its messages are deleted: one at least, and not all up to the end.
+/// A spool and which of its messages are deleted: at least one, and never the last one.
 #[derive(Debug, Clone)]
 struct Case {
     parts: Vec<Vec<u8>>,
@@ -83,13 +85,14 @@ fn case() -> impl Strategy<Value = Case> {
 /// How a process can end in the middle of a step.
 #[derive(Debug, Clone, Copy)]
 enum Crash {
-    /// So much of the piece, in 255ths, has gone to its place.
+    /// This many 255ths of the piece were in their place.
     Moved(u8),
-    /// The next step's slot was being written, and its head was torn.
+    /// The next step's slot was half written, and its head was torn.
     Torn(u8),
-    /// The power went in the cut: of the block in which it is, the rest is cleared, and the length is the old one.
+    /// The power was cut during the cut. The rest of the cut's block is cleared, and the spool has
+    /// its old length.
     Cleared,
-    /// Everything was done, but for putting the journal away.
+    /// Everything was done, except that the journal still stands.
     Done,
 }
 
@@ -103,7 +106,7 @@ fn crash() -> impl Strategy<Value = Crash> {
     ]
 }
 
-/// Begins the case's update and stops as `crash` says, after so many steps or at the end.
+/// Begins the case's update and stops as `crash` says, after `steps` steps or at the end.
 fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
     let old = case.old();
     let mut spool = desk.lock();
@@ -146,7 +149,8 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
             }
         }
         Crash::Torn(share) => {
-            // As `step`, up to the head: of that, and of the slot's other half, something.
+            // Does what `step` does up to the head. Of the head, and of the other slot, only a part
+            // is written.
             let before = work.head.clone();
             match before.stage {
                 Stage::Direct => work.copy_from_spool(&mut spool).unwrap(),
@@ -173,13 +177,13 @@ proptest! {
         broken_off(&desk, &case, steps, crash);
         prop_assert!(!no_journal(&desk));
         let mut expected = case.kept();
-        // Another program's delivery, before anybody came to finish it.
+        // Another program delivers mail before the update is finished.
         if later > 0 {
             let mail = message(99, later);
             desk.append(&mail);
             expected.extend_from_slice(&mail);
         }
-        // Whoever comes to finish it can be stopped as well.
+        // The process that finishes the update can be stopped as well.
         if again > 0 && !matches!(crash, Crash::Done | Crash::Cleared) {
             let mut spool = desk.lock();
             let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
@@ -203,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn p3_what_is_deleted_up_to_the_end_goes_whole_or_not_at_all(lengths in prop::collection::vec(0usize..2000, 2..6), first in 0usize..6, crash in prop_oneof![Just(Crash::Moved(0)), Just(Crash::Cleared), Just(Crash::Done)], later in 0usize..3000, line in prop::sample::select(vec!["", "\n", "\r\n"])) {
+    fn p3_deleting_up_to_the_end_survives_a_crash_at_the_cut(lengths in prop::collection::vec(0usize..2000, 2..6), first in 0usize..6, crash in prop_oneof![Just(Crash::Moved(0)), Just(Crash::Cleared), Just(Crash::Done)], later in 0usize..3000, line in prop::sample::select(vec!["", "\n", "\r\n"])) {
         let parts: Vec<_> = lengths.iter().enumerate().map(|(n, length)| message(n, *length)).collect();
         let deleted: Vec<bool> = (0..parts.len()).map(|n| n >= first.min(parts.len() - 1)).collect();
         let case = Case { parts, deleted };
@@ -211,7 +215,7 @@ proptest! {
         broken_off(&desk, &case, 0, crash);
         let mut expected = case.kept();
         if later > 0 {
-            // maildrop puts an empty line between messages, which is none where there is one message.
+            // maildrop puts an empty line between two messages, but none before the first message.
             let mail = [line.as_bytes(), &message(99, later)].concat();
             let first = expected.is_empty() && !matches!(crash, Crash::Done);
             desk.append(&mail);
@@ -246,7 +250,8 @@ proptest! {
     }
 }
 
-/// A spool of four messages with the second, a short one, deleted, broken off after so many steps.
+/// A spool of four messages. The second one, which is short, is deleted. The update stops after
+/// `steps` steps.
 fn standing(steps: usize) -> (Desk, Case) {
     let length = |n| if n == 1 { 500 } else { 3000 };
     let case = Case {
@@ -275,7 +280,7 @@ fn p3_a_journal_of_another_inode_touches_nothing() {
 
 #[test]
 fn p3_a_spool_that_another_program_rewrote_is_not_touched() {
-    // Every second one is deleted, so that there are several ranges.
+    // Every second message is deleted, so that there are several kept ranges.
     let case = Case {
         parts: (0..8).map(|n| message(n, 3000)).collect(),
         deleted: (0..8).map(|n| n % 2 == 0).collect(),
@@ -283,7 +288,7 @@ fn p3_a_spool_that_another_program_rewrote_is_not_touched() {
     let old = case.old();
     let desk = Desk::new(&old);
     broken_off(&desk, &case, 0, Crash::Moved(0));
-    // A reader took out a message, or gave one a longer header.
+    // A mail reader removed a message, or made a header longer.
     let part = case.parts[0].len();
     let shorter = [&old[..5 * part], &old[6 * part..]].concat();
     desk.put(&shorter);
@@ -296,7 +301,8 @@ fn p3_a_spool_that_another_program_rewrote_is_not_touched() {
     assert!(desk.bytes() == case.kept());
 }
 
-/// With one range, of which the first bytes may have been moved already, it is its end that shows it.
+/// With a single range, its first bytes may have moved already. Only the mark of its end shows the
+/// edit.
 #[test]
 fn p3_a_spool_that_grew_by_an_edit_is_not_touched() {
     for steps in [0, 1, 2] {
@@ -340,7 +346,7 @@ fn p3_a_damaged_journal_is_noticed_or_does_not_matter() {
         desk.put(&old);
         std::fs::write(desk.journal(), damaged).unwrap();
         if let Ok(done) = recovered(&desk) {
-            // A head has a second copy, and not every byte is in use.
+            // A head has a second copy, and some bytes of the journal are not used.
             assert!(done && desk.bytes() == case.kept());
         } else {
             noticed += 1;
@@ -366,7 +372,7 @@ fn mail_that_came_since_the_spool_was_read_stops_an_update() {
     let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
     let desk = Desk::new(&old);
     let plan = planned(&old, &[true, false, false, false]);
-    // By a program that asked for no lock.
+    // A program that takes no lock delivers.
     desk.append(&message(9, 10));
     let now = desk.bytes();
     let result = updated(&desk, &plan, &old);
@@ -396,7 +402,7 @@ fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
     }
 }
 
-/// Not by as few bytes at a time as were deleted.
+/// Each step must move more bytes than were deleted.
 #[test]
 fn p3_much_mail_that_comes_before_the_cut_takes_few_steps() {
     let case = Case {
@@ -414,7 +420,7 @@ fn p3_much_mail_that_comes_before_the_cut_takes_few_steps() {
     assert!(last.sequence < 200, "{} steps", last.sequence);
 }
 
-/// A file system of so many bytes, which goes when it is dropped.
+/// A file system of `bytes` bytes, which is unmounted when it is dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -487,7 +493,7 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
     let result = updated(&desk, &plan, &old);
     assert!(matches!(result, Err(UpdateError::System(_))));
     assert!(desk.bytes() == old && no_journal(&desk));
-    // The cut at the start of a block is one change to the disk.
+    // A cut at the start of a block is one change to the disk.
     let plan = planned(&old, &[true; 4]);
     assert!(!updated(&desk, &plan, &old).unwrap(), "without a journal");
     assert!(desk.bytes().is_empty());
@@ -495,7 +501,7 @@ fn p3_a_full_disk_without_a_reserve_stops_an_update_before_the_spool_is_touched(
 }
 
 #[test]
-fn p2_what_is_no_file_in_the_state_directory_is_an_error_and_no_wait() {
+fn p2_a_pipe_or_link_in_the_state_directory_is_an_error_and_does_not_block() {
     let old: Vec<u8> = (0..4).flat_map(|n| message(n, 500)).collect();
     let desk = Desk::new(&old);
     let mode = nix::sys::stat::Mode::S_IRWXU;
