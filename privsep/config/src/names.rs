@@ -85,8 +85,8 @@ impl Names {
         }
     }
 
-    /// Returns the members of the group with the id `gid`. The list is as complete as that of the
-    /// system. It leaves out names that no account can have.
+    /// Returns the members of the group with the id `gid`. The list can be incomplete, because some
+    /// systems do not list all members of a group. It leaves out names that no account can have.
     ///
     /// # Errors
     ///

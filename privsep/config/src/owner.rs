@@ -30,7 +30,7 @@ impl Owners {
         }
     }
 
-    /// Adds the user id that auth runs as, because auth's own user may own the secrets of auth.
+    /// Adds the user that auth runs as, because that user may own the files with auth's secrets.
     pub(crate) fn and_auth(self, auth: Option<u32>) -> Self {
         match auth.filter(|auth| !self.ids.contains(auth)) {
             None => self,
@@ -148,8 +148,8 @@ mod tests {
         let loose = held.path().join("loose");
         create_dir(&loose).unwrap();
         let (first, second) = (held.path().join("first"), loose.join("second"));
-        // The first link leads to a second, relative one. Others can replace the second link if its
-        // directory is writable by them. The file itself stays safe.
+        // The first link leads to a second, relative one. Others can replace the second link if
+        // they can write to its directory. They cannot change the file itself.
         symlink(&second, &first).unwrap();
         symlink("../inner/./file", &second).unwrap();
         set_permissions(&loose, PermissionsExt::from_mode(0o755)).unwrap();

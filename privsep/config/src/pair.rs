@@ -87,7 +87,8 @@ pub(crate) fn belong_together(
     CertifiedKey::new(chain, key).keys_match().is_ok()
 }
 
-/// Warns if the first certificate has expired or is not valid yet. `None`: it is valid now.
+/// Warns if the first certificate has expired or is not valid yet. `None`: its dates permit it
+/// now.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! Removes a dead worker's dotlock: with its user's ids and the spool directory's group for these calls, never with
-//! root's rights on files, and only if it is still the file that the worker made.
+//! Removes the dotlock of a dead worker. The monitor takes on the user's id and the group of the
+//! spool directory for these calls, so it never uses root's rights on files. It removes the lock
+//! only if the lock is still the file that the worker made.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -10,24 +11,25 @@ use popward_proto::monitor_worker::{dotlock_draft_name, dotlock_name};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// Whose lock, and where.
+/// The dotlock of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Dotlock {
-    /// The directory.
+    /// The directory of the spool and of its lock.
     pub(crate) directory: PathBuf,
-    /// The spool's name in it.
+    /// The spool's name in this directory.
     pub(crate) spool: UserName,
-    /// The worker's process id, which is in its draft's name.
+    /// The worker's process id. The name of the lock's draft contains it.
     pub(crate) pid: u32,
     /// Device and inode of the file that the worker made.
     pub(crate) file: (u64, u64),
-    /// With whose rights it is removed.
+    /// The user id whose rights remove the lock.
     pub(crate) uid: u32,
-    /// With which group's.
+    /// The group id whose rights remove the lock.
     pub(crate) gid: u32,
 }
 
-/// File access as somebody else, until it is dropped.
+/// While a value of this type lives, the process accesses files with the rights of another user.
+/// Its fields are the ids from before.
 struct AsUser(Uid, Gid);
 
 impl AsUser {
@@ -36,7 +38,8 @@ impl AsUser {
         Self(setfsuid(Uid::from_raw(uid)), before_gid)
     }
 
-    /// The calls answer with the id before and have no error: asking again tells whether they worked.
+    /// Whether the process accesses files with these ids. `setfsuid` and `setfsgid` report no
+    /// error, they return the id from before. So a second call shows whether the first one worked.
     fn is(uid: u32, gid: u32) -> bool {
         setfsgid(Gid::from_raw(gid)).as_raw() == gid && setfsuid(Uid::from_raw(uid)).as_raw() == uid
     }
@@ -50,7 +53,12 @@ impl Drop for AsUser {
 }
 
 impl Dotlock {
-    /// Removes the lock, and the draft that was to become it. Returns whether there was a lock to remove.
+    /// Removes the lock and its draft, if they are still the worker's file. Returns whether it
+    /// removed the lock.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the process cannot take on the ids, or the error of the call that failed.
     pub(crate) fn remove(&self) -> Result<bool, Errno> {
         let _user = AsUser::enter(self.uid, self.gid);
         if !AsUser::is(self.uid, self.gid) {

@@ -1,6 +1,9 @@
-//! What a crash of the whole server, or of the host, has left: updates that were not finished, and dotlocks that keep mail
-//! from being delivered. Looked for once, at the start, while root's rights reach into users' directories; nothing is
-//! opened, and a worker does what there is to do as the user.
+//! Finds what a crash of the whole server or of the host has left: unfinished updates, and dotlocks
+//! that block the delivery of mail.
+//!
+//! The monitor looks once, at the start, because its rights reach into users' directories only
+//! then. It opens no user's file. For each account with leftovers it starts a worker, which cleans
+//! up as the user.
 
 use crate::config::Config;
 use crate::log::Log;
@@ -14,7 +17,7 @@ use popward_proto::log::Level;
 use popward_proto::monitor_worker::{JOURNAL, dotlock_name};
 use std::path::Path;
 
-/// The accounts for which a worker has to look after something.
+/// Returns the accounts that need a worker to clean up.
 pub(crate) fn find(config: &Config, log: &mut Log) -> Vec<Account> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let users = Dir::open(&config.state, flags, Mode::empty()).and_then(|mut directory| {
@@ -41,7 +44,8 @@ fn look(path: &Path) -> Option<FileStat> {
     fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
-/// The account of this state directory, if it has left something.
+/// Returns the account with the state directory `name`, if a crash left an unfinished update or a
+/// dotlock of this account.
 fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
     let directory = config.state.join(name.as_str());
     let status = look(&directory)?;
@@ -60,7 +64,8 @@ fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
     let journal = look(&directory.join(JOURNAL)).is_some();
     let own = config.settings.of(&account);
     let Ok((spool_directory, spool)) = spool::place(&own.spool, &account) else {
-        // Its owner's home is known to auth alone, and at a login only.
+        // The path of this spool needs the user's home directory. Only auth knows that directory,
+        // and only at a login.
         if journal {
             let text = "an unfinished update waits for its user's next login";
             log.write(Level::Warning, text, &[("user", &account.name)]);

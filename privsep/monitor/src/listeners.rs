@@ -1,4 +1,5 @@
-//! The listening sockets: bound here, or taken from systemd (`sd_listen_fds(3)`); accepted from by fronts only.
+//! The listening sockets. The monitor binds them, or gets them from systemd (`sd_listen_fds(3)`).
+//! Only fronts accept connections from them.
 
 use popward_proto::monitor_config::Listen;
 use popward_proto::monitor_front::LISTENERS_MAX;
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 pub(crate) struct Listener {
     /// The socket.
     pub(crate) socket: OwnedFd,
-    /// Where it listens, for the log.
+    /// The address that it listens at, for the log.
     pub(crate) address: SocketAddr,
     /// Whether TLS begins with the connection.
     pub(crate) tls: bool,
@@ -24,11 +25,11 @@ pub(crate) struct Listener {
 pub(crate) enum ListenError {
     /// An address could not be bound.
     Bind(SocketAddr, std::io::Error),
-    /// What systemd gave is no listening TCP socket.
+    /// A socket from systemd is no listening TCP socket.
     Given(std::io::Error),
-    /// There is nothing to listen at.
+    /// The configuration has no `[[listen]]`, and systemd gave no socket.
     Nothing,
-    /// There are so many that fronts could not wait for all.
+    /// There are more sockets than a front can wait for.
     TooMany(usize),
 }
 
@@ -48,7 +49,13 @@ impl std::fmt::Display for ListenError {
     }
 }
 
-/// Takes systemd's sockets, where there are any, and binds the configured addresses.
+/// Takes the sockets that systemd gave (each with whether TLS begins with the connection), and
+/// binds the configured addresses.
+///
+/// # Errors
+///
+/// There is no socket, there are more than [`LISTENERS_MAX`], an address cannot be bound, or a
+/// socket from systemd cannot be used.
 pub(crate) fn open(
     configured: &[Listen],
     given: Vec<(OwnedFd, bool)>,
@@ -80,8 +87,9 @@ pub(crate) fn open(
 }
 
 impl Listener {
-    /// How long (in milliseconds) a peer may leave our bytes unacknowledged, on connections that are accepted from now on:
-    /// they inherit it. A confined front can set no such option.
+    /// Sets how long a client may leave sent bytes unacknowledged, in milliseconds. Connections
+    /// that are accepted from now on inherit the option. The monitor sets it, because the system
+    /// call filter of a front does not permit this option.
     pub(crate) fn set_stall(&self, stall_ms: u32) -> nix::Result<()> {
         use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
         setsockopt(&self.socket, TcpUserTimeout, &stall_ms)
@@ -91,7 +99,7 @@ impl Listener {
 fn listener(socket: TcpListener, tls: bool, headers: ProxyHeaders) -> std::io::Result<Listener> {
     let address = socket.local_addr()?;
     socket.set_nonblocking(true)?;
-    // The standard library listens with a queue of 128; a busy morning is longer.
+    // The standard library makes a queue for 128 connections. A busy server needs a longer one.
     let backlog = nix::sys::socket::Backlog::MAXCONN;
     nix::sys::socket::listen(&socket, backlog)?;
     Ok(Listener {

@@ -186,7 +186,8 @@ pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
     }
 }
 
-/// Waits for a packet on the channel. Returns false at `until` if none has come.
+/// Waits until the channel has a packet or is closed. Returns false if neither happens before
+/// `until`. A signal can make it return true early.
 pub(crate) fn wait(channel: impl AsFd, until: Instant) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let left = until.saturating_duration_since(Instant::now());

@@ -1,12 +1,12 @@
-//! Where an account's spool is: the configured pattern with what is known of the account in it, or where the account's source
-//! says.
+//! Finds the path of an account's spool. The account's source can name a path. Otherwise the path
+//! comes from the configured pattern and the account's name and home directory.
 
 use popward_proto::account::Account;
 use popward_proto::bounded::{AbsolutePath, OutOfBounds, UserName};
 use popward_proto::pattern::{Part, Pattern};
 use popward_proto::settings::Spool;
 
-/// The pattern with what is known of the account in it.
+/// Fills the account's name, domain and home directory into the pattern.
 fn fill(pattern: &Pattern, account: &Account) -> Result<String, OutOfBounds> {
     let user = account.name.as_str();
     let (name, domain) = user.rsplit_once('@').unwrap_or((user, ""));
@@ -19,7 +19,9 @@ fn fill(pattern: &Pattern, account: &Account) -> Result<String, OutOfBounds> {
             Part::Second => path.extend(user.chars().take(2).last()),
             Part::Hash => path.push(hash(user)),
             Part::Name => path.push_str(name),
-            // It is a directory's name, mostly: of that, more must not be possible than of an account's.
+            // The domain comes from the client and usually names a directory. So it must obey the
+            // same rules as an account's name. Otherwise a domain such as `..` could lead
+            // elsewhere.
             Part::Domain => path.push_str(UserName::try_from(domain.to_owned())?.as_str()),
             Part::Home => {
                 let home = account.home.as_ref();
@@ -31,13 +33,19 @@ fn fill(pattern: &Pattern, account: &Account) -> Result<String, OutOfBounds> {
     Ok(path)
 }
 
-/// `a` to `z`, by the sum of the first five bytes.
+/// Returns a letter from `a` to `z`, chosen by the sum of the first five bytes of `user`. Qpopper's
+/// `hash-spool 1` is the same.
 fn hash(user: &str) -> char {
     let sum: u32 = user.bytes().take(5).map(u32::from).sum();
     char::from(b'a' + (sum % 26) as u8)
 }
 
-/// The directory of an account's spool and its name in it.
+/// Returns the directory of an account's spool, and the spool's name in it.
+///
+/// # Errors
+///
+/// The pattern needs a home directory that the account does not have, or the path, the domain or
+/// the spool's name is not permitted.
 pub(crate) fn place(
     spool: &Spool,
     account: &Account,

@@ -1,4 +1,5 @@
-//! Users' state directories: made here, since only the monitor may write beside them; theirs from then on.
+//! Makes the users' state directories. The monitor makes them, because only the monitor may write
+//! in the directory above them. Then they belong to their users.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, renameat};
@@ -8,7 +9,7 @@ use popward_proto::bounded::UserName;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// The directory of all users' state directories.
+/// The directory that contains all users' state directories.
 #[derive(Debug)]
 pub(crate) struct StateRoot {
     directory: OwnedFd,
@@ -18,9 +19,9 @@ pub(crate) struct StateRoot {
 /// Why a user has no state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateError {
-    /// It could not be made or looked at.
+    /// The directory could not be made or examined.
     System(Errno),
-    /// Something of that name is there and is no directory of this user's.
+    /// The name exists, but it is not a directory that belongs to this user alone.
     Foreign,
 }
 
@@ -33,17 +34,17 @@ impl std::fmt::Display for StateError {
     }
 }
 
-/// The name of the directory in which popward-adopt works.
+/// Returns the name of the directory in which popward-adopt works for `user`.
 fn draft(user: &UserName) -> String {
     format!(".adopting.{user}")
 }
 
 impl StateRoot {
-    /// Opens `path`, and makes it first where it is missing.
+    /// Opens the directory `path`. Makes it first if it is missing.
     pub(crate) fn open(path: &Path) -> nix::Result<Self> {
         let others_pass = Mode::from_bits_truncate(0o711);
         match nix::unistd::mkdir(path, others_pass) {
-            // The umask may have taken what workers need to reach what is theirs.
+            // The umask may have removed rights that workers need to reach their user's directory.
             Ok(()) => nix::sys::stat::fchmodat(
                 nix::fcntl::AT_FDCWD,
                 path,
@@ -60,19 +61,20 @@ impl StateRoot {
         })
     }
 
-    /// Whether `user` has a state directory. This process cannot look into it.
+    /// Whether `user` has a state directory. The monitor cannot look into it.
     pub(crate) fn has(&self, user: &UserName) -> bool {
         let found = fstatat(&self.directory, user.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         found != Err(Errno::ENOENT)
     }
 
-    /// The state directory of `user`, made if it is missing.
+    /// Returns the path of the state directory of `user`. Makes the directory if it is missing.
     pub(crate) fn of(&self, user: &UserName, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
         self.named(user.as_str(), uid, gid)
     }
 
-    /// The directory in which popward-adopt makes the state of `user`. Until it is done, the user has no state directory,
-    /// so that an adoption which failed is tried again.
+    /// Returns the path of the directory in which popward-adopt makes the state of `user`. Makes
+    /// the directory if it is missing. The user has no state directory until popward-adopt is done,
+    /// so that the next login repeats a failed adoption.
     pub(crate) fn draft_of(
         &self,
         user: &UserName,
@@ -82,7 +84,8 @@ impl StateRoot {
         self.named(&draft(user), uid, gid)
     }
 
-    /// Makes the draft the state directory of `user`, on disk: what the client is told next must hold after a power cut.
+    /// Makes the draft the state directory of `user`, and waits until that is on disk. The client
+    /// hears its UIDLs next, and these must stay the same after a power cut.
     pub(crate) fn keep_draft_of(&self, user: &UserName) -> Result<(), StateError> {
         let (from, to) = (draft(user), user.as_str());
         renameat(&self.directory, from.as_str(), &self.directory, to)
@@ -92,7 +95,8 @@ impl StateRoot {
 
     fn named(&self, name: &str, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
         let look = || fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        // Looked for first: making one that is there takes the directory's lock from everybody else.
+        // This looks for the directory before it makes it, because `mkdirat` on an existing name
+        // would lock the parent directory and block all others.
         let found = match look() {
             Err(Errno::ENOENT) => {
                 mkdirat(&self.directory, name, Mode::S_IRWXU).and_then(|()| look())
@@ -100,7 +104,9 @@ impl StateRoot {
             found => found,
         };
         let mut status = found.map_err(StateError::System)?;
-        // Just made, or made before a crash and not yet given away: nobody but root makes anything here.
+        // If root owns the directory, the monitor made it just now, or before a crash that came
+        // before this `fchownat`. Only root makes directories here, so the monitor may give it to
+        // the user.
         if status.st_uid != uid && status.st_uid == 0 {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             let flags = AtFlags::AT_SYMLINK_NOFOLLOW;

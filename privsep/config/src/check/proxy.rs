@@ -1,5 +1,5 @@
-//! `[proxy]`: which networks may state another client's address, and which of their statements
-//! fronts believe.
+//! `[proxy]`: the networks of proxies that may tell fronts a client's address, and the statements
+//! of proxies that fronts believe.
 
 use super::{Checked, problem};
 use crate::file;

@@ -176,9 +176,9 @@ pub(super) fn lock_group(
     }
 }
 
-/// Returns the group of the directory that holds all spools, if only this group may make dotlocks
-/// there. So it is on Debian (mode 2775, root:mail). `None`: everybody may (mode 1777), or only the
-/// directory's owner may.
+/// Returns the group of the directory that holds all spools, if its members may make dotlocks there
+/// and others may not. Debian has such a directory (mode 2775, root:mail). `None`: workers need no
+/// group (mode 1777), or a group does not help, or there is no such directory.
 fn shared_group(pattern: &Pattern) -> Option<u32> {
     let status = std::fs::metadata(pattern.base()?).ok()?;
     let needed = status.mode() & 0o022 == 0o020 && status.gid() != 0;

@@ -1,4 +1,5 @@
-//! Where the log goes. Records come from all processes; here control characters are escaped and lines are made.
+//! Writes the log. The monitor gets records from all processes, escapes control characters in them,
+//! and makes lines from them.
 
 mod sinks;
 
@@ -7,10 +8,10 @@ use popward_proto::monitor_config::LogSettings;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
-/// The process that a record is of.
+/// The process that a record comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    /// Its role's name.
+    /// The name of its role.
     pub(crate) role: &'static str,
     /// Its process id.
     pub(crate) pid: u32,
@@ -24,7 +25,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the log. A socket that cannot be reached now is tried again; until then lines go to standard error.
+    /// Opens the log. If the log's socket cannot be reached, each line tries again, and goes to
+    /// standard error if that fails.
     pub(crate) fn open(settings: LogSettings) -> Self {
         Self {
             settings,
@@ -32,7 +34,7 @@ impl Log {
         }
     }
 
-    /// Writes another process's record.
+    /// Writes the record of another process.
     pub(crate) fn record(&mut self, origin: Origin, record: &Record) {
         if record.level > self.settings.level {
             return;
@@ -53,7 +55,7 @@ impl Log {
         );
     }
 
-    /// Writes what popward-config warned of.
+    /// Writes the warnings of popward-config.
     pub(crate) fn warn_of_configuration(&mut self, warnings: &[String]) {
         for warning in warnings {
             let fields: &[(&str, &dyn Display)] = &[("text", warning)];
@@ -61,7 +63,7 @@ impl Log {
         }
     }
 
-    /// Writes a record of the monitor's own.
+    /// Writes a record of the monitor itself.
     pub(crate) fn write(&mut self, level: Level, text: &str, fields: &[(&str, &dyn Display)]) {
         if level > self.settings.level {
             return;
@@ -78,7 +80,8 @@ impl Log {
     }
 }
 
-/// A name that is safe in every format: another process's may be anything.
+/// Replaces every character of `name` that is not safe in all log formats by `_`. The name may come
+/// from another process, so it may contain anything.
 fn field_name(name: &str) -> String {
     let safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.chars()
@@ -86,7 +89,7 @@ fn field_name(name: &str) -> String {
         .collect()
 }
 
-/// The text with nothing in it that could begin a line, move a cursor or hide what stands there.
+/// Escapes all characters of `text` that could begin a new line, move the cursor or hide text.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -101,12 +104,12 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Invisible characters that reorder or hide text on a terminal.
+/// Whether `c` is an invisible character that reorders or hides text on a terminal.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// `key=value`, quoted where a reader could take it for more.
+/// Returns `name=value`. Quotes the value if a reader could take it for more than one value.
 fn pair(name: &str, value: &str) -> String {
     let value = escaped(value);
     let plain = !value.is_empty() && !value.contains([' ', '"', '=', '\\']);
@@ -117,10 +120,11 @@ fn pair(name: &str, value: &str) -> String {
     }
 }
 
-/// Who writes the lines that programs for Qpopper's log read: these look for its name.
+/// The name in the lines for programs that read Qpopper's log, because these programs look for it.
 const QPOPPER: &str = "qpopper";
 
-/// The record on one line: process, session and particulars.
+/// Returns the record as one line: role, process id, text and fields. A line for readers of
+/// Qpopper's log is the text alone.
 fn line(origin: Origin, text: &str, fields: &[(String, String)]) -> String {
     if origin.role == QPOPPER {
         return text.to_owned();
@@ -133,7 +137,8 @@ fn line(origin: Origin, text: &str, fields: &[(String, String)]) -> String {
     line
 }
 
-/// The name and process id that a line is written under.
+/// Returns the program's name and process id at the beginning of a line. For Qpopper's lines it is
+/// the process id of the process that logs, otherwise that of the monitor.
 fn tag(origin: Origin) -> String {
     if origin.role == QPOPPER {
         format!("{QPOPPER}[{}]", origin.pid)
@@ -142,12 +147,12 @@ fn tag(origin: Origin) -> String {
     }
 }
 
-/// Writes to standard output, for who asked for a text instead of a server.
+/// Writes a text to standard output, such as the usage or the version.
 pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Says on standard error why there is no server.
+/// Writes to standard error why there is no server, or a warning of `--check`.
 pub(crate) fn complain(error: &dyn Display) {
     let _ = writeln!(std::io::stderr(), "popward: {error}");
 }

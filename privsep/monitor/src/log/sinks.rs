@@ -1,4 +1,5 @@
-//! The three ends of the log: standard error, journald's native protocol, syslog's (RFC 3164, as local sockets speak it).
+//! The three destinations of the log: standard error, journald by its native protocol, and syslog
+//! by the protocol of local sockets (RFC 3164).
 
 use super::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,10 +12,10 @@ use std::os::unix::net::UnixDatagram;
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
 
-/// syslog's facility `mail`, shifted as in a priority.
+/// The facility `mail` of syslog, shifted to its place in a priority.
 const MAIL: u8 = 2 << 3;
 
-/// An open end.
+/// An open destination.
 #[derive(Debug)]
 pub(super) struct Sink {
     to: Destination,
@@ -34,7 +35,7 @@ impl Sink {
             Destination::Journald => JOURNAL,
             Destination::Syslog => SYSLOG,
         };
-        // Non-blocking: a log that stands still must not stop the mail.
+        // The socket is non-blocking, because a log that accepts no lines must not stop the server.
         self.socket = UnixDatagram::unbound().ok().and_then(|socket| {
             socket.set_nonblocking(true).ok()?;
             socket.connect(path).ok()?;
@@ -65,7 +66,7 @@ impl Sink {
         {
             return;
         }
-        // It may have been started again since.
+        // The log's program may have been started again. Then its socket is a new one.
         self.connect();
         if self
             .socket
@@ -77,7 +78,7 @@ impl Sink {
     }
 }
 
-/// RFC 5424, table 2.
+/// Returns the numerical severity of a level (RFC 5424, table 2).
 fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -93,14 +94,17 @@ fn stderr(origin: Origin, level: Level, text: &str, fields: &[(String, String)])
     let line = line(origin, text, fields);
     let mut out = std::io::stderr();
     let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-    // Where nobody reads, lines are lost: the server must not stand still with its log.
+    // If nobody reads standard error, the line is lost. Waiting for a reader would stop the server.
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
-        // One write, so that lines of several writers do not mix. There is nobody to tell if it fails.
+        // One write for the whole line, so that lines of several processes do not mix. An error is
+        // ignored, because there is no other place to report it.
         let _ = out.write_all(format!("{} {level} {line}\n", tag(origin)).as_bytes());
     }
 }
 
-/// systemd's native journal protocol: `NAME=value` lines; values with line ends carry their length instead.
+/// Returns a packet of systemd's native journal protocol. It has one line `NAME=value` for each
+/// field. A value that contains a line end follows its name on a new line, with its length before
+/// it.
 fn journal(origin: Origin, level: Level, text: &str, fields: &[(String, String)]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(512);
     let mut put = |name: &str, value: &str| {

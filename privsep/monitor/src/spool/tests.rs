@@ -1,4 +1,4 @@
-//! Where spools are, by pattern.
+//! Patterns give the right paths of spools.
 
 use super::*;
 use popward_proto::bounded::{List, Text};
@@ -24,7 +24,7 @@ fn filled(parts: &[Part], name: &str) -> Result<String, OutOfBounds> {
 }
 
 #[test]
-fn each_placeholder_stands_for_what_it_says() {
+fn each_placeholder_is_replaced_by_its_part_of_the_account() {
     use Part::{Domain, First, Hash, Home, Name, Second, User};
     let slash = || literal("/");
     let two = [literal("/m/"), First, slash(), Second, slash(), User];
@@ -36,7 +36,8 @@ fn each_placeholder_stands_for_what_it_says() {
         (&[Home, literal("/mbox")], "alice", "/home/alice/mbox"),
         (&two, "alice", "/m/a/l/alice"),
         (&two, "x", "/m/x/x/x"),
-        // Qpopper's hash-spool 1: a + l + i + c + e = 97 + 108 + 105 + 99 + 101 = 510 = 19 * 26 + 16.
+        // As in Qpopper's hash-spool 1: a + l + i + c + e = 97 + 108 + 105 + 99 + 101 = 510, and
+        // 510 = 19 * 26 + 16. The letter with the number 16 is q.
         (&hashed, "alice", "/m/q/alice"),
         (&hashed, "alicette", "/m/q/alicette"),
         (&hashed, "a", "/m/t/a"),
@@ -54,7 +55,7 @@ fn each_placeholder_stands_for_what_it_says() {
 }
 
 #[test]
-fn a_domain_that_is_none_has_no_spool() {
+fn a_name_without_a_valid_domain_has_no_spool_in_a_directory_of_its_domain() {
     let pattern = [literal("/m/"), Part::Domain, literal("/"), Part::Name];
     for name in ["bob", "bob@", "bob@.", "bob@..", "bob@.hidden", "bob@-x"] {
         assert!(filled(&pattern, name).is_err(), "{name}");
