@@ -1,4 +1,5 @@
-//! Opening a spool by its index (promise P4): all of it is read that the index cannot be proved to know.
+//! Opens a spool with the help of its index (promise P4). Every part that the index does not prove
+//! is read.
 
 use crate::naming::Naming;
 use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
@@ -10,31 +11,32 @@ use popward_update::state::{INDEX, State};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// The name of one that is being written.
+/// The name of an index that is being written.
 const DRAFT: &str = "index.new";
 
 /// Bytes of the spool read at once.
 const PIECE: usize = 1 << 20;
 
-/// The allocator returns what is at least so large to the system at once; what is smaller it keeps as long as the session
-/// lasts.
+/// A size in bytes. The allocator returns blocks of at least this size to the system at once. It
+/// keeps smaller blocks as long as the session lasts.
 const GIVEN_BACK: usize = 256 << 10;
 
-/// A spool of fewer bytes is always read.
+/// A spool of fewer bytes is always read, because reading it is cheaper than proving an index.
 const SMALL: u64 = if cfg!(test) { 1 } else { 200 << 10 };
 
-/// How many messages of a spool that has grown are looked at, spread over it; the last ones are looked at besides.
+/// How many messages of a spool that has grown are looked at, evenly spread over the spool. Its
+/// last four messages are looked at too.
 const SAMPLE: usize = 32;
 
-/// In the place of a stamp that did not yet prove anything when the index was written.
+/// Stands for a `ctime` that did not prove anything when the index was written.
 const UNSETTLED: i64 = i64::MIN;
 
-/// How a maildrop came to be known.
+/// How a worker learned what is in a maildrop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// By the index alone: the spool is as it was.
+    /// By the index alone, because the spool has not changed.
     Unchanged,
-    /// By the index, and a scan of what was appended since.
+    /// By the index, and by a scan of what was appended since.
     Grown,
     /// By a scan of the whole spool.
     Scanned,
@@ -53,21 +55,22 @@ impl std::fmt::Display for How {
 /// A spool as it was when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// Which spool it was.
+    /// The spool's numbers at that time.
     pub identity: Identity,
-    /// Whether any change since shows in its identity.
+    /// Whether every later change of the spool changes these numbers.
     pub settled: bool,
 }
 
 impl Seen {
     fn now(spool: &mut LockedSpool) -> io::Result<Self> {
         let identity = spool.identity()?;
-        // Reading a small one again costs less than to find out.
+        // Reading a small spool again costs less than this check.
         let settled = identity.length >= SMALL && spool.is_settled(identity.ctime);
         Ok(Self { identity, settled })
     }
 
-    /// After a change of our own: once the clock has moved on, if it does within some milliseconds.
+    /// After this worker changed the spool: waits up to about 10 ms until the file system's clock
+    /// has moved on.
     pub fn soon(spool: &mut LockedSpool) -> io::Result<Self> {
         let mut seen = Self::now(spool)?;
         for _ in 0..10 {
@@ -80,7 +83,7 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Whether the spool is proved to be as it was.
+    /// Whether the spool has provably not changed.
     pub fn holds(&self, spool: &LockedSpool) -> bool {
         self.settled && spool.identity().is_ok_and(|now| now == self.identity)
     }
@@ -88,20 +91,21 @@ impl Seen {
 
 /// What opening found.
 pub struct Found {
-    /// The messages, named.
+    /// The messages with their UIDLs.
     pub maildrop: Maildrop,
-    /// As which spool it was seen.
+    /// The spool's numbers before it was read.
     pub seen: Seen,
-    /// The first message that was read from the spool. What the index says of those before it is to be held against the spool
-    /// before it is used.
+    /// The index of the first message that was read from the spool. The messages before it are
+    /// known from the index alone, so each must be checked in the spool before it is used.
     pub read_from: usize,
-    /// How it came to be known.
+    /// How the worker learned the messages.
     pub how: How,
-    /// Why a name could not be pinned.
+    /// Why a UIDL could not be pinned, if one could not. The session goes on without the pin.
     pub unpinned: Option<io::Error>,
 }
 
-/// Opens `spool`.
+/// Opens `spool`: loads the index, proves it as far as possible, and reads the rest. `naming` gives
+/// each message its UIDL.
 pub fn open(
     spool: &mut LockedSpool,
     state: Option<&State>,
@@ -109,7 +113,7 @@ pub fn open(
 ) -> Result<Found, ScanError<io::Error>> {
     let seen = Seen::now(spool).map_err(ScanError::Source)?;
     let identity = seen.identity;
-    // Whatever is wrong with an index, a scan does without.
+    // If anything is wrong with the index, a scan does without it.
     let (known, old) = match state.map(|state| load(state, identity.length)) {
         Some(Ok(Some((known, rules, old)))) if rules == naming.rules => (Some(known), old),
         _ => (None, Maildrop::default()),
@@ -127,7 +131,8 @@ pub fn open(
         known.inode == identity.inode
             && known.length < identity.length
             && known.ctime != UNSETTLED
-            // What came may make a Content-Length hold that did not.
+            // With the new bytes, a Content-Length that pointed behind the end may hold now. Then
+            // the old last messages are one message.
             && identity.length < old.claims.ahead
     }) && still_holds(spool, &old, identity.length)?;
     let (begin, others, how) = if grown {
@@ -156,13 +161,13 @@ pub fn open(
     })
 }
 
-/// A buffer for a scan of so many bytes.
+/// A buffer for a scan of `length` bytes.
 fn buffer_for(length: u64) -> Vec<u8> {
     let room = usize::try_from(length).unwrap_or(PIECE);
     vec![0; room.clamp(GIVEN_BACK, PIECE)]
 }
 
-/// Whether what was appended is all that has changed, as far as some of the messages show.
+/// Checks some of the messages: whether nothing changed, except that something was appended.
 fn still_holds(
     spool: &mut LockedSpool,
     old: &Maildrop,
@@ -182,7 +187,7 @@ fn still_holds(
     Ok(true)
 }
 
-/// Whether `message` is still where it was found, with its header.
+/// Whether `message` is still at its place, with the same header.
 fn is_there(
     spool: &mut LockedSpool,
     message: &Message,
@@ -207,7 +212,8 @@ fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maild
     Ok(decode(&bytes))
 }
 
-/// Writes the index of `maildrop`, as which the spool was seen: if it is worth it.
+/// Writes the index of `maildrop`, as it was in the spool `seen`. A maildrop that is cheap to read
+/// gets no index.
 pub fn keep(state: &State, seen: Seen, rules: &Rules, maildrop: &Maildrop) -> io::Result<()> {
     if !is_worth_it(maildrop) {
         return Ok(());
@@ -219,11 +225,13 @@ pub fn keep(state: &State, seen: Seen, rules: &Rules, maildrop: &Maildrop) -> io
     let written = state
         .create(DRAFT)
         .and_then(|mut file| file.write_all(&encode(&identity, rules, maildrop)))
-        // ext4 hands a file to the disk at once that takes another's place, and this one may as well be lost.
+        // If a new file replaces another one by its name, ext4 writes it to the disk at once. The
+        // index can be lost without harm, so the old one is removed first, and no session waits for
+        // that.
         .and_then(|()| state.remove(INDEX))
         .and_then(|()| state.rename(DRAFT, INDEX));
     if written.is_err() {
-        // Half an index takes room that its user may not have.
+        // Half an index would take room that the user may not have.
         let _ = state.remove(DRAFT);
     }
     written

@@ -1,7 +1,9 @@
-//! popward-worker: one session with one spool. It locks, reads, serves and updates it, and nothing else.
+//! popward-worker: one session with one spool. It locks, reads, serves and updates the spool, and
+//! does nothing else.
 //!
-//! Runs as the mailbox's owner from its first instruction; until its locks are taken, with the spool directory's group
-//! as effective group where dotlocks need it. It may touch the spool, its dotlock, and the owner's state directory.
+//! It runs as the mailbox's owner from its first instruction. If the dotlock takes the spool
+//! directory's group, that is the worker's effective group until the locks are taken. The worker
+//! may touch the spool, its dotlock, and the owner's state directory.
 
 #![forbid(unsafe_code)]
 
@@ -83,7 +85,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A session, and whether its spool was read: then the index is to be written.
+/// A session, and whether its spool was read. If it was, the index must be written.
 struct Opened(Session, bool);
 
 /// Opens the maildrop. `None`: the task was only to finish an update.
@@ -144,7 +146,7 @@ fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
         }
     };
     let result = answer(ends, None, &WorkerToFront::Opened(session.totals())).and_then(|()| {
-        // The client is not kept waiting for this.
+        // This happens after the answer, so that the client does not wait for it.
         kept(session.keep(read));
         session.serve(ends)
     });

@@ -1,9 +1,12 @@
-//! Random lives of a spool against a model that does everything the simple way (promises P3 to P6): deliveries, sessions with
-//! and without deletions, sessions that die in the middle of an update, readers that edit and delete, indexes that are
-//! lost or damaged. After each step the spool is, byte for byte, what the model says, and each message has the UIDL that it
-//! had first.
+//! Random lives of a spool, compared with a simple model (promises P3 to P6).
 //!
-//! `POPWARD_MODEL_STEPS` sets how many steps; `POPWARD_MODEL_SEED` runs one life again that failed, whose seed is printed.
+//! A life is a sequence of deliveries, sessions with and without deletions, sessions that die
+//! during an update, mail readers that edit and delete, and indexes that are lost or damaged. After
+//! each step the spool must be byte for byte what the model says, and each message must have the
+//! UIDL that it had first.
+//!
+//! `POPWARD_MODEL_STEPS` sets how many steps there are. A life that fails prints its seed.
+//! `POPWARD_MODEL_SEED` runs the life of a seed again.
 
 use crate::index::{Found, How, Seen, keep, open};
 use crate::tests::{Desk, Names};
@@ -15,12 +18,12 @@ use popward_update::state::INDEX;
 use popward_update::testing::{commit, recover, stage_pins, stop_an_update};
 use std::collections::BTreeMap;
 
-/// Steps of all lives together, where nothing else is said: `.ci/run` says 100,000.
+/// The steps of all lives together, if `POPWARD_MODEL_STEPS` is not set. `.ci/run` sets 100,000.
 const STEPS: u32 = 10_000;
-/// Steps of one life.
+/// The steps of one life.
 const LIFE: u32 = 500;
 
-/// A small generator of numbers (splitmix64): the same from a seed everywhere.
+/// A small random number generator (splitmix64). A seed gives the same numbers everywhere.
 struct Random(u64);
 
 impl Random {
@@ -37,14 +40,14 @@ impl Random {
     }
 }
 
-/// The spool as a list of messages, and what is known of each.
+/// The spool as a list of messages, and the UIDLs that they must have.
 struct Model {
     desk: Desk,
     random: Random,
-    /// Each with its number, which is in its body.
+    /// Each message with its number. The number is also in its body.
     messages: Vec<(u32, Vec<u8>)>,
     next: u32,
-    /// The name under which each was seen first.
+    /// The UIDL that each message had first, by its number.
     names: BTreeMap<u32, Box<str>>,
     ways: BTreeMap<&'static str, u32>,
 }
@@ -59,7 +62,7 @@ impl Model {
             names: BTreeMap::new(),
             ways: BTreeMap::new(),
         };
-        // So many that an index is worth it.
+        // Enough messages for an index to be written.
         for _ in 0..170 {
             model.deliver();
         }
@@ -71,7 +74,8 @@ impl Model {
         bytes.collect()
     }
 
-    /// What a delivery agent appends. Every fifth is equal to others but for its body.
+    /// A message as a delivery agent appends it. About every fifth one differs from others only in
+    /// its body.
     fn message(&mut self) -> Vec<u8> {
         self.next += 1;
         let number = self.next;
@@ -81,7 +85,7 @@ impl Model {
             number.to_string()
         };
         let length = [0, 10, 100, 1000, 5000][self.random.below(5)];
-        // Some agents put no empty line behind it.
+        // Some delivery agents put no empty line after a message.
         let end = ["\n\n", "\n\n", "\n", "\n\n\n"][self.random.below(4)];
         let text = "x".repeat(self.random.below(length + 1));
         format!(
@@ -100,7 +104,7 @@ impl Model {
         let _ = std::fs::remove_file(self.desk.spool().with_extension("lock"));
     }
 
-    /// A session that deletes some of what it finds, and may die of it.
+    /// A session that deletes some messages. If `dies`, it dies during the update.
     fn session(&mut self, dies: bool) {
         let state = self.desk.state();
         let mut spool = self.desk.lock_with(true);
@@ -148,7 +152,7 @@ impl Model {
             while self.random.below(3) == 0 {
                 self.deliver();
             }
-            // Whoever comes next finishes it.
+            // The next session finishes the update.
             assert!(recover(&mut self.desk.lock(), &state).unwrap());
             return;
         }
@@ -173,7 +177,7 @@ impl Model {
         self.messages.retain(|_| !deleted.next().unwrap());
     }
 
-    /// A reader rewrites the spool: gives a message a Status, or deletes one.
+    /// A mail reader rewrites the spool: it gives a message a Status, or deletes one.
     fn edit(&mut self) {
         let place = self.random.below(self.messages.len());
         let Some((number, message)) = self.messages.get_mut(place) else {
@@ -183,7 +187,7 @@ impl Model {
             let line = message.iter().position(|byte| *byte == b'\n').unwrap() + 1;
             message.splice(line..line, *b"Status: RO\n");
         } else if !message.windows(6).any(|text| text == b"equal ") {
-            // Of equal ones nobody could say which was deleted.
+            // If two messages are equal, no program can tell which one was deleted.
             self.names.remove(number);
             self.messages.remove(place);
         }
@@ -201,7 +205,7 @@ impl Model {
         }
     }
 
-    /// Holds what was opened against the model.
+    /// Compares what was opened with the model.
     fn check(&mut self, maildrop: &Maildrop) {
         assert_eq!(maildrop.messages.len(), self.messages.len());
         let mut seen = std::collections::BTreeSet::new();
@@ -248,7 +252,7 @@ fn live(seed: u64, steps: u32) -> BTreeMap<&'static str, u32> {
     model.ways
 }
 
-/// Seeds that have failed once, one a line: they are lived first.
+/// A file of seeds that failed once, one a line. They run first.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model-seeds");
 
 fn kept_seeds() -> Vec<u64> {
@@ -257,7 +261,7 @@ fn kept_seeds() -> Vec<u64> {
     seeds.map(|line| line.parse().unwrap()).collect()
 }
 
-/// Where the sources cannot be written, the seed is in the test's output alone.
+/// Adds a seed to the file. If the sources cannot be written, only the test's output has the seed.
 fn note(seed: u64) {
     if kept_seeds().contains(&seed) {
         return;

@@ -1,5 +1,5 @@
-//! What decides, besides the spool, how messages are named and shown: the pins in the user's state directory (promise P5), and
-//! the header lines that are hidden.
+//! What decides, besides the spool, how messages are named and shown: the pins in the user's state
+//! directory (promise P5), and the names of the hidden header fields.
 
 use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
@@ -14,14 +14,16 @@ use std::io;
 /// How messages of one maildrop are named.
 pub struct Naming {
     pins: Pins,
-    /// What clients are not shown.
+    /// The header fields that clients are not shown.
     pub hide: Hidden,
-    /// Stands for the pins and the hidden lines: an index of other rules is not used.
+    /// A hash of the pins' version and the hidden fields. An index with another hash is not used.
     pub rules: Rules,
 }
 
 impl Naming {
-    /// By the user's pins. A file that is not one of pins is an error, because without its pins clients would fetch all of
+    /// Takes the hidden fields from the job and reads the user's pins.
+    ///
+    /// A file of pins in the wrong form is an error: without its pins, clients would fetch all of
     /// their mail again.
     pub fn new(job: &Job, state: Option<&State>) -> io::Result<Self> {
         let mut naming = Self {
@@ -52,8 +54,11 @@ impl Naming {
         Ok(())
     }
 
-    /// Names the messages of a maildrop that was read. The first `before` messages have names already. A message of `known`
-    /// keeps its name. Returns an error if a name could not be pinned: then the name lasts as long as the index.
+    /// Gives each message of a maildrop that was read its UIDL. The first `before` messages have
+    /// one already. A message that is among `known` keeps its UIDL.
+    ///
+    /// Returns an error if a UIDL could not be pinned. That UIDL then lasts only as long as the
+    /// index.
     pub fn name(
         &mut self,
         state: Option<&State>,
@@ -72,7 +77,8 @@ impl Naming {
         }
     }
 
-    /// The pins that hold once the messages that `deleted` marks are gone. `None`: those of now.
+    /// The pins that hold once the messages that `deleted` marks are gone. `None`: the pins stay as
+    /// they are.
     pub fn pins_left(&self, maildrop: &Maildrop, deleted: &[bool]) -> Option<Pins> {
         uidl::pins_left(&self.pins, maildrop, deleted)
     }

@@ -1,5 +1,8 @@
-//! A message on its way to the front, packet by packet. It is read in pieces as large as a packet, the first with the From_
-//! line, by which it is known to be where it was found: what is looked at is what is sent.
+//! A message on its way to the front, packet by packet.
+//!
+//! The message is read in pieces as large as a packet. The first piece begins with the From_ line
+//! and the header. They prove that the message is where it was found. So the bytes that are checked
+//! are the bytes that are sent.
 
 use popward_mbox::convert::Converter;
 use popward_mbox::header::{Hidden, LOOK, Shown};
@@ -11,22 +14,24 @@ use popward_proto::session::Broken;
 use popward_update::locks::{LockedSpool, Lost};
 use std::io;
 
-/// A message, and how far it has gone.
+/// A message, and how much of it has been sent.
 pub struct Outgoing {
     message: Message,
     converter: Converter,
-    /// What is left of the header's lines, where some are not shown.
+    /// Removes the hidden header fields. `None`: no field is hidden.
     shown: Option<Shown>,
-    /// Where what comes next begins in the spool.
+    /// Where the next bytes to send lie in the spool.
     offset: u64,
-    /// Room for a piece of the spool, how much of it is filled, and where that begins in the spool.
+    /// A piece of the spool. `filled` bytes of it are valid, and the first of them lies at `base`
+    /// in the spool.
     piece: Vec<u8>,
     filled: usize,
     base: u64,
 }
 
 impl Outgoing {
-    /// All of `message` that `converter` lets through, but for the header fields to be hidden. `piece` is only room.
+    /// Begins to send `message`, as far as `converter` lets it through, without the fields of
+    /// `hide`. `piece` is a buffer for reuse, and its content does not matter.
     pub fn new(message: Message, converter: Converter, hide: Hidden, piece: Vec<u8>) -> Self {
         Self {
             offset: message.header,
@@ -39,20 +44,21 @@ impl Outgoing {
         }
     }
 
-    /// The room for pieces, for the next message.
+    /// Returns the buffer, for the next message.
     pub fn into_room(self) -> Vec<u8> {
         self.piece
     }
 
-    /// Whether it was sent whole, and has another size than was told.
+    /// Whether the message was sent whole and had another size than the client was told.
     pub fn differs(&self) -> bool {
         let octets = self.converter.octets();
         octets.is_some_and(|octets| octets != self.message.octets)
     }
 
-    /// Makes sure that the message begins where it did: whoever changed the spool, of `length` bytes, did not ask for our locks.
+    /// Checks that the message begins where it was found, in a spool of `length` bytes. If it does
+    /// not, a program that does not take our locks has changed the spool.
     pub fn prove(&mut self, spool: &mut LockedSpool, length: u64) -> Result<(), Broken> {
-        // So much is looked at, and part of it may be the next message's.
+        // The check reads this many bytes. A short message is followed by part of the next one.
         let looked_at = self.message.from_line.saturating_add(BUFFER_MIN as u64);
         let end = self.message.end.max(looked_at).min(length);
         self.read(spool, self.message.from_line, end)?;
@@ -64,7 +70,8 @@ impl Outgoing {
         prove(&mut near, &self.message, length)
     }
 
-    /// Puts the next bytes into `packet`, which is empty. Says whether they are the last ones.
+    /// Puts the next bytes into `packet`, which must be empty. Returns whether they are the last
+    /// ones.
     pub fn fill(&mut self, spool: &mut LockedSpool, packet: &mut Vec<u8>) -> Result<bool, Broken> {
         let mut rewritten = Vec::new();
         loop {
@@ -84,8 +91,9 @@ impl Outgoing {
             let header = usize::try_from(self.message.body.saturating_sub(self.offset));
             let header = header.unwrap_or(usize::MAX).min(bytes.len());
             if let Some(shown) = self.shown.as_mut().filter(|_| header > 0) {
-                // It always fits: at the worst each byte becomes two, as the ends and the first dots of lines do; and the
-                // start of a line may have been held back.
+                // What is taken always fits into the packet. At worst each byte becomes two,
+                // because of line ends and dots at the start of a line. A held-back start of a line
+                // may come in addition.
                 let room = (DATA_LIMIT - packet.len()).saturating_sub(2 * LOOK + 4) / 2;
                 if room == 0 {
                     return Ok(false);
@@ -99,7 +107,8 @@ impl Outgoing {
                 }
                 self.converter.convert(&rewritten, packet, DATA_LIMIT);
             } else {
-                // The end may be an LF that is not there.
+                // Two bytes stay free: the last line may lack its LF, and then the converter adds
+                // CR and LF.
                 let rest = self.converter.convert(bytes, packet, DATA_LIMIT - 2);
                 self.offset += (bytes.len() - rest.len()) as u64;
                 if !rest.is_empty() && !self.converter.is_done() {
@@ -109,7 +118,7 @@ impl Outgoing {
         }
     }
 
-    /// Reads what is at `offset`, up to `end`, as far as there is room.
+    /// Reads the bytes from `offset` to `end`, or fewer if the piece is full.
     fn read(&mut self, spool: &mut LockedSpool, offset: u64, end: u64) -> Result<(), Broken> {
         let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(DATA_LIMIT);
@@ -126,7 +135,7 @@ impl Outgoing {
     }
 }
 
-/// Makes sure that `message` is where it was in the spool of `length` bytes.
+/// Checks that `message` is where it was found, in a spool of `length` bytes.
 pub fn prove<S: Source<Error = io::Error>>(
     source: &mut S,
     message: &Message,
@@ -140,7 +149,7 @@ pub fn prove<S: Source<Error = io::Error>>(
     }
 }
 
-/// What it is for the session that the spool cannot be read.
+/// How the session ends if the spool cannot be read.
 fn broken(error: &io::Error) -> Broken {
     if Lost::is(error) {
         Broken::LockLost
@@ -149,7 +158,7 @@ fn broken(error: &io::Error) -> Broken {
     }
 }
 
-/// The spool, and a piece of it that was just read.
+/// The spool, with a piece of it that was just read and need not be read again.
 struct Near<'a> {
     spool: &'a mut LockedSpool,
     base: u64,

@@ -28,7 +28,7 @@ use popward_update::state::{INDEX, State};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-/// The longest line of a listing, in bytes: a number, a UIDL.
+/// The longest line of a listing, in bytes: a number, a space, a UIDL and CRLF.
 const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
 
 /// A maildrop in the TRANSACTION state.
@@ -37,21 +37,23 @@ pub struct Session {
     state: Option<State>,
     maildrop: Maildrop,
     seen: Option<Seen>,
-    /// Something that is told of a message is wrong, as an index said it.
+    /// Whether the index told something wrong about a message.
     distrusted: bool,
     naming: Naming,
-    /// Indexes of the messages that are shown: message number less 1 is the place in here.
+    /// The indexes of the messages that clients see. Message number `n` is at place `n - 1`.
     visible: Vec<usize>,
     deleted: Vec<bool>,
-    /// Which were found where they are, in the spool itself, while it was as `seen`: not those of which an index says so.
+    /// Which messages were found at their place in the spool itself, while the spool was as `seen`.
+    /// What only an index says does not count.
     proved: Vec<bool>,
-    /// What the last request retrieved, if it was RETR.
+    /// The message that the last request retrieved, if it was RETR.
     retrieved: Option<MessageNumber>,
-    /// What the client will ask for next, as far as one can tell.
+    /// The message that the client will probably ask for next.
     expected: Option<MessageNumber>,
-    /// What was sent ahead, in order: their numbers, and what is left to be sent of the last one.
+    /// The messages of which a first packet was sent ahead, in order. Only the last one can have a
+    /// rest that is still to be sent.
     ahead: VecDeque<(MessageNumber, Option<Outgoing>)>,
-    /// Room for a piece of the spool, and for a packet.
+    /// A buffer for a piece of the spool, and one for a packet.
     piece: Vec<u8>,
     packet: Vec<u8>,
 }
@@ -60,12 +62,14 @@ pub struct Session {
 pub struct Done {
     /// What the client is told.
     pub update: Update,
-    /// Whether pins, journal and the new index were put in their places afterwards.
+    /// Whether the pins and the new index were written and the journal was put away, after the
+    /// answer.
     pub put_away: io::Result<()>,
 }
 
 impl Session {
-    /// A session over what was read, the messages from `read_from` on in the spool itself. `spool` is `None` where there is none.
+    /// A session with a maildrop. Messages from `read_from` on were read from the spool itself.
+    /// `spool` is `None` if there is none.
     pub fn new(
         spool: Option<LockedSpool>,
         state: Option<State>,
@@ -95,7 +99,7 @@ impl Session {
         }
     }
 
-    /// What is shown: all that is not marked as deleted.
+    /// The count and the octets of the messages that are not marked as deleted.
     pub fn totals(&self) -> Totals {
         self.sum(|deleted| !deleted)
     }
@@ -119,8 +123,8 @@ impl Session {
         }
     }
 
-    /// Has what later sessions need in the state directory: the index, if `read` (it is not there yet), and room for a
-    /// journal. The session goes on without.
+    /// Writes what later sessions need to the state directory: the index if `read` says that the
+    /// spool was read, and the journal's reserve. If this fails, the session goes on.
     pub fn keep(&self, read: bool) -> std::io::Result<()> {
         let (Some(seen), Some(state)) = (self.seen, &self.state) else {
             return Ok(());
@@ -133,8 +137,9 @@ impl Session {
         keep_reserve(state)
     }
 
-    /// The spool is not what the index says: a reader has edited it in place, and mail came. The next session reads all of it;
-    /// of the index it has the names.
+    /// Notes that the spool is not what the index says: a mail reader has edited it in place, and
+    /// mail came after that. The next session reads all of it, and takes only the UIDLs from the
+    /// index.
     pub fn distrust(&mut self) {
         if std::mem::replace(&mut self.distrusted, true) {
             return;
@@ -144,7 +149,7 @@ impl Session {
         }
     }
 
-    /// After an update: writes the index of the messages that are left.
+    /// Writes the index of the messages that are left after an update.
     fn keep_left(&mut self) -> io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.spool, &self.state) else {
             return Ok(());
@@ -152,12 +157,12 @@ impl Session {
         self.naming.load(Some(state))?;
         let left = plan::left(&self.maildrop, &self.deleted);
         let mut seen = Seen::soon(spool)?;
-        // A Content-Length that did not hold may hold now.
+        // After the deletions, a Content-Length that did not hold before may hold.
         seen.settled &= !self.distrusted && !left.claims.within;
         index::keep(state, seen, &self.naming.rules, &left)
     }
 
-    /// Answers requests until QUIT or a stop. After QUIT, says what was done.
+    /// Answers requests until QUIT or a stop. After QUIT, returns what was done.
     pub fn serve(&mut self, ends: &mut Ends) -> Result<Result<Done, UpdateError>, Stop> {
         let mut packets = PacketBuffer::for_messages();
         loop {
@@ -199,7 +204,8 @@ impl Session {
             OfOne::Top(lines) => self.top(ends, index, lines),
             OfOne::Delete => {
                 self.deleted[index] = true;
-                // A message that is proved now need not be proved at QUIT. A failure shows at QUIT.
+                // A message that is checked now need not be checked at QUIT. If this check fails,
+                // the check at QUIT reports it.
                 let _ = self.prove(index);
                 self.answer(ends, &WorkerToFront::Deleted(number, octets))
             }
@@ -216,7 +222,8 @@ impl Session {
         ends: &mut Ends,
         packets: &mut PacketBuffer,
     ) -> Result<FrontToWorker, Stop> {
-        // There may be requests without a pause, none of which reads anything of the spool.
+        // Requests may arrive without a pause, and none of them may read the spool. So the dotlock
+        // is refreshed here too.
         if let Some(spool) = &mut self.spool {
             spool.refresh()?;
         }
@@ -229,7 +236,8 @@ impl Session {
             }
         };
         self.expected = None;
-        // The front goes by the same rule: what went ahead of what it asks for is thrown away.
+        // The front follows the same rule: both drop the packets that went ahead of the requested
+        // one.
         let retrieves = request.retrieves();
         let asked = self
             .ahead
@@ -242,7 +250,7 @@ impl Session {
         Ok(request)
     }
 
-    /// `line` writes of a message what follows its number.
+    /// Answers with a line for each message. `line` writes what follows the message's number.
     fn listing(&mut self, ends: &Ends, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
         let mut stream = Stream::of(WorkerToFront::Listing(self.totals()));
         for (place, index) in self.visible.iter().enumerate() {
@@ -257,8 +265,8 @@ impl Session {
         stream.send(ends, self.spool.as_mut(), true)
     }
 
-    /// Makes sure that a message is where it was found: by a look at it, unless there was one while the spool was what it
-    /// is proved still to be.
+    /// Checks that a message is where it was found. No check is needed if one has been made since
+    /// the spool provably last changed.
     fn prove(&mut self, index: usize) -> Result<(), Broken> {
         let Some(spool) = &mut self.spool else {
             return Err(Broken::System);
@@ -278,7 +286,7 @@ impl Session {
             deleted: self.sum(|deleted| deleted),
             left: self.totals(),
         };
-        // The front may have gone. The deletions are done all the same.
+        // The front may have gone. The deletions stay done.
         let committed = || {
             let _ = answer(ends, None, &WorkerToFront::Committed(update));
         };
@@ -308,7 +316,8 @@ impl Session {
         Ok(Done { update, put_away })
     }
 
-    /// Proves each message that an update of this plan deletes or moves. Returns the spool as it was before the proof.
+    /// Checks each message that an update of this plan deletes or moves. Returns the spool's
+    /// numbers from before the checks.
     fn prove_plan(&mut self, plan: &Plan) -> Result<Identity, UpdateError> {
         let spool = self.spool.as_mut().ok_or(UpdateError::NoState)?;
         spool.prove_place()?;
@@ -316,7 +325,8 @@ impl Session {
         if now.length != self.maildrop.length {
             return Err(UpdateError::Changed("the spool is not as long as it was"));
         }
-        // Kept messages move in whole ranges. So only the first message of a range needs a proof, and each deleted one.
+        // Kept messages move in whole ranges. So only each deleted message and the first message of
+        // each range need a check.
         let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
         let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
         for index in 0..self.deleted.len() {

@@ -1,11 +1,11 @@
-//! What the tests of this crate's modules work on.
+//! What the tests of this crate's modules share.
 
 use crate::naming::Naming;
 pub(crate) use popward_update::testing::{Desk, message};
 
-/// The naming of a desk's messages.
+/// How a desk's messages are named.
 pub(crate) trait Names {
-    /// Native names, and those that are pinned.
+    /// Native UIDLs and the desk's pins.
     fn naming(&self) -> Naming;
 }
 

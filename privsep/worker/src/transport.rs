@@ -1,5 +1,5 @@
-//! How a session's requests come in and its answers go out. While a worker waits for its front, it refreshes the dotlock
-//! and watches for the monitor's end.
+//! How a session's requests arrive and its answers leave. While a worker waits for its front, it
+//! refreshes the dotlock and watches for the monitor's end.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::codec::DATA_LIMIT;
@@ -19,7 +19,7 @@ pub enum Stop {
     MonitorGone,
     /// The front broke the rules of the channel.
     Rules(ChannelError),
-    /// It cannot go on.
+    /// The session cannot go on. The front is told why.
     Broken(Broken),
 }
 
@@ -29,7 +29,8 @@ impl From<Lost> for Stop {
     }
 }
 
-/// Waits until the front's socket is ready for `events`, and refreshes the dotlock of `spool` meanwhile.
+/// Waits until the front's socket is ready for `events`, and refreshes the dotlock of `spool`
+/// meanwhile.
 pub fn wait(
     ends: &Ends,
     mut spool: Option<&mut LockedSpool>,
@@ -38,7 +39,8 @@ pub fn wait(
     loop {
         let due = spool.as_ref().map(|spool| spool.due());
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        // A millisecond more than what is left of the last one, so that it is not waited for again and again.
+        // The timeout is rounded down to milliseconds. One more millisecond avoids waits of 0 ms in
+        // a row before the lock is due.
         let timeout = due.map_or(PollTimeout::NONE, |due| {
             let due = due + Duration::from_millis(1);
             PollTimeout::try_from(due).unwrap_or(PollTimeout::from(1000u16))
@@ -51,7 +53,7 @@ pub fn wait(
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return Err(Stop::Broken(Broken::System)),
         }
-        // The monitor has nothing more to say: what comes is its end.
+        // The monitor sends nothing more, so any event on its channel means that it has ended.
         if ready[1].any() == Some(true) {
             return Err(Stop::MonitorGone);
         }
@@ -64,6 +66,7 @@ pub fn wait(
     }
 }
 
+/// Calls `send` until the front's socket has room for what it sends. Waits meanwhile.
 pub fn send(
     ends: &Ends,
     mut spool: Option<&mut LockedSpool>,
@@ -90,7 +93,7 @@ pub fn answer(
     send(ends, spool, |front| front.send(answer))
 }
 
-/// A request, if one is waiting.
+/// The next request, if one has arrived. This does not wait.
 pub fn pending(ends: &mut Ends, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
     match ends.front.receive(buffer) {
         Ok(Packet::Message(request, _)) => Ok(Some(request)),
@@ -100,10 +103,11 @@ pub fn pending(ends: &mut Ends, buffer: &mut PacketBuffer) -> Result<Option<Fron
         Err(error) => Err(Stop::Rules(error)),
     }
 }
-/// A stream of data. Its first packet goes with the message that announces it.
+
+/// A stream of data. Its first packet is sent together with the message that announces it.
 pub struct Stream {
     announced: Option<WorkerToFront>,
-    /// The next packet, as far as it is filled.
+    /// The next packet, as far as it has been filled.
     pub packet: Vec<u8>,
 }
 
@@ -116,7 +120,8 @@ impl Stream {
         }
     }
 
-    /// Makes room for so many bytes: sends the packet, if it would have more bytes than a packet may.
+    /// Makes room for `bytes` more bytes in the packet. If the packet would become too long, sends
+    /// it first.
     pub fn make_room(
         &mut self,
         bytes: usize,

@@ -1,11 +1,11 @@
-//! What opening a spool costs in system calls, where nothing has changed since the last session.
+//! Counts the system calls of opening a spool that has not changed since the last session.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 #[cfg(target_arch = "x86_64")]
 mod harness;
 
-/// Calls are told apart by the registers of one architecture.
+/// System calls are read from registers, and this knows only x86_64's.
 #[cfg(not(target_arch = "x86_64"))]
 #[test]
 fn an_unchanged_spool_is_opened_with_few_calls() {
@@ -26,7 +26,8 @@ fn an_unchanged_spool_is_opened_with_few_calls() {
     let case = Case::all(LARGE).swap_remove(0);
     let desk = Desk::of(&case);
     std::fs::write(desk.spool(), case.spool(harness::Outcome::Kept)).unwrap();
-    // Until the clock has moved on, a stamp proves nothing: then the next session scans again.
+    // Until the file system's clock has moved on, a stamp proves nothing, and the next session
+    // scans again.
     for _ in 0..100 {
         plain(&desk, &[], &case, "before");
         let whole = run(&desk, &opening(None));
@@ -35,7 +36,7 @@ fn an_unchanged_spool_is_opened_with_few_calls() {
             .iter()
             .any(|record| record.contains("how=unchanged"))
         {
-            // The first one brings the job; the next is where it asks for what the client wants.
+            // The first `recvmsg` receives the job. At the next one the worker waits for a request.
             let asks = whole
                 .calls
                 .iter()

@@ -1,9 +1,10 @@
-//! Failing system calls, at every one of an update and of recoveries (promise P3): a full disk, a quota, a broken device,
-//! calls that are broken off, and such that read or write less than they were asked to. No message is lost or changed,
-//! QUIT is answered by what happened, and the next session works.
+//! Makes system calls fail, one at a time, at each call of an update and of recoveries (promise
+//! P3). Faults are a full disk, a quota, a broken device, interrupted calls, and short reads and
+//! writes. No message is lost or changed, QUIT is answered truly, and the next session works.
 //!
-//! With `--nocapture` it prints which failure has which answer and leaves what. The worker is the real executable;
-//! `harness` is what it has for a monitor and a front, and steps it from call to call.
+//! With `--nocapture` this prints the answer to each fault, and what the fault leaves. The worker
+//! is the real executable. `harness` plays its monitor and its front, and steps it from call to
+//! call.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +16,7 @@
 #[cfg(target_arch = "x86_64")]
 mod harness;
 
-/// Calls are exchanged in the registers of one architecture.
+/// System calls are exchanged in registers, and this knows only x86_64's.
 #[cfg(not(target_arch = "x86_64"))]
 #[test]
 fn p3_nothing_is_lost_by_faults() {
@@ -38,7 +39,7 @@ mod at_every_call {
     use popward_proto::session::WorkerToFront;
     use std::collections::BTreeMap;
 
-    /// The calls that are made to fail, by name.
+    /// The calls that are made to fail, with their names.
     const FAULTY: &[(i64, &str)] = &[
         (libc::SYS_pread64, "pread64"),
         (libc::SYS_pwrite64, "pwrite64"),
@@ -65,8 +66,9 @@ mod at_every_call {
         (libc::SYS_utimensat, "utimensat"),
     ];
 
-    /// Those that a signal may break off, by their manual pages: whoever calls them has to call again. The worker handles
-    /// no signals, but a file system in user space or over the network may answer so.
+    /// The calls that a signal may interrupt, by their manual pages. The caller must then call
+    /// again. The worker handles no signals, but a file system in user space or over the network
+    /// may also answer EINTR.
     const INTERRUPTIBLE: &[i64] = &[
         libc::SYS_pread64,
         libc::SYS_pwrite64,
@@ -78,7 +80,7 @@ mod at_every_call {
         libc::SYS_fallocate,
     ];
 
-    /// What is done to this call, one thing at a time.
+    /// The faults for this call, of which one is done at a time.
     fn acts(call: i64) -> Vec<Act> {
         if !FAULTY.iter().any(|(faulty, _)| *faulty == call) {
             return Vec::new();
@@ -96,7 +98,7 @@ mod at_every_call {
         acts
     }
 
-    /// Whether `act` is one that a worker must not let anybody notice.
+    /// Whether the worker must handle `act` so that nothing shows outside.
     fn is_to_be_borne(call: i64, act: Act) -> bool {
         match act {
             Act::Half | Act::One => true,
@@ -105,7 +107,7 @@ mod at_every_call {
         }
     }
 
-    /// Which fault had which answer and left what: a line, and how often.
+    /// How often each line occurred. A line says what a fault was, its answer and what it left.
     type Table = BTreeMap<String, usize>;
 
     fn fault_name(call: i64, act: Act) -> String {
@@ -134,7 +136,7 @@ mod at_every_call {
         faults
     }
 
-    /// How the spool is.
+    /// The spool's state, as the tables say it.
     fn state(case: &Case, bytes: &[u8], mails: u32) -> &'static str {
         match case.either(bytes, &delivered(mails)) {
             Some(Outcome::Kept) => "as before",
@@ -164,7 +166,8 @@ mod at_every_call {
             for act in acts(call) {
                 desk.restore(&Snapshot::fresh(case.spool(Outcome::Kept)));
                 let done = run(desk, &quit(case, From::Quit, Some((at, act))));
-                // The end is not the same each time: how long stamps take to settle is the clock's.
+                // The last calls differ from run to run: how long the worker waits for a stamp
+                // depends on the clock.
                 if !done.acted || done.calls.last() != Some(&call) {
                     continue;
                 }
@@ -176,7 +179,8 @@ mod at_every_call {
         table
     }
 
-    /// Holds the answer to a QUIT at which `act` was done to `call` against what became of the spool.
+    /// Compares the answer to a QUIT, during which `act` was done to `call`, with what became of
+    /// the spool.
     fn judge(
         desk: &Desk,
         case: &Case,
@@ -187,7 +191,8 @@ mod at_every_call {
         when: &str,
     ) -> String {
         let context = || format!("{}, {when}: {done:?}", case.name);
-        // A worker that leaves a journal says so to the monitor by its end, and nothing to the client.
+        // A worker that leaves a journal tells the monitor by its exit status, and tells the client
+        // nothing.
         let unfinished = done.status == WaitStatus::Exited(pid(done), 1);
         assert!(
             unfinished == done.quit().is_none() && matches!(done.status, WaitStatus::Exited(..)),
@@ -205,10 +210,10 @@ mod at_every_call {
         let truly = if unfinished {
             finished && !is_to_be_borne(call, act)
         } else if done.is_committed() {
-            // A journal that could not be put away is looked at once more.
+            // If the journal could not be put away, the next session looks at it once more.
             (now, outcome) == ("done", Outcome::Done)
         } else {
-            // It may be done later only where a journal stood that says so.
+            // A later session may do the deletions only if a journal stood.
             !is_to_be_borne(call, act) && !finished && now == "as before"
         };
         if !truly {
@@ -217,7 +222,7 @@ mod at_every_call {
         line(truly, call, act, &answer, now, finished)
     }
 
-    /// A line of a table: what was done to which call, what came of it, and whether that is wrong.
+    /// A line of a table: the call, the fault, what came of it, and whether that is wrong.
     fn line(
         is_right: bool,
         call: i64,
@@ -236,11 +241,11 @@ mod at_every_call {
         format!("{wrong}{fault}: {answer}, the spool is {now}{later}")
     }
 
-    /// What the lines begin with that tell of something that must not be.
+    /// Lines that show a forbidden result begin with this.
     const WRONG: &str = "WRONG: ";
 
     #[test]
-    fn p3_a_fault_at_any_call_of_a_recovery_only_puts_it_off() {
+    fn p3_a_fault_at_any_call_of_a_recovery_only_delays_it() {
         if !traceable() {
             return;
         }
@@ -256,7 +261,7 @@ mod at_every_call {
         if !traceable() {
             return;
         }
-        // One that fits into a packet, and one that does not.
+        // One message fits into a packet, and the other does not.
         let tables = spread(&[(FEW, 3), (LARGE, 2)], |(size, number)| {
             fault_retrieval(&Case::all(*size).swap_remove(0), *number)
         });
@@ -281,7 +286,7 @@ mod at_every_call {
                 }
                 let (answer, right) = match body {
                     Some(body) if body.whole => ("the message", body == whole),
-                    // The client is cut off: within a reply nothing can be said.
+                    // The connection is closed, because no error can be reported within a reply.
                     Some(body) => ("a part", whole.bytes.starts_with(&body.bytes)),
                     None => ("-ERR", true),
                 };

@@ -1,15 +1,16 @@
-//! SIGKILL at every system call of a session, of an update and of recoveries (promises P3 and P7): whenever it comes, the
-//! next session finds every message that was not deleted once and byte for byte, and every deletion that was answered
-//! `+OK` done.
+//! Kills the worker with SIGKILL at every system call of a session, of an update and of recoveries
+//! (promises P3 and P7). The next session must find every message that was not deleted exactly once
+//! and byte for byte. Every deletion that was answered `+OK` must be done.
 //!
-//! The worker is the real executable; `harness` is what it has for a monitor and a front, and steps it from call to call.
+//! The worker is the real executable. `harness` plays its monitor and its front, and steps it from
+//! call to call.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 #[cfg(target_arch = "x86_64")]
 mod harness;
 
-/// Calls are told apart by the registers of one architecture.
+/// System calls are read from registers, and this knows only x86_64's.
 #[cfg(not(target_arch = "x86_64"))]
 #[test]
 fn p3_nothing_is_lost_by_kills() {
@@ -29,7 +30,8 @@ mod at_every_call {
     use nix::libc;
     use nix::sys::signal::Signal;
 
-    /// Large ones only where messages move: what is deleted up to the end is one call, whatever its length.
+    /// Large spools are used only where messages move, because deleting up to the end is one call
+    /// at any length.
     fn cases() -> Vec<Case> {
         let moves = |case: &Case| {
             !case
@@ -42,7 +44,7 @@ mod at_every_call {
         all.chain(pieces).collect()
     }
 
-    /// Otherwise it would be large for nothing.
+    /// Otherwise the large spool would test nothing more than the small one.
     #[test]
     fn the_large_spool_takes_an_update_of_several_steps() {
         if !traceable() {
@@ -65,7 +67,7 @@ mod at_every_call {
     }
 
     #[test]
-    fn p3_a_kill_at_any_call_of_an_update_leaves_all_or_does_all() {
+    fn p3_a_kill_at_any_call_of_an_update_does_all_of_it_or_nothing() {
         if !traceable() {
             return;
         }
@@ -79,7 +81,7 @@ mod at_every_call {
         assert!(kills > 300 && kept > 50 && kept < kills);
     }
 
-    /// How many kills there were, and after how many everything was as before.
+    /// Returns how many kills there were, and after how many of them nothing was deleted.
     fn kill_update(desk: &Desk, case: &Case) -> (usize, usize) {
         let mut known = Known::default();
         let (mut kills, mut kept) = (0, 0);
@@ -113,13 +115,13 @@ mod at_every_call {
                 break;
             }
         }
-        // Where an index is written, the last calls are as many as the clock wants.
+        // If an index is written, the count of the last calls depends on the clock.
         assert!(kills >= undisturbed.len() * 3 / 4, "{}: {kills}", case.name);
         (kills, kept)
     }
 
     #[test]
-    fn p3_a_kill_at_any_call_of_a_recovery_only_puts_it_off() {
+    fn p3_a_kill_at_any_call_of_a_recovery_only_delays_it() {
         if !traceable() {
             return;
         }
@@ -135,7 +137,8 @@ mod at_every_call {
     fn kill_recoveries(desk: &Desk, case: &Case) -> (usize, usize) {
         let (mut kills, mut again) = (0, 0);
         for (place, left) in unfinished(desk, case, 3).iter().enumerate() {
-            // In every other one mail came between the crash and the recovery: then that has a journal to extend.
+            // In every second case mail arrived between the crash and the recovery. Then the
+            // recovery must extend the journal.
             let mails = u32::from(place % 2 == 0);
             let mut known = Known::default();
             let start = |desk: &Desk| {
@@ -148,7 +151,8 @@ mod at_every_call {
             assert!(whole.finished_an_update(), "{whole:?}");
             let mut places = apart(&whole.calls);
             if place > 0 {
-                // What comes before the worker is confined touches nothing but locks: once is enough.
+                // Before the worker is confined, it touches nothing but locks. Testing that once is
+                // enough.
                 let filter = |call: &i64| *call == libc::SYS_seccomp;
                 let confined = whole.calls.iter().rposition(filter).unwrap();
                 places.retain(|at| *at > confined);
@@ -173,7 +177,8 @@ mod at_every_call {
                 if known.0.len() == before {
                     continue;
                 }
-                // There is something new to recover from: the next one is killed too, at some of its calls.
+                // This kill left something new. So the next recovery is killed too, at some of its
+                // calls.
                 for later in places.iter().copied().skip(at % 7).step_by(11) {
                     desk.restore(&between);
                     if !killed(desk, later, Act::Kill) {
@@ -189,7 +194,7 @@ mod at_every_call {
         (kills, again)
     }
 
-    /// Kills a session at its call number `at`. Whether it has so many.
+    /// Kills a session at its call number `at`. Returns whether the session made that many calls.
     fn killed(desk: &Desk, at: usize, act: Act) -> bool {
         let done = run(desk, &opening(Some((at, act))));
         desk.clean_up(done.lock, done.pid);
@@ -217,7 +222,8 @@ mod at_every_call {
             assert!(desk.bytes() == before, "killed at call {at}");
             kills += 1;
             if !done.acted {
-                // Not at that call, which there is none of, but where it waits for QUIT.
+                // The session made fewer calls than `at`, so it was killed while it waited for
+                // QUIT.
                 assert_eq!(done.answers.len(), 1 + case.deletions.len());
                 break;
             }

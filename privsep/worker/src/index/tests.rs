@@ -1,5 +1,5 @@
-//! Whatever lies in the state directory and whatever was done to the spool: what is opened is what a scan finds, and
-//! names stay with their messages.
+//! The state directory may hold anything, and the spool may change in any way. Opening always finds
+//! what a scan finds, and each message keeps its UIDL.
 
 use super::*;
 use crate::tests::{Desk, Names, message};
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 
-/// Enough of them for an index to be worth it.
+/// Enough messages for an index to be written.
 const COUNT: usize = 160;
 
 fn spool() -> Vec<u8> {
@@ -29,7 +29,8 @@ fn kept(desk: &Desk, seen: Seen, maildrop: &Maildrop) -> io::Result<()> {
     keep(&desk.state(), seen, &desk.naming().rules, maildrop)
 }
 
-/// A session's opening and end. The clock of the file system has moved on since the spool was changed.
+/// Opens a session, calls `act` and ends the session. The file system's clock has moved on since
+/// the spool was changed.
 fn session<R>(
     desk: &Desk,
     act: impl FnOnce(&mut LockedSpool, &Maildrop, &mut Naming) -> R,
@@ -63,14 +64,15 @@ fn opened(desk: &Desk) -> How {
     session(desk, |_, _, _| ()).0
 }
 
-/// Opens it until there is an index that proves it: on a slow machine a session does not wait until the clock has moved on.
+/// Opens the spool until its index proves it. One session may not be enough on a slow machine,
+/// because a session waits only a few milliseconds for the clock to move on.
 fn settle(desk: &Desk) {
     let mut sessions = (0..20).map(|_| opened(desk));
     assert!(sessions.any(|how| how == How::Unchanged));
 }
 
 #[test]
-fn p4_a_spool_that_is_as_it_was_is_not_read() {
+fn p4_an_unchanged_spool_is_not_read() {
     let desk = Desk::new(&spool());
     assert_eq!(opened(&desk), How::Scanned);
     settle(&desk);
@@ -80,12 +82,12 @@ fn p4_a_spool_that_is_as_it_was_is_not_read() {
 }
 
 #[test]
-fn p4_what_the_index_alone_says_is_not_taken_for_read() {
+fn p4_messages_known_from_the_index_alone_do_not_count_as_read() {
     let desk = Desk::new(&spool());
     assert_eq!(found(&desk).read_from, 0);
     settle(&desk);
     assert_eq!(found(&desk).read_from, COUNT);
-    // Where the last one ends is found out again.
+    // What was appended decides where the last message ends, so that message is read again.
     desk.append(&message(999, 50));
     assert_eq!(found(&desk).read_from, COUNT - 1);
 }
@@ -95,7 +97,8 @@ fn p4_a_stamp_that_is_too_young_proves_nothing() {
     for _ in 0..20 {
         let made = std::time::Instant::now();
         let desk = Desk::new(&spool());
-        // Without a dotlock only a clock some seconds ahead shows that the stamp has settled.
+        // Without a dotlock, the host's clock must be some seconds ahead of a stamp before the
+        // stamp proves anything.
         let how = [(); 2].map(|()| {
             let found = found(&desk);
             kept(&desk, found.seen, &found.maildrop).unwrap();
@@ -108,10 +111,10 @@ fn p4_a_stamp_that_is_too_young_proves_nothing() {
     panic!("it has never been young");
 }
 
-/// A Content-Length that points behind the end of the spool: later mail can make it hold, and then it makes one message of
-/// several that the index knows.
+/// A Content-Length points behind the end of the spool. Later mail can make it hold. Then several
+/// messages that the index knows become one message.
 #[test]
-fn p4_a_content_length_that_comes_to_hold_is_seen_in_a_spool_that_has_grown() {
+fn p4_a_grown_spool_in_which_a_content_length_begins_to_hold_is_scanned() {
     let mail = message(999, 50);
     let others = (1..COUNT).map(|n| message(n, 100)).collect::<Vec<_>>();
     let body = others.concat().len() + 3 * mail.len();
@@ -127,7 +130,7 @@ fn p4_a_content_length_that_comes_to_hold_is_seen_in_a_spool_that_has_grown() {
         let (how, count) = session(&desk, |_, maildrop, _| maildrop.messages.len());
         hows.push(how);
         counts.push(count);
-        // Of one message there is no index.
+        // A single message gets no index.
         if count > COUNT {
             settle(&desk);
         }
@@ -136,11 +139,11 @@ fn p4_a_content_length_that_comes_to_hold_is_seen_in_a_spool_that_has_grown() {
     assert_eq!(hows, [How::Grown, How::Grown, How::Scanned, How::Scanned]);
 }
 
-/// What is done to a spool without a new inode, or to an index.
+/// A change to a spool that keeps its inode, or a change to an index.
 type Change = (&'static str, How, fn(&Desk));
 
 #[test]
-fn p4_whatever_was_done_to_spool_or_index_is_noticed() {
+fn p4_any_change_to_spool_or_index_is_noticed() {
     let changes: [Change; 12] = [
         ("a body edited in place", How::Scanned, |desk| {
             let mut bytes = desk.bytes();
@@ -273,16 +276,17 @@ fn p6_opening_leaves_the_spool_and_its_times_alone() {
     assert_eq!(stamps(), before);
 }
 
-/// One thing that happens to a spool.
+/// One event in the life of a spool.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A session that deletes what is at these places.
+    /// A session that deletes the messages at these places.
     Session(Vec<usize>),
-    /// A delivery of a message with this text; equal texts are equal messages.
+    /// A delivery of a message with this text. Two deliveries with the same text are equal
+    /// messages.
     Delivery(u8),
-    /// A shell reader gives the message at this place a Status.
+    /// A mail reader gives the message at this place a Status.
     Status(usize),
-    /// A shell reader deletes it.
+    /// A mail reader deletes the message at this place.
     Taken(usize),
     /// The index is lost or damaged.
     Damage(u8),
@@ -298,7 +302,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A spool as its messages' bytes.
+/// Splits a spool into its messages' bytes.
 fn parts(bytes: &[u8]) -> Vec<Vec<u8>> {
     let length = bytes.len() as u64;
     let maildrop = scan(&mut InMemory(bytes), length, &mut vec![0; PIECE]).unwrap();
@@ -314,10 +318,10 @@ fn parts(bytes: &[u8]) -> Vec<Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// A model that remembers which name each delivered message has had: by a number in its body, of which the names know
-    /// nothing.
+    /// The model remembers which UIDL each message had first. It knows a message by a number in its
+    /// body, on which no UIDL depends.
     #[test]
-    fn p5_names_stay_whatever_happens(steps in prop::collection::vec(step(), 1..15)) {
+    fn p5_uidls_stay_whatever_happens(steps in prop::collection::vec(step(), 1..15)) {
         let desk = Desk::in_memory(&spool());
         let mut names: HashMap<Vec<u8>, Box<str>> = HashMap::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -336,7 +340,8 @@ proptest! {
                     desk.put(&parts.concat());
                 }
                 Step::Taken(place) => {
-                    // Only what has no equal: of equal ones nobody can say which is left.
+                    // Only a message without an equal is deleted: of two equal ones, no program can
+                    // tell which is left.
                     let mut parts = parts(&desk.bytes());
                     let place = place % parts.len().max(1);
                     if parts.get(place).is_some_and(|part| !part.windows(5).any(|text| text == b"equal")) {
@@ -381,7 +386,7 @@ proptest! {
                     });
                 }
             }
-            // Each message still has the name under which it was seen first.
+            // Each message must still have the UIDL that it had first.
             let bodies = parts(&desk.bytes());
             let (_, now) = session(&desk, |_, maildrop, _| maildrop.messages.iter().map(name).collect::<Vec<_>>());
             let unique: std::collections::HashSet<_> = now.iter().collect();

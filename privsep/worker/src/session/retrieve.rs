@@ -1,4 +1,5 @@
-//! RETR and TOP, and what is sent ahead of a RETR that is expected (see `popward_proto::session`).
+//! RETR and TOP, and the packets that are sent ahead of an expected RETR (see
+//! `popward_proto::session`).
 
 use super::Session;
 use crate::outgoing::Outgoing;
@@ -8,11 +9,12 @@ use popward_proto::session::{Broken, MessageNumber, WorkerToFront};
 use popward_sys::channel::ChannelError;
 use popward_update::start::Ends;
 
-/// Most messages of which something goes ahead of their requests.
+/// The most messages of which a packet goes ahead of the request.
 const AHEAD: usize = 3;
 
 impl Session {
-    /// Makes sure that a message is where it was, and puts its first bytes into the packet. Says whether they are all.
+    /// Checks that a message is where it was found, and puts its first bytes into the packet.
+    /// Returns whether they are all of it.
     fn begin(&mut self, index: usize, converter: Converter) -> Result<(Outgoing, bool), Broken> {
         let message = self.maildrop.messages[index].clone();
         let spool = self.spool.as_mut().ok_or(Broken::System)?;
@@ -32,7 +34,7 @@ impl Session {
         self.body(ends, index, Converter::top(lines))
     }
 
-    /// Answers with a message.
+    /// Answers with a message, as far as `converter` lets it through.
     pub(super) fn body(
         &mut self,
         ends: &Ends,
@@ -48,7 +50,7 @@ impl Session {
         self.rest(ends, outgoing, last)
     }
 
-    /// Sends what is left of a message, all of it being sent if `last`.
+    /// Sends the rest of a message. If `last`, everything has been sent already.
     fn rest(&mut self, ends: &Ends, mut outgoing: Outgoing, mut last: bool) -> Result<(), Stop> {
         while !last {
             let Some(spool) = &mut self.spool else {
@@ -66,7 +68,7 @@ impl Session {
         Ok(())
     }
 
-    /// All of a message has been sent.
+    /// Ends a message that has been sent whole.
     fn done(&mut self, outgoing: Outgoing) {
         if outgoing.differs() {
             self.distrust();
@@ -74,7 +76,7 @@ impl Session {
         self.piece = outgoing.into_room();
     }
 
-    /// RETR. Its first packet may have gone ahead.
+    /// Answers RETR. The first packet may have gone ahead.
     pub(super) fn retrieve(
         &mut self,
         ends: &Ends,
@@ -83,7 +85,8 @@ impl Session {
     ) -> Result<(), Stop> {
         let in_order = number.0.get() == self.retrieved.map_or(0, |last| last.0.get()) + 1;
         match self.ahead.pop_front() {
-            // It was looked at when its beginning went ahead, and the client may have thought for long.
+            // The message was checked when its first packet went ahead. The client may have waited
+            // long since then, so it is checked again.
             Some((_, Some(outgoing))) => {
                 self.prove(index).map_err(Stop::Broken)?;
                 self.rest(ends, outgoing, false)?;
@@ -96,15 +99,15 @@ impl Session {
             Some((furthest, left)) => (*furthest, left.is_some()),
             None => (number, false),
         };
-        // The rest of a message comes before the next one.
+        // A message is sent to its end before the next one begins.
         let next = furthest.0.checked_add(1).map(MessageNumber);
         self.expected = next.filter(|_| in_order && !left);
         Ok(())
     }
 
-    /// While the client takes what it asked for, sends the beginning of what it will ask for next, if it has been retrieving
-    /// one message after the other: one packet, and only if the socket has room. Returns whether it did. See
-    /// `popward_proto::session`.
+    /// Sends one packet ahead: the beginning of the message that the client will probably ask for
+    /// next. This happens only if the client retrieves one message after another and the socket has
+    /// room. Returns whether a packet was sent. See `popward_proto::session`.
     pub(super) fn look_ahead(&mut self, ends: &Ends) -> Result<bool, Stop> {
         let Some(number) = self.expected.take() else {
             return Ok(false);
@@ -112,14 +115,15 @@ impl Session {
         let Ok(index) = self.find(number) else {
             return Ok(false);
         };
-        // Should something be wrong with it, the answer to its request will say so.
+        // If the message is not as expected, the answer to its request will say so.
         let Ok((outgoing, last)) = self.begin(index, Converter::whole()) else {
             return Ok(false);
         };
         let announced = WorkerToFront::Ahead(number, self.maildrop.messages[index].octets);
         match ends.front.send_data(Some(&announced), &self.packet, last) {
             Ok(()) => {}
-            // It was of no use. If the front has gone, the next wait says so.
+            // The packet could not be sent, which does no harm. If the front has gone, the next
+            // wait reports it.
             Err(ChannelError::WouldBlock | ChannelError::Closed) => return Ok(false),
             Err(error) => return Err(Stop::Rules(error)),
         }

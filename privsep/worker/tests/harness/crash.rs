@@ -1,4 +1,4 @@
-//! What a crash leaves behind, and what becomes of it.
+//! What a crash leaves behind, and what the next sessions make of it.
 
 use super::trace::{Act, From, Run, Script, can_trace, run, run_looking};
 use super::{Case, Desk, Outcome, Size, Snapshot, message, say};
@@ -9,30 +9,30 @@ pub const MANY: Size = Size {
     messages: 30,
     bytes: 900,
 };
-/// So much that an update takes more than one step, the step being 1 MiB.
+/// So much that an update takes several steps of at most 1 MiB.
 pub const LARGE: Size = Size {
     messages: 10,
     bytes: 140 << 10,
 };
-/// So much that an update takes many pieces, where the disk is small.
+/// So much that an update takes many pieces on a small disk.
 pub const PIECES: Size = Size {
     messages: 12,
     bytes: 5 << 10,
 };
-/// Where each call is made to fail in several ways.
+/// A small spool, for tests that make each call fail in several ways.
 pub const FEW: Size = Size {
     messages: 8,
     bytes: 900,
 };
 
-/// So many deliveries by another program.
+/// The bytes of `count` messages that another program delivers.
 pub fn delivered(count: u32) -> Vec<u8> {
     (0..count)
         .flat_map(|mail| message(77 + mail, 1500))
         .collect()
 }
 
-/// Whether processes can be traced here; says so where not.
+/// Whether processes can be traced here. If not, this says so.
 pub fn traceable() -> bool {
     let possible = can_trace(&Desk::new());
     if let Err(errno) = possible {
@@ -43,9 +43,11 @@ pub fn traceable() -> bool {
     possible.is_ok()
 }
 
-/// What is left by a crash, once the next sessions have dealt with it: the first one finds a spool that is one of the
-/// two that it may be, the second one has nothing to finish and deletes a message. Says which spool it was, and whether
-/// a journal had stood. After that the spool is one message shorter.
+/// Runs two sessions after a crash. The first one must find one of the two spools that are
+/// permitted. The second one must have nothing to finish, and deletes a message.
+///
+/// Returns which of the two spools was found, and whether a journal stood. After that the spool is
+/// one message shorter.
 pub fn settled(desk: &Desk, case: &Case, mails: u32, when: &str) -> (Outcome, bool) {
     let context = || format!("{}, {when}", case.name);
     let first = plain(desk, &[], case, when);
@@ -71,7 +73,7 @@ pub fn settled(desk: &Desk, case: &Case, mails: u32, when: &str) -> (Outcome, bo
     (outcome, first.finished_an_update())
 }
 
-/// A session that nobody disturbs.
+/// Runs a session without faults or kills.
 pub fn plain(desk: &Desk, deletions: &[u32], case: &Case, when: &str) -> Run {
     let script = Script {
         deletions,
@@ -91,14 +93,14 @@ pub fn pid(run: &Run) -> nix::unistd::Pid {
     nix::unistd::Pid::from_raw(run.pid)
 }
 
-/// What was found to become of what crashes leave. Most crashes leave the same as others, which need not be looked at
-/// again.
+/// What earlier crashes led to. Most crashes leave the same state as another one, which need not be
+/// tested again.
 #[derive(Default)]
 pub struct Known(pub Vec<(Snapshot, Outcome, bool)>);
 
 impl Known {
-    /// What becomes of what lies on the desk now, after so many deliveries: with none before the next session, and with
-    /// one more.
+    /// What becomes of the desk's present state after `mails` deliveries. This is tested without
+    /// and with one more delivery before the next session.
     pub fn outcome(&mut self, desk: &Desk, case: &Case, mails: u32, when: &str) -> (Outcome, bool) {
         let now = desk.snapshot();
         let known = self.0.iter().find(|(left, ..)| left.is_like(&now));
@@ -116,7 +118,7 @@ impl Known {
     }
 }
 
-/// A session that deletes what `case` says.
+/// A session that deletes the messages of `case`.
 pub fn quit(case: &Case, from: From, act: Option<(usize, Act)>) -> Script<'_> {
     Script {
         deletions: &case.deletions,
@@ -126,7 +128,7 @@ pub fn quit(case: &Case, from: From, act: Option<(usize, Act)>) -> Script<'_> {
     }
 }
 
-/// The calls of an update that nobody disturbs.
+/// The system calls of an update without faults or kills.
 pub fn listed(desk: &Desk, case: &Case) -> Vec<i64> {
     desk.restore(&Snapshot::fresh(case.spool(Outcome::Kept)));
     let whole = run(desk, &quit(case, From::Quit, None));
@@ -137,7 +139,7 @@ pub fn listed(desk: &Desk, case: &Case) -> Vec<i64> {
     whole.calls
 }
 
-/// What a crash can leave in an update that nobody disturbs, in order, no two alike.
+/// The states that a crash of an update can leave, in order. No two are alike.
 pub fn leavings(desk: &Desk, case: &Case) -> Vec<Snapshot> {
     desk.restore(&Snapshot::fresh(case.spool(Outcome::Kept)));
     let mut left: Vec<Snapshot> = Vec::new();
@@ -152,7 +154,7 @@ pub fn leavings(desk: &Desk, case: &Case) -> Vec<Snapshot> {
     left
 }
 
-/// Those of them that somebody has to finish: the first, the last, and some between.
+/// The states among them that need a recovery: the first, the last, and some between.
 pub fn unfinished(desk: &Desk, case: &Case, most: usize) -> Vec<Snapshot> {
     let mut left = leavings(desk, case);
     left.retain(|snapshot| {
@@ -175,8 +177,8 @@ pub fn opening(act: Option<(usize, Act)>) -> Script<'static> {
     }
 }
 
-/// The places of `calls` where it is worth while: in a long row of calls of one kind, as where a file is read in
-/// pieces, the first ones, the last ones, and some between.
+/// The places in `calls` that are worth testing. Of a long row of calls of one kind, such as when a
+/// file is read in pieces, these are the first ones, the last ones, and some between.
 pub fn apart(calls: &[i64]) -> Vec<usize> {
     let alike = |at: &usize| {
         let near = at.saturating_sub(2)..at + 3;

@@ -1,7 +1,9 @@
-//! The real worker on a spool of its own: what a monitor and a front would say to it is said here, and what they would
-//! see is looked at. Nothing here knows how an update is done: only the spool's bytes, the answers and the log count.
+//! Runs the real worker on a spool of its own. This plays the monitor and the front, and checks
+//! what they would see. Only the spool's bytes, the answers and the log count: nothing here knows
+//! how an update works.
 //!
-//! `worker` is one process and its sockets, `trace` interferes with it at a system call, `crash` is what is left then.
+//! `worker` is one process and its sockets. `trace` interferes with it at a system call. `crash`
+//! looks at what is left then.
 
 #![allow(
     dead_code,
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Who the worker is under root: it refuses to be root itself.
+/// The worker's user id if the tests run as root, because the worker refuses to be root.
 const USER: u32 = 64411;
 
 /// The executable.
@@ -34,19 +36,19 @@ const BUILT: &str = env!("CARGO_BIN_EXE_popward-worker");
 /// The spool's name.
 pub const NAME: &str = "alice";
 
-/// Says past the test runner what was done, or that something was skipped and why.
+/// Writes to standard error past the test runner: what was done, or what was skipped and why.
 pub fn say(what: &str) {
     let line = format!("{what}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// Who the worker is.
+/// The user that the worker runs as.
 #[derive(Debug, Clone)]
 pub struct Owner {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
-    /// How it gets there, where that is another user than this one.
+    /// How the worker becomes that user. `None`: it is the user of this process.
     pub identity: Option<ChildIdentity>,
 }
 
@@ -75,7 +77,7 @@ impl Owner {
     }
 }
 
-/// All that a crash leaves behind: the spool's bytes, and whatever is in the state directory.
+/// Everything that a crash leaves: the spool's bytes, and the files of the state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     pub spool: Vec<u8>,
@@ -83,7 +85,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A spool, and nothing known about it.
+    /// A spool with an empty state directory.
     pub fn fresh(spool: &[u8]) -> Self {
         Self {
             spool: spool.to_vec(),
@@ -91,8 +93,8 @@ impl Snapshot {
         }
     }
 
-    /// Whether the next session finds the same. The index counts for nothing: it holds stamps, which differ from run
-    /// to run, and is believed only as far as it is proved (promise P4).
+    /// Whether the next session finds the same state. The index is left out: its stamps differ from
+    /// run to run, and a worker believes only what it can prove (promise P4).
     pub fn is_like(&self, other: &Self) -> bool {
         let files = |of: &Self| of.state.keys().filter(|name| *name != "index").count();
         let same = |(name, bytes): (&String, &Vec<u8>)| {
@@ -102,21 +104,23 @@ impl Snapshot {
     }
 }
 
-/// A spool and a state directory, used again and again: a journal knows its spool by the inode, so what a crash left
-/// can only be put back into the same file. All of it goes when it is dropped.
+/// A spool and a state directory that are used again and again. A journal knows its spool by the
+/// inode, so a state must be put back into the same file. Everything is removed when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Desk {
-    /// A small file system for the state. Fields are dropped in order: it is unmounted before its directory is removed.
+    /// A small file system for the state directory. Fields are dropped in order, so it is unmounted
+    /// before its directory is removed.
     small: Option<SmallDisk>,
     directory: tempfile::TempDir,
-    /// Where the executable lies, if not where it was built.
+    /// Where the executable lies. `None`: where it was built.
     executable: Option<tempfile::TempDir>,
     pub owner: Owner,
 }
 
 impl Desk {
     pub fn new() -> Self {
-        // In memory, since it syncs thousands of times; where that is not to be had, elsewhere.
+        // In memory, because tests sync thousands of times. Elsewhere, if that is not possible.
         let memory = Path::new("/dev/shm");
         let directory = tempfile::tempdir_in(memory)
             .or_else(|_| tempfile::tempdir())
@@ -178,7 +182,7 @@ impl Desk {
         fs::read(self.spool()).unwrap()
     }
 
-    /// What another program does that has the locks: it appends.
+    /// Appends a message, as another program does that has the locks.
     pub fn deliver(&self, message: &[u8]) {
         let mut file = OpenOptions::new().append(true).open(self.spool()).unwrap();
         file.write_all(message).unwrap();
@@ -196,14 +200,15 @@ impl Desk {
         }
     }
 
-    /// Puts everything back as it was then, the spool in its own inode.
+    /// Puts everything back as in `snapshot`. The spool keeps its inode.
     pub fn restore(&self, snapshot: &Snapshot) {
         for entry in fs::read_dir(self.state()).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
         for (name, bytes) in &snapshot.state {
             let path = self.state().join(name);
-            // The room of a file that was removed may come back only a moment after its last user's end.
+            // The room of a removed file may come back a moment after the last process that used it
+            // has ended.
             let until = Instant::now() + Duration::from_secs(10);
             while let Err(error) = fs::write(&path, bytes) {
                 assert!(Instant::now() < until, "{name}: {error}");
@@ -217,8 +222,8 @@ impl Desk {
         }
     }
 
-    /// Removes a dead worker's lock as the monitor does: what has the device and inode that the worker told of. After
-    /// that nothing of it may stand in anybody's way.
+    /// Removes a dead worker's dotlock as the monitor does: the file with the device and inode that
+    /// the worker told. After that, nothing of the dead worker may block another process.
     pub fn clean_up(&self, told: Option<(u64, u64)>, pid: i32) {
         let lock = format!("{NAME}.lock");
         let draft = format!(".{NAME}.{pid}.lock");
@@ -230,7 +235,8 @@ impl Desk {
                 }
             }
         }
-        // A draft that it had not yet told of blocks nobody: no other process has its name.
+        // A draft that the worker had not told of blocks nobody, because no other process uses its
+        // name.
         let mut left = self.beside_the_spool();
         left.retain(|name| *name != draft);
         assert!(left.is_empty(), "left beside the spool: {left:?}");
@@ -246,7 +252,7 @@ impl Desk {
     }
 }
 
-/// A file system with room for a reserve and little else, so that an update takes many pieces.
+/// A file system with room for a reserve and little more, so that an update takes many pieces.
 #[derive(Debug)]
 struct SmallDisk(PathBuf);
 
@@ -265,14 +271,15 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The executable where another user reaches it, which need not be so where it was built.
+/// Copies the executable to where another user can run it. The directory in which it was built may
+/// be closed to others.
 fn executable() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     open_to_all(directory.path());
     let to = directory.path().join("popward-worker");
     if fs::hard_link(BUILT, &to).is_err() {
-        // By another process: what one thread has open for writing, a child that another one starts meanwhile has too, and
-        // as long as anybody has, it cannot be executed.
+        // Another process copies it. If this process had it open for writing, a child of another
+        // thread could inherit that descriptor, and then the file cannot be executed.
         let copied = Command::new("cp").arg(BUILT).arg(&to).status().unwrap();
         assert!(copied.success());
     }
@@ -296,11 +303,12 @@ pub fn null() -> File {
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub messages: u32,
-    /// Of each message, about.
+    /// The approximate size of each message.
     pub bytes: usize,
 }
 
-/// A message as it lies in a spool. No two have a line in common, nor a length: whatever lands in a wrong place shows.
+/// A message as it lies in a spool. No two messages have a line or a length in common, so that
+/// bytes in a wrong place show.
 pub fn message(number: u32, bytes: usize) -> Vec<u8> {
     let mut text = format!(
         "From sender{number}@example.org Mon Nov 23 10:00:{:02} 2026\nMessage-ID: <{number}@example.org>\nSubject: {number}\n\n",
@@ -318,18 +326,18 @@ pub fn message(number: u32, bytes: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A spool, and what of it is deleted.
+/// A spool, and which of its messages are deleted.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
-    /// Message numbers.
+    /// The numbers of the deleted messages.
     pub deletions: Vec<u32>,
     /// Whether its state directory is on a small disk.
     pub cramped: bool,
     messages: usize,
     /// The spool with nothing deleted.
     before: Vec<u8>,
-    /// With all deletions done.
+    /// The spool with all deletions done.
     after: Vec<u8>,
 }
 
@@ -338,12 +346,12 @@ pub struct Case {
 pub enum Outcome {
     /// Everything is as it was.
     Kept,
-    /// They are done.
+    /// All deletions are done.
     Done,
 }
 
 impl Case {
-    /// The five ways in which messages are deleted.
+    /// The five ways of deleting messages.
     pub fn all(size: Size) -> Vec<Self> {
         let count = size.messages;
         let middle = count / 2;
@@ -370,10 +378,11 @@ impl Case {
         cases.into()
     }
 
-    /// The same, where the journal has room for little at once.
+    /// The same cases on a disk on which the journal has little room. Cases that delete up to the
+    /// end are left out.
     pub fn cramped(size: Size) -> Vec<Self> {
         let mut cases = Self::all(size);
-        // What is deleted up to the end needs no journal.
+        // Deleting up to the end needs no journal.
         cases.retain(|case| !case.before.starts_with(&case.after));
         for case in &mut cases {
             case.cramped = true;
@@ -382,7 +391,7 @@ impl Case {
         cases
     }
 
-    /// The spool then.
+    /// The spool with this outcome.
     pub fn spool(&self, outcome: Outcome) -> &[u8] {
         match outcome {
             Outcome::Kept => &self.before,
@@ -390,7 +399,7 @@ impl Case {
         }
     }
 
-    /// How many messages there are then.
+    /// How many messages the spool has with this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         match outcome {
             Outcome::Kept => self.messages,
@@ -398,13 +407,13 @@ impl Case {
         }
     }
 
-    /// Which of the two it is, with `delivered` behind it. Panics where it is neither.
+    /// Which outcome `bytes` have, with `delivered` appended. Panics if they have neither.
     pub fn outcome(&self, bytes: &[u8], delivered: &[u8], when: &str) -> Outcome {
         self.either(bytes, delivered)
             .unwrap_or_else(|| panic!("{}", self.neither(bytes, delivered, when)))
     }
 
-    /// Which of the two it is, if it is one of them.
+    /// Which outcome `bytes` have, with `delivered` appended, if they have one.
     pub fn either(&self, bytes: &[u8], delivered: &[u8]) -> Option<Outcome> {
         let is = |outcome: &Outcome| bytes.strip_prefix(self.spool(*outcome)) == Some(delivered);
         [Outcome::Kept, Outcome::Done].into_iter().find(is)
@@ -430,7 +439,7 @@ impl Case {
     }
 }
 
-/// Does `each` for all of `cases`, on all processors.
+/// Calls `each` for all of `cases`, on all processors.
 pub fn spread<C: Sync, R: Send>(cases: &[C], each: impl Fn(&C) -> R + Sync) -> Vec<R> {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let next = AtomicUsize::new(0);

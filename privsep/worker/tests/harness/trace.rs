@@ -1,7 +1,8 @@
-//! Sessions that are stepped from system call to system call, and interfered with at one of them (ptrace(2)).
+//! Steps a session from system call to system call, and interferes at one of them (ptrace(2)).
 //!
-//! The worker's filter of system calls is looked at after a tracer had its turn: a call that is to fail is exchanged
-//! for one that is permitted and does nothing, since "no call at all" is none that the filter knows.
+//! The kernel applies the worker's filter of system calls after the tracer's change. So a call that
+//! is to fail is exchanged for a permitted call that does nothing. A call number of -1 would not
+//! pass the filter.
 
 use super::Desk;
 use super::worker::{Body, Seen, Worker, dele, retr};
@@ -14,45 +15,45 @@ use nix::unistd::Pid;
 use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
 use std::ops::Deref;
 
-/// From where on calls are counted.
+/// The place from which calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// From the one that brings the job: the whole session.
+    /// From the call that receives the job: the whole session.
     Job,
-    /// From the one that waits for QUIT, with everything else answered: the update.
+    /// From the call that waits for QUIT, after all other requests were answered: the update.
     Quit,
 }
 
 /// What is done at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// SIGKILL before it, which is also after the one before.
+    /// SIGKILL before the call. That is also after the call before.
     Kill,
-    /// SIGKILL within it: half of what it was to write is written. For calls that write.
+    /// SIGKILL within the call, after half of its bytes were written. Only for calls that write.
     KillWithin,
-    /// It fails, and did nothing.
+    /// The call fails and does nothing.
     Fail(Errno),
-    /// It fails, and so does every later call of its kind: a disk that stays full.
+    /// The call fails, and so does every later call of its kind, as on a disk that stays full.
     KeepFailing(Errno),
-    /// It reads or writes only half of what was asked for.
+    /// The call reads or writes only half of its bytes.
     Half,
-    /// It reads or writes only one byte.
+    /// The call reads or writes only one byte.
     One,
 }
 
-/// A session: opening, deletions, and QUIT or its end without.
+/// A session: opening, deletions, and QUIT or an end without QUIT.
 #[derive(Debug, Clone, Copy)]
 pub struct Script<'a> {
     pub deletions: &'a [u32],
     pub quit: bool,
-    /// What is traced; otherwise it runs freely.
+    /// From where the session is traced. `None`: it is not traced.
     pub traced: Option<From>,
-    /// What is done at which call of those counted.
+    /// Which of the counted calls is changed, and how.
     pub act: Option<(usize, Act)>,
 }
 
 impl Script<'_> {
-    /// Opens and quits.
+    /// Opens the maildrop and quits.
     pub const PLAIN: Script<'static> = Script {
         deletions: &[],
         quit: true,
@@ -61,13 +62,13 @@ impl Script<'_> {
     };
 }
 
-/// A session that is over.
+/// A session that has ended.
 #[derive(Debug)]
 pub struct Run {
     pub seen: Seen,
-    /// The numbers of the system calls that were counted, to the one at which something was done.
+    /// The numbers of the counted system calls, up to the one that was changed.
     pub calls: Vec<i64>,
-    /// Whether what was to be done was done.
+    /// Whether the script's act was done.
     pub acted: bool,
 }
 
@@ -95,7 +96,7 @@ impl Run {
         matches!(self.quit(), Some(WorkerToFront::Committed(_)))
     }
 
-    /// How many messages it found, if it opened the maildrop.
+    /// How many messages the worker found, if it opened the maildrop.
     pub fn opened(&self) -> Option<usize> {
         match self.answers.first() {
             Some(WorkerToFront::Opened(totals)) => Some(totals.messages as usize),
@@ -103,13 +104,13 @@ impl Run {
         }
     }
 
-    /// Whether it says that it finished what a crash had left.
+    /// Whether the worker logged that it finished an update that a crash left.
     pub fn finished_an_update(&self) -> bool {
         let says = |record: &String| record.starts_with("finished an update");
         self.records.iter().any(says)
     }
 
-    /// Whether it was ended by this signal.
+    /// Whether this signal ended the worker.
     pub fn died_of(&self, signal: Signal) -> bool {
         matches!(self.status, WaitStatus::Signaled(_, by, _) if by == signal)
     }
@@ -120,7 +121,7 @@ pub fn can_trace(desk: &Desk) -> Result<(), Errno> {
     Worker::start(desk).map(drop)
 }
 
-/// Does what `script` says, and calls `look` before each counted call.
+/// Runs `script`, and calls `look` before each counted call.
 pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> Run {
     let mut worker = Worker::start(desk).unwrap();
     let mut requests: Vec<_> = script.deletions.iter().map(|n| dele(*n)).collect();
@@ -129,7 +130,8 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
         stop(&mut worker);
         let first = to_call(&mut worker, &[libc::SYS_recvmsg]);
         worker.give_job(desk);
-        // A front may not ask before the maildrop is open, but what it sends lies in the socket until it is read.
+        // A front may not send a request before the maildrop is open, but here requests wait in the
+        // socket until the worker reads them.
         if script.quit {
             requests.push(FrontToWorker::Quit);
         }
@@ -161,13 +163,13 @@ pub fn run_looking(desk: &Desk, script: &Script<'_>, look: &mut dyn FnMut()) -> 
     }
 }
 
-/// Does what `script` says.
+/// Runs `script`.
 pub fn run(desk: &Desk, script: &Script<'_>) -> Run {
     run_looking(desk, script, &mut || {})
 }
 
-/// A session that retrieves a message and quits, with `act` done at one of the calls from RETR on: these calls, whether it was
-/// done, and what came of the message.
+/// Runs a session that retrieves a message and quits, and does `act` at one of the calls from RETR
+/// on. Returns these calls, whether `act` was done, and what arrived of the message.
 pub fn retrieve(
     desk: &Desk,
     number: u32,
@@ -193,17 +195,17 @@ pub fn retrieve(
     (calls, acted, body)
 }
 
-/// Where it waits for a request.
+/// The calls in which the worker waits for a request.
 const WAITS: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
 
-/// Stops it where it is.
+/// Stops the worker where it is.
 fn stop(worker: &mut Worker) {
     ptrace::interrupt(worker.pid).unwrap();
     let status = worker.wait();
     assert!(matches!(status, WaitStatus::PtraceEvent(..)), "{status:?}");
 }
 
-/// Goes on to the next call's entry or exit. `None`: it has ended.
+/// Runs the worker to the next entry or exit of a call. `None`: the worker has ended.
 fn to_stop(worker: &mut Worker) -> Option<user_regs_struct> {
     let mut signal = None;
     loop {
@@ -229,7 +231,7 @@ fn register(number: i64) -> u64 {
     u64::from_ne_bytes(number.to_ne_bytes())
 }
 
-/// Goes on to the entry of the first call that is one of these.
+/// Runs the worker to the entry of the first call that is one of `calls`.
 fn to_call(worker: &mut Worker, calls: &[i64]) -> user_regs_struct {
     loop {
         let entry = to_stop(worker).expect("it has ended");
@@ -240,8 +242,8 @@ fn to_call(worker: &mut Worker, calls: &[i64]) -> user_regs_struct {
     }
 }
 
-/// Counts calls from the one that is being entered, `first`, and does the script's act where it is due. Kills it where it
-/// waits for a QUIT that does not come.
+/// Counts calls from `first`, which the worker is entering, and does the script's act when its call
+/// comes. If the script has no QUIT, kills the worker while it waits for one.
 fn step(
     worker: &mut Worker,
     first: user_regs_struct,
@@ -258,7 +260,7 @@ fn step(
         if let Some((_, act)) = is_due {
             return (calls, interfere(worker, &entry, act));
         }
-        // All that was asked for lies in the socket: it waits for more.
+        // All requests are in the socket already, so the worker waits for more.
         if !script.quit && [libc::SYS_poll, libc::SYS_ppoll].contains(&call) {
             worker.kill();
             return (calls, false);
@@ -273,7 +275,8 @@ fn step(
     }
 }
 
-/// Does `act` at the call that is being entered, and lets it run. Whether it could be done.
+/// Does `act` at the call that the worker is entering, and lets the call run. Returns whether `act`
+/// was possible.
 fn interfere(worker: &mut Worker, entry: &user_regs_struct, act: Act) -> bool {
     let short = |act| {
         let length = shortable(number(entry)).then_some(entry.rdx)?;
@@ -321,7 +324,7 @@ fn interfere(worker: &mut Worker, entry: &user_regs_struct, act: Act) -> bool {
     done
 }
 
-/// Has the call that is being entered not happen, and answer `errno`.
+/// Makes the call that the worker is entering do nothing and return `errno`.
 fn fail(worker: &mut Worker, entry: &user_regs_struct, errno: Errno) {
     let mut other = *entry;
     other.orig_rax = register(libc::SYS_close);
@@ -333,24 +336,24 @@ fn fail(worker: &mut Worker, entry: &user_regs_struct, errno: Errno) {
     ptrace::setregs(worker.pid, exit).unwrap();
 }
 
-/// Has the call that is being entered transfer `length` bytes at the most.
+/// Makes the call that the worker is entering transfer at most `length` bytes.
 fn shorten(worker: &mut Worker, entry: &user_regs_struct, length: u64) {
     let mut other = *entry;
     other.rdx = length;
     ptrace::setregs(worker.pid, other).unwrap();
     if let Some(mut exit) = to_stop(worker) {
-        // The compiler relies on the kernel to leave it alone.
+        // The kernel normally leaves this register alone, and the compiler relies on that.
         exit.rdx = entry.rdx;
         ptrace::setregs(worker.pid, exit).unwrap();
     }
 }
 
-/// Whether this call has a length in its third argument, and may do less.
+/// Whether this call has a length in its third argument and may transfer less.
 pub fn shortable(call: i64) -> bool {
     writes(call) || [libc::SYS_read, libc::SYS_pread64].contains(&call)
 }
 
-/// Whether this call writes, and may write a part.
+/// Whether this call writes, and may write only a part.
 pub fn writes(call: i64) -> bool {
     [libc::SYS_write, libc::SYS_pwrite64].contains(&call)
 }

@@ -1,4 +1,4 @@
-//! One worker's process and its three sockets, from the other side.
+//! One worker's process and the other ends of its three sockets.
 
 use super::{Desk, NAME, null};
 use nix::errno::Errno;
@@ -23,11 +23,11 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// How long a worker may live: only there to end a hang.
+/// The longest life of a worker, in milliseconds. It only ends a hang.
 const PATIENCE_MS: u16 = 60_000;
 
-/// A worker that this thread traces, stopped or running. It is killed and reaped when it is dropped, and the kernel
-/// kills it when this thread ends in whatever way.
+/// A worker that this thread traces, stopped or running. It is killed and reaped when this is
+/// dropped. If this thread ends in any other way, the kernel kills the worker.
 pub struct Worker {
     pub pid: Pid,
     monitor: Channel<MonitorToWorker, WorkerToMonitor>,
@@ -37,16 +37,16 @@ pub struct Worker {
     ended: Option<WaitStatus>,
 }
 
-/// What was to be seen of a worker that has ended.
+/// What a worker showed that has ended.
 #[derive(Debug)]
 pub struct Seen {
     pub pid: i32,
     pub status: WaitStatus,
-    /// The answers, the first being that to the opening.
+    /// The answers. The first one is that to the opening.
     pub answers: Vec<WorkerToFront>,
-    /// What it wrote to the log: text and fields.
+    /// The log records of the worker: text and fields.
     pub records: Vec<String>,
-    /// Device and inode of its dotlock.
+    /// The device and inode of its dotlock.
     pub lock: Option<(u64, u64)>,
 }
 
@@ -56,12 +56,13 @@ pub struct Body {
     /// How many octets were announced.
     pub octets: u64,
     pub bytes: Vec<u8>,
-    /// Whether that was all.
+    /// Whether the message arrived to its end.
     pub whole: bool,
 }
 
 impl Worker {
-    /// Starts one. It has no job yet. The error is that of tracing it, which some systems forbid.
+    /// Starts a worker, without a job. The error says that tracing is not possible, which some
+    /// systems forbid.
     pub fn start(desk: &Desk) -> Result<Self, Errno> {
         let [control, log, session] = [(); 3].map(|()| socket_pair().unwrap());
         let theirs = [control.1.as_fd(), log.1.as_fd(), session.1.as_fd()];
@@ -85,7 +86,8 @@ impl Worker {
             ended: None,
         };
         watch(pid, child.pidfd);
-        // Before it has a job: with one it forbids other processes of its user to look into it.
+        // The worker is seized before it has a job. Once it has one, it forbids other processes of
+        // its user to trace it.
         ptrace::seize(
             pid,
             Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL,
@@ -93,7 +95,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Tells it what to do.
+    /// Gives the worker its job.
     pub fn give_job(&self, desk: &Desk) {
         let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         let name = || UserName::try_from(NAME.to_owned()).unwrap();
@@ -113,7 +115,7 @@ impl Worker {
                 dotlock: true,
                 fcntl: true,
                 flock: true,
-                // No second try: whatever a dead worker left in the way shows.
+                // Without a second try, anything that a dead worker left in the way shows.
                 timeout_ms: 0,
             },
             adopt: List::try_from(Vec::new()).unwrap(),
@@ -122,7 +124,7 @@ impl Worker {
         self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
     }
 
-    /// Asks for something, without waiting for the answer. A worker that has ended hears nothing.
+    /// Sends a request, without waiting for the answer. A worker that has ended receives nothing.
     pub fn ask(&self, request: FrontToWorker) {
         match self.front.send(&request) {
             Ok(()) | Err(ChannelError::Closed) => {}
@@ -130,10 +132,11 @@ impl Worker {
         }
     }
 
-    /// The next answer, to what `phase` says; `None` where the worker has ended without one.
+    /// The next answer, in `phase`. `None`: the worker has ended without an answer.
     pub fn answer(&mut self, phase: ClientPhase) -> Option<WorkerToFront> {
         self.front.enter(phase);
-        // A worker that dies with requests unread resets the socket, which comes before the answers that it had sent.
+        // If a worker dies with requests unread, the socket is reset. The reset arrives before
+        // answers that the worker had sent, so this reads once more.
         for _ in 0..2 {
             readable(&self.front.as_fd());
             match self.front.receive(&mut self.buffer) {
@@ -146,11 +149,12 @@ impl Worker {
         None
     }
 
-    /// The data of the reply to RETR, as far as it came. `None`: no data came, but another answer or none.
+    /// The data of the reply to RETR, as far as it arrived. `None`: there was no data, but another
+    /// answer or none.
     pub fn body(&mut self) -> Option<Body> {
         self.front.enter(ClientPhase::Asked(Request::Body));
         let mut body = None;
-        // As above.
+        // A reset is read past, as in `answer`.
         let mut closed = 0;
         while closed < 2 {
             readable(&self.front.as_fd());
@@ -183,7 +187,7 @@ impl Worker {
         body
     }
 
-    /// The answers to the opening and to `requests`, as far as they came.
+    /// The answers to the opening and to `requests`, as far as they arrived.
     pub fn answers(&mut self, requests: &[FrontToWorker]) -> Vec<WorkerToFront> {
         let asked = requests
             .iter()
@@ -202,7 +206,7 @@ impl Worker {
         answers
     }
 
-    /// Waits for the next stop, or its end.
+    /// Waits for the worker's next stop or its end.
     pub fn wait(&mut self) -> WaitStatus {
         let status = waitpid(self.pid, Some(WaitPidFlag::__WALL)).unwrap();
         if matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
@@ -211,12 +215,12 @@ impl Worker {
         status
     }
 
-    /// Whether it has ended.
+    /// Whether the worker has ended.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Lets it run to its end, if it is stopped.
+    /// Lets the worker run to its end, if it is stopped.
     pub fn run_out(&mut self) {
         while !self.has_ended() {
             let signal = match self.wait() {
@@ -227,14 +231,14 @@ impl Worker {
         }
     }
 
-    /// Lets it run, if it has not ended.
+    /// Lets the worker run, if it has not ended.
     pub fn go_on(&self, signal: Option<Signal>) {
         if !self.has_ended() {
             ptrace::cont(self.pid, signal).unwrap();
         }
     }
 
-    /// Kills it where it stands.
+    /// Kills the worker where it is.
     pub fn kill(&mut self) {
         if !self.has_ended() {
             kill(self.pid, Signal::SIGKILL).unwrap();
@@ -244,7 +248,7 @@ impl Worker {
         }
     }
 
-    /// What it said, to the front and to the monitor. It must have ended.
+    /// What the worker sent to the front and to the monitor. The worker must have ended.
     pub fn seen(mut self, requests: &[FrontToWorker], mut answers: Vec<WorkerToFront>) -> Seen {
         let status = self.ended.unwrap();
         if answers.is_empty() {
@@ -277,7 +281,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if !self.has_ended() {
-            // Whatever went wrong before: it must not stay.
+            // No worker may be left, whatever went wrong before.
             let _ = kill(self.pid, Signal::SIGKILL);
             while matches!(
                 waitpid(self.pid, Some(WaitPidFlag::__WALL)),
@@ -287,7 +291,7 @@ impl Drop for Worker {
     }
 }
 
-/// The next message of a process that has ended.
+/// The next message of a process that has ended. `None`: there is no more.
 fn next<S, R>(channel: &mut Channel<S, R>, buffer: &mut PacketBuffer) -> Option<R>
 where
     S: popward_proto::permit::Message,
@@ -303,7 +307,7 @@ where
     None
 }
 
-/// DELE.
+/// The request for DELE.
 pub fn dele(number: u32) -> FrontToWorker {
     FrontToWorker::OfOne(
         MessageNumber(NonZeroU32::new(number).unwrap()),
@@ -311,7 +315,7 @@ pub fn dele(number: u32) -> FrontToWorker {
     )
 }
 
-/// RETR.
+/// The request for RETR.
 pub fn retr(number: u32) -> FrontToWorker {
     FrontToWorker::OfOne(
         MessageNumber(NonZeroU32::new(number).unwrap()),
@@ -325,7 +329,8 @@ fn readable(end: &impl AsFd) {
     assert_eq!(count, 1, "the worker says nothing");
 }
 
-/// Kills a worker that lives for too long, so that no wait for it is without end. The pidfd tells when it has ended.
+/// Kills a worker that lives too long, so that every wait for it ends. The pidfd shows when the
+/// worker has ended.
 fn watch(pid: Pid, pidfd: OwnedFd) {
     std::thread::spawn(move || {
         let mut ends = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
