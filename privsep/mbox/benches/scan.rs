@@ -1,5 +1,5 @@
-//! How fast a spool is scanned, beside how fast the same file is read by pread in pieces of the same size. Both come from
-//! the page cache.
+//! Measures how fast a spool is scanned, and how fast `pread` alone reads the same file in pieces
+//! of the same size. Both read from the page cache.
 //!
 //!     cargo bench -p popward-mbox
 
@@ -19,12 +19,12 @@ fn main() {
     divan::main();
 }
 
-/// Bytes read at once, as the worker does.
+/// How many bytes are read at once, as in the worker.
 const PIECE: usize = 1 << 20;
 
 struct FromFile<'a>(&'a File);
 
-/// As in the worker.
+/// Uses the widest vectors, as in the worker.
 struct Look<'a>(u8, &'a [u8], usize);
 
 impl Computation for Look<'_> {
@@ -53,7 +53,8 @@ impl Source for FromFile<'_> {
     }
 }
 
-/// A spool of 100 MB: mail of 2 to 60 KB as it comes, headers of some 25 lines, every tenth with base64 of 1 MB.
+/// A spool of 100 MB: messages of 2 to 60 KB with headers of about 25 lines. Every tenth message
+/// has 1 MB of base64.
 fn spool() -> &'static (File, u64) {
     static SPOOL: OnceLock<(File, u64)> = OnceLock::new();
     SPOOL.get_or_init(|| {

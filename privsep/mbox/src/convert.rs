@@ -1,4 +1,5 @@
-//! A message's bytes as POP3 sends them (RFC 1939, section 3): lines ended CRLF, those that begin with `.` stuffed.
+//! A message's bytes as POP3 sends them (RFC 1939, section 3): lines end with CRLF, and a line that
+//! begins with `.` gets another dot.
 
 use memchr::memchr;
 
@@ -7,16 +8,16 @@ use memchr::memchr;
 enum Line {
     /// Nothing.
     Start,
-    /// A CR and nothing else: with the LF it is an empty line.
+    /// A CR and nothing else. If an LF follows, the line is empty.
     Cr,
     /// Text.
     Text,
-    /// Text, and a CR as its last character so far.
+    /// Text that ends with a CR so far.
     TextCr,
 }
 
 impl Line {
-    /// After `text`, which has no LF.
+    /// The state after `text`, which has no LF.
     fn after(self, text: &[u8]) -> Self {
         match (self, text) {
             (_, []) => self,
@@ -32,14 +33,14 @@ impl Line {
 pub struct Converter {
     line: Line,
     in_body: bool,
-    /// Body lines that may still be sent; `None` for the whole message.
+    /// How many body lines may still be sent. `None`: the whole message.
     lines: Option<u32>,
-    /// What it has become so far, before dot-stuffing.
+    /// The octets of the output so far, before dot-stuffing.
     octets: u64,
 }
 
 impl Converter {
-    /// For RETR.
+    /// A converter for RETR.
     pub fn whole() -> Self {
         Self {
             line: Line::Start,
@@ -49,7 +50,8 @@ impl Converter {
         }
     }
 
-    /// For TOP: the header, the empty line, and `lines` lines of the body.
+    /// A converter for TOP (RFC 1939, section 7): the header, the empty line, and `lines` lines of
+    /// the body.
     pub fn top(lines: u32) -> Self {
         Self {
             lines: Some(lines),
@@ -62,13 +64,13 @@ impl Converter {
         self.in_body && self.line == Line::Start && self.lines == Some(0)
     }
 
-    /// The octets of the message that was converted, before dot-stuffing. `None` where not all of it was asked for.
+    /// The octets of the converted message, before dot-stuffing. `None` for TOP.
     pub fn octets(&self) -> Option<u64> {
         self.lines.is_none().then_some(self.octets)
     }
 
-    /// Appends to `output` what `input` becomes, while it is not longer than `room` (at least 8), and returns what of
-    /// `input` was not converted.
+    /// Converts `input` and appends the result to `output`, until `output` has `room` bytes. `room`
+    /// is at least 8. Returns the part of `input` that was not converted.
     pub fn convert<'i>(
         &mut self,
         mut input: &'i [u8],
@@ -76,7 +78,7 @@ impl Converter {
         room: usize,
     ) -> &'i [u8] {
         while !input.is_empty() && !self.is_done() {
-            // The most that a step adds beyond its input: a stuffed dot and a CR.
+            // Besides its input, a step adds at most two bytes: a stuffed dot and a CR.
             let Some(space) = room
                 .checked_sub(output.len() + 2)
                 .filter(|space| *space > 0)
@@ -114,7 +116,7 @@ impl Converter {
         self.line = Line::Start;
     }
 
-    /// Ends the last line, if it had no end.
+    /// Adds a line end to the last line, if it has none.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         if self.line != Line::Start {
             output.extend_from_slice(b"\r\n");

@@ -1,26 +1,28 @@
-//! Which line begins a message.
+//! Says which lines begin a message.
 //!
-//! A From_ line is `From `, an address and a date. popward takes a line that Dovecot 2.3 or c-client 2007f takes, because
-//! either of them may have written the spool, and because two messages shown as one are lost together. A line `From ` without
-//! such a date is text, as for both of them.
+//! A From_ line is `From `, an address and a date. popward accepts a line if Dovecot 2.3 or
+//! c-client 2007f accepts it, because either of them may have written the spool. If two messages
+//! were shown as one, a client would delete both at once. A line `From ` without such a date is
+//! text, as it is for both of these programs.
 //!
-//! Differences from the two, on purpose:
+//! popward differs from the two on purpose:
 //!
 //! - A line of more than [`LINE_MAX`] bytes is text. The two have no such bound.
 //! - A line shorter than its columns is text. c-client reads on, into the line before it.
 //! - NUL is a byte like any other. c-client ends the line there.
-//! - The date form `Mon, 23 Nov 2026` must have its comma. Dovecot skips four bytes, whatever they are.
+//! - The date form `Mon, 23 Nov 2026` must have its comma. Dovecot skips four bytes without looking
+//!   at them.
 
-/// The longest From_ line, in bytes without its line end. A path of SMTP has at most 256 (RFC 5321 section
-/// 4.5.3.1.3), and a date with its zone and `remote from` not much more; the bound is what lets a scan look at a whole
-/// line in a small buffer.
+/// The longest From_ line, in bytes without its line end. An SMTP path has at most 256 bytes (RFC
+/// 5321, section 4.5.3.1.3), and a date with its zone and `remote from` adds little. The bound lets
+/// a scan look at a whole line in a small buffer.
 pub const LINE_MAX: usize = 1024;
 
 /// The shortest line in which c-client looks for a date.
 const C_CLIENT_MIN: usize = 27;
 /// The shortest line in which c-client looks for ` remote from host`.
 const C_CLIENT_REMOTE_MIN: usize = 41;
-/// What Dovecot wants after the sender before it looks for a date.
+/// How many bytes Dovecot wants after the sender before it looks for a date.
 const DOVECOT_DATE_MIN: usize = 21;
 
 /// Whether a line, given without its LF or CRLF, begins a message.
@@ -34,20 +36,21 @@ pub fn is_from_line(line: &[u8]) -> bool {
 /// How many bytes [`Start::of`] looks at: the longest From_ line with its CRLF.
 pub const LOOK: usize = LINE_MAX + 2;
 
-/// What stands at the start of a line.
+/// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A From_ line. It has so many bytes, its line end included.
+    /// A From_ line, with its length in bytes. The length includes the line end.
     FromLine(usize),
-    /// A From_ line without a line end, at the end of the spool. A delivery was broken off here: this is no message.
+    /// A From_ line without a line end, at the end of the spool. A delivery was broken off here, so
+    /// this is no message.
     BrokenOff,
     /// Anything else.
     Text,
 }
 
 impl Start {
-    /// Looks at `bytes`, which begin where a line does. They are at least [`LOOK`] bytes, or `to_end`: all up to the end of the
-    /// spool.
+    /// Looks at `bytes`, which begin where a line begins. They are at least [`LOOK`] bytes. If
+    /// `to_end`, they may be fewer and reach to the end of the spool.
     pub fn of(bytes: &[u8], to_end: bool) -> Self {
         let to_end = to_end && bytes.len() <= LOOK;
         let bytes = &bytes[..bytes.len().min(LOOK)];
@@ -63,7 +66,8 @@ impl Start {
     }
 }
 
-/// How long the empty lines are that `bytes` begin with. A line of spaces and tabs is one here, as for c-client.
+/// The length in bytes of the empty lines at the start of `bytes`. As in c-client, a line of spaces
+/// and tabs counts as empty.
 pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
     let mut length = 0;
     loop {
@@ -78,8 +82,11 @@ pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes a delivery wrote that was broken off within the word `From`, where a From_ line follows them on the same
-/// line. Only where nothing else can stand, at the start of a spool or of what was added to one, is that no text.
+/// Recognizes a delivery that was broken off within the word `From`, if a From_ line follows on the
+/// same line, as in `FrFrom a@b`. Returns how many bytes the broken-off delivery wrote.
+///
+/// Only for the start of a spool, or of bytes that were added to one, because a message must begin
+/// there. Elsewhere such a line is text.
 pub(crate) fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
     (1..5).find(|&count| {
         let after = bytes.strip_prefix(&b"From"[..count]);
@@ -87,15 +94,17 @@ pub(crate) fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
     })
 }
 
-/// Whether `bytes`, all that is left of a spool, can be the beginning of a From_ line.
+/// Whether `bytes` can be the beginning of a From_ line. They must reach to the end of the spool.
 pub(crate) fn is_begun(bytes: &[u8]) -> bool {
     let begins = bytes.starts_with(b"From ") || b"From ".starts_with(bytes);
     begins && bytes.len() <= LINE_MAX && memchr::memchr2(b'\n', b'\r', bytes).is_none()
 }
 
-/// Whether what was added to a spool, which begins with `bytes`, can have been delivered: a From_ line, or as much of one as was
-/// written before the delivery was broken off; with empty lines before it or not. `bytes` are at least [`LOOK`] bytes behind
-/// empty lines, or all up to the end of the spool.
+/// Whether bytes that were added to a spool can be a delivery: a From_ line, or the part of one
+/// that was written before the delivery was broken off. Empty lines may come before.
+///
+/// `bytes` are the first added bytes: at least [`LOOK`] bytes after the empty lines, or all bytes
+/// up to the end of the spool.
 pub fn mail_begins(bytes: &[u8]) -> bool {
     let to_end = bytes.len() < LOOK;
     let bytes = &bytes[empty_lines(bytes)..];
@@ -104,7 +113,8 @@ pub fn mail_begins(bytes: &[u8]) -> bool {
         || (to_end && is_begun(bytes))
 }
 
-/// Dovecot 2.3: from the left; a sender without spaces (unless quoted), then the date, then anything.
+/// As Dovecot 2.3 reads a line, from the left: a sender without spaces (unless it is quoted), the
+/// date, then anything.
 fn dovecot_accepts(rest: &[u8]) -> bool {
     let after_quoted = rest.strip_prefix(b"\"").and_then(|quoted| {
         let end = memchr::memchr(b'"', quoted)?;
@@ -118,7 +128,7 @@ fn dovecot_accepts(rest: &[u8]) -> bool {
     while let Some(shorter) = date.strip_prefix(b" ") {
         date = shorter;
     }
-    // The weekday's four bytes are not looked at, but for the comma of the second form.
+    // Of the weekday's four bytes, only the comma of the second form is checked.
     match date.split_at_checked(4) {
         Some((weekday, after)) if date.len() >= DOVECOT_DATE_MIN => {
             asctime(after).is_some() || (weekday[3] == b',' && mail_header_date(after).is_some())
@@ -180,16 +190,19 @@ fn digits<const COUNT: usize>(text: &[u8]) -> Option<&[u8]> {
     number.iter().all(u8::is_ascii_digit).then_some(rest)
 }
 
-/// UW c-client 2007f: from the right, by columns alone, since the sender may hold spaces.
+/// As UW c-client 2007f reads a line: from the right and by columns alone, since the sender may
+/// hold spaces.
 fn c_client_accepts(line: &[u8]) -> bool {
     let line = without_remote(line);
     if line.len() < C_CLIENT_MIN {
         return false;
     }
-    // The byte so many before the end of the line; 0, which none of the columns may hold, before its start.
+    // The byte at `count` bytes before the line's end. Before the line's start this is 0, which no
+    // column may hold.
     let back = |count: usize| line.len().checked_sub(count).map_or(0, |index| line[index]);
     let signed = |count: usize| matches!(back(count), b'+' | b'-');
-    // How far from the end the time ends: before the year, and a zone on either side of it.
+    // How many bytes before the line's end the time ends. The year follows it, and a zone may stand
+    // before or after the year.
     let time_end = match () {
         () if back(5) == b' ' && back(8) == b':' => 5,
         () if back(5) == b' ' && back(9) == b' ' => 9,

@@ -1,11 +1,12 @@
-//! What a header line means: whether its bytes count for the digest, where the body says it ends, whether this is c-client's
-//! pseudo message, and whether clients are shown it.
+//! What a header line means: whether its bytes count for the digest, where it says that the body
+//! ends, whether it marks c-client's pseudo message, and whether clients see it.
 
-/// How much of a line is looked at. Every field below is known, and every value that we read ends, within it.
+/// How many bytes of a line are looked at. Each field name below, and each value that is read, ends
+/// within them.
 pub const LOOK: usize = 96;
 
-/// The fields that readers add, change or take away: Dovecot, c-client, mutt, mailutils, Qpopper. Whatever one of them does
-/// to a message, its digest stays.
+/// The fields that mail readers add, change or remove: Dovecot, c-client, mutt, mailutils, Qpopper.
+/// None of them counts for the digest, so a message keeps its digest when a reader changes them.
 const REWRITTEN: [&str; 9] = [
     "Status",
     "X-Status",
@@ -18,13 +19,13 @@ const REWRITTEN: [&str; 9] = [
     "Lines",
 ];
 
-/// Which of these fields clients are not shown, as Dovecot and UW do it: their lines are no part of what RETR and TOP send.
+/// The fields that clients are not shown. As in Dovecot and UW, RETR and TOP leave out their lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hidden(u16);
 
 impl Hidden {
-    /// What clients are not shown if nothing else is configured: the notes of mail programs. So a program that
-    /// notes something changes no size.
+    /// The hidden fields if nothing else is configured: the notes of mail programs. So a program
+    /// that notes something changes no size.
     pub fn by_default() -> Self {
         let mut hidden = Self::default();
         for name in REWRITTEN.iter().filter(|name| **name != "Lines") {
@@ -33,7 +34,7 @@ impl Hidden {
         hidden
     }
 
-    /// Hides this field too. Returns whether it is one that can be hidden.
+    /// Hides this field too. Returns whether the field can be hidden.
     pub fn add(&mut self, name: &str) -> bool {
         let mut fields = REWRITTEN.iter();
         let place = fields.position(|field| field.eq_ignore_ascii_case(name));
@@ -41,13 +42,13 @@ impl Hidden {
         place.is_some()
     }
 
-    /// Whether this field is one of them.
+    /// Whether this field is hidden.
     pub fn has(self, name: &str) -> bool {
         let mut one = Self::default();
         one.add(name) && self.0 & one.0 != 0
     }
 
-    /// Whether there are any.
+    /// Whether no field is hidden.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -56,13 +57,13 @@ impl Hidden {
 /// What the start of a header line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// Begins with a space or a tab: belongs to the field before it.
+    /// Begins with a space or a tab, so it belongs to the field before it.
     Continuation,
-    /// A field that some reader rewrites.
+    /// A field that some mail reader rewrites.
     Rewritten,
-    /// `Content-Length` with a usable number: how long the body is said to be.
+    /// `Content-Length` with a usable number: the claimed length of the body in bytes.
     ContentLength(u64),
-    /// `X-IMAP` with numbers: in the first message, the mark of the pseudo message.
+    /// `X-IMAP` with numbers. In the first message, this marks the pseudo message.
     PseudoMark,
     /// Everything else.
     Kept,
@@ -71,25 +72,25 @@ enum Line {
 /// What the lines of a header have said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    /// The first `Content-Length` of digits.
+    /// The value of the first `Content-Length` that consists of digits.
     pub(crate) content_length: Option<u64>,
-    /// Whether it is marked as c-client's pseudo message's.
+    /// Whether the header has the mark of c-client's pseudo message.
     pub(crate) pseudo: bool,
-    /// What is not shown.
+    /// The fields that clients are not shown.
     pub(crate) hide: Hidden,
 }
 
-/// What becomes of a line.
+/// How a line is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fate {
-    /// All readers keep it as it is.
+    /// Whether all mail readers keep the line as it is, so that it counts for the digest.
     pub(crate) kept: bool,
-    /// Clients are not shown it.
+    /// Whether clients are not shown the line.
     pub(crate) hidden: bool,
 }
 
 impl Fate {
-    /// That of a line which is what it is.
+    /// The treatment of an ordinary line.
     pub(crate) const PLAIN: Self = Self {
         kept: true,
         hidden: false,
@@ -97,8 +98,8 @@ impl Fate {
 }
 
 impl Fields {
-    /// Takes the start of a line, which is the whole of it if `complete`. Says what becomes of it; `before` is what was said
-    /// of the line before it.
+    /// Reads the start of a line, and says how the line is treated. `complete` says that `start` is
+    /// the whole line. `before` is the treatment of the line before it.
     pub(crate) fn read(&mut self, start: &[u8], complete: bool, before: Fate) -> Fate {
         let (line, field) = read(start, complete);
         match line {
@@ -117,18 +118,18 @@ impl Fields {
     }
 }
 
-/// Leaves hidden lines out of a header that comes in pieces.
+/// Removes hidden lines from a header that comes in pieces.
 #[derive(Debug)]
 pub struct Shown {
     fields: Fields,
-    /// The start of a line, as long as it does not say what becomes of it.
+    /// The start of the current line, until it is decided how the line is treated.
     start: Vec<u8>,
     begins: bool,
     fate: Fate,
 }
 
 impl Shown {
-    /// For the header of one message.
+    /// Begins the header of a message.
     pub fn new(hide: Hidden) -> Self {
         let fields = Fields {
             hide,
@@ -142,7 +143,7 @@ impl Shown {
         }
     }
 
-    /// Appends to `out` what is shown of the header's next bytes.
+    /// Appends to `out` the part of the header's next bytes that clients see.
     pub fn pass(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
             let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
@@ -166,7 +167,7 @@ impl Shown {
         }
     }
 
-    /// The header is over: appends what is still undecided.
+    /// Ends the header: appends a last line that is still undecided, if clients see it.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if !self.start.is_empty() {
             self.decide(out);
@@ -183,9 +184,10 @@ impl Shown {
     }
 }
 
-/// Reads the start of a line, which is the whole of it if `complete`; and says which of the rewritten fields it is, if any.
+/// Reads the start of a line. `complete` says that `start` is the whole line. The second value is
+/// the field's place in `REWRITTEN`, and counts only for a field that is listed there.
 fn read(start: &[u8], complete: bool) -> (Line, usize) {
-    // Most lines are none of those below, which their first letter tells.
+    // For most lines, the first letter shows that they are no field of the list.
     match start.first() {
         Some(b' ' | b'\t') => return (Line::Continuation, 0),
         Some(b'S' | b's' | b'X' | b'x' | b'C' | b'c' | b'L' | b'l') => {}
@@ -212,20 +214,22 @@ fn read(start: &[u8], complete: bool) -> (Line, usize) {
     (line, field)
 }
 
-/// The number of a Content-Length. As for Dovecot, nothing is 0, and the first one that consists of digits counts: what is too
-/// large for a number is larger than any spool.
+/// The value of a Content-Length, if it consists of digits. As in Dovecot, an empty value is 0. A
+/// number that is too large for 64 bits becomes `u64::MAX`, because it is larger than any spool
+/// anyway.
 fn content_length(value: &[u8]) -> Option<u64> {
     let digits = value.iter().all(u8::is_ascii_digit);
     digits.then(|| number(value).unwrap_or(if value.is_empty() { 0 } else { u64::MAX }))
 }
 
-/// `uidvalidity lastuid`, then nothing or a space and keywords. UIDVALIDITY is not 0 (Dovecot's condition).
+/// Whether the value is `uidvalidity lastuid`, then nothing or a space and keywords. As in Dovecot,
+/// UIDVALIDITY must not be 0.
 fn is_uid_base(value: &[u8], complete: bool) -> bool {
     let mut words = value.trim_ascii_start().splitn(2, |&byte| byte == b' ');
     let uid_validity = words.next().and_then(number32);
     let rest = words.next().unwrap_or_default().trim_ascii_start();
     let last_uid_end = memchr::memchr2(b' ', b'\t', rest);
-    // Cut off in the middle, a number says nothing.
+    // If the value is cut off within the number, the number is not known.
     let last_uid = match last_uid_end {
         Some(end) => number32(&rest[..end]),
         None if complete => number32(rest),
@@ -238,7 +242,7 @@ fn number32(digits: &[u8]) -> Option<u32> {
     number(digits).and_then(|number| u32::try_from(number).ok())
 }
 
-/// Decimal digits and nothing else.
+/// Reads decimal digits. `None`: `digits` is empty, has another byte, or is too large.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

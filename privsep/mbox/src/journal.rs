@@ -1,13 +1,15 @@
-//! The journal of an update, as bytes: what is kept and where, and the piece that is on its way.
+//! The journal of an update, as bytes: which bytes are kept and where, and the piece that is on its
+//! way.
 //!
-//! A journal is two blocks of heads, the kept ranges, and two slots for pieces. Head `n` is written into block `n mod 2` and
-//! speaks of slot `n mod 2`, so the head before it and that one's slot stay whole while it is written. A head stands twice in
-//! its block: a write that is torn leaves one of the two, and a block without any is damaged.
+//! A journal is two blocks of heads, the kept ranges, and two slots for pieces. Head `n` is written
+//! into block `n mod 2` and belongs to slot `n mod 2`. So the head before it, and that head's slot,
+//! stay whole while it is written. A head stands twice in its block. A torn write leaves one of the
+//! two whole. If a block has no whole head, the journal is damaged.
 
 use crate::plan::Plan;
 use std::ops::Range;
 
-/// Bytes of a block: what a disk writes at once.
+/// Bytes of a block, which a disk writes at once.
 pub const BLOCK: usize = 4096;
 
 /// Where the kept ranges begin.
@@ -17,22 +19,22 @@ pub const HEADS: usize = 2 * BLOCK;
 const MAGIC: &[u8; 8] = b"popwardK";
 /// Bytes of a head before its own hash.
 const HEAD: usize = 8 + 11 * 8 + 32;
-/// Where in its block a head stands the second time.
+/// Where the second copy of a head stands in its block.
 const SECOND: usize = BLOCK / 2;
 /// Bytes of a kept range.
 const RANGE: usize = 24;
 
-/// How many bytes of a kept range's start are held against what the journal says of them.
+/// How many bytes of a kept range's start are compared with the journal's mark of them.
 pub const LOOK: usize = 256;
 
-/// What is to be done next.
+/// The next thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A piece is in the slot: it goes to its place.
+    /// Move a piece from its slot to its place.
     Slot,
-    /// A piece goes to its place from where it lies: it overwrites nothing that is still needed.
+    /// Move a piece from where it lies to its place. It overwrites no byte that is still needed.
     Direct,
-    /// Everything is in its place: the spool is cut.
+    /// Cut the spool. Everything is in its place.
     Cut,
 }
 
@@ -41,13 +43,15 @@ pub enum Stage {
 pub struct Head {
     /// Counts the steps, from 1.
     pub sequence: u64,
-    /// What is to be done.
+    /// The thing to do.
     pub stage: Stage,
     /// The spool's inode.
     pub inode: u64,
-    /// The spool's length when the update was planned; where nothing is kept, with the empty line before what came since.
+    /// The spool's length when the update was planned. If no message is kept and mail has arrived
+    /// since, an empty line before that mail counts too, because it is not kept.
     pub planned: u64,
-    /// The spool's length that this step knows of. What lies behind `planned` came since, and is kept.
+    /// The spool's length that this step knows of. Bytes behind `planned` arrived since and are
+    /// kept.
     pub length: u64,
     /// Where the first deleted message began.
     pub first_change: u64,
@@ -55,21 +59,21 @@ pub struct Head {
     pub ranges: u64,
     /// Bytes of a slot.
     pub slot: u64,
-    /// Where the piece goes. Everything before is in its place.
+    /// Where the piece goes. Every kept byte that belongs before is in its place.
     pub at: u64,
     /// Bytes of the piece.
     pub piece: u64,
-    /// A check sum of the piece in the slot: what is there was on disk before its head was, so this is for a disk that lost
-    /// or changed it since. Or a mark of bytes that the cut takes away.
+    /// For a slot: a checksum of the piece in it. The slot is on disk before its head, so this
+    /// finds a disk that lost or changed it. For a cut: a mark of bytes that the cut takes away.
     pub check: u64,
-    /// The mark of the last bytes before `planned`: [`LOOK`] of them, if there are so many.
+    /// The mark of the last [`LOOK`] bytes before `planned`, or of all bytes if there are fewer.
     pub end_mark: u64,
-    /// Of the kept ranges, as they are encoded.
+    /// The BLAKE3 hash of the encoded kept ranges.
     pub ranges_hash: [u8; 32],
 }
 
 impl Head {
-    /// The block of this head.
+    /// Encodes the block of this head.
     pub fn encode(&self) -> Vec<u8> {
         let mut head = MAGIC.to_vec();
         let stage = match self.stage {
@@ -137,7 +141,7 @@ impl Head {
         possible.then_some(head)
     }
 
-    /// The newest head of a journal's two blocks. `None`: one of them is damaged.
+    /// The newest head of a journal's two blocks. `None`: a block is damaged.
     pub fn newest(blocks: &[u8; HEADS]) -> Option<Self> {
         let block = |which: usize| {
             let block = blocks.get(which * BLOCK..(which + 1) * BLOCK)?;
@@ -163,7 +167,7 @@ impl Head {
     }
 }
 
-/// Where the first slot begins, behind so many kept ranges.
+/// Where the first slot begins in a journal with `ranges` kept ranges.
 pub fn slots_at(ranges: u64) -> u64 {
     (HEADS as u64 + Kept::encoded_length(ranges)).next_multiple_of(BLOCK as u64)
 }
@@ -172,16 +176,17 @@ fn number(bytes: &[u8], place: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(place * 8..)?.first_chunk()?))
 }
 
-/// What of a range's start a journal keeps: `start` is the range's first bytes, [`LOOK`] of them if it has so many.
+/// The mark of a range: a hash of its first bytes. `start` is the first [`LOOK`] bytes, or all
+/// bytes if there are fewer.
 pub fn mark(start: &[u8]) -> u64 {
     number(blake3::hash(start).as_bytes(), 0).unwrap_or(0)
 }
 
-/// What is kept behind the first deleted message, and where it goes.
+/// The kept bytes behind the first deleted message, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     first_change: u64,
-    /// Each with the mark of its start.
+    /// Each range with the mark of its start.
     ranges: Vec<(Range<u64>, u64)>,
 }
 
@@ -193,7 +198,7 @@ pub struct Place {
 }
 
 impl Kept {
-    /// What `plan` keeps; `mark` gives the mark of the range that begins there.
+    /// The ranges that `plan` keeps. `mark` returns the mark of a range.
     pub fn new<E>(
         plan: &Plan,
         mut mark: impl FnMut(&Range<u64>) -> Result<u64, E>,
@@ -205,14 +210,15 @@ impl Kept {
         })
     }
 
-    /// As a journal has it.
+    /// Encodes the ranges as a journal has them.
     pub fn encode(&self) -> Vec<u8> {
         let numbers = |(range, mark): &(Range<u64>, u64)| [range.start, range.end, *mark];
         let numbers = self.ranges.iter().flat_map(numbers);
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
-    /// What a journal with this head has. `None` if that is not what the head says, or cannot be.
+    /// Decodes the ranges of a journal with this head. `None`: they do not fit the head, or cannot
+    /// exist.
     pub fn decode(head: &Head, bytes: &[u8]) -> Option<Self> {
         if *blake3::hash(bytes).as_bytes() != head.ranges_hash {
             return None;
@@ -228,7 +234,7 @@ impl Kept {
             end = range.end;
             after
         });
-        // A range that did not move would never be done.
+        // A range that does not move would make an update that never ends.
         let first = ranges.first();
         let moves = first.is_none_or(|(range, _)| range.start > head.first_change);
         if !(in_order && moves && end <= head.planned && ranges.len() as u64 == head.ranges) {
@@ -244,12 +250,13 @@ impl Kept {
         within.then_some(kept)
     }
 
-    /// Bytes of so many ranges, as they are encoded.
+    /// The length in bytes of `ranges` encoded ranges.
     pub fn encoded_length(ranges: u64) -> u64 {
         ranges * RANGE as u64
     }
 
-    /// Adds what came behind the spool's end. It has no mark: it is not in the journal.
+    /// Adds bytes that arrived behind the spool's end. Their range has no mark, because the journal
+    /// does not hold it.
     pub fn add(&mut self, range: Range<u64>) {
         match self.ranges.last_mut() {
             _ if range.is_empty() => {}
@@ -258,13 +265,13 @@ impl Kept {
         }
     }
 
-    /// How long the spool is when all is in its place.
+    /// The spool's length once every byte is in its place.
     pub fn final_length(&self) -> u64 {
         let moved = self.ranges.iter().map(|(range, _)| range.end - range.start);
         self.first_change + moved.sum::<u64>()
     }
 
-    /// Where the byte lies that goes to `target`.
+    /// Where the byte lies that moves to `target`.
     pub fn place(&self, target: u64) -> Place {
         let mut left = target - self.first_change;
         for (index, (range, _)) in self.ranges.iter().enumerate() {
@@ -283,7 +290,8 @@ impl Kept {
         }
     }
 
-    /// The next `count` kept bytes from `place` on, which is moved behind them: fewer at the end.
+    /// Takes the next `count` kept bytes from `place` on, and moves `place` behind them. At the end
+    /// there may be fewer.
     pub fn take(&self, place: &mut Place, mut count: u64) -> Vec<Range<u64>> {
         let mut taken = Vec::new();
         while count > 0 {
@@ -303,7 +311,7 @@ impl Kept {
         taken
     }
 
-    /// The ranges whose start has not yet been taken at `place`, with their marks.
+    /// The ranges whose start lies at or behind `place`, with their marks.
     pub fn untouched(&self, place: Place) -> impl Iterator<Item = &(Range<u64>, u64)> {
         let from = place.range
             + usize::from(

@@ -1,15 +1,18 @@
-//! mbox without I/O: where messages begin and end, what RETR will send, UIDLs, and the plan of an update.
+//! mbox without I/O: where messages begin and end, what RETR sends, UIDLs, and the plan of an
+//! update.
 //!
-//! Bytes come in through [`source::Source`]; values go out. Nothing here opens a file, asks the time or
-//! keeps a message: memory grows with the count of messages only, and no input makes it panic. It runs inside the
-//! worker, as the user who owns the spool; what it reads was written by strangers.
+//! Bytes come in through [`source::Source`], and values go out. Nothing here opens a file, asks the
+//! time or stores a message. Memory grows only with the count of messages, and no input makes this
+//! panic. It runs inside the worker, as the user who owns the spool. It reads bytes that strangers
+//! wrote.
 //!
 //! - [`scan`] walks the spool once and makes the [`message::Maildrop`];
-//! - [`from_line`] says which line starts a message, [`header`] what a header line means to us;
-//! - [`tally`] is the one look that a scan takes at most bytes;
+//! - [`from_line`] says which line begins a message, [`header`] says what a header line means;
+//! - [`tally`] counts bytes fast: a scan looks at most bytes only with it;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
-//! - [`uidl`] names messages, [`pins`] for good; [`plan`] says which bytes an update moves;
-//! - [`index`] keeps what a scan found; [`journal`] is an update that can be finished by somebody else.
+//! - [`uidl`] gives messages UIDLs, [`pins`] keeps UIDLs for good;
+//! - [`plan`] says which bytes an update moves, [`journal`] lets another process finish the update;
+//! - [`index`] keeps what a scan found.
 
 pub mod convert;
 pub mod from_line;

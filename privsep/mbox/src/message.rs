@@ -10,21 +10,22 @@ pub struct Message {
     pub header: u64,
     /// The first byte after the empty line that ends the header; `end` if there is no body.
     pub body: u64,
-    /// One past the last byte that RETR sends. An empty line before the next From_ line, or at the end of the spool, is a
-    /// separator and no content.
+    /// One past the last byte that RETR sends. An empty line before the next From_ line or at the
+    /// end of the spool is a separator. It is not part of the message.
     pub end: u64,
-    /// What RETR sends, in bytes: every line ended CRLF (the last one too), before dot-stuffing.
+    /// How many bytes RETR sends, before dot-stuffing. Every line ends with CRLF, the last one too.
     pub octets: u64,
-    /// The content key; [`crate::uidl`] says of what it is the hash.
+    /// The content key. [`crate::uidl`] says which bytes it is the hash of.
     pub digest: [u8; 16],
-    /// Its UIDL, if that is not simply the digest.
+    /// The message's UIDL. `None`: it is the digest in hexadecimal.
     pub name: Option<Box<str>>,
-    /// Bears the mark of c-client's pseudo message, which holds UIDVALIDITY. It is one where it comes first.
+    /// Whether it has the mark of c-client's pseudo message, which holds UIDVALIDITY. It is the
+    /// pseudo message only if it is the spool's first one.
     pub pseudo: bool,
 }
 
 impl Message {
-    /// The same message, so many bytes nearer to the start of the spool.
+    /// The same message, `bytes` bytes nearer to the start of the spool.
     pub(crate) fn moved_down(&self, bytes: u64) -> Self {
         Self {
             from_line: self.from_line - bytes,
@@ -36,27 +37,33 @@ impl Message {
     }
 }
 
-/// All messages of a spool, in order. Behind the first From_ line they cover it without a gap, but for [`Maildrop::tail`].
+/// All messages of a spool, in order. From the first From_ line on, they cover the spool without a
+/// gap, except for [`Maildrop::tail`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Maildrop {
     /// The messages, hidden ones too.
     pub messages: Vec<Message>,
     /// The spool's length in bytes.
     pub length: u64,
-    /// How many bytes at the end of the spool belong to no message: the From_ line of a delivery that was broken off.
+    /// How many bytes at the end of the spool belong to no message: a From_ line of which a
+    /// delivery wrote only a part.
     pub tail: u64,
-    /// What the Content-Lengths say that do not hold now.
+    /// What the Content-Lengths claim that do not hold now.
     pub claims: Claims,
 }
 
-/// The Content-Lengths that do not hold, and that point behind their message. Later bytes can make them hold: then the messages
-/// between are text of the first one. That of the last message is not among them, since it is read again with what follows it.
+/// The Content-Lengths that do not hold now and that point behind their message. Later bytes can
+/// make one hold. Then the messages up to there become text of its own message.
+///
+/// The last message's Content-Length is left out, because that message is read again together with
+/// what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claims {
-    /// The least offset, near the end of the spool or behind it, that one points to: it can hold once mail is appended.
-    /// `u64::MAX`: there is none.
+    /// The smallest offset near or behind the spool's end that a Content-Length points to. It can
+    /// hold once mail is appended. `u64::MAX`: there is none.
     pub ahead: u64,
-    /// Whether one points to a place within the spool: it can hold once messages are deleted.
+    /// Whether a Content-Length points to a place within the spool. It can hold once messages are
+    /// deleted.
     pub within: bool,
 }
 
@@ -70,9 +77,9 @@ impl Default for Claims {
 }
 
 impl Claims {
-    /// Adds one that points to `target`, in a spool of `length` bytes.
+    /// Adds a Content-Length that points to `target`, in a spool of `length` bytes.
     pub(crate) fn add(&mut self, target: u64, length: u64) {
-        // A line end, and the longest From_ line with its own.
+        // A line end, and the longest From_ line with its line end.
         let looked_at = 2 + crate::from_line::LOOK as u64;
         if target.saturating_add(looked_at) > length {
             self.ahead = self.ahead.min(target);
@@ -81,7 +88,7 @@ impl Claims {
     }
 }
 
-/// Bytes that an index allows before the first From_ line: too few for a message.
+/// The most bytes that an index may have before the first From_ line: too few for a message.
 const BEFORE_MAX: u64 = 24;
 
 impl Maildrop {
@@ -90,7 +97,8 @@ impl Maildrop {
         self.messages.first().map_or(0, |first| first.from_line)
     }
 
-    /// Whether an index can hold this, as a scan could have found it: messages in order, without gaps, within the length.
+    /// Whether a scan could have found this maildrop, so that an index may hold it: messages in
+    /// order, without gaps, within the length.
     pub(crate) fn is_possible(&self) -> bool {
         let mut start = self.begin();
         let in_order = self.messages.iter().enumerate().all(|(index, m)| {
@@ -98,7 +106,8 @@ impl Maildrop {
             let here = m.from_line == start
                 && (m.from_line < m.header && m.header <= m.body && m.body <= m.end)
                 && segment_end.checked_sub(m.end).is_some_and(|rest| rest <= 2)
-                // Of a header, lines can be hidden. A line feed can cost one octet more, and a last line without an end two.
+                // Header lines can be hidden, so only the body counts for the least size. A line
+                // feed can become two octets, and a last line without an end gets two more.
                 && m.octets >= m.end - m.body
                 && m.octets / 2 <= m.end - m.header + 1;
             start = segment_end;
@@ -111,13 +120,14 @@ impl Maildrop {
             && self.messages.len() <= crate::scan::MESSAGES_MAX
     }
 
-    /// Whether the message is the pseudo message: never shown and never deleted.
+    /// Whether the message is the pseudo message. It is never shown and never deleted.
     pub fn is_hidden(&self, index: usize) -> bool {
         index == 0 && self.messages.first().is_some_and(|first| first.pseudo)
     }
 
-    /// Where the segment of the message ends: the next From_ line, or the end of the spool but for its tail. A segment is the
-    /// From_ line, the message and its separator: what an update moves or drops.
+    /// Where the segment of the message ends: at the next From_ line, or at the end of the spool
+    /// without its tail. A segment is the From_ line, the message and its separator. An update
+    /// moves or deletes whole segments.
     #[must_use]
     pub fn segment_end(&self, index: usize) -> u64 {
         let next = index

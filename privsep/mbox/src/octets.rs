@@ -1,4 +1,5 @@
-//! Counts what RETR will send, without converting: every LF that has no CR before it costs one byte more.
+//! Counts what RETR will send, without converting it. Every LF without a CR before it becomes one
+//! byte more.
 
 use crate::tally::Tally;
 
@@ -6,7 +7,7 @@ use crate::tally::Tally;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Octets {
     count: u64,
-    /// The last byte counted. A CRLF may lie across two pieces.
+    /// The last byte that was counted. A CRLF may lie across two pieces.
     previous: u8,
 }
 
@@ -19,7 +20,7 @@ impl Octets {
         }
     }
 
-    /// The sum: a last line without an end is sent with one.
+    /// The sum. A last line without a line end is sent with one.
     pub(crate) fn finish(self) -> u64 {
         if self.previous == b'\n' {
             self.count
@@ -33,12 +34,12 @@ impl Octets {
         self.previous
     }
 
-    /// Takes off so many again, that were added and are not sent.
+    /// Subtracts octets of hidden lines, which were added but are not sent.
     pub(crate) fn take_off(&mut self, octets: u64) {
         self.count -= octets;
     }
 
-    /// Adds `bytes`, of which this is the tally.
+    /// Adds `bytes`. `tally` is their tally.
     pub(crate) fn add(&mut self, bytes: &[u8], tally: Tally) {
         self.count += bytes.len() as u64 + tally.bare_line_feeds as u64;
         self.previous = bytes.last().copied().unwrap_or(self.previous);

@@ -1,8 +1,9 @@
-//! Pins: UIDLs that belong to a message whatever a scheme says, by content key. A migration writes them, and a worker does
-//! where messages cannot be told apart by what is in the spool.
+//! Pins: UIDLs that belong to a message for good, by its content key. A migration writes pins. A
+//! worker writes them if the spool alone does not tell messages apart.
 //!
-//! A text, so that an operator can read and make it: a first line `popward pins 1`, then a line `KEY UIDL` for each; KEY is a
-//! message's digest in hexadecimal. Of several with one key the first is for the first message in the spool that has it.
+//! The file is text, so that an operator can read and write it. Its first line is `popward pins 1`.
+//! Each further line is `KEY UIDL`. KEY is a message's digest in hexadecimal. If several lines have
+//! one key, the first line is for the first message in the spool that has this key, and so on.
 
 use crate::uidl::{hexadecimal, is_valid};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ const FIRST_LINE: &[u8] = b"popward pins 1\n";
 pub struct Pins(BTreeMap<[u8; 16], Vec<Box<str>>>);
 
 impl Pins {
-    /// The names of the messages with this digest, in order.
+    /// The UIDLs of the messages with this digest, in order.
     pub fn of(&self, digest: &[u8; 16]) -> &[Box<str>] {
         self.0.get(digest).map_or(&[], Vec::as_slice)
     }
@@ -24,7 +25,7 @@ impl Pins {
         self.0.is_empty()
     }
 
-    /// Pins these names to the messages with this digest, and no others.
+    /// Pins these UIDLs to the messages with this digest, and removes the digest's other pins.
     pub fn set(&mut self, digest: [u8; 16], names: Vec<Box<str>>) {
         if names.is_empty() {
             self.0.remove(&digest);
@@ -33,7 +34,7 @@ impl Pins {
         }
     }
 
-    /// As a file has them.
+    /// The text of the file.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = FIRST_LINE.to_vec();
         for (digest, names) in &self.0 {
@@ -47,7 +48,7 @@ impl Pins {
         text
     }
 
-    /// What a file has. The error is the line, from 1, that is none.
+    /// Reads the text of a file. The error is the number of the first wrong line, from 1.
     pub fn decode(text: &[u8]) -> Result<Self, usize> {
         let lines = text.strip_prefix(FIRST_LINE).ok_or(1_usize)?;
         let mut pins = Self::default();
@@ -59,7 +60,7 @@ impl Pins {
     }
 }
 
-/// One line.
+/// Reads one line.
 fn pin(line: &[u8]) -> Option<([u8; 16], Box<str>)> {
     let (key, name) = line.strip_suffix(b"\n")?.split_at_checked(32)?;
     let name = name.strip_prefix(b" ").filter(|name| is_valid(name))?;

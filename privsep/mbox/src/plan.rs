@@ -1,8 +1,9 @@
 //! What an update does to the spool's bytes.
 //!
-//! Segments move whole and keep their order. What belongs to no message stays: the empty lines before the first one, as long as
-//! that one is kept, and the tail. A last line without an end can only be the spool's last, and what is last stays last. So what
-//! is left is a spool that reads as before, less the deleted messages.
+//! Segments move whole and keep their order. Bytes that belong to no message stay: the tail, and
+//! the empty lines before the first message as long as that message is kept. Only the spool's last
+//! line can lack its line end, and it stays the last one. So the spool reads as before, without the
+//! deleted messages.
 
 use crate::message::Maildrop;
 use std::ops::Range;
@@ -10,21 +11,23 @@ use std::ops::Range;
 /// Which bytes move where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Where the first deleted segment begins: everything before it stays untouched.
+    /// Where the first deleted segment begins. Everything before it stays untouched.
     pub first_change: u64,
-    /// What is kept behind it, in order, to be moved down to `first_change`. Empty: the spool is only truncated.
+    /// The kept ranges behind it, in order. They move down to `first_change`. Empty: the spool is
+    /// only cut.
     pub kept: Vec<Range<u64>>,
-    /// How long the spool is then.
+    /// The spool's length after the update.
     pub final_length: u64,
 }
 
 impl Plan {
-    /// The plan for deleting the messages that `deleted` marks. `None` where there is nothing to delete. Hidden messages
-    /// are never deleted.
+    /// The plan for deleting the messages that `deleted` marks. `None`: there is nothing to delete.
+    /// Hidden messages are never deleted.
     pub fn new(maildrop: &Maildrop, deleted: &[bool]) -> Option<Self> {
         let gone = |index| is_gone(maildrop, deleted, index);
         let first = (0..maildrop.messages.len()).find(|index| gone(*index))?;
-        // Without its first message the file must begin with a From_ line.
+        // If the first message is deleted, the file must still begin with a From_ line. So the
+        // bytes before that message go too.
         let first_change = match first {
             0 => 0,
             _ => maildrop.messages[first].from_line,
@@ -54,11 +57,11 @@ fn is_gone(maildrop: &Maildrop, deleted: &[bool], index: usize) -> bool {
     deleted.get(index) == Some(&true) && !maildrop.is_hidden(index)
 }
 
-/// What is left of `maildrop` without the messages that `deleted` marks.
+/// The maildrop without the messages that `deleted` marks, as it is after the update.
 pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
     let mut left = Maildrop::default();
     left.messages.reserve_exact(maildrop.messages.len());
-    // As in the plan: without its first message, what stood before it goes too.
+    // As in the plan, the bytes before the first message go with it.
     let mut removed = if is_gone(maildrop, deleted, 0) {
         maildrop.begin()
     } else {
@@ -75,7 +78,8 @@ pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
     left.tail = maildrop.tail;
     left.claims = maildrop.claims;
     if left.claims.ahead < u64::MAX {
-        // Its message may have moved by less: then what was added is read once too often.
+        // The message with this claim may move by less. Then `ahead` is too small, which costs at
+        // most one scan more.
         left.claims.ahead = left.claims.ahead.saturating_sub(removed);
     }
     left

@@ -1,4 +1,5 @@
-//! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, never read line by line.
+//! One walk over the spool: From_ lines, headers, bodies. Bodies are searched, but not read line by
+//! line.
 
 use crate::from_line::{self, LINE_MAX, Start, broken_word, empty_lines, is_begun, is_from_line};
 use crate::header::{Fate, Fields, Hidden, LOOK};
@@ -12,33 +13,35 @@ use memchr::{memchr, memmem};
 /// Smallest buffer for a scan, in bytes. Larger ones (1 MiB) make it faster.
 pub const BUFFER_MIN: usize = 4 * LINE_MAX;
 
-/// How much of a body is looked at at once: small enough to stay in the nearest cache for a second look.
+/// How many bytes of a body are looked at together. They stay in the nearest cache for a second
+/// look.
 const BLOCK: usize = 4 * 1024;
 
-/// How a From_ line begins, behind the line feed of the line before.
+/// The beginning of a From_ line, with the line feed of the line before it.
 const FROM: &[u8] = b"\nFrom ";
 
-/// How many bytes before a line feed tell whether it ends an empty line: a CR, and the line feed of the line before.
+/// How many bytes before a line feed show whether it ends an empty line: a CR, and the line feed of
+/// the line before.
 const BEFORE: u64 = 2;
 
-/// Most messages of a maildrop: their numbers are 32 bits in the protocol between processes.
+/// The most messages of a maildrop. Message numbers have 32 bits in the protocol between processes.
 pub const MESSAGES_MAX: usize = 16_000_000;
 
 /// Why a spool was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ScanError<E> {
-    /// It does not begin with a From_ line.
+    /// The spool does not begin with a From_ line.
     NotMbox,
-    /// Its lines end with CR alone: which of them begin messages cannot be told.
+    /// The spool's lines end with CR alone, so it cannot be told which of them begin messages.
     BareReturns,
-    /// It ended before the length that was given.
+    /// The spool ended before the given length.
     Truncated {
-        /// Where bytes were expected up to.
+        /// The offset up to which bytes were expected.
         expected: u64,
-        /// Where they ended.
+        /// The offset where they ended.
         found: u64,
     },
-    /// It has more than [`MESSAGES_MAX`] messages.
+    /// The spool has more than [`MESSAGES_MAX`] messages.
     TooManyMessages,
     /// Reading failed.
     Source(E),
@@ -58,7 +61,8 @@ impl<E: std::fmt::Display> std::fmt::Display for ScanError<E> {
     }
 }
 
-/// Reads the first `length` bytes of `source` through `buffer`, of at least [`BUFFER_MIN`] bytes.
+/// Scans the first `length` bytes of `source` through `buffer`, which has at least [`BUFFER_MIN`]
+/// bytes.
 pub fn scan<S: Source>(
     source: &mut S,
     length: u64,
@@ -73,9 +77,9 @@ pub fn scan<S: Source>(
     )
 }
 
-/// As [`scan`], of a spool that was `known` when it was shorter. The last of the known messages is read again, because what
-/// follows decides where it ends. No claim of `known` may point to less than `length`. Sizes are without the lines that `hide`
-/// hides.
+/// Does the same as [`scan`] with a spool that was `known` when it was shorter. The last known
+/// message is read again, because the bytes behind it decide where it ends. No claim of `known` may
+/// point to less than `length`. Sizes do not count the lines that `hide` hides.
 pub fn scan_on<S: Source>(
     source: &mut S,
     length: u64,
@@ -118,8 +122,8 @@ pub fn scan_on<S: Source>(
     Ok(maildrop)
 }
 
-/// Whether `message` still begins where it was found, with the header that it had. `buffer` is as for [`scan`], and
-/// `length` the spool's.
+/// Whether `message` still begins where it was found, with the same header. `length` is the
+/// spool's. `buffer` is as for [`scan`].
 pub fn begins_there<S: Source>(
     source: &mut S,
     length: u64,
@@ -137,7 +141,7 @@ pub fn begins_there<S: Source>(
     Ok(header == message.header && walk.name() == message.digest)
 }
 
-/// What the line is that begins at `offset`.
+/// What the line at `offset` is.
 fn line_at<S: Source>(
     window: &mut Window<'_, S>,
     offset: u64,
@@ -148,8 +152,9 @@ fn line_at<S: Source>(
     Ok(Start::of(view, to_end))
 }
 
-/// Where the first From_ line begins: behind empty lines, and behind what a delivery wrote that was broken off within the word
-/// `From`. Where there is only the beginning of one, that begins there; where there is none, this is the length.
+/// Where the first From_ line begins. Empty lines may come before it, and so may the bytes of a
+/// delivery that was broken off within the word `From`. A From_ line that was only begun counts
+/// too. If there is no From_ line, this is the spool's length.
 fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanError<S::Error>> {
     let length = window.length();
     let mut offset = 0;
@@ -175,7 +180,7 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
     }
 }
 
-/// Whether all that is left from `offset` on is the beginning of a From_ line.
+/// Whether all bytes from `offset` on are the beginning of a From_ line.
 fn is_tail<S: Source>(
     window: &mut Window<'_, S>,
     offset: u64,
@@ -187,11 +192,12 @@ fn is_tail<S: Source>(
 
 /// Where a header ends.
 struct Header {
-    /// Where the empty line begins that ends it.
+    /// Where the empty line begins that ends the header.
     empty: u64,
     /// Where the body begins.
     body: u64,
-    /// There is no empty line: a From_ line or the end of the spool follows at once.
+    /// Whether there is no empty line, because a From_ line or the end of the spool follows at
+    /// once.
     cut_off: bool,
 }
 
@@ -206,7 +212,7 @@ impl Header {
     }
 }
 
-/// One message, being read.
+/// A message that is being read.
 struct Walk<'w, 'b, S> {
     window: &'w mut Window<'b, S>,
     from_line: u64,
@@ -226,8 +232,9 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         let mut digest = blake3::Hasher::new();
         let length = usize::try_from(header - from_line).unwrap_or(usize::MAX);
         let line = &window.at(from_line, length)?[..length];
-        // Word by word: postfix, procmail and Dovecot write two spaces before the date, of which mailutils (3.15) leaves one
-        // when it rewrites a spool.
+        // The line is hashed word by word. postfix, procmail and Dovecot write two spaces before
+        // the date. mailutils (3.15) leaves one of them when it rewrites a spool, and the digest
+        // must not change.
         let words = line.split(u8::is_ascii_whitespace);
         for word in words.filter(|word| !word.is_empty()) {
             digest.update(word);
@@ -248,8 +255,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         })
     }
 
-    /// Reads it to its end. Returns it, where the next From_ line begins, and where its Content-Length points to, if that is
-    /// behind it.
+    /// Reads the message to its end. Returns it, where the next From_ line begins, and where the
+    /// message's Content-Length points to, if it does not hold and points behind the message.
     fn message(mut self) -> Result<(Message, u64, Option<u64>), ScanError<S::Error>> {
         let header = self.headers()?;
         let target = self.fields.content_length;
@@ -281,7 +288,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         Ok((message, next, claim))
     }
 
-    /// The digest of what was read of the header.
+    /// The digest of the From_ line and the header lines that were read.
     fn name(&self) -> [u8; 16] {
         let mut digest = [0; 16];
         digest.copy_from_slice(&self.digest.finalize().as_bytes()[..16]);
@@ -295,9 +302,11 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         let length = self.window.length();
         loop {
             let view = self.window.at(offset, LOOK + 2)?;
-            // Lines that count and end with LF alone are hashed together: from `run` to `at`.
+            // Lines that count and end with LF alone are hashed together. They lie from `run` to
+            // `at`.
             let (mut run, mut at, mut hidden) = (0, 0, 0);
-            // How long the empty line is that ends the header; a From_ line that cuts it off is none of its bytes.
+            // The length of the empty line that ends the header. It is 0 if a From_ line cuts the
+            // header off.
             let mut empty = None;
             while let Some(end) = memchr(b'\n', &view[at..]) {
                 let text = &view[at..at + end];
@@ -342,7 +351,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             } else if rest < LOOK + 2 {
                 continue;
             }
-            // A long line, or the spool's last.
+            // This is a long line, or the spool's last line.
             fate = self.fields.read(start, false, fate);
             if start.starts_with(b"From ") && line_at(self.window, offset)? != Start::Text {
                 return Ok(Header::ended(offset, offset));
@@ -351,7 +360,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         }
     }
 
-    /// Takes one header line, in pieces if need be; returns where the next begins.
+    /// Reads one header line, in pieces if it is long. Returns where the next line begins.
     fn line(&mut self, mut offset: u64, fate: Fate) -> Result<u64, ScanError<S::Error>> {
         let mut held_cr = false;
         loop {
@@ -364,7 +373,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             }
             let text = &piece[..end.unwrap_or(piece.len())];
             if fate.kept {
-                // A CR at the end of a piece is the line's end or not, as the next byte shows.
+                // A CR at the end of a piece may belong to the line's end. The next byte shows it.
                 if held_cr && !text.is_empty() {
                     self.digest.update(b"\r");
                 }
@@ -381,8 +390,9 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         }
     }
 
-    /// Whether the body ends at `target`, where its Content-Length says: a line end follows, and behind that a From_ line or the
-    /// end of the spool. This is Dovecot's condition. Returns `target`, and where the next From_ line begins.
+    /// Whether the body ends at `target`, as its Content-Length says. As in Dovecot, a line end
+    /// must follow, and behind it a From_ line or the end of the spool. Returns `target`, and where
+    /// the next From_ line begins.
     fn confirmed(&mut self, target: u64) -> Result<Option<(u64, u64)>, ScanError<S::Error>> {
         let length = self.window.length();
         if target >= length {
@@ -416,18 +426,22 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
         Ok(())
     }
 
-    /// Searches the body for the next From_ line. `empty` is where the header's empty line begins. It is the separator where a
-    /// From_ line follows at once.
+    /// Searches the body for the next From_ line. `empty` is where the header's empty line begins.
+    /// That line is the separator if a From_ line follows it at once. Returns where the message
+    /// ends, and where the next From_ line begins.
     fn search(&mut self, empty: u64, body: u64) -> Result<(u64, u64), ScanError<S::Error>> {
         let length = self.window.length();
         let finder = memmem::Finder::new(FROM);
-        // What has been counted, and from where on From_ lines are looked for: never before it.
+        // Bytes before `counted` have been counted. From_ lines are searched from `search` on,
+        // which is never before `counted`.
         let mut counted = empty;
         let mut search = body.saturating_sub(1).max(empty);
-        // Whether a line just before began as a From_ line does: the next may, too.
+        // Whether a line just before began like a From_ line but was text. The next line may be
+        // such a line too.
         let mut suspect = false;
         loop {
-            // A line feed is looked at with the bytes before it that make it the end of an empty line.
+            // The view begins some bytes earlier, because they show whether a line feed ends an
+            // empty line.
             let start = counted.saturating_sub(BEFORE).max(empty);
             let view = self.window.at(start, BUFFER_MIN / 2)?;
             let view = &view[..view.len().min(BLOCK)];
@@ -436,7 +450,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             let new = &view[within(counted - start)..];
             let mut most = new.len();
             if !at_end {
-                // The rest of a From_ line must be in view; and no CRLF must lie across what is counted.
+                // The rest of a From_ line must be in view, and a CRLF must not lie across the end
+                // of the counted bytes.
                 most = tally::whole(new.len() - FROM.len());
                 most -= usize::from(new[most - 1..].starts_with(b"\r\n"));
             }
@@ -468,7 +483,8 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
                 self.count(counted, end)?;
                 return Ok((end, candidate));
             }
-            // It is text. What lies before it is counted, all but what could be a separator.
+            // The line is text. The bytes before it are counted, except those that could be a
+            // separator.
             let next = candidate.saturating_sub(4).max(counted);
             self.count(counted, next)?;
             counted = next;
@@ -483,8 +499,8 @@ fn within(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// How many bytes the empty line is long that `bytes` end with; 0 if they do not end with one. `fresh`: a line starts
-/// where the bytes do.
+/// The length of the empty line at the end of `bytes`, or 0 if there is none. `fresh` says that a
+/// line begins where `bytes` begin.
 fn separator(bytes: &[u8], fresh: bool) -> usize {
     let line_end = |rest: &[u8]| rest.last() == Some(&b'\n') || (fresh && rest.is_empty());
     match bytes {

@@ -1,25 +1,25 @@
-//! Where the spool's bytes come from: the only way in.
+//! Where the spool's bytes come from. There is no other way in.
 
 use crate::tally::{Tally, tally};
 use std::convert::Infallible;
 
-/// A spool that can be read at any offset. The worker's is `pread` on the locked spool.
+/// A spool that can be read at any offset. The worker's is the locked spool, read with `pread`.
 pub trait Source {
-    /// What can go wrong while reading.
+    /// The error of reading.
     type Error;
 
-    /// Fills `into` from byte `offset` on and says how many bytes that were; fewer than asked for only at
-    /// the end of the spool.
+    /// Fills `into` from byte `offset` on, and returns how many bytes were read. They are fewer
+    /// than `into` has only at the end of the spool.
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, Self::Error>;
 
-    /// [`tally`], which whoever knows the processor may have run with wider vectors.
+    /// [`tally`]. An implementation that knows the processor may run it with wider vectors.
     #[must_use]
     fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
         tally(previous, bytes, count)
     }
 }
 
-/// A spool that lies in memory, for tests, benches and fuzzing.
+/// A spool in memory, for tests, benches and fuzzing.
 #[derive(Debug, Clone, Copy)]
 pub struct InMemory<'a>(pub &'a [u8]);
 

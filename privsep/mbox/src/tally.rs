@@ -1,27 +1,31 @@
-//! One look at the bytes of a message: how many line feeds cost an octet more, and whether a From_ line may be among them.
+//! Looks once at the bytes of a message: how many line feeds cost an octet more, and whether a
+//! From_ line may be among them.
 //!
-//! The inner loop is written so that the compiler makes vector instructions of it; how wide they are is decided by
-//! whoever implements [`crate::source::Source::tally`].
+//! The inner loop is written so that the compiler makes vector instructions of it. The
+//! implementation of [`crate::source::Source::tally`] decides how wide they are.
 
 use std::array::from_fn;
 
-/// How far behind a line feed is looked: to the `m` of a From_ line.
+/// How many bytes after a line feed are looked at: up to the `m` of a From_ line.
 const AHEAD: usize = 4;
 
-/// Bytes that are compared together.
+/// How many bytes are compared together.
 const LANES: usize = 32;
 
-/// What was found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Line feeds without a carriage return before them: RETR sends one with each.
+    /// The count of line feeds without a carriage return before them. RETR sends a CR before each
+    /// of them.
     pub bare_line_feeds: usize,
-    /// Whether behind some line feed `r` and `m` stand where a From_ line has them. Where this is false there is none.
+    /// Whether `r` and `m` stand after some line feed where a From_ line has them. If this is
+    /// false, there is no From_ line.
     pub from_line: bool,
 }
 
-/// Looks at the first `count` of `bytes`, and behind them for the rest of a From_ line. `previous` is the byte before the
-/// first. A From_ line of which less than its `m` is in `bytes` is not seen.
+/// Looks at the first `count` bytes of `bytes`, and at the bytes behind them for the rest of a
+/// From_ line. `previous` is the byte before the first one. A From_ line is not seen if its `m` is
+/// not in `bytes`.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -40,7 +44,8 @@ pub fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
     if count == 0 {
         return sum;
     }
-    // The first byte's neighbour is not in `bytes`, the last ones' may not be: these are looked at one by one.
+    // The byte before the first one is not in `bytes`, and bytes after the last ones may be
+    // missing. So these are looked at one by one.
     one(previous, 0);
     let many = count.min(bytes.len().saturating_sub(AHEAD)).max(1) - 1;
     let many = many - many % LANES;
@@ -51,7 +56,7 @@ pub fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
     if many > 0 {
         let mut looks = at(1).zip(at(3).zip(at(1 + AHEAD)));
         let mut any_return = bytes[0] == b'\r';
-        // A lane's sum is a byte: it must be taken out before it is full.
+        // The sum of a lane is one byte, so it must be added up before it is full.
         for _ in 0..(many / LANES).div_ceil(255) {
             let (mut feeds, mut from, mut returns) = ([0_u8; LANES], [0_u8; LANES], [0_u8; LANES]);
             for (here, (second, fourth)) in looks.by_ref().take(255) {
@@ -71,7 +76,7 @@ pub fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
             sum.from_line |= from.iter().any(|&any| any != 0);
             any_return |= returns.iter().any(|&any| any != 0);
         }
-        // Mail of most programs has none, and a look at each byte's neighbour is saved.
+        // Most mail has no CR. Then no byte's neighbour needs a look.
         if any_return {
             sum.bare_line_feeds -= pairs(&bytes[..=many]);
         }
@@ -102,7 +107,8 @@ fn pairs(bytes: &[u8]) -> usize {
         .count()
 }
 
-/// The largest count up to `count`, which is at least 1, that [`tally`] takes in whole vectors but for its first byte.
+/// The largest count of at most `count` bytes that [`tally`] takes in whole vectors, except for its
+/// first byte. `count` is at least 1.
 pub(crate) fn whole(count: usize) -> usize {
     1 + (count - 1) / LANES * LANES
 }
@@ -114,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn many_bytes_at_once_are_seen_as_one_by_one(
+        fn vectors_find_the_same_as_a_look_at_each_byte(
             pieces in prop::collection::vec(prop::sample::select(vec!["\n", "\r\n", "\r", "\nFrom ", "F", "r", "m", "text", "0123456789abcdef0123456789abcdef"]), 0..40),
             times in 1_usize..400,
             previous in prop::sample::select(vec![b'\r', b'\n', b'x']),

@@ -1,21 +1,25 @@
-//! UIDLs (RFC 1939, section 7): each message of a maildrop has one of its own, and keeps it.
+//! UIDLs (RFC 1939, section 7): each message of a maildrop has one that no other message has, and
+//! keeps it.
 //!
-//! The native one is the message's digest in hexadecimal. The digest is the first 16 bytes of the BLAKE3 hash of the
-//! From_ line and of every header line that no reader rewrites, in order, each without its CR and LF and followed by one LF.
-//! Left out, with their continuation lines: Status, X-Status, X-Keywords, X-UID, X-UIDL, X-IMAP, X-IMAPbase, Content-Length,
-//! Lines.
+//! The native UIDL is the message's digest in hexadecimal. The digest is the first 16 bytes of the
+//! BLAKE3 hash of the From_ line and of every header line that no mail reader rewrites. The lines
+//! are in order, each without its CR and LF and followed by one LF. The words of the From_ line are
+//! each followed by one space. Left out, with their continuation lines: Status, X-Status,
+//! X-Keywords, X-UID, X-UIDL, X-IMAP, X-IMAPbase, Content-Length, Lines.
 //!
-//! A message whose name was taken gets one with a suffix. Whatever no later reading of the spool would find out again is
-//! pinned: names with a suffix, and names of messages with equal digests.
+//! If a UIDL is taken, the message gets it with a suffix. A UIDL is pinned if a later reading of
+//! the spool might not find it again: UIDLs with a suffix, and UIDLs of messages with equal
+//! digests.
 
 use crate::message::{Maildrop, Message};
 use crate::pins::Pins;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Bytes of a UIDL (RFC 1939, section 7).
+/// The most bytes of a UIDL (RFC 1939, section 7).
 pub const MAX: usize = 70;
 
-/// How much of a name stands before a suffix, in bytes: with the longest suffix it has not more than a UIDL's 70.
+/// The most bytes of a name before a suffix. With the longest suffix it has at most the 70 bytes of
+/// a UIDL.
 const BEFORE_SUFFIX: usize = 59;
 
 /// Whether this is a UIDL (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
@@ -55,11 +59,12 @@ fn native(message: &Message) -> Box<str> {
     String::from_utf8_lossy(&hexadecimal(&message.digest)).into()
 }
 
-/// Gives `messages` the names of those that are in `known`, what the spool was before: the first with a digest takes the
-/// first one's, and so on. Returns which have one now.
+/// Gives `messages` the UIDLs of the messages in `known`, which is what the spool was before. The
+/// first message with a digest takes the UIDL of the first known message with that digest, and so
+/// on. Returns which messages have a UIDL now.
 pub fn carry_over(messages: &mut [Message], known: &[Message]) -> Vec<bool> {
     let mut named = vec![false; messages.len()];
-    // What was appended to leaves all before it where it was.
+    // If mail was only appended, all messages before it are where they were.
     let equal = messages.iter().zip(known);
     let same = equal.take_while(|(new, old)| new.digest == old.digest);
     let same = same.count();
@@ -81,8 +86,11 @@ pub fn carry_over(messages: &mut [Message], known: &[Message]) -> Vec<bool> {
     named
 }
 
-/// Names the messages that are not yet `named`: as `pins` say, or else by `base` (a valid name) where that has one, or else
-/// natively. Returns whether there is something new in `pins`, which then has to be on disk before a name is told.
+/// Gives a UIDL to each message that is not `named` yet: the pinned one, or else the one of `base`
+/// (a valid UIDL) if it has one, or else the native one.
+///
+/// Returns whether `pins` has changed. Then the pins must be on disk before a client is told a
+/// UIDL.
 pub fn assign(
     maildrop: &mut Maildrop,
     named: &[bool],
@@ -95,14 +103,14 @@ pub fn assign(
         .filter(|index| !named[*index])
         .collect();
     let digests: BTreeSet<[u8; 16]> = new.iter().map(|index| messages[*index].digest).collect();
-    // The messages with such a digest, in order.
+    // The messages with each of these digests, in order.
     let mut groups: BTreeMap<[u8; 16], Vec<usize>> = BTreeMap::new();
     for (index, message) in messages.iter().enumerate().skip(first) {
         if digests.contains(&message.digest) {
             groups.entry(message.digest).or_default().push(index);
         }
     }
-    // As it mostly is: all names are native, and the new ones' digests nobody else's.
+    // The usual case: all UIDLs are native, and no other message has a new one's digest.
     let native_only = pins.is_empty()
         && groups.values().all(|group| group.len() == 1)
         && messages[first..]
@@ -131,7 +139,8 @@ pub fn assign(
             }
         }
     }
-    // Of equal messages, one that was deleted may have had the name, or a suffix: a new one must not get it.
+    // Among equal messages, a deleted one may have had the plain UIDL or a suffix. A new message
+    // must not get the same UIDL.
     let mut last: BTreeMap<Box<str>, u64> = BTreeMap::new();
     let looked_for = others
         .iter()
@@ -164,7 +173,8 @@ pub fn assign(
     if to_pin.is_empty() {
         return false;
     }
-    // Whoever has the name that others would have had, too: another reading could find them in another order.
+    // The message that has the plain UIDL is pinned too, because another reading could find the
+    // messages in another order.
     for message in &messages[first..] {
         if shared.contains(&name(message)) {
             to_pin.insert(message.digest);
@@ -185,7 +195,7 @@ pub fn assign(
     true
 }
 
-/// What is pinned once the messages that `deleted` marks are gone. `None`: what was.
+/// The pins once the messages that `deleted` marks are gone. `None`: the pins stay as they are.
 pub fn pins_left(pins: &Pins, maildrop: &Maildrop, deleted: &[bool]) -> Option<Pins> {
     let all = || maildrop.messages.iter().zip(deleted);
     let gone = all().filter(|(message, gone)| **gone && !pins.of(&message.digest).is_empty());
@@ -207,12 +217,13 @@ pub fn pins_left(pins: &Pins, maildrop: &Maildrop, deleted: &[bool]) -> Option<P
     Some(pins)
 }
 
-/// Tells equal names apart, as Dovecot does with `pop3_uidl_duplicates = rename`: the first stays as it is, those behind it
-/// get `-2`, `-3` and so on. A suffix is skipped where there is such a name already. Of a name so long that a suffix may make
-/// it more than 70 bytes, the first 59 are kept before it.
+/// Makes equal names different, as Dovecot does with `pop3_uidl_duplicates = rename`: the first one
+/// stays as it is, and the later ones get `-2`, `-3` and so on. A suffix is skipped if there is
+/// such a name already. If a suffix might make a name longer than 70 bytes, only the name's first
+/// 59 bytes stand before it.
 ///
-/// The names in `fixed` are others' already. Where `last` has a name, that and its suffixes up to the number are not to be
-/// given.
+/// Names in `fixed` belong to other messages already. `last` holds numbers by name: that name and
+/// its suffixes up to the number are not given.
 pub fn unique(
     names: &mut [Box<str>],
     fixed: &BTreeSet<Box<str>>,
@@ -227,7 +238,8 @@ pub fn unique(
     }
     for index in repeats {
         let start: Box<str> = shortened(&names[index]).into();
-        // The last number that was given: many equal names take no longer than as many different ones.
+        // The search goes on from the last number that was given. So many equal names take no
+        // longer than many different ones.
         let number = last.entry(start.clone()).or_insert(1);
         names[index] = loop {
             *number += 1;
@@ -239,7 +251,7 @@ pub fn unique(
     }
 }
 
-/// What stands before a suffix.
+/// The part of a name that stands before a suffix.
 fn shortened(name: &str) -> &str {
     let mut end = name.len().min(BEFORE_SUFFIX);
     while !name.is_char_boundary(end) {

@@ -1,6 +1,7 @@
 //! A view of the spool through the caller's buffer.
 //!
-//! It moves forward, and keeps what was read and is still wanted, so that a spool is read once.
+//! The view moves forward. It keeps bytes that were read and are still wanted, so that the spool is
+//! read once.
 
 use crate::scan::ScanError;
 use crate::source::Source;
@@ -11,9 +12,9 @@ pub struct Window<'a, S> {
     buffer: &'a mut [u8],
     /// The offset of the buffer's first byte in the spool.
     base: u64,
-    /// How many bytes of the buffer hold the spool's.
+    /// How many bytes of the buffer are valid.
     filled: usize,
-    /// The spool's length: nothing behind it is read, even where it has grown.
+    /// The spool's length in bytes. Nothing behind it is read, even if the spool has grown.
     length: u64,
 }
 
@@ -34,8 +35,8 @@ impl<'a, S: Source> Window<'a, S> {
         self.length
     }
 
-    /// The bytes from `offset` on: at least `need` of them, or all up to the end of the spool; more if they
-    /// are at hand. `need` must fit into the buffer.
+    /// The bytes from `offset` on: at least `need` bytes, or all bytes up to the end of the spool.
+    /// There may be more. `need` must fit into the buffer.
     pub fn at(&mut self, offset: u64, need: usize) -> Result<&[u8], ScanError<S::Error>> {
         if !self.holds(offset, need) {
             self.slide_to(offset)?;
@@ -46,8 +47,8 @@ impl<'a, S: Source> Window<'a, S> {
         Ok(&self.buffer[start..self.filled])
     }
 
-    /// As `at`, but `into` takes the bytes (up to its length) if the window does not have them, so that a look far ahead
-    /// does not throw away what is still to be read here.
+    /// Does the same as `at`, but reads into `into` if the window does not have the bytes. So a
+    /// look far ahead keeps the bytes that are still to be read here.
     pub fn peek<'b>(
         &'b mut self,
         offset: u64,
@@ -79,7 +80,7 @@ impl<'a, S: Source> Window<'a, S> {
             _ => 0,
         };
         self.base = offset;
-        // Should the read fail, only what is known to be there counts.
+        // If the read fails, only the bytes that were kept count.
         self.filled = kept;
         let left = self.length.saturating_sub(offset + kept as u64);
         let end = kept + fitting(left, self.buffer.len() - kept);
@@ -93,12 +94,12 @@ impl<'a, S: Source> Window<'a, S> {
     }
 }
 
-/// The lesser of the two, as a size in memory.
+/// The smaller of the two, as a size in memory.
 fn fitting(bytes: u64, room: usize) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).min(room)
 }
 
-/// Fills `into`, or says how long the spool turned out to be.
+/// Fills `into`. If the spool is too short, the error says where it ended.
 fn read_exactly<S: Source>(
     source: &mut S,
     offset: u64,

@@ -1,5 +1,6 @@
-//! Spools, and what real servers answered on them (Dovecot 2.3.19, UW ipop3d 2007f): the same messages and the
-//! same bytes, but for the differences that are listed and argued below.
+//! Compares popward with what real servers answered on the same spools (Dovecot 2.3.19, UW ipop3d
+//! 2007f). Messages and bytes are the same, except for the differences that are listed and
+//! explained below.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -11,7 +12,7 @@ use popward_mbox::scan::{BUFFER_MIN, scan};
 use popward_mbox::source::InMemory;
 use sessions::{body, reply, vector};
 
-/// The messages that RETR sends, dots stuffed.
+/// The octets of each message, and what RETR sends of it, with dots stuffed.
 fn ours(spool: &[u8]) -> (Vec<u64>, Vec<Vec<u8>>) {
     let mut source = InMemory(spool);
     let maildrop = scan(&mut source, spool.len() as u64, &mut vec![0; BUFFER_MIN]).unwrap();
@@ -34,8 +35,8 @@ fn ours(spool: &[u8]) -> (Vec<u64>, Vec<Vec<u8>>) {
         .unzip()
 }
 
-/// The header lines that Dovecot does not show. popward shows them, as popa3d, solid-pop3d and mailutils do: a message
-/// is sent as it lies in the spool.
+/// The header lines that Dovecot does not show. This test scans with no hidden fields, so it leaves
+/// these lines out before it compares.
 const HIDDEN: [&str; 7] = [
     "Content-Length:",
     "Status:",
@@ -46,7 +47,7 @@ const HIDDEN: [&str; 7] = [
     "X-UID:",
 ];
 
-/// A message without those, in a form that can be read where two differ.
+/// A message without these lines, as text for the report of a difference.
 fn shown(wire: &[u8]) -> String {
     let text = String::from_utf8_lossy(wire);
     let end = text.find("\r\n\r\n").map_or(text.len(), |end| end + 2);
@@ -73,7 +74,8 @@ fn compare(name: &str) {
             "{name}: octets of {number}"
         );
         let theirs = body(&session, &format!("RETR {number}"));
-        // An empty message: Dovecot says 0 octets and sends an empty line; popward says 0 and sends none.
+        // For an empty message, both say 0 octets. Dovecot sends an empty line, and popward sends
+        // none.
         let empty = wire.is_empty() && theirs == b"\r\n";
         assert!(
             empty || shown(wire) == shown(&theirs),

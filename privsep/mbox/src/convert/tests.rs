@@ -1,4 +1,4 @@
-//! Conversion in pieces gives what it gives at once.
+//! Conversion in pieces gives the same bytes as conversion at once.
 
 use super::*;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn in_pieces(mut converter: Converter, input: &[u8], piece: usize, room: usize) 
 }
 
 #[test]
-fn top_sends_header_empty_line_and_so_many_lines() {
+fn top_sends_the_header_the_empty_line_and_as_many_lines_as_asked() {
     let input = b"A: 1\nB: 2\r\n\nx\n.y\nz\n";
     let top = |lines| in_pieces(Converter::top(lines), input, 1000, 1000);
     assert_eq!(top(0), b"A: 1\r\nB: 2\r\n\r\n");
@@ -28,7 +28,7 @@ fn top_sends_header_empty_line_and_so_many_lines() {
 
 proptest! {
     #[test]
-    fn pieces_make_no_difference(
+    fn conversion_in_pieces_equals_conversion_at_once(
         input in proptest::collection::vec(proptest::sample::select(b"\r\n.ab".to_vec()), 0..200),
         piece in 1usize..50, room in 8usize..50, lines in 0u32..5,
     ) {

@@ -1,4 +1,4 @@
-//! There and back; and whatever else is in such a file is no index.
+//! An index is decoded as it was encoded. Any other bytes are refused.
 
 use super::*;
 use crate::scan::{BUFFER_MIN, scan};
@@ -37,7 +37,7 @@ fn what_is_encoded_is_decoded() {
 }
 
 #[test]
-fn p4_any_flipped_bit_and_any_cut_is_noticed() {
+fn p4_any_flipped_bit_and_any_cut_of_an_index_is_refused() {
     let (identity, maildrop) = example();
     let bytes = encode(&identity, &RULES, &maildrop);
     for place in 0..bytes.len() {
@@ -53,7 +53,7 @@ fn p4_any_flipped_bit_and_any_cut_is_noticed() {
     assert_eq!(decode(&longer), None);
 }
 
-/// Whoever owns the state directory can write an index with a hash that fits.
+/// The owner of the state directory can write an index with a valid hash.
 fn forged(maildrop: &Maildrop) -> Option<(Identity, Rules, Maildrop)> {
     let (mut identity, _) = example();
     identity.length = maildrop.length;
@@ -62,14 +62,14 @@ fn forged(maildrop: &Maildrop) -> Option<(Identity, Rules, Maildrop)> {
 
 proptest! {
     #[test]
-    fn p4_a_forged_index_says_nothing_that_a_scan_could_not(
+    fn p4_a_forged_index_gives_only_what_a_scan_could_find(
         record in 0_usize..5, field in 0_usize..5, value in prop_oneof![any::<u64>(), 0_u64..300, Just(u64::MAX)]
     ) {
         let (_, mut maildrop) = example();
         let message = &mut maildrop.messages[record];
         *[&mut message.from_line, &mut message.header, &mut message.body, &mut message.end, &mut message.octets][field] = value;
         if let Some((_, _, forged)) = forged(&maildrop) {
-            // Too few bytes before the first message for another one.
+            // There may be a few bytes before the first message, but too few for another message.
             let mut start = forged.begin();
             prop_assert!(start < 26);
             for (index, m) in forged.messages.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! There and back; kept bytes are found where they lie; and whatever else is in such a file is refused.
+//! A journal is decoded as it was encoded. Kept bytes are found where they lie. Any other bytes are
+//! refused.
 
 use super::*;
 use proptest::prelude::*;
@@ -53,7 +54,7 @@ fn p3_a_torn_head_leaves_one_to_read() {
     for torn in 0..=BLOCK {
         let block = [&new.encode()[..torn], &older.encode()[torn..]].concat();
         let read = Head::newest(&blocks(&old.encode(), &block)).unwrap();
-        // Once its first copy is whole, what it speaks of is on disk.
+        // Once the first copy of a head is whole, its slot is on disk.
         assert_eq!(
             read,
             if torn >= HEAD + 32 {
@@ -110,7 +111,7 @@ fn what_is_encoded_is_decoded_and_mail_that_came_since_is_kept() {
 }
 
 #[test]
-fn p3_what_cannot_be_is_refused() {
+fn p3_an_impossible_journal_is_refused() {
     let refused = |ranges: &[(u64, u64)], change: fn(&mut Head)| {
         let ranges = ranges.iter().flat_map(|(start, end)| [*start, *end, 0]);
         let encoded: Vec<u8> = ranges.flat_map(u64::to_le_bytes).collect();

@@ -1,4 +1,4 @@
-//! There and back; what is no pin is named with its line.
+//! Pins are decoded as they were encoded. A wrong line is reported by its number.
 
 use super::*;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn pins_are_read_in_order() {
 }
 
 #[test]
-fn p5_what_is_no_pin_is_named_with_its_line() {
+fn p5_a_wrong_line_of_pins_is_reported_by_its_number() {
     assert_eq!(Pins::decode(b""), Err(1));
     assert_eq!(Pins::decode(b"popward pins 2\n"), Err(1));
     for bad in [

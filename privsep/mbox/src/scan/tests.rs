@@ -1,4 +1,4 @@
-//! Spools as they are found, and the same spools through buffers of different sizes.
+//! Spools in all the forms that occur, and the same spools through buffers of different sizes.
 
 #[path = "../../tests/reader/mod.rs"]
 mod reader;
@@ -26,7 +26,7 @@ fn sent(spool: &[u8], message: &Message) -> Vec<u8> {
     output
 }
 
-/// How many octets that is before dot-stuffing.
+/// The octets of `wire` before dot-stuffing.
 fn unstuffed(wire: &[u8]) -> u64 {
     let stuffed =
         usize::from(wire.starts_with(b".")) + memchr::memmem::find_iter(wire, b"\n.").count();
@@ -62,14 +62,14 @@ fn a_from_line_begins_a_message_wherever_it_stands() {
         count(&format!("{FROM}A: 1\n\nbody\n \n{FROM}B: 2\n\nx\n")),
         2
     );
-    // In a header that was cut off, also behind a line that does not fit into one look.
+    // A From_ line also cuts a header off, even after a line that does not fit into one look.
     assert_eq!(count(&format!("{FROM}A: 1\n{FROM}B: 2\n\nx\n")), 2);
     let long = format!("A: {}\n", "x".repeat(5000));
     assert_eq!(count(&format!("{FROM}{long}{FROM}B: 2\n\nx\n")), 2);
     assert_eq!(count(&FROM.repeat(3)), 3);
     let long = format!("From {}@b Mon Nov 23 10:00:00 2026\n", "x".repeat(500));
     assert_eq!(count(&format!("{FROM}A: 1\n{long}B: 2\n\nx\n")), 2);
-    // Without a date, or not at the start of a line, it is text.
+    // Without a date, or within a line, it is text.
     assert_eq!(
         count(&format!("{FROM}A: 1\n\nbody\nFrom here on\n\nx {FROM}")),
         1
@@ -77,7 +77,7 @@ fn a_from_line_begins_a_message_wherever_it_stands() {
 }
 
 #[test]
-fn what_is_no_mbox_is_refused() {
+fn a_file_that_is_no_mbox_is_refused() {
     assert_eq!(read(b"Hello\n", BUFFER_MIN), Err(ScanError::NotMbox));
     assert_eq!(read(b"\n Hello\n", BUFFER_MIN), Err(ScanError::NotMbox));
     assert_eq!(read(&[b' '; 10_000], BUFFER_MIN), Err(ScanError::NotMbox));
@@ -107,7 +107,7 @@ fn empty_lines_before_the_first_message_do_not_hide_it() {
 }
 
 #[test]
-fn what_stands_before_the_first_message_goes_with_it_and_not_before() {
+fn bytes_before_the_first_message_are_deleted_together_with_it() {
     let spool = format!("\n\n{FROM}A: 1\n\nx\n\n{FROM}B: 2\n\ny\n");
     let maildrop = read(spool.as_bytes(), BUFFER_MIN).unwrap();
     let plan = Plan::new(&maildrop, &[true, false]).unwrap();
@@ -118,9 +118,9 @@ fn what_stands_before_the_first_message_goes_with_it_and_not_before() {
     assert_eq!((plan.first_change, plan.final_length), (0, 0));
 }
 
-/// A delivery that was broken off within its From_ line, and the next one, which begins on the same line.
+/// A delivery was broken off within its From_ line. The next delivery begins on the same line.
 #[test]
-fn a_broken_off_from_line_is_no_message_and_the_next_one_is() {
+fn a_broken_off_from_line_is_no_message_but_the_next_one_is() {
     let line = FROM.trim_end();
     let message = format!("{FROM}A: 1\n\nx\n\n");
     let maildrop = read(format!("{message}{line}").as_bytes(), BUFFER_MIN).unwrap();
@@ -132,18 +132,18 @@ fn a_broken_off_from_line_is_no_message_and_the_next_one_is() {
         maildrop.messages,
         read(message.as_bytes(), BUFFER_MIN).unwrap().messages
     );
-    // It stays when the message is deleted.
+    // The part of a From_ line stays when the message before it is deleted.
     let plan = Plan::new(&maildrop, &[true]).unwrap();
     let tail = message.len() as u64..(message.len() + line.len()) as u64;
     assert_eq!(plan.kept, vec![tail]);
     for cut in 0..=line.len() {
-        // In an empty spool any part of it is enough to know what it is.
+        // In an empty spool, any part of a From_ line is recognized.
         let alone = read(&line.as_bytes()[..cut], BUFFER_MIN).unwrap();
         assert_eq!((alone.messages.len(), alone.tail), (0, cut as u64));
         let next = format!("{}{message}", &line[..cut]);
         let next = read(next.as_bytes(), BUFFER_MIN).unwrap();
         assert_eq!(next.messages.len(), 1, "{cut}");
-        // Behind another message, `FFrom ` could be a line that somebody wrote.
+        // After another message, `FFrom ` could be a line of text.
         let behind = read(
             format!("{message}{}{message}", &line[..cut]).as_bytes(),
             BUFFER_MIN,
@@ -156,14 +156,16 @@ fn a_broken_off_from_line_is_no_message_and_the_next_one_is() {
     }
 }
 
-/// A sender can write any number there, and does not know what comes after it.
+/// A sender can write any number into Content-Length, but does not know what follows the message in
+/// the spool.
 #[test]
 fn a_content_length_joins_messages_only_by_dovecots_condition() {
     let other = format!("{FROM}B: 2\n\ny\n");
     let text = format!("x\n\n{other}");
     let spool =
         |count: usize, after: &str| format!("{FROM}Content-Length: {count}\n\n{text}{after}");
-    // What follows its end decides: nothing, an empty line, an empty line and a From_ line, or anything else.
+    // What follows the body's end decides: nothing, an empty line, an empty line and a From_ line,
+    // or anything else.
     for (after, messages) in [
         (String::new(), 2),
         ("\n".into(), 1),
@@ -179,14 +181,14 @@ fn a_content_length_joins_messages_only_by_dovecots_condition() {
     assert_eq!(count(&spool(text.len() + 1, "\n")), 2);
     assert_eq!(count(&spool(text.len() - 1, "\n")), 2);
     assert_eq!(count(&spool(usize::MAX, "\n")), 2);
-    // In a header that was cut off there is no body that it could be the length of.
+    // A header that was cut off has no body, so its Content-Length says nothing.
     let cut_off = format!("{FROM}Content-Length: {}\n{other}\n{other}", other.len());
     assert_eq!(count(&cut_off), 3);
 }
 
-/// The names that these messages had before popward took a From_ line without an empty line before it for one.
+/// The UIDLs of these messages from a time when popward required an empty line before a From_ line.
 #[test]
-fn p5_messages_that_were_told_apart_before_keep_their_names() {
+fn p5_uidls_stay_although_the_rule_for_from_lines_changed() {
     let spool = format!(
         "{FROM}A: 1\nStatus: RO\n\nbody\n\n{FROM}B: 2\r\n\r\nFrom here\r\n\r\n{FROM}\n\n{FROM}C: 3\nContent-Length: 39\n\n\n{FROM}\nx\n\n\n{FROM}D: 4\n"
     );
@@ -246,7 +248,7 @@ fn p5_status_edits_and_line_ends_leave_the_digest() {
         read(crlf.as_bytes(), BUFFER_MIN).unwrap().messages[0].digest,
         plain
     );
-    // As mailutils rewrites what postfix, procmail and Dovecot wrote.
+    // mailutils rewrites the spaces that postfix, procmail and Dovecot wrote.
     let spaced = format!(
         "{}Subject: s\nTo: t\n\tu\n\nbody\n",
         FROM.replace("a@b ", "a@b  ")
@@ -266,7 +268,8 @@ fn the_pseudo_message_is_hidden_and_never_deleted() {
     assert_eq!(plan.final_length, maildrop.messages[1].from_line);
 }
 
-/// Pieces that spools are made of, in all their odd forms. `@@@` becomes a Content-Length that points near the start of a line.
+/// Pieces of spools, in many odd forms. `@@@` becomes a Content-Length that points near the start
+/// of a line.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"From a@b Mon Nov 23 10:00:00 2026\n",
@@ -311,17 +314,17 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The same, behind a From_ line.
+/// Such pieces after a From_ line.
 fn spool() -> impl Strategy<Value = Vec<u8>> {
     pieces().prop_map(|pieces| [FROM.as_bytes(), &pieces].concat())
 }
 
-/// What the slow reader finds.
+/// Reads a spool with the slow reader.
 fn model(spool: &[u8]) -> Option<(Vec<reader::Simple>, usize)> {
     reader::read(spool, is_from_line)
 }
 
-/// Holds what a scan found against the slow reader.
+/// Compares what a scan found with what the slow reader finds.
 fn assert_as_read_slowly(
     spool: &[u8],
     found: &Result<Maildrop, ScanError<std::convert::Infallible>>,
@@ -339,7 +342,7 @@ fn assert_as_read_slowly(
     assert_eq!(simple, model(spool), "{}", spool.escape_ascii());
 }
 
-/// A From_ line, and the empty line before it, may lie across any edge of a block or of the buffer.
+/// A From_ line and the empty line before it may lie across any edge of a block or of the buffer.
 #[test]
 fn a_message_begins_wherever_its_from_line_lies() {
     for room in [BUFFER_MIN, 5000, 1 << 20] {
@@ -389,16 +392,16 @@ proptest! {
     #[test]
     fn messages_are_those_of_the_slow_reader(spool in prop_oneof![spool(), pieces()], filler in 0usize..9000, at in 0usize..40) {
         assert_as_read_slowly(&spool, &read(&spool, BUFFER_MIN));
-        // The same across the edges of blocks and of the buffer.
+        // The same holds across the edges of blocks and of the buffer.
         let mut spool = spool;
         let at = memchr::memchr_iter(b'\n', &spool).nth(at).map_or(spool.len(), |end| end + 1);
         spool.splice(at..at, std::iter::repeat_n(b'x', filler));
         assert_as_read_slowly(&spool, &read(&spool, BUFFER_MIN));
     }
 
-    /// A spool that ends where one of its messages does reads as the same messages of the whole.
+    /// If a spool is cut at the end of a message, the messages before the cut read the same.
     #[test]
-    fn no_size_depends_on_what_is_appended(spool in spool()) {
+    fn no_message_depends_on_what_is_appended(spool in spool()) {
         let maildrop = read(&spool, BUFFER_MIN).unwrap();
         for known in 1..=maildrop.messages.len() {
             let end = usize::try_from(maildrop.segment_end(known - 1)).unwrap();
@@ -409,7 +412,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_hidden_is_neither_sent_nor_counted(
+    fn hidden_lines_are_neither_sent_nor_counted(
         fields in prop::collection::vec((prop::sample::select(vec!["Status", "x-uid", "X-UIDL", "Subject", "Stat", "X-Keywords"]), "[ -~]{0,120}", any::<bool>()), 0..8),
         crlf in any::<bool>(), end in prop::sample::select(vec!["\n\nbody\n\n", "\n", "", "\n\n"]), pieces in 1_usize..130,
     ) {
@@ -439,17 +442,18 @@ proptest! {
         let wire = String::from_utf8(wire).unwrap();
         let kept = fields.iter().zip(&lines).filter(|((name, ..), _)| !["Status", "x-uid"].contains(name));
         let expected: String = kept.map(|(_, line)| line.replace('\n', "\r\n") + "\r\n").collect();
-        // Of the last line, the end may be the separator's.
+        // The end of the last line may be the separator's.
         prop_assert!(wire.starts_with(&expected), "{:?} {:?}", wire, expected);
     }
 
     #[test]
-    fn a_scan_goes_on_where_another_ended(spool in spool(), more in pieces()) {
+    fn a_scan_can_continue_where_another_ended(spool in spool(), more in pieces()) {
         let known = read(&spool, BUFFER_MIN).unwrap();
         let mut grown = spool;
         grown.extend_from_slice(&more);
         let length = grown.len() as u64;
-        // As the worker goes on: not where the index is kept from telling it, nor where a Content-Length can hold now.
+        // The worker continues a scan only if the index can hold the maildrop and no Content-Length
+        // can hold now that did not.
         prop_assume!(known.tail == 0 && length < known.claims.ahead);
         let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], Hidden::default(), known);
         prop_assert_eq!(on, read(&grown, BUFFER_MIN));
@@ -464,9 +468,10 @@ proptest! {
     }
 
     #[test]
-    fn what_a_plan_keeps_reads_as_before(spool in spool(), deleted in proptest::collection::vec(any::<bool>(), 40)) {
+    fn messages_that_a_plan_keeps_read_as_before(spool in spool(), deleted in proptest::collection::vec(any::<bool>(), 40)) {
         let maildrop = read(&spool, 1 << 20).unwrap();
-        // Where one points further into the spool, only another scan tells whether it holds then.
+        // If a Content-Length points further into the spool, only another scan shows whether it
+        // holds after the update.
         prop_assume!(!maildrop.claims.within);
         let Some(plan) = Plan::new(&maildrop, &deleted) else { return Ok(()) };
         let at = |offset: u64| usize::try_from(offset).unwrap();

@@ -1,9 +1,9 @@
-//! Every message has a name of its own, and keeps it whatever happens to the others.
+//! Every message has a UIDL of its own, and keeps it whatever happens to the others.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Messages with these digests, and nothing else that counts here.
+/// Messages with these digests. Nothing else about them counts here.
 fn maildrop(digests: &[u8]) -> Maildrop {
     let message = |digest: &u8| Message {
         from_line: 0,
@@ -32,7 +32,7 @@ fn names_of(maildrop: &Maildrop) -> Vec<String> {
     maildrop.messages.iter().map(|m| hex(&name(m))).collect()
 }
 
-/// Reads a spool of these messages when `known` was there before.
+/// Names the messages of a spool that held `known` before.
 fn read(digests: &[u8], known: &Maildrop, pins: &mut Pins) -> Maildrop {
     let mut maildrop = maildrop(digests);
     let named = carry_over(&mut maildrop.messages, &known.messages);
@@ -40,7 +40,7 @@ fn read(digests: &[u8], known: &Maildrop, pins: &mut Pins) -> Maildrop {
     maildrop
 }
 
-/// Reads one of these messages with these base names, and nothing known.
+/// Names messages with different digests and these base names, with nothing known.
 fn told(bases: &[&str]) -> Vec<String> {
     let digests: Vec<u8> = (0..bases.len()).map(|n| u8::try_from(n).unwrap()).collect();
     let mut maildrop = maildrop(&digests);
@@ -62,14 +62,14 @@ fn p5_equal_messages_get_names_of_their_own_and_keep_them() {
     let mut pins = Pins::default();
     let first = read(&[1, 2, 1, 1], &Maildrop::default(), &mut pins);
     assert_eq!(names_of(&first), ["01", "02", "01-2", "01-3"]);
-    // By the pins alone: the index is lost.
+    // With the pins alone, because the index is lost.
     let again = read(&[1, 2, 1, 1], &Maildrop::default(), &mut pins.clone());
     assert_eq!(again, first);
-    // The first is deleted, and the index lost.
+    // The first message is deleted, and the index is lost.
     let mut pins = pins_left(&pins, &first, &[true, false, false, false]).unwrap();
     let left = read(&[2, 1, 1], &Maildrop::default(), &mut pins);
     assert_eq!(names_of(&left), ["02", "01-2", "01-3"]);
-    // What comes gets a name that none of them had, with an index or without.
+    // A new message gets a UIDL that none of them had, with an index or without.
     let without = read(&[2, 1, 1, 1], &Maildrop::default(), &mut pins.clone());
     assert_eq!(names_of(&without)[3], "01-4");
     let more = read(&[2, 1, 1, 1, 2], &left, &mut pins);
@@ -78,7 +78,7 @@ fn p5_equal_messages_get_names_of_their_own_and_keep_them() {
         names_of(&read(&[2, 1, 1, 1, 2], &Maildrop::default(), &mut pins)),
         names_of(&more)
     );
-    // All are gone: nothing is pinned any more.
+    // All messages are gone, so nothing is pinned any more.
     assert_eq!(pins_left(&pins, &more, &[true; 5]), Some(Pins::default()));
     assert_eq!(pins_left(&Pins::default(), &more, &[true; 5]), None);
 }
@@ -96,7 +96,7 @@ fn p5_names_are_carried_over_by_content_where_messages_moved() {
 }
 
 #[test]
-fn p5_both_that_would_have_one_name_are_pinned() {
+fn p5_two_messages_that_claim_one_uidl_are_both_pinned() {
     let mut maildrop = maildrop(&[1, 2, 3]);
     let base = |index: usize| (index != 1).then(|| "same".into());
     let mut pins = Pins::default();
@@ -107,7 +107,7 @@ fn p5_both_that_would_have_one_name_are_pinned() {
     assert_eq!(pins.of(&[3; 16]), ["same-2".into()]);
 }
 
-/// Nor by the same mail twice.
+/// The same mail twice changes no other UIDL either.
 #[test]
 fn p5_a_chosen_suffix_of_equal_messages_changes_no_other_name() {
     let bases = ["abc", "abc-5", "abc-5"];
@@ -121,7 +121,8 @@ fn p5_a_chosen_suffix_of_equal_messages_changes_no_other_name() {
     assert_eq!(again, first);
 }
 
-/// Whoever can choose a name with a suffix cannot take the name before it from another message.
+/// A sender who chooses a UIDL with a suffix cannot take the UIDL without the suffix from another
+/// message.
 #[test]
 fn p5_a_chosen_suffix_changes_no_other_name() {
     let bases = ["foo", "foo-7", "foo-7"];
@@ -136,7 +137,7 @@ fn p5_a_chosen_suffix_changes_no_other_name() {
 }
 
 #[test]
-fn p5_pinned_names_go_before_all_others() {
+fn p5_a_pinned_uidl_has_priority_over_all_others() {
     let mut pins = Pins::default();
     pins.set([1; 16], vec!["old".into()]);
     pins.set([2; 16], vec!["02".into(), "two".into()]);
@@ -168,7 +169,7 @@ fn p5_equal_names_get_suffixes_that_no_other_has() {
         told(&["a", "a", "b", "a", "b"]),
         ["a", "a-2", "b", "a-3", "b-2"]
     );
-    // Whether the other stands before or behind it.
+    // The other name may stand before or after the equal ones.
     assert_eq!(
         told(&["a", "a", "a-2", "a-3", "a"]),
         ["a", "a-4", "a-2", "a-3", "a-5"]
@@ -188,9 +189,9 @@ fn p5_equal_names_get_suffixes_that_no_other_has() {
     );
 }
 
-/// A sender chooses X-UIDLs: no choice makes telling them apart slow.
+/// A sender chooses X-UIDL values. No choice makes this slow.
 #[test]
-fn p5_many_equal_names_are_told_apart_at_once() {
+fn p5_many_equal_names_become_different_fast() {
     let mut names: Vec<Box<str>> = vec!["a".into(); 100_000];
     names.extend((2..100_000).map(|number| format!("a-{number}").into()));
     unique(&mut names, &BTreeSet::new(), BTreeMap::new());

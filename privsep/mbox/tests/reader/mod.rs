@@ -1,7 +1,9 @@
-//! Where messages begin and end, the slow and obvious way: all lines of a spool in memory, one after the other. The scan is
-//! held against this reader by its own tests and by `fuzz/targets/mbox.rs`.
+//! A reader that finds messages in a slow and obvious way: all lines of a spool in memory, one
+//! after another. The tests of the scan and `fuzz/targets/mbox.rs` compare the scan with this
+//! reader.
 
-/// What the reader takes for granted: whether a line without its line end is a From_ line.
+/// A function that says whether a line, without its line end, is a From_ line. This reader does not
+/// test it.
 pub type IsFromLine = fn(&[u8]) -> bool;
 
 /// A message, as offsets into the spool.
@@ -10,11 +12,11 @@ pub struct Simple {
     pub from_line: usize,
     pub header: usize,
     pub end: usize,
-    /// What RETR sends, before dot-stuffing.
+    /// How many octets RETR sends, before dot-stuffing.
     pub octets: usize,
 }
 
-/// A line: where it begins, where the next one does, and its bytes without LF or CRLF.
+/// A line: where it begins, where the next line begins, and its bytes without LF or CRLF.
 struct Line<'a> {
     start: usize,
     next: usize,
@@ -27,12 +29,13 @@ impl Line<'_> {
         self.terminated && self.text.is_empty()
     }
 
-    /// Whether a message ends before this line: a From_ line, or one that was broken off at the end of the spool.
+    /// Whether a message ends before this line: it is a From_ line, or one that was broken off at
+    /// the end of the spool.
     fn begins(&self, is_from_line: IsFromLine) -> bool {
         is_from_line(self.text) && (self.terminated || !self.text.contains(&b'\r'))
     }
 
-    /// Whether it can be the first bytes of a From_ line.
+    /// Whether this line can be the first bytes of a From_ line.
     fn is_begun(&self) -> bool {
         let begins = self.text.starts_with(b"From ") || b"From ".starts_with(self.text);
         begins
@@ -78,7 +81,8 @@ fn content_length(line: &[u8]) -> Option<usize> {
     })
 }
 
-/// The messages of a spool, and how many bytes at its end belong to none. `None`: it is no mbox.
+/// The messages of a spool, and how many bytes at its end belong to no message. `None`: the spool
+/// is no mbox.
 pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usize)> {
     let mut begin = 0;
     for line in lines(spool, 0) {
@@ -88,7 +92,7 @@ pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usiz
         }
         begin = line.next;
     }
-    // What a delivery wrote that was broken off within the word `From`.
+    // A delivery may have been broken off within the word `From`.
     let first = lines(spool, begin);
     if let Some(line) = first.first().filter(|line| !line.begins(is_from_line)) {
         if line.is_begun() {
@@ -112,7 +116,7 @@ pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usiz
     while let Some(first) = lines.get(at).filter(|line| line.terminated) {
         let header = first.next;
         at += 1;
-        // The header: up to an empty line or a From_ line.
+        // The header ends at an empty line or a From_ line.
         let (mut said, mut body) = (None, None);
         while let Some(line) = lines.get(at).filter(|line| !line.begins(is_from_line)) {
             at += 1;
@@ -138,7 +142,8 @@ pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usiz
                 at += 1;
             }
             let next = lines.get(at).map_or(spool.len(), |line| line.start);
-            // The empty line before is the separator. The one that ends a header is not, unless there are no header lines.
+            // The empty line before a From_ line is the separator. The line that ends a header is a
+            // separator only if there are no header lines.
             let before = &lines[at - 1];
             let is_body = body.is_some_and(|body| before.start >= body) || before.start == header;
             (
@@ -162,7 +167,7 @@ pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usiz
     Some((messages, tail))
 }
 
-/// How long a message is on the wire, before dot-stuffing.
+/// The length of a message on the wire, before dot-stuffing.
 fn octets(content: &[u8]) -> usize {
     let mut octets = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {

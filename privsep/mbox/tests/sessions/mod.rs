@@ -1,4 +1,4 @@
-//! Whole sessions with real servers, as files keep them.
+//! Reads recorded sessions with real servers.
 
 #![allow(
     dead_code,
@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-/// The bytes of a file of `privsep/mbox/tests/vectors`.
+/// Reads a file of `privsep/mbox/tests/vectors`.
 pub fn vector(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../mbox/tests/vectors")
@@ -17,7 +17,7 @@ pub fn vector(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The lines that the server sent after the command `command`, its status line first.
+/// The lines that the server sent after `command`, with its status line first.
 pub fn reply(session: &[u8], command: &str) -> Vec<Vec<u8>> {
     let mut lines = session.split(|byte| *byte == b'\n');
     let asked = format!("C: {command}");
@@ -45,7 +45,7 @@ fn unescape(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A multi-line reply's text: without status line and final dot.
+/// The text of a multi-line reply, without its status line and its final dot.
 pub fn body(session: &[u8], command: &str) -> Vec<u8> {
     let mut lines = reply(session, command);
     assert_eq!(lines.pop().unwrap(), b".\r\n", "{command}");
