@@ -81,7 +81,7 @@ impl Kind {
             _ => return None,
         }
         // A mandatory extension (`m=`) must be refused if it is not known, and none is known here.
-        // It would stand where the name has to be, so the next line refuses it.
+        // `m=` stands before the name, so the check for `n=` refuses it.
         let mut attributes = bare.split(',');
         let name = attributes.next()?.strip_prefix("n=")?;
         let nonce = attributes.next()?.strip_prefix("r=")?;
