@@ -87,8 +87,7 @@ pub(crate) fn belong_together(
     CertifiedKey::new(chain, key).keys_match().is_ok()
 }
 
-/// Warns if the first certificate has expired or is not valid yet. `None`: its dates permit it
-/// now.
+/// Returns a warning if the first certificate has expired or is not valid yet. `None`: it is neither.
 ///
 /// # Errors
 ///
