@@ -87,7 +87,8 @@ pub(crate) fn belong_together(
     CertifiedKey::new(chain, key).keys_match().is_ok()
 }
 
-/// Returns a warning if the first certificate has expired or is not valid yet. `None`: it is neither.
+/// Returns a warning if the first certificate has expired or is not valid yet. `None`: it is
+/// valid now.
 ///
 /// # Errors
 ///

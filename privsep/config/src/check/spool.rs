@@ -157,7 +157,8 @@ pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, 
     List::try_from(schemes).or_else(|_| problem(offset, "adopt.from: expected at most 8"))
 }
 
-/// Returns the group that workers need to make dotlocks beside the spools. `None`: they need no group.
+/// Returns the group that workers need to make dotlocks beside the spools. `None`: they need no
+/// group.
 pub(super) fn lock_group(
     id: Option<Spanned<file::Id>>,
     pattern: &Pattern,
