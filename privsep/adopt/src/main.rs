@@ -1,8 +1,9 @@
-//! popward-adopt: gives the messages of one spool the UIDLs that another server gave them, and ends.
+//! popward-adopt: gives the messages of one spool the UIDLs that another server gave them, and
+//! ends.
 //!
-//! The monitor starts it before a user's first session, if `adopt.from` is configured. It runs as the
-//! mailbox's owner, under the same locks and the same confinement as a worker. It reads the spool once
-//! and writes the user's file of pins. It changes nothing else.
+//! The monitor starts it before a user's first session, if `adopt.from` is configured. It runs as
+//! the mailbox's owner, under the same locks and the same confinement as a worker. It reads the
+//! spool once and writes the user's file of pins. It changes nothing else.
 
 #![forbid(unsafe_code)]
 
@@ -64,9 +65,9 @@ enum Failure {
     Start(StartError),
     NoState,
     Scan(ScanError<io::Error>),
-    /// Pins that are there already cannot be read.
+    /// The pins that exist already cannot be read.
     Unreadable(io::Error),
-    /// The new pins cannot be written: a full disk, a quota.
+    /// The new pins cannot be written, because of a full disk or a quota for example.
     NotWritten(io::Error),
 }
 
@@ -96,8 +97,8 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Pins the names of all messages. Returns how many messages have another name than popward's own. Without a spool nothing is
-/// pinned: mail that comes later has popward's own names.
+/// Pins the UIDLs of all messages. Returns how many messages have another UIDL than popward's own.
+/// Without a spool nothing is pinned, because mail that comes later gets popward's own UIDLs.
 fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Start)?;
     let state = started.state.ok_or(Failure::NoState)?;
@@ -127,7 +128,8 @@ fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
     Ok(pinned)
 }
 
-/// Pins every name that popward would not give by itself. Returns how many these are.
+/// Pins every UIDL that popward would not give by itself. Returns how many messages have such a
+/// UIDL.
 fn pin_all(maildrop: &Maildrop, pins: &mut Pins) -> usize {
     let mut names: BTreeMap<[u8; 16], Vec<Box<str>>> = BTreeMap::new();
     let mut pinned = 0;

@@ -1,8 +1,9 @@
-//! Dovecot 2 with `%m` (or `%g`, for mbox the same): the MD5 of the values of the fields that popa3d takes, without names
-//! and line ends.
+//! Dovecot 2 with `%m`, or with `%g`, which is the same for mbox: the MD5 of the values of the
+//! fields that popa3d takes, without names and line ends.
 //!
-//! Not followed: of a value of more than 8 KiB without a blank in it, Dovecot 2.3.19 hashes the blank behind the colon,
-//! too, since the line does not fit into its buffer. No date and no id is that long.
+//! One case is not followed. If a value has more than 8 KiB without a blank, its line does not fit
+//! into the buffer of Dovecot 2.3.19, and Dovecot hashes the blank after the colon too. No date and
+//! no id is that long.
 
 use super::{Header, continues, hexadecimal};
 use memchr::memchr;
@@ -10,20 +11,20 @@ use memchr::memchr;
 #[derive(Default)]
 pub(super) struct DovecotMd5 {
     hash: md5::Context,
-    /// Whether the field counts.
+    /// Whether the current field counts.
     fixed: bool,
     received: bool,
     place: Place,
-    /// A CR was seen and not hashed: it may belong to the line's end.
+    /// A CR was read but not hashed, because it may belong to the line's end.
     held_cr: bool,
 }
 
-/// Where in a line it is.
+/// The place in a line.
 #[derive(Default, PartialEq)]
 enum Place {
     #[default]
     Name,
-    /// Behind the colon: one blank, if there is one, belongs to it.
+    /// After the colon. One blank, if there is one, belongs to it.
     Colon,
     Value,
 }
@@ -38,7 +39,7 @@ impl Header for DovecotMd5 {
             return true;
         }
         self.place = Place::Name;
-        // Blanks before the colon do not count; without a colon there is no name.
+        // Blanks before the colon do not count. Without a colon there is no name.
         let mut name = &start[..memchr(b':', start).unwrap_or(0)];
         while let [shorter @ .., b' ' | b'\t'] = name {
             name = shorter;
@@ -85,7 +86,7 @@ impl Header for DovecotMd5 {
 }
 
 impl DovecotMd5 {
-    /// Hashes a piece of a value, but for what ends a line.
+    /// Hashes a piece of a value, without the line's end.
     fn value(&mut self, piece: &[u8]) {
         let text = piece.strip_suffix(b"\n").unwrap_or(piece);
         let ended = text.len() < piece.len();

@@ -1,10 +1,12 @@
-//! UIDLs as other servers made them, so that a client that leaves its mail on the server does not fetch all of it again
-//! after a migration.
+//! UIDLs as other servers made them. With them, a client that leaves its mail on the server does
+//! not fetch all of it again after a migration.
 //!
-//! Tests compare each scheme with its server's answers (`tests/schemes.rs`). If a server splits a spool into other messages
-//! than [`popward_mbox::scan`] does, these messages have other UIDLs there, because a digest is of the message's own bytes.
+//! Tests compare each scheme with its server's answers (`tests/schemes.rs`). If a server splits a
+//! spool into other messages than [`popward_mbox::scan`] does, these messages had other UIDLs
+//! there, because a UIDL depends on the message's own bytes.
 //!
-//! A header may be one line without an end, so it is read in pieces; a scheme keeps a digest or 70 bytes of a value.
+//! A header may be one line without an end, so headers are read in pieces. A scheme stores only a
+//! digest, or 70 bytes of a value.
 
 #![forbid(unsafe_code)]
 
@@ -21,29 +23,32 @@ use popward_mbox::source::Source;
 use popward_mbox::window::Window;
 use std::fmt::Write;
 
-/// How much of a line tells what it is: more than any field's name.
+/// How many bytes of a line show what it is: more than any field's name.
 const LOOK: usize = 32;
 
-/// Most bytes that are read at once: few, as only the start of a message is wanted, and then the next one's.
+/// The most bytes that are read at once. They are few, because only the start of each message is
+/// needed.
 const READ: usize = 64 * 1024;
 
-/// How another server names messages.
+/// How another server makes UIDLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// The X-UIDL header: Qpopper's; and mailutils', from its second session with a message on. Not every message has one.
+    /// The value of the X-UIDL header. Qpopper writes it. mailutils writes it from its second
+    /// session with a message on. Not every message has one.
     XUidl,
-    /// popa3d 1.0.3's: half of an MD5 of the lines that a delivery fixes.
+    /// popa3d 1.0.3: half of an MD5 of the header lines that a delivery writes.
     Popa3d,
-    /// solid-pop3d 0.15's: an MD5 of Received, Date, Message-Id and Subject.
+    /// solid-pop3d 0.15: an MD5 of Received, Date, Message-Id and Subject.
     SolidPop3d,
-    /// tpop3d's: an MD5 of the first 512 bytes.
+    /// tpop3d: an MD5 of the first 512 bytes.
     Tpop3d,
-    /// Dovecot 2's with `pop3_uidl_format = %m`: an MD5 of the values that a delivery fixes.
+    /// Dovecot 2 with `pop3_uidl_format = %m`: an MD5 of the values of the fields that a delivery
+    /// writes.
     DovecotMd5,
 }
 
 impl Scheme {
-    /// All of them.
+    /// All schemes.
     pub const ALL: [Self; 5] = [
         Self::XUidl,
         Self::Popa3d,
@@ -52,7 +57,7 @@ impl Scheme {
         Self::DovecotMd5,
     ];
 
-    /// Its name.
+    /// The scheme's name, as the configuration has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +69,7 @@ impl Scheme {
         }
     }
 
-    /// What reads a header for it. tpop3d reads no header.
+    /// What reads a header for this scheme. `None`: tpop3d reads no header.
     fn header(self) -> Option<Box<dyn Header>> {
         match self {
             Self::XUidl => Some(Box::<x_uidl::XUidl>::default()),
@@ -82,7 +87,7 @@ impl std::fmt::Display for Scheme {
     }
 }
 
-/// The name is no scheme's.
+/// No scheme has this name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownScheme;
 
@@ -108,11 +113,13 @@ impl std::str::FromStr for Scheme {
     }
 }
 
-/// The names of the messages from index `from` on, by the first of `schemes` that has one: 1 to 70 bytes from 0x21 to
-/// 0x7E (RFC 1939, section 7). `None` where none has. Equal names stay equal: see [`popward_mbox::uidl::unique`].
+/// The UIDLs of the messages from index `from` on, each by the first of `schemes` that has one. A
+/// UIDL has 1 to 70 bytes from 0x21 to 0x7E (RFC 1939, section 7). `None`: no scheme has one. Equal
+/// UIDLs stay equal: see [`popward_mbox::uidl::unique`].
 ///
-/// `buffer` is as for [`popward_mbox::scan::scan`]. Of each message its header is read, and at most once; with
-/// [`Scheme::Popa3d`] all of a message without an empty line that ends with LF alone.
+/// `buffer` is as for [`popward_mbox::scan::scan`]. Each message's header is read at most once.
+/// [`Scheme::Popa3d`] reads on until an empty line that ends with LF alone. Without such a line, it
+/// reads the whole message.
 pub fn names<S: Source>(
     source: &mut S,
     maildrop: &Maildrop,
@@ -120,7 +127,8 @@ pub fn names<S: Source>(
     buffer: &mut [u8],
     from: usize,
 ) -> Result<Vec<Option<Box<str>>>, ScanError<S::Error>> {
-    // All but X-UIDL name every message, so that nothing behind the first of them is ever asked.
+    // Every scheme but X-UIDL names every message. So the schemes after the first such scheme are
+    // never used.
     let certain = schemes.iter().position(|scheme| *scheme != Scheme::XUidl);
     let schemes = &schemes[..certain.map_or(schemes.len(), |last| last + 1)];
     let room = buffer.len().min(READ);
@@ -130,7 +138,7 @@ pub fn names<S: Source>(
         .collect()
 }
 
-/// The name of one message.
+/// The UIDL of one message.
 fn name<S: Source>(
     window: &mut Window<'_, S>,
     maildrop: &Maildrop,
@@ -138,7 +146,7 @@ fn name<S: Source>(
     index: usize,
 ) -> Result<Option<Box<str>>, ScanError<S::Error>> {
     let message = &maildrop.messages[index];
-    // It comes last, and names every message.
+    // tpop3d is the last scheme that is used, because it names every message.
     let last = if schemes.contains(&Scheme::Tpop3d) {
         Some(tpop3d::name(window.at(message.from_line, tpop3d::LOOK)?))
     } else {
@@ -154,20 +162,20 @@ fn name<S: Source>(
     Ok(headers.into_iter().find_map(Header::name).or(last))
 }
 
-/// A scheme that takes a message line by line, until its header ends.
+/// A scheme that reads a message line by line, until the header ends.
 trait Header {
-    /// A line begins: `start` is all of it, LF with it if it has one, or its first [`LOOK`] bytes. False: the header
-    /// ended before it.
+    /// A line begins. `start` is the whole line with its LF, or its first [`LOOK`] bytes. Returns
+    /// false if the header ended before this line.
     fn begin(&mut self, start: &[u8]) -> bool;
 
-    /// The line's next bytes, from its first to its LF.
+    /// Takes the line's next bytes, from its first byte to its LF.
     fn take(&mut self, piece: &[u8]);
 
-    /// What it names the message.
+    /// The UIDL that the scheme gives the message.
     fn name(self: Box<Self>) -> Option<Box<str>>;
 }
 
-/// Gives the lines from `offset` to `end` to all `headers` that still want them.
+/// Gives the lines from `offset` to `end` to each of `headers`, until its header ends.
 fn read<S: Source>(
     window: &mut Window<'_, S>,
     mut offset: u64,
@@ -195,13 +203,13 @@ fn read<S: Source>(
     Ok(())
 }
 
-/// Whether a line is of the field `name`, which has its colon with it.
+/// Whether a line begins the field `name`. `name` includes the colon.
 fn is_field(start: &[u8], name: &[u8]) -> bool {
     let begin = start.get(..name.len());
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(name))
 }
 
-/// Whether a line goes on with the field of the line before it.
+/// Whether a line continues the field of the line before it.
 fn continues(start: &[u8]) -> bool {
     matches!(start, [b' ' | b'\t', ..])
 }

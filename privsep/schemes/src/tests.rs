@@ -1,4 +1,4 @@
-//! What a scheme takes of a header and what not. What whole servers answered is in `tests/schemes.rs`.
+//! Which parts of a header a scheme takes. `tests/schemes.rs` compares with whole servers.
 
 use super::*;
 use popward_mbox::scan::{BUFFER_MIN, scan};
@@ -15,7 +15,7 @@ fn named(spool: &[u8], schemes: &[Scheme], room: usize) -> Vec<Option<Box<str>>>
     names(&mut source, &maildrop, schemes, &mut buffer, 0).unwrap()
 }
 
-/// The name of the one message with this header and body.
+/// The UIDL of a single message with this header and body.
 fn one(scheme: Scheme, message: &str) -> Option<String> {
     let spool = format!("{FROM}{message}");
     let names = named(spool.as_bytes(), &[scheme], BUFFER_MIN);
@@ -28,7 +28,7 @@ fn digest(bytes: &str) -> String {
 }
 
 #[test]
-fn a_scheme_is_read_as_it_is_written() {
+fn a_scheme_has_the_same_name_when_written_and_read() {
     for scheme in Scheme::ALL {
         assert_eq!(scheme.to_string().parse(), Ok(scheme));
     }
@@ -36,7 +36,7 @@ fn a_scheme_is_read_as_it_is_written() {
 }
 
 #[test]
-fn an_x_uidl_is_a_uidl_or_nothing() {
+fn an_x_uidl_counts_only_if_it_is_a_valid_uidl() {
     let x_uidl = |header: &str| one(Scheme::XUidl, &format!("A: b\n{header}\n\nX-UIDL: body\n"));
     let longest = "~".repeat(70);
     for (header, expected) in [
@@ -57,7 +57,7 @@ fn an_x_uidl_is_a_uidl_or_nothing() {
         ("X-UIDLS: abc", None),
         (" X-UIDL: abc", None),
         ("B: c\n X-UIDL: abc", None),
-        // The first one counts, whatever it is.
+        // The first X-UIDL counts, whatever its value.
         ("X-UIDL: first\nX-UIDL: second", Some("first")),
         ("X-UIDL: not one\nX-UIDL: second", None),
         ("\nX-UIDL: body", None),
@@ -67,7 +67,7 @@ fn an_x_uidl_is_a_uidl_or_nothing() {
     }
 }
 
-/// What Dovecot 2.3.19.1 said of these very messages (`doveadm fetch guid`).
+/// What Dovecot 2.3.19.1 answered for exactly these messages (`doveadm fetch guid`).
 #[test]
 fn dovecot_drops_one_blank_and_wants_a_colon() {
     for (message, expected) in [
@@ -189,7 +189,7 @@ fn the_first_scheme_that_has_a_name_gives_it() {
 }
 
 #[test]
-fn messages_are_named_from_where_it_is_asked() {
+fn only_messages_from_the_given_index_on_are_named() {
     let spool = format!("{FROM}X-UIDL: a\n\nb\n\n").repeat(3);
     let mut source = InMemory(spool.as_bytes());
     let mut buffer = vec![0; BUFFER_MIN];
@@ -200,7 +200,7 @@ fn messages_are_named_from_where_it_is_asked() {
     }
 }
 
-/// Hands out a spool and notes what of it.
+/// A spool that notes which bytes are read.
 struct Noting<'a>(InMemory<'a>, Vec<std::ops::Range<u64>>);
 
 impl Source for Noting<'_> {
@@ -240,7 +240,7 @@ fn a_byte_is_read_once_and_bodies_are_left_out() {
     }
 }
 
-/// Pieces that headers are made of, in all their odd forms.
+/// Pieces of headers, in many odd forms.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"From a@b Mon Nov 23 10:00:00 2026\n",
@@ -306,7 +306,7 @@ proptest! {
         prop_assert_eq!(distinct.len(), after.len());
         prop_assert!(after.iter().all(|name| name.len() <= 70));
         for (index, name) in before.iter().enumerate() {
-            // The first of equal ones keeps its name.
+            // The first of several equal names stays as it is.
             prop_assert_eq!(&after[index] == name, !before[..index].contains(name));
         }
     }

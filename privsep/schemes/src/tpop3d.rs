@@ -1,18 +1,21 @@
-//! tpop3d: the MD5 of the first 512 bytes from the From_ line on, or of a shorter message with its separator.
+//! tpop3d: the MD5 of the first 512 bytes from the From_ line on. If the message is shorter, its
+//! separator is hashed with it.
 
 use super::hexadecimal;
 use memchr::memmem;
 
-/// How much is hashed, in bytes.
+/// How many bytes are hashed.
 const HASHED: usize = 512;
 
-/// What its messages are separated by, strictly: both line feeds end one message, the rest begins the next.
+/// What separates messages for tpop3d. Both line feeds belong to the message before. The rest
+/// begins the next message.
 const SEPARATOR: &[u8] = b"\n\nFrom ";
 
-/// How much is looked at: a separator may begin just before the end of what is hashed.
+/// How many bytes are looked at. A separator may begin just before the end of the hashed bytes.
 pub(super) const LOOK: usize = HASHED + SEPARATOR.len();
 
-/// The name of the message whose From_ line `view` begins with: of [`LOOK`] bytes, or of all up to the spool's end.
+/// The UIDL of the message whose From_ line begins `view`. `view` has [`LOOK`] bytes, or all bytes
+/// up to the spool's end.
 pub(super) fn name(view: &[u8]) -> Box<str> {
     let view = &view[..view.len().min(LOOK)];
     let end = memmem::find(view, SEPARATOR).map_or(view.len(), |at| at + 2);

@@ -12,12 +12,12 @@ const UIDL_MAX: usize = 70;
 pub(super) struct XUidl {
     /// Whether the first X-UIDL is being read.
     found: bool,
-    /// How many bytes of its name are still to come.
+    /// How many bytes of the field's name are still to come.
     name_left: usize,
     value: String,
-    /// A blank came behind the value: nothing may follow.
+    /// A blank came after the value, so nothing more may follow.
     closed: bool,
-    /// The value can be no UIDL.
+    /// The value cannot be a UIDL.
     invalid: bool,
 }
 

@@ -1,4 +1,5 @@
-//! UIDLs that real servers gave, and ours by their schemes: byte for byte, for every message that both see.
+//! Compares UIDLs that real servers gave with popward's by their schemes, byte for byte, for every
+//! message that both see.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -11,8 +12,9 @@ use popward_mbox::uidl;
 use popward_schemes::{Scheme, names};
 use sessions::{body, vector};
 
-/// The servers: the folder of their sessions, the scheme, whether they hide the pseudo message, and their mark in
-/// `grammar-results.txt` (tpop3d is not in it, and splits there as popa3d does: at every `From ` behind an empty line).
+/// The servers: the folder of their sessions, the scheme, whether they hide the pseudo message, and
+/// their mark in `grammar-results.txt`. tpop3d is not in that file. It splits that spool as popa3d
+/// does: at every `From ` after an empty line.
 const SERVERS: [(&str, Scheme, bool, &str); 4] = [
     ("popa3d", Scheme::Popa3d, false, "popa=Y"),
     ("solid-pop3d", Scheme::SolidPop3d, false, "soli=Y"),
@@ -20,7 +22,7 @@ const SERVERS: [(&str, Scheme, bool, &str); 4] = [
     ("dovecot-pop3d-md5", Scheme::DovecotMd5, true, "dove=Y"),
 ];
 
-/// The spools, but for `grammar`, which has a test of its own.
+/// The spools, without `grammar`, which has a test of its own.
 const SPOOLS: [&str; 12] = [
     "contentlength",
     "crlf",
@@ -36,10 +38,11 @@ const SPOOLS: [&str; 12] = [
     "xuidl",
 ];
 
-/// Numbers of messages, ours and theirs.
+/// Pairs of message numbers: popward's and the server's.
 type Pairs = &'static [(usize, usize)];
 
-/// Where a server splits a spool differently: why, and which of our messages is which of its.
+/// Spools that a server splits differently: the server, the spool, the reason, and which of
+/// popward's messages is which of the server's.
 const SPLIT_DIFFERENTLY: [(&str, &str, &str, Pairs); 9] = [
     (
         "popa3d",
@@ -100,7 +103,7 @@ const SPLIT_DIFFERENTLY: [(&str, &str, &str, Pairs); 9] = [
 const CONTENT_LENGTH: Pairs = &[(1, 1), (2, 3), (3, 4), (4, 5)];
 const FROM_LINES: Pairs = &[(1, 1), (2, 4), (3, 5), (4, 6)];
 
-/// Our names by `schemes`; without the pseudo message's if it is `hidden`.
+/// popward's UIDLs by `schemes`. If `hidden`, the pseudo message is left out.
 fn ours(spool: &str, schemes: &[Scheme], hidden: bool) -> Vec<Option<Box<str>>> {
     let spool = vector(&format!("{spool}.mbox"));
     let mut source = InMemory(&spool);
@@ -127,7 +130,7 @@ fn theirs(server: &str, spool: &str) -> Vec<String> {
         .collect()
 }
 
-/// Holds message against message, by their numbers.
+/// Compares the messages of each pair of numbers.
 fn compare(what: &str, ours: &[Option<Box<str>>], theirs: &[String], pairs: &[(usize, usize)]) {
     for (our, their) in pairs {
         let (name, expected) = (ours[our - 1].as_deref(), &theirs[their - 1]);
@@ -136,7 +139,7 @@ fn compare(what: &str, ours: &[Option<Box<str>>], theirs: &[String], pairs: &[(u
 }
 
 #[test]
-fn p5_uidls_of_other_servers_are_theirs_byte_for_byte() {
+fn p5_uidls_equal_those_of_other_servers_byte_for_byte() {
     let mut compared = 0;
     for (server, scheme, hidden, _) in SERVERS {
         for spool in SPOOLS {
@@ -170,9 +173,9 @@ fn p5_uidls_of_other_servers_are_theirs_byte_for_byte() {
     assert!(compared > 130, "{compared}");
 }
 
-/// The spool has every form of From_ line, and each server takes others.
+/// The spool has every form of From_ line, and each server accepts other forms.
 #[test]
-fn p5_uidls_of_other_servers_are_theirs_where_from_lines_are_odd() {
+fn p5_uidls_equal_those_of_other_servers_with_odd_from_lines() {
     let results = String::from_utf8(vector("grammar-results.txt")).unwrap();
     for (server, scheme, hidden, mark) in SERVERS {
         let (mut our, mut their, mut pairs) = (0, 0, Vec::new());
@@ -195,7 +198,8 @@ fn p5_uidls_of_other_servers_are_theirs_where_from_lines_are_odd() {
     }
 }
 
-/// Dovecot hands out what is no UIDL, too: blanks, nothing, 80 characters. Those messages get another name here.
+/// Dovecot also gives values that are no UIDLs: blanks, nothing, 80 characters. Those messages get
+/// another UIDL from popward.
 #[test]
 fn p5_x_uidls_are_kept_as_dovecot_keeps_them() {
     let theirs = theirs("dovecot-pop3d-reuse-xuidl", "xuidl");

@@ -13,32 +13,32 @@ const USAGE: &str = "usage: popward spool FILE [--uidl SCHEME[,SCHEME...]] [--js
     \n  --json   {\"messages\":[...]}, or {\"error\":\"...\"}\
     \n  --version\n";
 
-/// What is shown, and how.
+/// What to show, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The spool.
     pub(crate) file: PathBuf,
-    /// Who names the messages, in this order.
+    /// What names the messages, in this order.
     pub(crate) uidl: Vec<Namer>,
-    /// JSON, not text.
+    /// Whether to print JSON instead of text.
     pub(crate) json: bool,
 }
 
 /// What the caller wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// A spool.
+    /// Show a spool.
     Show(Arguments),
-    /// A text.
+    /// Print a text.
     Print(&'static str),
 }
 
-/// Who names a message.
+/// What names a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Namer {
-    /// popward itself.
+    /// popward's native UIDL.
     Native,
-    /// Another server.
+    /// The scheme of another server.
     Other(Scheme),
 }
 

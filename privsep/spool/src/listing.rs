@@ -1,4 +1,4 @@
-//! What is in a spool: the file, opened and read; the messages, numbered and named.
+//! Reads a spool: opens the file, finds its messages, numbers them and names them.
 
 use crate::arguments::Namer;
 use nix::fcntl::OFlag;
@@ -13,32 +13,32 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// How much of the file is in memory, in bytes.
+/// How many bytes of the file are in memory at once.
 const BUFFER: usize = 1 << 20;
 
-/// One message.
+/// A message, as the listing shows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its number in POP3. `None`: it is hidden.
     pub(crate) number: Option<u64>,
     /// Where its From_ line begins, in bytes.
     pub(crate) offset: u64,
-    /// What RETR sends of it, in octets.
+    /// The octets that RETR sends, before dot-stuffing.
     pub(crate) octets: u64,
     /// Its UIDL.
     pub(crate) uidl: Box<str>,
-    /// The digest of what no mail reader changes of its header.
+    /// The digest of the From_ line and of the header lines that no mail reader changes.
     pub(crate) key: [u8; 16],
 }
 
-/// Why there is nothing to show.
+/// Why the spool cannot be shown.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// The file cannot be opened.
     Open(io::Error),
-    /// It is a directory, a FIFO, a device.
+    /// The file is a directory, a FIFO or a device, for example.
     NotRegular,
-    /// It cannot be read, or is no mbox.
+    /// The file cannot be read, or is no mbox.
     Scan(ScanError<io::Error>),
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
         Maildrop::default(),
     )
     .map_err(Refused::Scan)?;
-    // popward names every message: what stands behind it is never asked.
+    // popward itself names every message, so the schemes after it are never used.
     let others = namers.iter().map_while(|namer| match namer {
         Namer::Native => None,
         Namer::Other(scheme) => Some(*scheme),
@@ -91,7 +91,7 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
         .collect())
 }
 
-/// A spool that nobody has locked.
+/// A spool that this process has not locked.
 struct Unlocked(File);
 
 impl Source for Unlocked {
@@ -111,7 +111,8 @@ impl Source for Unlocked {
     }
 }
 
-/// Opens the spool, and says how long it is. A FIFO without a writer must not hang it, nor a terminal become its own.
+/// Opens the spool. Returns it with its length in bytes. The flags keep a FIFO without a writer
+/// from blocking this process, and a terminal from becoming its controlling terminal.
 fn open(path: &Path) -> Result<(Unlocked, u64), Refused> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut how = OpenOptions::new();

@@ -1,8 +1,10 @@
-//! popward-spool: shows what popward's mbox reader sees in a file, or why it refuses it.
+//! popward-spool: shows which messages popward's mbox reader sees in a file, or why it refuses the
+//! file.
 //!
-//! Runs as whoever calls it, with no more rights than that, and reads one file: it takes no locks and changes nothing. A
-//! spool that is written to meanwhile may be shown as it never was. `popward spool` becomes this executable, so that the
-//! monitor does not link a reader of strangers' mail.
+//! It runs as the user who calls it, with no more rights, and reads one file. It takes no locks and
+//! changes nothing. If another program writes the spool meanwhile, the listing may show a state
+//! that never existed. `popward spool` executes this program, so that the monitor does not link a
+//! reader of strangers' mail.
 
 #![forbid(unsafe_code)]
 
@@ -14,9 +16,9 @@ use arguments::{Arguments, Wish};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The file was not read, or the report not written.
+/// Exit status: the file was not read, or the report was not written.
 const REFUSED: u8 = 1;
-/// The command line is no good.
+/// Exit status: the command line is wrong.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -34,14 +36,14 @@ fn main() -> ExitCode {
             ExitCode::from(REFUSED)
         }
         Err(error) => {
-            // Whoever named the file may not be who reads this.
+            // The reader of this message may not be the one who named the file.
             let file = arguments.file.to_string_lossy();
             complain(&format!("{}: {error}", file.escape_debug()), REFUSED)
         }
     }
 }
 
-/// How it ends when all was said that there is to say.
+/// The exit status after everything was written.
 fn said(written: std::io::Result<()>) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,9 +51,9 @@ fn said(written: std::io::Result<()>) -> ExitCode {
     }
 }
 
-/// Says what went wrong.
+/// Writes an error to standard error. Returns the exit status.
 fn complain(error: &str, status: u8) -> ExitCode {
-    // Without standard error there is nobody to tell.
+    // If standard error fails, the error cannot be reported.
     let _ = writeln!(std::io::stderr(), "popward-spool: {error}");
     ExitCode::from(status)
 }

@@ -1,9 +1,10 @@
-//! The listing as text or JSON. Its JSON is numbers and plain ASCII, but for errors: no crate is needed for that.
+//! Prints the listing as text or JSON. The JSON is numbers and plain ASCII, except for errors, so
+//! it needs no crate.
 
 use crate::listing::Entry;
 use std::io::{Result, Write};
 
-/// One message a line: number, offset, octets, UIDL, key.
+/// Prints a message on each line: number, offset, octets, UIDL, key.
 pub(crate) fn text(mut out: impl Write, entries: &[Entry]) -> Result<()> {
     for entry in entries {
         match entry.number {
@@ -17,7 +18,7 @@ pub(crate) fn text(mut out: impl Write, entries: &[Entry]) -> Result<()> {
     out.flush()
 }
 
-/// One object with all messages.
+/// Prints one object with all messages.
 pub(crate) fn json(mut out: impl Write, entries: &[Entry]) -> Result<()> {
     write!(out, "{{\"messages\":[")?;
     for (index, entry) in entries.iter().enumerate() {
@@ -41,7 +42,7 @@ pub(crate) fn json(mut out: impl Write, entries: &[Entry]) -> Result<()> {
     out.flush()
 }
 
-/// One object with what went wrong.
+/// Prints one object with the error.
 pub(crate) fn json_error(mut out: impl Write, error: &str) -> Result<()> {
     write!(out, "{{\"error\":")?;
     string(&mut out, error)?;
@@ -53,7 +54,7 @@ fn key(out: &mut impl Write, key: [u8; 16]) -> Result<()> {
     key.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
-/// A JSON string (RFC 8259, section 7).
+/// Prints a JSON string (RFC 8259, section 7).
 fn string(out: &mut impl Write, text: &str) -> Result<()> {
     write!(out, "\"")?;
     for character in text.chars() {

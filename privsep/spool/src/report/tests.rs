@@ -1,4 +1,4 @@
-//! What a JSON reader must be able to take.
+//! The reports in forms that a JSON reader accepts.
 
 use super::*;
 
