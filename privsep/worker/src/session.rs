@@ -222,8 +222,8 @@ impl Session {
         ends: &mut Ends,
         packets: &mut PacketBuffer,
     ) -> Result<FrontToWorker, Stop> {
-        // Requests may arrive without a pause, and none of them may read the spool. So the dotlock
-        // is refreshed here too.
+        // A client can send requests without a pause, such as STAT, that do not read the spool. So
+        // the dotlock is refreshed here, and not only by reads.
         if let Some(spool) = &mut self.spool {
             spool.refresh()?;
         }
