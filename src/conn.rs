@@ -4,6 +4,7 @@
 //! Back-pressure: while the client has not taken its reply, its session's socket is not read; while an answer is
 //! outstanding, its commands are not. So a connection holds at most one packet and one read buffer.
 
+use crate::auths::Auths;
 use crate::client::{Client, Got};
 use crate::end_reason::EndReason;
 use crate::handle::Handle;
@@ -13,9 +14,8 @@ use crate::proxy::Peer;
 use crate::report;
 use mio::Registry;
 use popward_proto::account::SessionId;
-use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::FrontSettings;
-use popward_sys::channel::{Channel, PacketBuffer};
+use popward_sys::channel::PacketBuffer;
 use popward_sys::log::Log;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -48,8 +48,8 @@ pub(crate) const FULL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again
 pub(crate) struct Turn<'a> {
     /// The time.
     pub(crate) now: Instant,
-    /// The way to auth.
-    pub(crate) auth: Option<&'a Channel<FrontToAuth, AuthToFront>>,
+    /// The ways to auth.
+    pub(crate) auths: &'a Auths,
     /// Where sockets are watched.
     pub(crate) registry: &'a Registry,
     /// Room for a packet, shared by all connections.
@@ -111,7 +111,7 @@ pub(crate) struct Conn {
     /// Commands that were read and not yet processed: they may hold a password.
     input: Input,
     /// Whether auth was told of a login, and has not said how it ended.
-    at_auth: bool,
+    at_auth: Option<u32>,
     ending: Option<Ending>,
     /// When it was accepted, or its proxy had said whose it is.
     pub(crate) accepted: Instant,
@@ -178,7 +178,7 @@ impl Conn {
             since: now,
             ended: None,
             input: Input::default(),
-            at_auth: false,
+            at_auth: None,
             ending: None,
             accepted: now,
             session_began: now,

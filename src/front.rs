@@ -8,7 +8,7 @@ use crate::conn::{Conn, Outcome, READ, Turn};
 use crate::deadlines::Deadlines;
 use crate::end_reason::EndReason;
 use crate::handle::{self, Handle};
-use crate::limits::{Admission, Said, lower};
+use crate::limits::{Admission, Said};
 use crate::links::{Links, MonitorEnd};
 use crate::report;
 use crate::slots::{Occupant, Slots};
@@ -44,8 +44,6 @@ const _: () = assert!(LISTENERS_MAX == handle::FIRST_TOKEN - LISTENERS);
 pub struct Given {
     /// What it may do.
     pub settings: FrontSettings,
-    /// `limits.connections` as configured, which the limit on open files may have lowered in `settings`.
-    pub configured_connections: u32,
     /// Listening sockets.
     pub listeners: Vec<Listening>,
     /// By which rules TLS is spoken; none where there is no certificate.
@@ -109,6 +107,8 @@ struct Listener {
 pub struct Front {
     pub(crate) poll: Poll,
     listeners: Vec<Listener>,
+    /// Whether the configuration is in use, so that clients are accepted.
+    pub(crate) accepting: bool,
     pub(crate) slots: Slots,
     deadlines: Deadlines,
     admission: Admission,
@@ -118,10 +118,6 @@ pub struct Front {
     pub(crate) settings: Rc<FrontSettings>,
     /// The host's name in the settings.
     host: Rc<str>,
-    /// Most connections that the limit on open files was set for, which nobody can raise again.
-    most: u32,
-    /// `limits.connections` as it was configured last.
-    configured: u32,
     pub(crate) tls: Option<Arc<Rules>>,
     pub(crate) links: Links,
     threads: Threads,
@@ -131,6 +127,8 @@ pub struct Front {
     read: Box<[u8]>,
     pub(crate) log: Arc<Log>,
     pub(crate) now: Instant,
+    /// Another front has taken over: this one ends with its last connection.
+    retired: bool,
     /// When what is left is ended, once the server drains.
     pub(crate) drain: Option<Instant>,
 }
@@ -146,17 +144,16 @@ impl Front {
             listeners.push(attempt("listening socket", listener)?);
         }
         let threads = Threads::start(given.threads.max(1), &waker, &given.tickets);
-        let links = Links::new(given.monitor, given.keys, given.tickets);
+        let links = Links::new(given.monitor, given.keys);
         let mut front = Self {
             threads: attempt("threads", threads)?,
             listeners,
+            accepting: false,
             slots: Slots::new(given.settings.front),
             deadlines: Deadlines::default(),
             admission: Admission::default(),
             drawn: (0, RandomState::new()),
             said: Said::default(),
-            most: given.settings.limits.connections,
-            configured: given.configured_connections,
             host: given.settings.host.as_str().into(),
             settings: Rc::new(given.settings),
             tls: given.tls.map(Arc::new),
@@ -166,6 +163,7 @@ impl Front {
             read: vec![0; READ].into_boxed_slice(),
             log: given.log,
             now: Instant::now(),
+            retired: false,
             drain: None,
             poll,
         };
@@ -245,8 +243,8 @@ impl Front {
                     }
                 }
             }
-            for number in 0..self.listeners.len() {
-                self.accept(number);
+            if self.accepting {
+                (0..self.listeners.len()).for_each(|number| self.accept(number));
             }
             self.expire();
             self.slots.recycle();
@@ -259,7 +257,7 @@ impl Front {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let ready = |listener: &&Listener| listener.ready;
+        let ready = |listener: &&Listener| listener.ready && self.accepting;
         let listeners = self.listeners.iter().filter(ready);
         let soonest = listeners
             .map(|listener| listener.rests.unwrap_or(self.now))
@@ -273,7 +271,7 @@ impl Front {
         match event.token() {
             WAKER => self.handshakes(),
             MONITOR => self.hear_monitor(),
-            AUTH => self.hear_auth(),
+            AUTH => self.hear_auths(),
             token => match handle::slot_of(token) {
                 None => {
                     if let Some(listener) = self.listeners.get_mut(token.0 - LISTENERS) {
@@ -360,7 +358,7 @@ impl Front {
         };
         let mut turn = Turn {
             now: self.now,
-            auth: self.links.auth.as_ref(),
+            auths: &self.links.auths,
             registry: self.poll.registry(),
             packet: &mut self.packet,
             read: &mut self.read,
@@ -418,20 +416,6 @@ impl Front {
         }
     }
 
-    /// Takes new settings, for connections from now on.
-    pub(crate) fn use_settings(&mut self, mut settings: FrontSettings) {
-        let configured = settings.limits.connections;
-        let changed = std::mem::replace(&mut self.configured, configured) != configured;
-        if lower(&mut settings.limits, self.most) && changed {
-            let text =
-                "limits.connections can be lowered by a reload, not raised: restart for more";
-            let most = &[("connections", &self.most as &dyn std::fmt::Display)];
-            self.log.warning(None, text, most);
-        }
-        self.host = settings.host.as_str().into();
-        self.settings = Rc::new(settings);
-    }
-
     /// Takes connections back from the handshake threads.
     fn handshakes(&mut self) {
         while let Some(done) = self.threads.take() {
@@ -455,9 +439,24 @@ impl Front {
         }
     }
 
+    /// Accepts nobody any more, and serves those who are here: another front has taken over.
+    pub(crate) fn retire(&mut self) {
+        self.stop_accepting();
+        self.retired = true;
+    }
+
+    fn stop_accepting(&mut self) {
+        self.accepting = false;
+        for listener in &mut self.listeners {
+            // Other processes have the same socket, so that its end here does not end the wake-ups.
+            let _ = self.poll.registry().deregister(&mut listener.socket);
+        }
+        self.listeners.clear();
+    }
+
     /// Accepts nobody any more, and ends what waits for a login.
     pub(crate) fn start_drain(&mut self) {
-        self.listeners.clear();
+        self.stop_accepting();
         self.drain = Some(self.now + Duration::from_millis(self.settings.limits.drain_ms.into()));
         for slot in self.slots.in_use() {
             self.dismiss(slot);
@@ -466,13 +465,13 @@ impl Front {
     }
 
     fn drained(&mut self) {
-        let Some(until) = self.drain else { return };
-        if until <= self.now {
+        if self.drain.is_some_and(|until| until <= self.now) {
             for slot in self.slots.in_use() {
                 self.with(slot, |conn, turn| conn.over(EndReason::Shutdown, turn));
             }
         }
-        if self.slots.is_empty() && self.admission.open() == 0 {
+        let ends = self.retired || self.drain.is_some();
+        if ends && self.slots.is_empty() && self.admission.open() == 0 {
             self.links.say_drained();
         }
     }

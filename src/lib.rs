@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auths;
 mod client;
 mod conn;
 mod deadlines;

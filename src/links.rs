@@ -1,9 +1,7 @@
 //! The ends of the channels that all connections share: to the monitor, to auth and to keys.
 
+use crate::auths::Auths;
 use crate::tls::remote_key::Keys;
-use crate::tls::rules::Coming;
-use crate::tls::tickets::Tickets;
-use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_sys::channel::Channel;
 use std::sync::Arc;
@@ -30,26 +28,20 @@ impl MonitorEnd {
 pub(crate) struct Links {
     /// To the monitor.
     pub(crate) monitor: MonitorEnd,
-    /// To auth, while there is one.
-    pub(crate) auth: Option<Channel<FrontToAuth, AuthToFront>>,
+    /// To auths.
+    pub(crate) auths: Auths,
     /// To keys.
     pub(crate) keys: Arc<Keys>,
-    /// The tickets of TLS sessions.
-    pub(crate) tickets: Arc<Tickets>,
-    /// The set of certificates that is coming, as far as it has come.
-    pub(crate) coming: Coming,
     drained: bool,
 }
 
 impl Links {
     /// Channels to the monitor and keys; that to auth comes by [`Front::use_auth`].
-    pub(crate) fn new(monitor: MonitorEnd, keys: Arc<Keys>, tickets: Arc<Tickets>) -> Self {
+    pub(crate) fn new(monitor: MonitorEnd, keys: Arc<Keys>) -> Self {
         Self {
             monitor,
-            auth: None,
+            auths: Auths::default(),
             keys,
-            tickets,
-            coming: Coming::default(),
             drained: false,
         }
     }

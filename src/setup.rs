@@ -5,6 +5,7 @@ use crate::front::{Front, FrontError, Given, Listening};
 use crate::limits::lower;
 use crate::links::MonitorEnd;
 use crate::syscalls;
+use crate::tls::certificates::Unusable;
 use crate::tls::remote_key::Keys;
 use crate::tls::rules::{Coming, Rules};
 use crate::tls::tickets::Tickets;
@@ -46,6 +47,8 @@ enum SetupError {
     Seccomp(SeccompError),
     /// A system call failed.
     System(&'static str, nix::errno::Errno),
+    /// A certificate cannot be used.
+    Certificate(Unusable),
     /// The event loop failed.
     Front(FrontError),
 }
@@ -62,6 +65,7 @@ impl std::fmt::Display for SetupError {
             Self::Landlock(error) => error.fmt(out),
             Self::Seccomp(error) => error.fmt(out),
             Self::System(what, errno) => write!(out, "{what}: {errno}"),
+            Self::Certificate(error) => error.fmt(out),
             Self::Front(error) => error.fmt(out),
         }
     }
@@ -99,24 +103,22 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         return Err(SetupError::Missing("listening socket"));
     }
     for listener in &collected.listeners {
-        keep_alive(&listener.socket, settings.limits.stall_ms)
+        keep_alive(&listener.socket)
             .map_err(|errno| SetupError::System("listening socket's options", errno))?;
     }
     // The number of threads is read before the root directory is empty, because the library reads
     // the cgroup's limit from the kernel's files.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let configured_connections = settings.limits.connections;
     confine_files(&mut settings, log)?;
     let tickets = Tickets::new(Arc::clone(&collected.keys), settings.tls.ticket_ms);
     let tickets = Arc::new(tickets);
-    let tls = collected.rules(&settings, &tickets, &monitor, log);
+    let tls = collected.rules(&settings, &tickets, &monitor)?;
     monitor
         .set_nonblocking()
         .map_err(|errno| SetupError::System("monitor's channel", errno))?;
     monitor.enter(SetupPhase::Serving);
     let mut front = Front::new(Given {
         settings,
-        configured_connections,
         listeners: collected.listeners,
         tls,
         tickets,
@@ -175,7 +177,7 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
                 });
             }
             (M::ClientAuthorities, Some(file)) => collected.coming.authorities(file),
-            (M::Certificate { key, .. }, Some(file)) => collected.coming.certificate(key, file),
+            (M::Certificate(key), Some(file)) => collected.coming.certificate(key, file),
             (M::Auth, Some(socket)) => collected.auth = Some(socket),
             (M::Keys, Some(socket)) => collected.keys.replace(socket),
             (M::Serve, _) => return Ok(collected),
@@ -187,43 +189,37 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
 }
 
 impl Collected {
-    /// Makes the TLS rules with the certificates that came. If one certificate is unusable, no
-    /// certificate is used, and the monitor is told why. Then TLS clients are refused until a
-    /// usable set comes. Other clients are served.
+    /// Makes the TLS rules with the certificates that came. Returns none if no certificate came. If a
+    /// certificate is unusable, the monitor is told why, and this process ends.
     fn rules(
         &mut self,
         settings: &FrontSettings,
         tickets: &Arc<Tickets>,
         monitor: &Channel<FrontToMonitor, MonitorToFront>,
-        log: &Log,
-    ) -> Option<Rules> {
+    ) -> Result<Option<Rules>, SetupError> {
         let coming = std::mem::take(&mut self.coming);
         if coming.is_empty() {
-            return None;
+            return Ok(None);
         }
-        coming
-            .rules(settings.tls, &self.keys, tickets)
-            .inspect_err(|error| {
-                let why = Text::truncated(&error.to_string());
-                if monitor.send(&FrontToMonitor::Unusable(why)).is_err() {
-                    log.error(None, "certificate", &[("error", error)]);
-                }
-            })
-            .ok()
+        let rules = coming.rules(settings.tls, &self.keys, tickets);
+        rules.map(Some).map_err(|(key, error)| {
+            let why = Text::truncated(&error.to_string());
+            let told = monitor.send(&FrontToMonitor::Unusable { key, why });
+            told.map_or_else(SetupError::Monitor, |()| SetupError::Certificate(error))
+        })
     }
 }
 
 /// Sets the options that a listening socket passes on to its connections. Small replies go out
 /// without delay. The kernel ends connections of dead peers, because such a session would hold its
-/// locks. `stall_ms` is the longest time that sent bytes may stay unacknowledged, in milliseconds.
-fn keep_alive(listener: &TcpListener, stall_ms: u32) -> nix::Result<()> {
+/// locks. The monitor sets how long sent bytes may stay unacknowledged.
+fn keep_alive(listener: &TcpListener) -> nix::Result<()> {
     let socket = listener.as_fd();
     setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
     setsockopt(&socket, sockopt::KeepAlive, &true)?;
     setsockopt(&socket, sockopt::TcpKeepIdle, &120)?;
     setsockopt(&socket, sockopt::TcpKeepInterval, &30)?;
-    setsockopt(&socket, sockopt::TcpKeepCount, &4)?;
-    setsockopt(&socket, sockopt::TcpUserTimeout, &stall_ms)
+    setsockopt(&socket, sockopt::TcpKeepCount, &4)
 }
 
 /// Gives up files, capabilities and other privileges before the threads start. Lowers the limits on

@@ -150,6 +150,7 @@ fn the_monitor_does_not_grow() {
         // What others say to each other.
         "privsep/proto/src/auth.rs",
         "privsep/proto/src/auth_conversation.rs",
+        "privsep/proto/src/auth_handover.rs",
         "privsep/proto/src/config_names.rs",
         "privsep/proto/src/keys.rs",
         "privsep/proto/src/session.rs",
@@ -160,8 +161,8 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5160;
-const MONITORS_OWN: usize = 3130;
+const OF_THE_MONITOR: usize = 5346;
+const MONITORS_OWN: usize = 3324;
 
 /// It grows with what can be configured.
 #[test]

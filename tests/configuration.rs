@@ -155,28 +155,57 @@ fn a_configuration_that_auth_cannot_use_changes_nothing() {
 fn a_reload_names_the_settings_that_need_a_restart() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
-    let mut changes = vec![
-        ("/state\"\n", "/other\"\n"),
-        ("[server]\n", "[server]\nfronts = 2\n"),
-    ];
-    if root() {
-        changes.push(("front = 64301\n", "front = 64304\n"));
-    }
-    for (times, (was, is)) in (1..).zip(changes) {
-        let text = good.replace(was, is);
-        assert_ne!(text, good);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = free.local_addr().unwrap().port();
+    drop(free);
+    let mut reloads = 0;
+    let mut reload = |text: &str| {
         std::fs::write(host.at("popward.toml"), text).unwrap();
         host.signal(nix::sys::signal::Signal::SIGHUP);
-        host.logged_times("configuration reloaded", times);
-        host.logged_times("are read at the start only", times);
+        reloads += 1;
+        host.logged_times("configuration reloaded", reloads);
+    };
+    let said = || host.log().matches("are read at the start only").count();
+    let plain = format!("127.0.0.1:{}\"\n", host.plain);
+    let elsewhere = format!("127.0.0.1:{other}\"\n");
+    for (times, was, is) in [
+        (1, "/state\"\n", "/other\"\n"),
+        (2, plain.as_str(), elsewhere.as_str()),
+    ] {
+        let text = good.replace(was, is);
+        assert_ne!(text, good);
+        reload(&text);
+        assert_eq!(said(), times, "{}", host.log());
+        host.login("alice").ask("QUIT");
     }
     assert!(!host.at("other").exists());
-    std::fs::write(host.at("popward.toml"), good).unwrap();
+    assert!(std::net::TcpStream::connect(("127.0.0.1", other)).is_err());
+    reload(&good);
+    assert_eq!(said(), 2, "what is as it was needs no restart");
+}
+
+#[test]
+fn a_reload_changes_the_number_of_fronts_and_their_user() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    let mut text = good.replace("[server]\n", "[server]\nfronts = 2\n");
+    if root() {
+        text = text.replace("front = 64301\n", "front = 64304\n");
+    }
+    std::fs::write(host.at("popward.toml"), text).unwrap();
+    let first = host.children("popward-front");
     host.signal(nix::sys::signal::Signal::SIGHUP);
-    host.logged_times("configuration reloaded", 4 - usize::from(!root()));
-    let said = host.log().matches("are read at the start only").count();
-    assert_eq!(said, 3 - usize::from(!root()), "{}", host.log());
-    drop(host.login("alice"));
+    host.logged("configuration reloaded");
+    until("two other fronts are left", || {
+        let now = host.children("popward-front");
+        now.len() == 2 && now.iter().all(|front| !first.contains(front))
+    });
+    for front in host.children("popward-front").iter().filter(|_| root()) {
+        let status = std::fs::read_to_string(format!("/proc/{front}/status")).unwrap();
+        assert!(status.contains("\nUid:\t64304\t"), "{status}");
+    }
+    host.login("alice").ask("QUIT");
+    assert!(!host.log().contains("are read at the start only"));
 }
 
 /// Who opens the files of the configuration, told by the kernel.

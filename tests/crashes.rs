@@ -263,19 +263,45 @@ fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
 }
 
 #[test]
-fn an_auth_that_does_not_answer_for_a_reload_is_replaced_and_nothing_is_taken() {
+fn an_auth_that_hangs_is_replaced_by_a_reload() {
     let host = Host::start(&two());
+    let mut alice = host.login("alice");
     let auth = host.children("popward-auth")[0];
     kill(Pid::from_raw(auth), Signal::SIGSTOP).unwrap();
     host.signal(Signal::SIGHUP);
-    let line = host.logged("configuration not reloaded");
-    assert!(line.contains("auth does not answer"), "{line}");
+    host.logged("configuration reloaded");
+    // The new auth waits 10 s for what the old one remembers, and says that it did not come.
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER bob"));
+    assert_ok(&client.ask("PASS bob"));
+    let line = host.logged("failures and last logins were not handed over");
+    assert!(line.contains("error=\"not in time\""), "{line}");
+    // The old front is with its last session, and the old auth ends after it.
+    assert_ok(&alice.ask("QUIT"));
     successor(&host, "popward-auth", auth);
-    until("logins work again", || {
-        let mut client = host.connect();
-        client.ask("USER bob");
-        client.ask("PASS bob").starts_with("+OK")
+    assert!(is_dead(auth));
+}
+
+#[test]
+fn a_new_auth_that_does_not_answer_makes_a_reload_fail_and_the_old_one_goes_on() {
+    let host = Host::start(&two());
+    let (auth, path) = (
+        host.children("popward-auth")[0],
+        host.at("libexec/popward-auth"),
+    );
+    // Another file: the old one is in use.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "#!/bin/sh\nsleep 100\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = host.reload(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("auth cannot serve after 30 s"), "{said}");
+    assert_ok(&host.login("alice").ask("QUIT"));
+    until("the late one is ended", || {
+        host.children("/bin/sh").is_empty()
     });
+    assert_eq!(host.children("popward-auth"), [auth]);
 }
 
 /// Messages of about 100 KB each, so that an update takes a while.

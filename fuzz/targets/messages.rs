@@ -7,6 +7,7 @@
 use libfuzzer_sys::fuzz_target;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
+use popward_proto::auth_handover::AuthToSuccessor;
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeysToFront};
 use popward_proto::log::Record;
@@ -31,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, payload)) = data.split_first() else {
         return;
     };
-    match which % 17 {
+    match which % 18 {
         0 => check::<FrontToAuth>(payload),
         1 => check::<AuthToFront>(payload),
         2 => check::<AuthToConversation>(payload),
@@ -48,6 +49,7 @@ fuzz_target!(|data: &[u8]| {
         13 => check::<MonitorToWorker>(payload),
         14 => check::<FrontToWorker>(payload),
         15 => check::<WorkerToFront>(payload),
-        _ => check::<Record>(payload),
+        16 => check::<Record>(payload),
+        _ => check::<AuthToSuccessor>(payload),
     }
 });

@@ -75,9 +75,16 @@ impl Conn {
             }
         };
         self.since = turn.now;
-        let sent = turn.auth.map(|auth| auth.send(&message));
-        if matches!(sent, Some(Ok(()))) {
-            self.at_auth = true;
+        // A login goes on at the auth where it has begun.
+        let auth = match self.at_auth {
+            Some(number) if !matches!(message, FrontToAuth::Check { .. }) => {
+                turn.auths.numbered(number)
+            }
+            _ => turn.auths.current(),
+        };
+        let sent = auth.map(|auth| (auth.number, auth.channel.send(&message)));
+        if let Some((number, Ok(()))) = sent {
+            self.at_auth = Some(number);
             return;
         }
         // Auth is gone, or so busy that its socket is full.
@@ -103,12 +110,11 @@ impl Conn {
     /// Tells auth that nobody waits any more, if it keeps a login of this session. Returns whether it keeps none now: where it
     /// cannot be told, its own time limit ends the login, and this session must not begin another one.
     pub(super) fn cancel(&mut self, turn: &Turn<'_>) -> bool {
-        if !std::mem::take(&mut self.at_auth) {
+        let Some(number) = self.at_auth.take() else {
             return true;
-        }
-        let told = turn
-            .auth
-            .map(|auth| auth.send(&FrontToAuth::Cancel(self.id)));
+        };
+        let auth = turn.auths.numbered(number);
+        let told = auth.map(|auth| auth.channel.send(&FrontToAuth::Cancel(self.id)));
         matches!(told, Some(Ok(())))
     }
 
@@ -119,7 +125,7 @@ impl Conn {
     /// Auth refused.
     pub(crate) fn refused(&mut self, why: AuthRefusal, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
-            self.at_auth = false;
+            self.at_auth = None;
             self.refuse(why, turn);
         }
     }
@@ -149,11 +155,12 @@ impl Conn {
         }
     }
 
-    /// Auth died. Its grant may still be under way, so this ticket is not used again.
+    /// The auth of this number died. Its grant may still be under way, so this ticket is not used again.
     /// Returns whether it waited for that auth.
-    pub(crate) fn auth_died(&mut self, turn: &mut Turn<'_>) -> bool {
-        let waits = std::mem::take(&mut self.at_auth) && self.ending.is_none();
+    pub(crate) fn auth_died(&mut self, number: u32, turn: &mut Turn<'_>) -> bool {
+        let waits = self.at_auth == Some(number) && self.ending.is_none();
         if waits {
+            self.at_auth = None;
             if self.waits_for_auth() {
                 self.refuse(AuthRefusal::Temporary, turn);
             } else {
@@ -167,7 +174,7 @@ impl Conn {
     /// Auth granted, and the monitor made no worker: because the user has `too_many`, or something is amiss.
     pub(crate) fn no_session(&mut self, too_many: bool, turn: &mut Turn<'_>) {
         if self.waits_for_auth() {
-            self.at_auth = false;
+            self.at_auth = None;
             let out = &mut self.client.out;
             let action = if too_many {
                 self.pop3.too_many_sessions(out)

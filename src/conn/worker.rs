@@ -66,7 +66,7 @@ impl Conn {
             return None;
         }
         let worker = WorkerLink::new(socket).ok()?;
-        self.at_auth = false;
+        self.at_auth = None;
         self.pop3.granted(user, login_delay_s);
         self.since = now;
         Some(self.worker.insert(worker).descriptor())

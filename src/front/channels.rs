@@ -1,15 +1,13 @@
-//! What the monitor and auth say, and which connection it concerns.
+//! What the monitor and auths say, and which connection it concerns.
 
 use super::Front;
 use crate::conn::{Conn, Outcome, Turn};
 use popward_proto::account::SessionId;
-use popward_proto::auth::{AuthPhase, AuthToFront};
-use popward_proto::bounded::{Text, UserName};
-use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
-use popward_proto::monitor_keys::KeyFacts;
+use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
+use popward_proto::bounded::UserName;
+use popward_proto::monitor_front::MonitorToFront;
 use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
 
 impl Front {
     /// Takes everything that the monitor has to say now.
@@ -35,9 +33,6 @@ impl Front {
     fn monitor_said(&mut self, message: MonitorToFront, descriptor: Option<OwnedFd>) {
         use MonitorToFront as M;
         match (message, descriptor) {
-            (M::Settings(settings), _) => self.use_settings(*settings),
-            (M::ClientAuthorities, Some(file)) => self.links.coming.authorities(file),
-            (M::Certificate { key, last }, Some(file)) => self.certificate(key, file, last),
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.links.keys.replace(socket),
             (
@@ -54,13 +49,16 @@ impl Front {
             (M::Ended { session, finished }, _) => {
                 self.tell(session, |conn, turn| conn.session_ended(finished, turn));
             }
+            (M::Accept, _) => self.accepting = true,
+            (M::Retire, _) => self.retire(),
             (M::Drain, _) => self.start_drain(),
             // The permit table lets none of these through: setup is over, and descriptors are counted.
             (
-                M::Listener { .. }
+                M::Settings(_)
+                | M::Listener { .. }
                 | M::Serve
                 | M::ClientAuthorities
-                | M::Certificate { .. }
+                | M::Certificate(_)
                 | M::Auth
                 | M::Keys
                 | M::Session { .. },
@@ -99,51 +97,31 @@ impl Front {
         }
     }
 
-    fn certificate(&mut self, key: KeyFacts, file: OwnedFd, last: bool) {
-        self.links.coming.certificate(key, file);
-        if !last {
-            return;
-        }
-        let (settings, links) = (self.settings.tls, &mut self.links);
-        links.tickets.set_lifetime(settings.ticket_ms);
-        let coming = std::mem::take(&mut links.coming);
-        match coming.rules(settings, &links.keys, &links.tickets) {
-            Ok(rules) => self.tls = Some(Arc::new(rules)),
-            Err(error) => {
-                let why = Text::truncated(&error.to_string());
-                let said = self
-                    .links
-                    .monitor
-                    .channel
-                    .send(&FrontToMonitor::Unusable(why));
-                if said.is_err() {
-                    self.log.error(None, &error.to_string(), &[]);
-                }
-            }
-        }
-    }
-
-    /// Asks this auth from now on. What the one before it owes will not come.
+    /// Sends new logins to this auth. After a reload, the auth before it finishes the logins that it has
+    /// begun.
     pub(crate) fn use_auth(&mut self, socket: OwnedFd) {
-        self.lose_auth();
+        let former = self.links.auths.current();
+        let told = former.map(|former| (former.number, former.channel.send(&FrontToAuth::Last)));
+        if let Some((number, Err(_))) = told {
+            self.lose_auth(number);
+        }
         let channel = Channel::new(socket, AuthPhase::Serving);
         let watched = channel
             .set_nonblocking()
             .map_err(std::io::Error::from)
             .and_then(|()| self.watch_auth(channel.as_fd().as_raw_fd()));
         match watched {
-            Ok(()) => self.links.auth = Some(channel),
+            Ok(()) => self.links.auths.add(channel),
             Err(error) => self.log.error(None, "auth's socket", &[("error", &error)]),
         }
     }
 
-    fn lose_auth(&mut self) {
-        if self.links.auth.take().is_none() {
-            return;
-        }
+    /// Forgets an auth. Its verdicts will not come.
+    fn lose_auth(&mut self, number: u32) {
+        self.links.auths.remove(number);
         for slot in self.slots.in_use() {
             self.with(slot, |conn, turn| {
-                if conn.auth_died(turn) {
+                if conn.auth_died(number, turn) {
                     conn.drive(turn)
                 } else {
                     Outcome::Waits
@@ -152,10 +130,16 @@ impl Front {
         }
     }
 
-    /// Takes everything that auth has to say now.
-    pub(crate) fn hear_auth(&mut self) {
-        while let Some(auth) = &mut self.links.auth {
-            match auth.receive(&mut self.packet) {
+    /// Takes everything that auths have to say now.
+    pub(crate) fn hear_auths(&mut self) {
+        for number in self.links.auths.numbers() {
+            self.hear_auth(number);
+        }
+    }
+
+    fn hear_auth(&mut self, number: u32) {
+        while let Some(link) = self.links.auths.numbered_mut(number) {
+            match link.channel.receive(&mut self.packet) {
                 Ok(Packet::Message(AuthToFront::Refused { session, why }, _)) => {
                     self.tell(session, |conn, turn| conn.refused(why, turn));
                 }
@@ -168,17 +152,19 @@ impl Front {
                 Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
-                    self.lose_auth();
+                    // An auth that was told of the last login ends when it is done.
+                    let retired = !self.links.auths.is_current(number);
+                    self.lose_auth(number);
                     // At the end of the server auth ends too. The monitor has sent `Drain` before.
                     self.hear_monitor();
-                    let ends = self.links.monitor.gone || self.drain.is_some();
+                    let ends = self.links.monitor.gone || self.drain.is_some() || retired;
                     if ends && error == ChannelError::Closed {
                         return;
                     }
                     self.log
                         .warning(None, "auth's channel ended", &[("error", &error)]);
                     // An auth that lives is introduced once. Better another front than one that can log nobody in.
-                    self.links.monitor.gone = error != ChannelError::Closed;
+                    self.links.monitor.gone |= error != ChannelError::Closed;
                 }
             }
         }

@@ -5,6 +5,7 @@ use super::certificates::{Certificate, Choice, Unusable, read};
 use super::client_certificate::{Unshown, Witness};
 use super::remote_key::Keys;
 use super::tickets::Tickets;
+use popward_proto::keys::KeyId;
 use popward_proto::monitor_front::TlsSettings;
 use popward_proto::monitor_keys::KeyFacts;
 use rustls::crypto::CryptoProvider;
@@ -122,14 +123,19 @@ impl Coming {
         settings: TlsSettings,
         keys: &Arc<Keys>,
         tickets: &Arc<Tickets>,
-    ) -> Result<Rules, Unusable> {
-        let authorities = self.authorities.map(authorities).transpose()?;
+    ) -> Result<Rules, (Option<KeyId>, Unusable)> {
+        let authorities = self.authorities.map(authorities).transpose();
+        let authorities = authorities.map_err(|error| (None, error))?;
         let certificates = self
             .certificates
             .into_iter()
-            .map(|(facts, file)| Certificate::load(file, &facts, keys))
+            .map(|(facts, file)| {
+                let loaded = Certificate::load(file, &facts, keys);
+                loaded.map_err(|error| (Some(facts.key), error))
+            })
             .collect::<Result<_, _>>()?;
-        Rules::new(certificates, authorities, settings, Arc::clone(tickets))
+        let rules = Rules::new(certificates, authorities, settings, Arc::clone(tickets));
+        rules.map_err(|error| (None, error))
     }
 }
 

@@ -12,7 +12,6 @@ use popward_proto::keys::{TicketKey, TicketKeys};
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 use ring::aead;
 use rustls::server::ProducesTickets;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -21,10 +20,7 @@ use std::time::{Duration, Instant};
 pub struct Tickets {
     keys: Arc<Keys>,
     /// The least time for which a ticket is valid, in seconds. 0: tickets are off.
-    lifetime_s: AtomicU32,
-    /// The number of times that the lifetime was set. Keys from before the last time are not used
-    /// any more.
-    settings: AtomicU32,
+    lifetime_s: u32,
     /// Locked while a thread asks the keys process. The event loop never locks it.
     held: Mutex<Option<Arc<Held>>>,
 }
@@ -35,9 +31,8 @@ struct Held {
     current: Key,
     previous: Option<Key>,
     until: Instant,
-    /// The keys process from which these keys are (see [`Keys::generation`]), and the value of
-    /// [`Tickets::settings`] then.
-    generation: (u32, u32),
+    /// The keys process from which these keys are (see [`Keys::generation`]).
+    generation: u32,
 }
 
 struct Key {
@@ -97,7 +92,7 @@ impl Key {
 }
 
 impl Held {
-    fn new(keys: &TicketKeys, generation: (u32, u32), now: Instant) -> Option<Self> {
+    fn new(keys: &TicketKeys, generation: u32, now: Instant) -> Option<Self> {
         let previous = keys.previous.as_ref();
         Some(Self {
             current: Key::new(&keys.current)?,
@@ -114,26 +109,16 @@ impl Tickets {
     pub fn new(keys: Arc<Keys>, ticket_ms: u32) -> Self {
         Self {
             keys,
-            lifetime_s: AtomicU32::new(ticket_ms / 1000),
-            settings: AtomicU32::new(0),
+            lifetime_s: ticket_ms / 1000,
             held: Mutex::new(None),
         }
-    }
-
-    /// Sets another lifetime after a reload. The keys are asked for again.
-    pub(crate) fn set_lifetime(&self, ticket_ms: u32) {
-        self.lifetime_s.store(ticket_ms / 1000, Ordering::Relaxed);
-        self.settings.fetch_add(1, Ordering::Release);
     }
 
     /// The present keys. Asks the keys process if it has none or old ones. Other threads wait
     /// meanwhile, because they would have to ask too. `None`: there are no keys.
     fn held(&self) -> Option<Arc<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = (
-            self.keys.generation(),
-            self.settings.load(Ordering::Acquire),
-        );
+        let generation = self.keys.generation();
         let now = Instant::now();
         let is_good = |held: &Arc<Held>| held.until > now && held.generation == generation;
         if !held.as_ref().is_some_and(is_good) {
@@ -164,7 +149,7 @@ impl ProducesTickets for Tickets {
     }
 
     fn lifetime(&self) -> u32 {
-        self.lifetime_s.load(Ordering::Relaxed)
+        self.lifetime_s
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {

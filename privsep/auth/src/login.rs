@@ -17,7 +17,9 @@ use crate::scram_exchange::ScramExchange;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::auth::{Client, Credentials, Impossible, ScramProof};
 use popward_proto::bounded::UserName;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Most logins at once, including failed ones whose client has not been told yet. A login beyond gets
@@ -59,12 +61,38 @@ pub(crate) struct Login {
     pub(crate) impossible: Option<Impossible>,
     /// Counts against the user's name while the check runs.
     pub(crate) guess: Option<Guess>,
+    /// The same in the auth that takes over, after a reload.
+    undecided: Option<Undecided>,
     /// When the client's last step came.
     came: Instant,
     /// When the check could have started without other logins before it.
     ready: Instant,
     number: u64,
     state: State,
+}
+
+/// Counts as one guess in the auth that takes over. When it is dropped, the login is decided, or has
+/// ended without a decision, and `decided` gets the name.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    user: UserName,
+    decided: Rc<RefCell<Vec<UserName>>>,
+}
+
+impl Undecided {
+    /// For a login by `user`.
+    pub(crate) fn new(user: UserName, decided: &Rc<RefCell<Vec<UserName>>>) -> Self {
+        Self {
+            user,
+            decided: Rc::clone(decided),
+        }
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.decided.borrow_mut().push(self.user.clone());
+    }
 }
 
 /// What a client has sent and a check must verify.
@@ -153,6 +181,7 @@ impl Logins {
             client,
             impossible,
             guess: None,
+            undecided: None,
             came: now,
             ready: now,
             number: self.count,
@@ -189,6 +218,31 @@ impl Logins {
                 self.held.remove(&session);
             }
         }
+    }
+
+    /// Whether there is no login.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The user names of the logins whose credentials may still turn out to be wrong, one name for each
+    /// login. `decided` gets each name once more when that is known.
+    pub(crate) fn leave_undecided(
+        &mut self,
+        decided: &Rc<RefCell<Vec<UserName>>>,
+    ) -> Vec<UserName> {
+        let mut names = Vec::new();
+        for login in self.held.values_mut() {
+            let is_decided = matches!(
+                login.state,
+                State::AwaitingProceed { .. } | State::Failed { .. }
+            );
+            if let (Some(user), false) = (&login.user, is_decided) {
+                login.undecided = Some(Undecided::new(user.clone(), decided));
+                names.push(user.clone());
+            }
+        }
+        names
     }
 
     /// Removes the logins of all sessions for which `kept` is false.
@@ -301,11 +355,13 @@ impl Login {
     /// The proof was right, and the client has the server's signature.
     pub(crate) fn await_proceed(&mut self, account: Account, now: Instant) {
         let (until, account) = (now + STEP_MAX, Box::new(account));
+        self.undecided = None;
         self.state = State::AwaitingProceed { until, account };
     }
 
     /// The login has failed. The client is told after a whole number of `delay`s.
     pub(crate) fn fail(&mut self, delay: Duration, now: Instant) {
+        self.undecided = None;
         let due = due(self.came, now, delay);
         self.state = State::Failed { due };
     }

@@ -6,6 +6,7 @@
 //! a check, and `service/outcome.rs` acts on its verdict.
 
 mod checking;
+mod handover;
 mod outcome;
 mod state;
 mod tasks;
@@ -16,9 +17,10 @@ use crate::login::{Due, Evidence, NotBegun};
 use crate::passwd_file;
 use crate::policy::admission::AdmissionRules;
 use crate::trusted_file;
+use handover::{Predecessor, Successor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
-use popward_proto::account::SessionId;
+use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, FrontToAuth};
 use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::{
@@ -26,12 +28,12 @@ use popward_proto::monitor_auth::{
 };
 use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use state::Settings;
+use state::{Front, Settings};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Most fronts at once, including fronts that are ending.
-const FRONTS_MAX: usize = 128;
+const FRONTS_MAX: usize = 256;
 
 /// The error for a message that no honest front sends.
 const FRONT_BROKE_RULES: ChannelError =
@@ -43,9 +45,11 @@ impl Auth {
     pub(crate) fn serve(&mut self) -> Result<(), ChannelError> {
         let mut buffer = PacketBuffer::for_messages();
         loop {
+            let heard = self.heard_fronts().len();
             let ready = self.wait()?;
             let (own, others) = ready.split_at(2);
-            let fronts = &others[..self.fronts.len()];
+            let fronts = &others[..heard];
+            self.hear_predecessor(&mut buffer);
             // In reverse order, because a removal moves only the fronts behind it.
             for place in (0..fronts.len()).rev().filter(|place| fronts[*place]) {
                 if let Err(error) = self.hear_front(place, &mut buffer) {
@@ -69,6 +73,7 @@ impl Auth {
             if own[0] {
                 self.hear_monitor(&mut buffer)?;
             }
+            self.hand_over()?;
         }
     }
 
@@ -76,24 +81,42 @@ impl Auth {
     /// each front, each conversation.
     fn wait(&self) -> Result<Vec<bool>, ChannelError> {
         let next = self.logins.next().into_iter();
-        let next = next.chain(self.conversations.next()).min();
+        let (successor, predecessor) = (self.successor.as_ref(), self.predecessor.as_ref());
+        let next = next
+            .chain(self.conversations.next())
+            .chain(successor.and_then(Successor::next))
+            .chain(predecessor.and_then(Predecessor::awaited))
+            .min();
         let wait = next.map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             PollTimeout::try_from(wait).unwrap_or(PollTimeout::from(1000u16))
         });
         let own = [self.monitor.as_fd(), self.hashing.as_fd()];
-        let fronts = self.fronts.iter().map(|(_, front)| front.as_fd());
+        let fronts = self.heard_fronts().iter().map(|(_, front)| front.as_fd());
         let mut ends: Vec<_> = own
             .into_iter()
             .chain(fronts)
             .chain(self.conversations.descriptors())
+            .chain(predecessor.map(Predecessor::as_fd))
             .map(|end| PollFd::new(end, PollFlags::POLLIN))
             .collect();
+        let told = successor.and_then(Successor::waits);
+        ends.extend(told.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
         match poll(&mut ends, wait) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(ChannelError::System(errno)),
         }
         Ok(ends.iter().map(|end| end.any() == Some(true)).collect())
+    }
+
+    /// The fronts that are heard: none before the auth that was here before has handed over.
+    fn heard_fronts(&self) -> &[(FrontId, Front)] {
+        let count = if self.awaits_predecessor() {
+            0
+        } else {
+            self.fronts.len()
+        };
+        &self.fronts[..count]
     }
 
     /// Handles one message from the monitor.
@@ -122,7 +145,17 @@ impl Auth {
                 self.monitor
                     .send(&AuthToMonitor::Ready { version: VERSION })
             }
+            (MonitorToAuth::Successor, Some(socket)) => {
+                self.successor = Some(Successor::new(socket).map_err(ChannelError::System)?);
+                Ok(())
+            }
+            (MonitorToAuth::Predecessor, Some(socket)) => {
+                self.predecessor = Some(Predecessor::new(socket).map_err(ChannelError::System)?);
+                Ok(())
+            }
             (MonitorToAuth::NotOpened { session, user }, _) => {
+                // The auth before this one may have granted the session: its word comes first.
+                self.hear_predecessor(buffer);
                 self.history.intervals.take_back(&user, session);
                 Ok(())
             }
@@ -149,10 +182,17 @@ impl Auth {
         let Packet::Message(message, _) = front.receive(buffer)? else {
             return Err(FRONT_BROKE_RULES);
         };
+        if message == FrontToAuth::Last {
+            front.enter(AuthPhase::Leaving);
+            return Ok(());
+        }
         let (FrontToAuth::Check { session, .. }
         | FrontToAuth::Prove { session, .. }
         | FrontToAuth::Proceed(session)
-        | FrontToAuth::Cancel(session)) = message;
+        | FrontToAuth::Cancel(session)) = message
+        else {
+            return Ok(());
+        };
         // A front may speak for its own sessions only.
         if session.front() != id {
             return self.out_of_order(session);
@@ -190,6 +230,7 @@ impl Auth {
                 }
                 Err(_) => self.out_of_order(session),
             },
+            FrontToAuth::Last => Ok(()),
             FrontToAuth::Cancel(_) => {
                 self.logins.cancel(session);
                 Ok(())

@@ -1,27 +1,30 @@
-//! The monitor's children: who they are, their channels, how they are started and how long one that died waits.
+//! The monitor's children: what is known of each kind, their channels, how they are started, and how long
+//! the monitor waits before it starts one again that died.
 
 use crate::config::{Config, Draft};
 use crate::events::{ChildId, Event, Events};
 use crate::log::Origin;
-use crate::reader::{self, ConfigChannel};
+use crate::reader::ConfigChannel;
 use crate::sessions::Session;
 use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use popward_proto::account::FrontId;
 use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::permit::Message;
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What a child is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// The network process of this place among the fronts.
-    Front(u32),
+    /// Speaks with clients.
+    Front,
     /// Checks credentials.
     Auth,
     /// Signs.
@@ -36,11 +39,11 @@ impl Role {
     /// The executable's name, and the process's.
     pub(crate) fn executable(self) -> &'static str {
         match self {
-            Self::Front(_) => "popward-front",
+            Self::Front => "popward-front",
             Self::Auth => "popward-auth",
             Self::Keys => "popward-keys",
             Self::Worker => "popward-worker",
-            Self::Config => reader::EXECUTABLE,
+            Self::Config => crate::reader::EXECUTABLE,
         }
     }
 
@@ -50,64 +53,58 @@ impl Role {
     }
 }
 
-/// A front's channel, and which front it is.
-#[derive(Debug)]
-pub(crate) struct Front {
-    pub(crate) id: FrontId,
-    pub(crate) channel: Channel<MonitorToFront, FrontToMonitor>,
-    pub(crate) ready: bool,
-    pub(crate) drained: bool,
-}
-
-/// The channel to a child, by its role.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every child is a worker")]
-pub(crate) enum Link {
-    Front(Front),
-    Auth {
-        channel: AuthChannel,
-        ready: bool,
-    },
-    Keys {
-        channel: Channel<MonitorToKeys, KeysToMonitor>,
-        ready: bool,
-    },
-    Worker {
-        channel: Channel<MonitorToWorker, WorkerToMonitor>,
-        session: Session,
-    },
-    Config {
-        channel: ConfigChannel,
-        draft: Box<Draft>,
-    },
-}
-
-pub(crate) type AuthChannel = Channel<MonitorToAuth, AuthToMonitor>;
-
-impl Link {
-    /// The channel's descriptor.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Front(front) => front.channel.as_fd(),
-            Self::Auth { channel, .. } => channel.as_fd(),
-            Self::Keys { channel, .. } => channel.as_fd(),
-            Self::Worker { channel, .. } => channel.as_fd(),
-            Self::Config { channel, .. } => channel.as_fd(),
-        }
-    }
-}
-
 /// A child process that has not been reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) role: Role,
     pub(crate) child: Child,
     pub(crate) log: Channel<NoMessage, Record>,
-    /// `None` once it broke the rules of its channel: it is being killed.
-    pub(crate) link: Option<Link>,
     pub(crate) since: Instant,
     /// It has been waited for: its id may be another's.
     pub(crate) reaped: bool,
+}
+
+/// A child with a channel of its own kind.
+#[derive(Debug)]
+pub(crate) struct Connected<S: Message, R: Message> {
+    pub(crate) process: Process,
+    /// `None` once it broke the rules of its channel: it is being killed.
+    pub(crate) channel: Option<Channel<S, R>>,
+    /// It has said that it can serve.
+    pub(crate) ready: bool,
+}
+
+/// Auth.
+pub(crate) type Auth = Connected<MonitorToAuth, AuthToMonitor>;
+
+/// Keys.
+pub(crate) type Keys = Connected<MonitorToKeys, KeysToMonitor>;
+
+/// A front.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) id: FrontId,
+    pub(crate) own: Connected<MonitorToFront, FrontToMonitor>,
+    /// Its last connection has ended.
+    pub(crate) drained: bool,
+}
+
+/// A worker, and its session, which is still to be cleared away when it has ended.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
+    pub(crate) session: Session,
+}
+
+/// A popward-config, and what it has said so far.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) process: Process,
+    pub(crate) channel: ConfigChannel,
+    pub(crate) draft: Draft,
+    /// By when it must have said everything. `None`: what it says is of no interest any more.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Process {
@@ -132,6 +129,71 @@ pub(crate) fn kill(child: &Child) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
     // It may have ended by itself.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+}
+
+impl<S: Message, R: Message> Connected<S, R> {
+    /// Sends to it, if it has its channel still. An error says that it does not read.
+    pub(crate) fn send(&self, message: &S, files: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let channel = self.channel.as_ref();
+        channel.map_or(Ok(()), |channel| send(channel, message, files))
+    }
+}
+
+impl<S: Message, R: Message<Phase = SetupPhase>> Connected<S, R> {
+    /// It can serve.
+    pub(crate) fn enter_service(&mut self) {
+        self.ready = true;
+        if let Some(channel) = &mut self.channel {
+            channel.enter(SetupPhase::Serving);
+        }
+    }
+
+    /// Watches a child that was started. The monitor never waits for room in its channel.
+    pub(crate) fn adopt(
+        events: &Events,
+        id: ChildId,
+        (role, child, sockets): (Role, Child, Sockets),
+    ) -> Result<Self, Errno> {
+        let channel = Channel::new(sockets.control, SetupPhase::Starting);
+        let process = Process::adopt(events, id, (role, child, sockets.log), channel.as_fd())?;
+        channel.set_nonblocking()?;
+        Ok(Self {
+            process,
+            channel: Some(channel),
+            ready: false,
+        })
+    }
+}
+
+impl Process {
+    /// Watches a child's channel, its log and its end. A child that cannot be watched is ended.
+    pub(crate) fn adopt(
+        events: &Events,
+        id: ChildId,
+        (role, child, log): (Role, Child, OwnedFd),
+        channel: BorrowedFd<'_>,
+    ) -> Result<Self, Errno> {
+        let log = Channel::new(log, LogPhase::Open);
+        let watched = log
+            .set_nonblocking()
+            .and_then(|()| events.watch(child.pidfd.as_fd(), Event::Ended(id)))
+            .and_then(|()| events.watch(channel, Event::Control(id)))
+            .and_then(|()| events.watch(log.as_fd(), Event::Log(id)));
+        if let Err(errno) = watched {
+            kill(&child);
+            // It has done nothing yet: this takes no time.
+            let _ = waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED);
+            return Err(errno);
+        }
+        let (since, reaped) = (Instant::now(), false);
+        Ok(Self {
+            role,
+            child,
+            log,
+            since,
+            reaped,
+        })
+    }
 }
 
 /// The sockets of a child, as its parent sees them.
@@ -166,7 +228,7 @@ impl Nursery {
         let (log, log_theirs) = socket_pair()?;
         let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
         descriptors.extend_from_slice(extra);
-        let rootless = matches!(role, Role::Front(_) | Role::Keys);
+        let rootless = matches!(role, Role::Front | Role::Keys);
         let executable = command_line.first().copied();
         let path = config.libexec.join(executable.unwrap_or(role.executable()));
         let child = self.spawner.spawn(&Spawn {
@@ -183,34 +245,6 @@ impl Nursery {
         })?;
         Ok((child, Sockets { control, log }))
     }
-}
-
-/// Makes a child's log channel: the monitor never waits for a record.
-pub(crate) fn log_channel(socket: OwnedFd) -> nix::Result<Channel<NoMessage, Record>> {
-    let channel = Channel::new(socket, LogPhase::Open);
-    channel.set_nonblocking()?;
-    Ok(channel)
-}
-
-/// Makes a role's channel: the monitor never waits for a packet.
-pub(crate) fn channel<S, R>(control: OwnedFd) -> nix::Result<Channel<S, R>>
-where
-    S: popward_proto::permit::Message,
-    R: popward_proto::permit::Message<Phase = SetupPhase>,
-{
-    let channel = Channel::new(control, SetupPhase::Starting);
-    channel.set_nonblocking()?;
-    Ok(channel)
-}
-
-/// Waits for a child's channel, log and end.
-pub(crate) fn watch(events: &Events, id: ChildId, process: &Process) -> nix::Result<()> {
-    // Its end first: should the rest not be had, it is killed, and that must be seen.
-    events.watch(process.child.pidfd.as_fd(), Event::Ended(id))?;
-    if let Some(link) = &process.link {
-        events.watch(link.as_fd(), Event::Control(id))?;
-    }
-    events.watch(process.log.as_fd(), Event::Log(id))
 }
 
 /// How long a message may wait for a child to take it. Its socket holds hundreds: a child that takes none of them for

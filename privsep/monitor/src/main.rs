@@ -20,6 +20,7 @@ mod children;
 mod config;
 mod dotlock;
 mod events;
+mod generation;
 mod leftovers;
 mod listeners;
 mod log;

@@ -69,6 +69,11 @@ impl Outcomes {
         self.tell("READY=1\n", "failed", &text)
     }
 
+    /// A reload is wanted and cannot begin.
+    pub(crate) fn waits(&self, why: &str) -> Result<(), String> {
+        self.tell("", "under-way", why)
+    }
+
     fn tell(&self, to_manager: &str, state: &str, text: &str) -> Result<(), String> {
         // Control characters become spaces, because the report must stay one line.
         let text: String = text

@@ -3,6 +3,7 @@
 use crate::children::Nursery;
 use crate::config::Config;
 use crate::events::Events;
+use crate::generation::Starter;
 use crate::leftovers;
 use crate::listeners::{self, ListenError};
 use crate::log::Log;
@@ -84,9 +85,14 @@ pub(crate) fn start(config: Config, warnings: &[String]) -> Result<Monitor, Star
             &[("address", &listener.address), ("tls", &listener.tls)],
         );
     }
-    Ok(Monitor::new(
-        config, log, events, listeners, state, nursery, left,
-    ))
+    let starter = Starter {
+        nursery,
+        events,
+        listeners,
+        children: 0,
+        fronts: 0,
+    };
+    Ok(Monitor::new(config, log, starter, state, left))
 }
 
 fn nursery(config: &Config) -> Result<Nursery, StartError> {

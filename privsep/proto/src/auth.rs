@@ -3,7 +3,7 @@
 
 use crate::account::SessionId;
 use crate::bounded::{Bytes, List, Text, UserName};
-use crate::permit::{Message, Permit, any};
+use crate::permit::{Message, Permit, any, once};
 use crate::secret::{PASSWORD_MAX, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -34,6 +34,8 @@ pub enum FrontToAuth {
     Proceed(SessionId),
     /// The client has gone, or has given the login up.
     Cancel(SessionId),
+    /// The last login has begun. New ones go to another auth. Those that have begun go on over this channel.
+    Last,
 }
 
 /// The client of a login.
@@ -206,24 +208,27 @@ pub enum AuthRefusal {
     Temporary,
 }
 
-/// The only phase of this channel. Many sessions share the channel, so auth and the front keep the steps
-/// of each session's login themselves.
+/// The phases of this channel. Many sessions share the channel, so auth and the front keep the steps of
+/// each session's login themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthPhase {
     /// Logins are checked.
     Serving,
+    /// After [`FrontToAuth::Last`]: only logins that have begun go on.
+    Leaving,
 }
 
 impl Message for FrontToAuth {
     const LIMIT: usize = 14 * 1024;
     type Phase = AuthPhase;
     fn permit(&self) -> Permit<AuthPhase> {
-        use AuthPhase::Serving;
+        use AuthPhase::{Leaving, Serving};
         match self {
             Self::Check { .. } => any("Check", &[Serving]),
-            Self::Prove { .. } => any("Prove", &[Serving]),
-            Self::Proceed(_) => any("Proceed", &[Serving]),
-            Self::Cancel(_) => any("Cancel", &[Serving]),
+            Self::Prove { .. } => any("Prove", &[Serving, Leaving]),
+            Self::Proceed(_) => any("Proceed", &[Serving, Leaving]),
+            Self::Cancel(_) => any("Cancel", &[Serving, Leaving]),
+            Self::Last => once("Last", &[Serving]),
         }
     }
 }

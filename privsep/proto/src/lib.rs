@@ -17,6 +17,8 @@ pub mod account;
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod auth_conversation;
+#[cfg(feature = "server")]
+pub mod auth_handover;
 pub mod bounded;
 pub mod codec;
 #[cfg(feature = "server")]

@@ -3,7 +3,7 @@
 use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::network::Network;
-use crate::permit::{Message, Permit, any};
+use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 
 /// The source of accounts.
@@ -194,18 +194,24 @@ pub struct AuthSettings {
 /// Messages from the monitor to auth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToAuth {
-    /// The first message, and again after a reload.
+    /// The settings, after the login delays. Sent once, because a reload starts another auth.
     Settings {
         /// [`crate::VERSION`].
         version: u32,
         /// The settings.
         settings: Box<AuthSettings>,
     },
-    /// In force with the settings that come next: how many seconds the logins of these accounts are apart; 0: any. Of several
-    /// that name an account, the first counts.
+    /// Before the settings: the login delay of these accounts, in seconds. 0: none. The first message that
+    /// names an account counts.
     LoginDelay(AccountSelector, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
+    /// Another auth takes over: one descriptor, the channel to it. This auth hands over what it remembers
+    /// of logins once each front has said [`crate::auth::FrontToAuth::Last`].
+    Successor,
+    /// This auth takes over from another one: one descriptor, the channel to it. It checks no login before
+    /// it has everything.
+    Predecessor,
     /// The maildrop of a granted session was not opened. So this login does not count for the login delay.
     NotOpened {
         /// The session.
@@ -218,12 +224,12 @@ pub enum MonitorToAuth {
 /// Messages from auth to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToMonitor {
-    /// The settings were taken. The first time: and it is confined.
+    /// Confined, and the settings can be used.
     Ready {
         /// [`crate::VERSION`].
         version: u32,
     },
-    /// The settings cannot be used, in words for the operator. Those before them, if any, stay.
+    /// The settings cannot be used, in words for the operator.
     Unusable(Text<256>),
     /// A session belongs to an account.
     Granted {
@@ -235,6 +241,8 @@ pub enum AuthToMonitor {
     /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login can
     /// succeed there any more.
     BrokeRules(FrontId),
+    /// After `Successor`: everything is handed over, and no login is left. This auth can end.
+    Drained,
 }
 
 /// The phases of either end.
@@ -252,9 +260,11 @@ impl Message for MonitorToAuth {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Settings { .. } => any("Settings", &[Starting, Serving]),
-            Self::LoginDelay(..) => any("LoginDelay", &[Starting, Serving]),
+            Self::Settings { .. } => once("Settings", &[Starting]),
+            Self::LoginDelay(..) => any("LoginDelay", &[Starting]),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
+            Self::Successor => once("Successor", &[Serving]).with_descriptors(1),
+            Self::Predecessor => once("Predecessor", &[Serving]).with_descriptors(1),
             Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }
     }
@@ -266,10 +276,11 @@ impl Message for AuthToMonitor {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Ready { .. } => any("Ready", &[Starting, Serving]),
-            Self::Unusable(_) => any("Unusable", &[Starting, Serving]),
+            Self::Ready { .. } => once("Ready", &[Starting]),
+            Self::Unusable(_) => once("Unusable", &[Starting]),
             Self::Granted { .. } => any("Granted", &[Serving]),
             Self::BrokeRules(_) => any("BrokeRules", &[Serving]),
+            Self::Drained => once("Drained", &[Serving]),
         }
     }
 }

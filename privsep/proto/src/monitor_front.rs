@@ -2,6 +2,7 @@
 
 use crate::account::{FrontId, SessionId};
 use crate::bounded::{List, Text, UserName};
+use crate::keys::KeyId;
 use crate::monitor_auth::SetupPhase;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
@@ -186,7 +187,7 @@ pub const LISTENERS_MAX: usize = 61;
 /// Messages from the monitor to a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToFront {
-    /// The first message, and again after a reload, for connections from then on.
+    /// The first message. The settings do not change: a reload starts another front.
     Settings(Box<FrontSettings>),
     /// A listening socket: one descriptor.
     Listener {
@@ -195,22 +196,20 @@ pub enum MonitorToFront {
         /// Which connections begin with a PROXY header.
         headers: ProxyHeaders,
     },
-    /// The authorities of client certificates, PEM: one descriptor. It comes before the set of certificates with which
-    /// it is in use; where none comes, no client is asked for a certificate.
+    /// The authorities of client certificates, PEM: one descriptor. Without it no client is asked for a
+    /// certificate.
     ClientAuthorities,
-    /// A certificate chain, PEM: one descriptor. The new set is in use when its last one has come.
-    Certificate {
-        /// What is known of its key.
-        key: KeyFacts,
-        /// Whether it is the last of its set.
-        last: bool,
-    },
-    /// The channel to auth, or to the one that was started in the place of one that died: one descriptor.
+    /// A certificate chain, PEM, with what is known of its key: one descriptor.
+    Certificate(KeyFacts),
+    /// The channel to auth: one descriptor. It comes again when another auth was started, after a death or a
+    /// reload.
     Auth,
     /// The channel to keys, likewise.
     Keys,
-    /// Everything was given: confine, say `Ready`, and accept.
+    /// Everything was given: confine, and say `Ready`.
     Serve,
+    /// The configuration is in use: accept.
+    Accept,
     /// A session's worker: one descriptor, its socket.
     Session {
         /// The session.
@@ -234,6 +233,8 @@ pub enum MonitorToFront {
         /// It did not finish its update, and another worker did.
         finished: bool,
     },
+    /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to the end.
+    Retire,
     /// Accept nobody any more; end what waits for a login; let sessions end within their time.
     Drain,
 }
@@ -241,14 +242,19 @@ pub enum MonitorToFront {
 /// Messages from a front to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontToMonitor {
-    /// Confined and accepting.
+    /// Confined, and everything that was given can be used.
     Ready {
         /// [`crate::VERSION`].
         version: u32,
     },
-    /// A certificate chain cannot be used with its key; the set before it, if any, stays.
-    Unusable(Text<256>),
-    /// After `Drain`: the last session has ended.
+    /// What was given cannot be used, in words for the operator.
+    Unusable {
+        /// The key whose certificate it is, if it is one.
+        key: Option<KeyId>,
+        /// Why.
+        why: Text<256>,
+    },
+    /// After `Drain` or `Retire`: the last session has ended.
     Drained,
 }
 
@@ -258,20 +264,18 @@ impl Message for MonitorToFront {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Settings(_) => any("Settings", &[Starting, Serving]),
+            Self::Settings(_) => once("Settings", &[Starting]),
             Self::Listener { .. } => any("Listener", &[Starting]).with_descriptors(1),
-            Self::ClientAuthorities => {
-                any("ClientAuthorities", &[Starting, Serving]).with_descriptors(1)
-            }
-            Self::Certificate { .. } => {
-                any("Certificate", &[Starting, Serving]).with_descriptors(1)
-            }
+            Self::ClientAuthorities => once("ClientAuthorities", &[Starting]).with_descriptors(1),
+            Self::Certificate(_) => any("Certificate", &[Starting]).with_descriptors(1),
             Self::Auth => any("Auth", &[Starting, Serving]).with_descriptors(1),
             Self::Keys => any("Keys", &[Starting, Serving]).with_descriptors(1),
             Self::Serve => once("Serve", &[Starting]),
+            Self::Accept => once("Accept", &[Serving]),
             Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
             Self::NoSession { .. } => any("NoSession", &[Serving]),
             Self::Ended { .. } => any("Ended", &[Serving]),
+            Self::Retire => once("Retire", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }
     }
@@ -284,7 +288,7 @@ impl Message for FrontToMonitor {
         use SetupPhase::{Serving, Starting};
         match self {
             Self::Ready { .. } => once("Ready", &[Starting]),
-            Self::Unusable(_) => any("Unusable", &[Starting, Serving]),
+            Self::Unusable { .. } => once("Unusable", &[Starting]),
             Self::Drained => once("Drained", &[Serving]),
         }
     }

@@ -16,14 +16,14 @@ pub const SCHEMES_MAX: usize = 12;
 /// Messages from the monitor to keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MonitorToKeys {
-    /// The first message, and again after a reload.
+    /// The first message. The settings do not change: a reload starts another keys.
     Settings {
         /// [`crate::VERSION`].
         version: u32,
         /// How often ticket keys are made anew, in milliseconds; 0: there are no tickets.
         ticket_ms: u32,
     },
-    /// A key to load, or to load again in the place of the one of that number: one descriptor, its PEM file.
+    /// A key to load: one descriptor, its PEM file.
     Key(KeyId),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
@@ -39,7 +39,7 @@ pub enum KeysToMonitor {
     },
     /// A key was loaded and is in use.
     Loaded(KeyFacts),
-    /// A key was not loaded; one that stood in its place before stays.
+    /// A key was not loaded.
     Unusable {
         /// Which.
         key: KeyId,
@@ -68,7 +68,7 @@ impl Message for MonitorToKeys {
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};
         match self {
-            Self::Settings { .. } => any("Settings", &[Starting, Serving]),
+            Self::Settings { .. } => once("Settings", &[Starting]),
             Self::Key(_) => any("Key", &[Serving]).with_descriptors(1),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
         }

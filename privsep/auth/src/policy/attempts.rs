@@ -3,7 +3,8 @@
 //! This stops an attacker who guesses one account's password from many addresses, even if all guesses
 //! come at the same time.
 
-use super::recent::Recent;
+use super::recent::{Recent, age_ms, aged};
+use popward_proto::auth_handover::NameFailures;
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::Throttle;
 use std::collections::HashMap;
@@ -78,6 +79,13 @@ impl Attempts {
         if most > 0 && count >= (most - failures) as usize {
             return Turn::Later;
         }
+        drop(others);
+        Turn::Now(self.reserve(name))
+    }
+
+    /// Counts a guess that another auth checks. That auth has asked whether there may be one more.
+    pub(crate) fn reserve(&mut self, name: &UserName) -> Guess {
+        let others = self.under_way.get(name).and_then(Weak::upgrade);
         let under_way = others.unwrap_or_else(|| {
             let first = Rc::new(());
             if self.under_way.len() >= self.under_way_max {
@@ -87,9 +95,30 @@ impl Attempts {
             self.under_way.insert(name.clone(), Rc::downgrade(&first));
             first
         });
-        Turn::Now(Guess {
+        Guess {
             _under_way: under_way,
-        })
+        }
+    }
+
+    /// What another auth is to remember. It is told of guesses under way apart.
+    pub(crate) fn hand_over(&self, now: Instant) -> Vec<NameFailures> {
+        let entry =
+            |(user, (at, (since, count))): (&UserName, &(Instant, (Instant, u32)))| NameFailures {
+                user: user.clone(),
+                count: *count,
+                since_ms: age_ms(*since, now),
+                age_ms: age_ms(*at, now),
+            };
+        self.failures.iter().map(entry).collect()
+    }
+
+    /// Remembers what another auth has handed over.
+    pub(crate) fn take_over(&mut self, all: Vec<NameFailures>, now: Instant) {
+        for entry in all {
+            let failures = (aged(now, entry.since_ms), entry.count);
+            self.failures
+                .put(entry.user, failures, aged(now, entry.age_ms));
+        }
     }
 
     /// Counts a failed check for this name.
@@ -179,6 +208,25 @@ mod tests {
         assert!(!attempts.is_closed(&alice, &rules, at(60)));
         assert_eq!(attempts.failed(&alice, &rules, at(61)), Counted::Open);
         assert!(!attempts.is_closed(&alice, &self::rules(0), at(2)));
+    }
+
+    #[test]
+    fn p9_a_handover_gives_no_name_another_guess() {
+        let (mut old, mut new) = (Attempts::new(GUESSES_MAX), Attempts::new(GUESSES_MAX));
+        let (rules, now, alice) = (rules(3), Instant::now(), name("alice"));
+        let at = |seconds| now + Duration::from_secs(seconds);
+        old.failed(&alice, &rules, at(0));
+        new.take_over(old.hand_over(at(10)), at(10));
+        // One guess is with the old auth, so that there is room for one more.
+        let theirs = new.reserve(&alice);
+        let own = new.begun(&alice, &rules, at(10)).unwrap();
+        assert!(matches!(new.begin(&alice, &rules, at(10)), Turn::Later));
+        drop((theirs, own));
+        new.failed(&alice, &rules, at(11));
+        new.failed(&alice, &rules, at(12));
+        // The window is the one that began with the failure at the old auth.
+        assert!(new.is_closed(&alice, &rules, at(59)));
+        assert!(!new.is_closed(&alice, &rules, at(60)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The least time between two logins of an account (RFC 2449, section 6.5). Only a login whose
 //! maildrop was opened counts.
 
-use super::recent::Recent;
+use super::recent::{Recent, age_ms, aged};
 use popward_proto::account::SessionId;
+use popward_proto::auth_handover::LastLogin;
 use popward_proto::bounded::UserName;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,29 @@ impl Intervals {
             self.0.put(account.clone(), session, now);
         }
         true
+    }
+
+    /// Makes `session` the account's last login.
+    pub(crate) fn put(&mut self, account: UserName, session: SessionId, now: Instant) {
+        self.0.put(account, session, now);
+    }
+
+    /// All last logins, for the auth that takes over.
+    pub(crate) fn hand_over(&self, now: Instant) -> Vec<LastLogin> {
+        let entry = |(user, (at, session)): (&UserName, &(Instant, SessionId))| LastLogin {
+            user: user.clone(),
+            session: *session,
+            age_ms: age_ms(*at, now),
+        };
+        self.0.iter().map(entry).collect()
+    }
+
+    /// Adds the last logins that the former auth knew.
+    pub(crate) fn take_over(&mut self, all: Vec<LastLogin>, now: Instant) {
+        for entry in all {
+            self.0
+                .put(entry.user, entry.session, aged(now, entry.age_ms));
+        }
     }
 
     /// Forgets the account's login as `session`, because its maildrop was not opened. The login before
@@ -78,6 +102,21 @@ mod tests {
         assert!(log_in(&bob, DELAY, 59));
         assert!(log_in(&alice, DELAY, 60));
         assert!(log_in(&alice, Duration::ZERO, 60));
+    }
+
+    #[test]
+    fn a_handover_shortens_no_delay() {
+        let (mut old, mut new) = (Intervals::new(), Intervals::new());
+        let (alice, now) = (name("alice"), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        assert!(old.log_in(&alice, session(1), DELAY, now));
+        new.take_over(old.hand_over(at(20)), at(20));
+        assert!(!new.log_in(&alice, session(2), DELAY, at(59)));
+        assert!(new.log_in(&alice, session(2), DELAY, at(60)));
+        // The old auth granted this one, and its maildrop was not opened.
+        new.put(alice.clone(), session(3), at(200));
+        new.take_back(&alice, session(3));
+        assert!(new.log_in(&alice, session(4), DELAY, at(200)));
     }
 
     #[test]

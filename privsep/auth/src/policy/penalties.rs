@@ -4,7 +4,8 @@
 //! A wait is a whole number of failure delays. Other waits would let a source learn from times how
 //! long a check took (P9).
 
-use super::recent::Recent;
+use super::recent::{Recent, age_ms, aged};
+use popward_proto::auth_handover::SourceFailures;
 use popward_proto::monitor_auth::Throttle;
 use popward_proto::network::Network;
 use std::net::IpAddr;
@@ -52,6 +53,26 @@ impl Penalties {
         if rules.source_failures > 0 && !exempt(peer, rules) {
             let failures = self.failures(peer, rules, now) + 1.0;
             self.failures.put(Network::source(peer), failures, now);
+        }
+    }
+
+    /// All failures, for the auth that takes over.
+    pub(crate) fn hand_over(&self, now: Instant) -> Vec<SourceFailures> {
+        let entry = |(source, (at, failures)): (&Network, &(Instant, f64))| SourceFailures {
+            source: *source,
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It saturates.
+            thousandths: (failures * 1000.0).ceil() as u32,
+            age_ms: age_ms(*at, now),
+        };
+        self.failures.iter().map(entry).collect()
+    }
+
+    /// Adds the failures that the former auth knew.
+    pub(crate) fn take_over(&mut self, all: Vec<SourceFailures>, now: Instant) {
+        for entry in all {
+            let failures = f64::from(entry.thousandths) / 1000.0;
+            self.failures
+                .put(entry.source, failures, aged(now, entry.age_ms));
         }
     }
 
@@ -133,6 +154,22 @@ mod tests {
             penalties.wait(address("192.0.2.1"), &rules, now),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn a_handover_spares_no_source_a_wait() {
+        let (mut old, mut new) = (Penalties::new(), Penalties::new());
+        let (rules, now) = (rules(), Instant::now());
+        let peer = address("198.51.100.7");
+        for _ in 0..9 {
+            old.failed(peer, &rules, now);
+        }
+        let later = now + Duration::from_secs(50);
+        new.take_over(old.hand_over(later), later);
+        for seconds in [50, 60, 150, 1000] {
+            let at = now + Duration::from_secs(seconds);
+            assert_eq!(new.wait(peer, &rules, at), old.wait(peer, &rules, at));
+        }
     }
 
     #[test]

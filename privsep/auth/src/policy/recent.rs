@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Values by key, each with the time when it was last put.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.held.insert(key, (now, value));
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &(Instant, V))> {
+        self.held.iter()
+    }
+
     /// Forgets `key`.
     pub(super) fn remove(&mut self, key: &K) {
         self.held.remove(key);
@@ -56,10 +61,22 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 }
 
+/// The age of `at`, for another process.
+pub(super) fn age_ms(at: Instant, now: Instant) -> u64 {
+    let age = now.saturating_duration_since(at).as_millis();
+    u64::try_from(age).unwrap_or(u64::MAX)
+}
+
+/// The time `age_ms` milliseconds before `now`. If the clock cannot say so early a time, it is `now`,
+/// because that shortens no penalty.
+pub(super) fn aged(now: Instant, age_ms: u64) -> Instant {
+    now.checked_sub(Duration::from_millis(age_ms))
+        .unwrap_or(now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn p8_a_full_map_forgets_the_oldest_keys() {

@@ -126,8 +126,8 @@ impl Auth {
             return false;
         }
         let login = self.logins.get(login_id);
-        if let Some(user) = login.and_then(|login| login.user.as_ref()) {
-            self.history.attempts.succeeded(user);
+        if let Some(user) = login.and_then(|login| login.user.clone()) {
+            self.forget_failures(user);
         }
         true
     }
@@ -144,6 +144,11 @@ impl Auth {
         let delay = Duration::from_secs(delay.into());
         let (intervals, user) = (&mut self.history.intervals, &account.name);
         if intervals.log_in(user, session, delay, now) {
+            if !delay.is_zero() {
+                self.pass_on_login(account.name.clone(), session);
+                // Before the monitor can say that the session did not open.
+                self.hand_over()?;
+            }
             let granted = AuthToMonitor::Granted { session, account };
             return self.monitor.send(&granted);
         }
@@ -218,14 +223,17 @@ impl Auth {
         self.history
             .penalties
             .failed(login.client.peer, throttle, now);
-        let Some(user) = &login.user else { return };
-        if self.history.attempts.failed(user, throttle, now) == Counted::Closes {
-            self.log.warning(
-                Some(login_id.session),
-                "too many failures: nothing is checked for this user for a while",
-                &[("user", user), ("peer", &login.client.peer)],
-            );
+        let (user, peer) = (login.user.clone(), login.client.peer);
+        if let Some(user) = &user {
+            if self.history.attempts.failed(user, throttle, now) == Counted::Closes {
+                self.log.warning(
+                    Some(login_id.session),
+                    "too many failures: nothing is checked for this user for a while",
+                    &[("user", user), ("peer", &peer)],
+                );
+            }
         }
+        self.pass_on_failure(user, peer);
     }
 
     /// The user's name for a log line, or `-` if it is not known.

@@ -1,5 +1,6 @@
 //! Auth's state: its channels, its settings, the logins under way and what is remembered of others.
 
+use super::handover::{Predecessor, Successor};
 use crate::conversation_pool::ConversationPool;
 use crate::hashing::HashingThreads;
 use crate::login::{LOGINS_MAX, Logins};
@@ -59,6 +60,10 @@ pub(crate) struct Auth {
     pub(super) log_limits: LogLimits,
     pub(super) hashing: HashingThreads,
     pub(super) conversations: ConversationPool,
+    /// The auth that takes over from this one.
+    pub(super) successor: Option<Successor>,
+    /// The auth from which this one takes over.
+    pub(super) predecessor: Option<Predecessor>,
     pub(super) log: Log,
 }
 
@@ -86,6 +91,8 @@ impl Auth {
             log_limits: LogLimits::default(),
             hashing,
             conversations,
+            successor: None,
+            predecessor: None,
             log,
         })
     }

@@ -1,253 +1,289 @@
 //! What the monitor reads from its children, and what each message leads to.
 
 use super::{
-    Account, AsFd, AuthToMonitor, ChannelError, ChildId, FrontId, FrontToMonitor, KeyFacts,
-    KeysToMonitor, Level, Link, Monitor, Packet, Process, Role, SessionId, SetupPhase, Stage,
-    StartError, TURN, VERSION, WorkerToMonitor,
+    AsFd, ChannelError, ChildId, Fault, FrontId, Level, Monitor, MonitorToFront, Packet,
+    PacketBuffer, Role, Stage, TURN, Task, VERSION, WorkerToMonitor,
 };
 use crate::config::Drafted;
+use crate::generation::Generation;
 use crate::reader;
 use crate::sessions::Progress;
+use popward_proto::monitor_auth::AuthToMonitor;
+use popward_proto::monitor_front::FrontToMonitor;
+use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor};
+use std::fmt::Display;
 
 impl Monitor {
-    pub(super) fn read_log(&mut self, id: ChildId) {
+    pub(super) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
-            let Some(process) = self.processes.get_mut(&id) else {
+            let Some(process) = self.process(id) else {
                 return;
             };
-            match process.log.receive(&mut self.buffer) {
-                Ok(Packet::Message(record, _)) => self.log.record(process.origin(), &record),
+            let origin = process.origin();
+            match process.log.receive(buffer) {
+                Ok(Packet::Message(record, _)) => self.log.record(origin, &record),
                 Err(ChannelError::WouldBlock) => return,
                 // A process that speaks no log is heard no more; its other channel decides about its life.
-                Ok(Packet::Data { .. }) | Err(_) => return self.events.forget(process.log.as_fd()),
+                Ok(Packet::Data { .. }) | Err(_) => {
+                    let log = process.log.as_fd().try_clone_to_owned();
+                    return log
+                        .into_iter()
+                        .for_each(|log| self.starter.events.forget(log));
+                }
             }
         }
     }
 
-    pub(super) fn read_control(&mut self, id: ChildId) {
+    pub(super) fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
-            let Some(process) = self.processes.get_mut(&id) else {
-                return;
-            };
-            let Some(link) = &mut process.link else {
-                return;
-            };
-            let buffer = &mut self.buffer;
-            let result = match link {
-                Link::Front(front) => front.channel.receive(buffer).map(Heard::of_front),
-                Link::Auth { channel, .. } => channel.receive(buffer).map(Heard::of_auth),
-                Link::Keys { channel, .. } => channel.receive(buffer).map(Heard::of_keys),
-                Link::Worker { channel, .. } => channel.receive(buffer).map(Heard::of_worker),
-                Link::Config { channel, draft } => {
-                    reader::hear(channel, draft, buffer).map(Heard::OfConfig)
-                }
-            };
-            match result {
-                Ok(heard) => self.heard(id, heard),
-                Err(ChannelError::WouldBlock) => return,
-                Err(ChannelError::Closed) => {
-                    // Who lives without it can be told nothing any more: another one can, when this one has ended. A worker ends
-                    // by itself, or in its time.
-                    if self.stage == Stage::Serving && process.role != Role::Worker {
-                        process.kill();
-                    }
-                    let link = process.link.as_ref().map(Link::as_fd);
-                    return link.into_iter().for_each(|fd| self.events.forget(fd));
-                }
-                Err(error) => return self.banish(id, &error),
+            match self.receive(id, buffer) {
+                None | Some(Err(ChannelError::WouldBlock)) => return,
+                Some(Ok(heard)) => self.heard(id, heard),
+                Some(Err(ChannelError::Closed)) => return self.closed(id),
+                Some(Err(error)) => return self.banish(id, &error),
             }
         }
+    }
+
+    fn receive(
+        &mut self,
+        id: ChildId,
+        buffer: &mut PacketBuffer,
+    ) -> Option<Result<Heard, ChannelError>> {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let packet = worker.channel.receive(buffer);
+            return Some(packet.map(|packet| heard(packet, Heard::Worker)));
+        }
+        if let Some((_, reading)) = self.reading.as_mut().filter(|(reading, _)| *reading == id) {
+            let drafted = reader::hear(&mut reading.channel, &mut reading.draft, buffer);
+            return Some(drafted.map(Heard::Config));
+        }
+        let mut generations = self.generations();
+        generations.find_map(|generation| receive(generation, id, buffer))
+    }
+
+    /// A child has closed its channel, so it can be told nothing more. It is killed, and another one is
+    /// started. A worker ends by itself.
+    fn closed(&mut self, id: ChildId) {
+        let events = &self.starter.events;
+        if let Some(worker) = self.workers.get(&id) {
+            return events.forget(worker.channel.as_fd());
+        }
+        if let Some((_, reading)) = self.reading.as_ref().filter(|(reading, _)| *reading == id) {
+            return events.forget(reading.channel.as_fd());
+        }
+        self.disconnect(id);
+        if matches!(self.stage, Stage::Starting | Stage::Serving) {
+            if let Some(process) = self.process(id) {
+                process.kill();
+            }
+        }
+    }
+
+    fn disconnect(&mut self, id: ChildId) {
+        let rising = self.rising.as_mut().map(|(_, rising)| rising);
+        let mut all = self.old.iter_mut().chain(&mut self.current).chain(rising);
+        all.any(|generation| generation.disconnect(id, &self.starter.events));
     }
 
     /// Ends a child that broke the rules of its channel, or does not read it.
-    pub(super) fn banish(&mut self, id: ChildId, error: &dyn std::fmt::Display) {
-        let Some(process) = self.processes.get_mut(&id) else {
+    pub(super) fn banish(&mut self, id: ChildId, error: &dyn Display) {
+        if let Some(worker) = self.workers.get(&id) {
+            self.starter.events.forget(worker.channel.as_fd());
+        }
+        self.disconnect(id);
+        let Some(process) = self.process(id) else {
             return;
         };
-        let origin = process.origin();
-        process.link = match process.link.take() {
-            // What is left behind is still to be cleared away when it has ended.
-            Some(link @ Link::Worker { .. }) => {
-                self.events.forget(link.as_fd());
-                Some(link)
-            }
-            _ => None,
-        };
         process.kill();
-        let fields: &[(&str, &dyn std::fmt::Display)] = &[
+        let origin = process.origin();
+        let fields: &[(&str, &dyn Display)] = &[
             ("process", &origin.role),
             ("pid", &origin.pid),
             ("error", error),
         ];
-        self.log.write(
-            Level::Error,
-            "broke the rules of its channel: killed",
-            fields,
-        );
+        let text = "broke the rules of its channel: killed";
+        self.log.write(Level::Error, text, fields);
+    }
+
+    pub(super) fn banish_all(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        for (id, error) in faults {
+            self.banish(id, &error);
+        }
     }
 
     fn heard(&mut self, id: ChildId, heard: Heard) {
         match heard {
-            Heard::Ready(version) if version == VERSION => self.ready(id),
-            Heard::Ready(version) => self.banish(id, &format!("version {version}, not {VERSION}")),
-            Heard::Unusable(why) => self.unusable(id, &why),
-            Heard::Drained => {
-                if let Some(Process {
-                    link: Some(Link::Front(front)),
-                    ..
-                }) = self.processes.get_mut(&id)
-                {
-                    front.drained = true;
+            Heard::Front(FrontToMonitor::Ready { version })
+            | Heard::Auth(AuthToMonitor::Ready { version })
+            | Heard::Keys(KeysToMonitor::Ready { version }) => {
+                if version == VERSION {
+                    self.ready(id);
+                } else {
+                    self.banish(id, &format!("version {version}, not {VERSION}"));
                 }
             }
-            Heard::Granted(session, account) => self.granted(session, &account),
-            Heard::BrokeRules(front) => {
-                // It gets no other channel: it is not to be trusted with the clients that it has.
-                if let Some(front) = self.front_child(front) {
-                    self.banish(front, &"another process has broken off with it");
-                }
-            }
-            Heard::Loaded(facts) => {
-                self.keys.insert(facts.key.0, facts);
-                self.key_answered();
-                self.advance();
-            }
-            Heard::NotLoaded(why) => {
+            Heard::Front(FrontToMonitor::Unusable { key, why }) => {
+                let of = self
+                    .generations()
+                    .find(|generation| generation.fronts.contains_key(&id));
+                let path = of.zip(key).map(|(of, key)| of.key_path(key));
+                let why = path.map_or(why.to_string(), |path| format!("{path}: {why}"));
                 self.unusable(id, &why);
-                self.key_answered();
             }
-            Heard::OfWorker(message) => {
-                let Some(Process {
-                    link: Some(Link::Worker { session, .. }),
-                    ..
-                }) = self.processes.get_mut(&id)
-                else {
-                    return;
-                };
-                match message {
-                    WorkerToMonitor::Dotlock { device, inode } => {
-                        session.dotlock = Some((device, inode));
-                    }
-                    WorkerToMonitor::Updates => session.update = Progress::Begun,
-                    // Its own session's update is still to come.
-                    WorkerToMonitor::Finished if session.task == super::Task::Serve => {
-                        session.update = Progress::None;
-                    }
-                    WorkerToMonitor::Finished => session.update = Progress::Finished,
-                }
+            Heard::Auth(AuthToMonitor::Unusable(why)) => self.unusable(id, why.as_str()),
+            Heard::Keys(KeysToMonitor::Unusable { key, why }) => {
+                let has =
+                    |of: &&mut Generation| of.keys.as_ref().is_some_and(|(keys, _)| *keys == id);
+                let path = self.generations().find(has).map(|of| of.key_path(key));
+                self.unusable(id, &format!("{}: {why}", path.unwrap_or_default()));
             }
-            Heard::OfConfig(Drafted::More) => {}
-            Heard::OfConfig(Drafted::Whole(config)) => self.was_read(id, Ok(config)),
-            Heard::OfConfig(Drafted::Refused(why)) => self.was_read(id, Err(why)),
-            Heard::Nonsense | Heard::OfConfig(Drafted::Nonsense) => {
+            Heard::Front(FrontToMonitor::Drained) => {
+                let fronts = self.generations().filter_map(|of| of.fronts.get_mut(&id));
+                fronts.for_each(|front| front.drained = true);
+                self.tidy();
+            }
+            Heard::Auth(AuthToMonitor::Drained) => self.auth_drained(id),
+            Heard::Auth(AuthToMonitor::Granted { session, account }) => {
+                self.granted(session, &account);
+            }
+            Heard::Auth(AuthToMonitor::BrokeRules(front))
+            | Heard::Keys(KeysToMonitor::BrokeRules(front)) => self.broke_rules(front),
+            Heard::Keys(KeysToMonitor::Loaded(facts)) => self.loaded(id, &facts),
+            Heard::Worker(message) => self.heard_worker(id, message),
+            Heard::Config(Drafted::More) => {}
+            Heard::Config(Drafted::Whole(config)) => self.was_read(Ok(config)),
+            Heard::Config(Drafted::Refused(why)) => self.was_read(Err(why)),
+            Heard::Nonsense | Heard::Config(Drafted::Nonsense) => {
                 self.banish(id, &"data where there is none");
             }
         }
     }
 
-    /// Keys has answered for one more key. With the last one, fronts get the certificates, if they serve already.
-    fn key_answered(&mut self) {
-        self.keys_due = self.keys_due.saturating_sub(1);
-        if self.keys_due > 0 || self.stage != Stage::Serving {
-            return;
-        }
-        for front in self.fronts() {
-            if let Err(error) = self.send_certificates(front) {
-                self.banish(front, &error);
-            }
+    /// Another process has broken off with a front. The front gets no other channel, because it cannot be
+    /// trusted with the clients that it has.
+    fn broke_rules(&mut self, front: FrontId) {
+        if let Some((front, _)) = self.front(front) {
+            self.banish(front, &"another process has broken off with it");
         }
     }
 
-    pub(super) fn ready(&mut self, id: ChildId) {
-        let Some(process) = self.processes.get_mut(&id) else {
+    fn heard_worker(&mut self, id: ChildId, message: WorkerToMonitor) {
+        let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        match &mut process.link {
-            Some(Link::Front(front)) => {
-                front.ready = true;
-                front.channel.enter(SetupPhase::Serving);
+        let session = &mut worker.session;
+        match message {
+            WorkerToMonitor::Dotlock { device, inode } => session.dotlock = Some((device, inode)),
+            WorkerToMonitor::Updates => session.update = Progress::Begun,
+            // Its own session's update is still to come.
+            WorkerToMonitor::Finished if session.task == Task::Serve => {
+                session.update = Progress::None;
             }
-            Some(Link::Auth { channel, ready }) => {
-                *ready = true;
-                channel.enter(SetupPhase::Serving);
-                self.auth_answered(None);
+            WorkerToMonitor::Finished => session.update = Progress::Finished,
+        }
+    }
+
+    fn ready(&mut self, id: ChildId) {
+        for generation in self.generations() {
+            if let Some(front) = generation.fronts.get_mut(&id) {
+                front.own.enter_service();
             }
-            Some(Link::Keys { channel, ready }) => {
-                *ready = true;
-                channel.enter(SetupPhase::Serving);
+            if let Some((_, auth)) = generation.auth.as_mut().filter(|(auth, _)| *auth == id) {
+                auth.enter_service();
             }
-            Some(Link::Worker { .. } | Link::Config { .. }) | None => {}
+            if let Some((_, keys)) = generation.keys.as_mut().filter(|(keys, _)| *keys == id) {
+                keys.enter_service();
+            }
+        }
+        // One that was started again: the others accept already.
+        let again = self
+            .current
+            .as_ref()
+            .and_then(|current| current.fronts.get(&id));
+        if let Some(Err(error)) = again.map(|front| front.own.send(&MonitorToFront::Accept, &[])) {
+            self.banish(id, &error);
         }
         self.advance();
     }
 
-    pub(super) fn unusable(&mut self, id: ChildId, why: &str) {
-        let role = self.processes.get(&id).map(|process| process.role);
-        if role == Some(Role::Auth) && self.auth_answered(Some(why)) {
-            return;
+    fn loaded(&mut self, id: ChildId, facts: &KeyFacts) {
+        let mut as_before = true;
+        for generation in self.generations() {
+            if generation
+                .keys
+                .as_ref()
+                .is_some_and(|(keys, _)| *keys == id)
+            {
+                let known = generation
+                    .facts
+                    .entry(facts.key.0)
+                    .or_insert_with(|| facts.clone());
+                as_before &= known == facts;
+            }
         }
-        self.refused |= role != Some(Role::Auth);
-        let role = role.map_or("", Role::name);
-        self.log.write(
-            Level::Error,
-            "cannot use what it was given",
-            &[("process", &role), ("error", &why)],
-        );
-        self.fail(StartError::Child(format!("{role}: {why}")));
+        if as_before {
+            return self.advance();
+        }
+        self.unusable(id, "the key's file has another key now than the one in use");
+    }
+
+    /// A child cannot use what it was given. In the generation in use this is a child that was started again
+    /// after its files had changed. So the configuration is read again.
+    fn unusable(&mut self, id: ChildId, why: &str) {
+        let Some(role) = self.process(id).map(|process| process.role) else {
+            return;
+        };
+        let fields: &[(&str, &dyn Display)] = &[("process", &role.name()), ("error", &why)];
+        self.log
+            .write(Level::Error, "cannot use what it was given", fields);
+        let rises = self
+            .rising
+            .as_mut()
+            .is_some_and(|(_, rising)| rising.process(id).is_some());
+        if rises {
+            return self.not_risen(&format_args!("{}: {why}", role.name()));
+        }
+        self.disconnect(id);
+        if let Some(process) = self.process(id) {
+            process.kill();
+        }
+        self.wanted |= role != Role::Auth;
     }
 }
 
-/// What a child said, whichever it is: each kind comes over one role's channel only, as its enum says.
+/// What a child said, by whose channel it came.
 enum Heard {
-    Ready(u32),
-    Unusable(String),
-    Drained,
-    Granted(SessionId, Account),
-    BrokeRules(FrontId),
-    Loaded(KeyFacts),
-    NotLoaded(String),
-    OfWorker(WorkerToMonitor),
-    OfConfig(Drafted),
+    Front(FrontToMonitor),
+    Auth(AuthToMonitor),
+    Keys(KeysToMonitor),
+    Worker(WorkerToMonitor),
+    Config(Drafted),
     Nonsense,
 }
 
-impl Heard {
-    fn of_front(packet: Packet<'_, FrontToMonitor>) -> Self {
-        match packet {
-            Packet::Message(FrontToMonitor::Ready { version }, _) => Self::Ready(version),
-            Packet::Message(FrontToMonitor::Unusable(why), _) => Self::Unusable(why.into()),
-            Packet::Message(FrontToMonitor::Drained, _) => Self::Drained,
-            Packet::Data { .. } => Self::Nonsense,
-        }
+fn heard<M>(packet: Packet<'_, M>, of: impl Fn(M) -> Heard) -> Heard {
+    match packet {
+        Packet::Message(message, _) => of(message),
+        Packet::Data { .. } => Heard::Nonsense,
     }
+}
 
-    fn of_auth(packet: Packet<'_, AuthToMonitor>) -> Self {
-        match packet {
-            Packet::Message(AuthToMonitor::Ready { version }, _) => Self::Ready(version),
-            Packet::Message(AuthToMonitor::Unusable(why), _) => Self::Unusable(why.into()),
-            Packet::Message(AuthToMonitor::Granted { session, account }, _) => {
-                Self::Granted(session, account)
-            }
-            Packet::Message(AuthToMonitor::BrokeRules(front), _) => Self::BrokeRules(front),
-            Packet::Data { .. } => Self::Nonsense,
-        }
+/// Receives from the process of this number. `None`: it is not of this generation, or its channel is closed.
+fn receive(
+    of: &mut Generation,
+    id: ChildId,
+    buffer: &mut PacketBuffer,
+) -> Option<Result<Heard, ChannelError>> {
+    if let Some(front) = of.fronts.get_mut(&id) {
+        let packet = front.own.channel.as_mut()?.receive(buffer);
+        return Some(packet.map(|packet| heard(packet, Heard::Front)));
     }
-
-    fn of_keys(packet: Packet<'_, KeysToMonitor>) -> Self {
-        match packet {
-            Packet::Message(KeysToMonitor::Ready { version }, _) => Self::Ready(version),
-            Packet::Message(KeysToMonitor::Loaded(facts), _) => Self::Loaded(facts),
-            Packet::Message(KeysToMonitor::Unusable { why, .. }, _) => Self::NotLoaded(why.into()),
-            Packet::Message(KeysToMonitor::BrokeRules(front), _) => Self::BrokeRules(front),
-            Packet::Data { .. } => Self::Nonsense,
-        }
+    if let Some((_, auth)) = of.auth.as_mut().filter(|(auth, _)| *auth == id) {
+        let packet = auth.channel.as_mut()?.receive(buffer);
+        return Some(packet.map(|packet| heard(packet, Heard::Auth)));
     }
-
-    #[allow(clippy::needless_pass_by_value)] // Like its siblings.
-    fn of_worker(packet: Packet<'_, WorkerToMonitor>) -> Self {
-        match packet {
-            Packet::Message(message, _) => Self::OfWorker(message),
-            Packet::Data { .. } => Self::Nonsense,
-        }
-    }
+    let (_, keys) = of.keys.as_mut().filter(|(keys, _)| *keys == id)?;
+    let packet = keys.channel.as_mut()?.receive(buffer);
+    Some(packet.map(|packet| heard(packet, Heard::Keys)))
 }

@@ -1,9 +1,9 @@
 //! Sessions: from a grant to a worker in a front's hands, and from a worker's end to a free spool.
 
 use super::{
-    Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Link, Monitor,
-    MonitorToAuth, MonitorToFront, NOT_FINISHED, NOT_OPENED, Process, Role, SessionId, Signal,
-    Stage, StartError, Task, WaitPidFlag, WaitStatus, children, sessions, waitid,
+    Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Monitor, MonitorToAuth,
+    MonitorToFront, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, Role, SessionId, Signal,
+    Stage, Task, WaitPidFlag, WaitStatus, Worker, sessions, waitid,
 };
 use crate::sessions::{NoWorker, Progress};
 use crate::spool;
@@ -32,24 +32,22 @@ impl Monitor {
     pub(super) fn granted(&mut self, session: SessionId, account: &Account) {
         if let Err(too_many) = self.serve(session, account) {
             self.not_opened(session, account);
-            if let Some(front) = self.front_child(session.front()) {
-                let no = MonitorToFront::NoSession { session, too_many };
-                self.tell_front(front, &no);
-            }
+            let no = MonitorToFront::NoSession { session, too_many };
+            self.tell_front(session.front(), &no);
         }
     }
 
     /// Hands a front a worker. An error is whether the user has too many.
     fn serve(&mut self, session: SessionId, account: &Account) -> Result<(), bool> {
-        let live = |process: &Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.id == session);
-        let front = self.front_child(session.front()).ok_or(false)?;
-        if self.processes.values().any(live) || self.stage != Stage::Serving {
+        let live = |worker: &Worker| worker.session.id == session;
+        self.front(session.front()).ok_or(false)?;
+        if self.workers.values().any(live) || self.stage != Stage::Serving {
             return Err(false);
         }
         // Each waits for the spool's locks: one user's many logins must not become everybody's many processes.
-        let theirs = |process: &&Process| matches!(&process.link, Some(Link::Worker { session: s, .. }) if s.account.name == account.name);
+        let theirs = |worker: &&Worker| worker.session.account.name == account.name;
         let own = self.config.settings.of(account);
-        if self.processes.values().filter(theirs).count() >= own.sessions_per_user as usize {
+        if self.workers.values().filter(theirs).count() >= own.sessions_per_user as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
             return Err(true);
         }
@@ -57,7 +55,7 @@ impl Monitor {
             self.no_worker(session, account, &NoWorker::Elsewhere);
             return Err(false);
         }
-        let (config, nursery) = (&self.config, &mut self.nursery);
+        let (config, nursery) = (&self.config, &mut self.starter.nursery);
         let whose = (account, &own);
         let state = &self.state;
         let started = sessions::start(config, nursery, state, session, whose, Task::Serve, None);
@@ -68,16 +66,16 @@ impl Monitor {
         let front_end = started.session.front_end.take();
         let watched = self.watch_worker(started);
         let front_end = front_end.filter(|_| watched).ok_or(false)?;
-        if let Some(Link::Front(to)) = self.link(front) {
-            let user = account.name.clone();
-            let message = MonitorToFront::Session {
-                session,
-                user,
-                login_delay_s: own.login_delay_s,
-            };
-            if let Err(error) = children::send(&to.channel, &message, &[front_end.as_fd()]) {
-                self.banish(front, &error);
-            }
+        let user = account.name.clone();
+        let message = MonitorToFront::Session {
+            session,
+            user,
+            login_delay_s: own.login_delay_s,
+        };
+        let front = self.front(session.front());
+        let sent = front.map(|(id, front)| (id, front.own.send(&message, &[front_end.as_fd()])));
+        if let Some((id, Err(error))) = sent {
+            self.banish(id, &error);
         }
         Ok(())
     }
@@ -89,37 +87,24 @@ impl Monitor {
             return false;
         };
         let at = directory.as_path();
-        let moved = |process: &Process| matches!(&process.link, Some(Link::Worker { session, .. }) if session.account.name == account.name && !session.is_at(at, &spool));
-        self.processes.values().any(moved)
+        let moved = |worker: &Worker| {
+            let session = &worker.session;
+            session.account.name == account.name && !session.is_at(at, &spool)
+        };
+        self.workers.values().any(moved)
     }
 
     /// Tells auth that what it granted was no login, so that the next one need not wait for `auth.login_delay`. An auth that
     /// does not read is not waited for: it would have this process in its hand, and all it misses is this.
     fn not_opened(&self, session: SessionId, account: &Account) {
         let user = account.name.clone();
-        if let Some((_, channel)) = self.auth() {
+        let auth = self
+            .current
+            .as_ref()
+            .and_then(|current| current.auth.as_ref());
+        if let Some(channel) = auth.and_then(|(_, auth)| auth.channel.as_ref()) {
             let _ = channel.send(&MonitorToAuth::NotOpened { session, user });
         }
-    }
-
-    fn auth(&self) -> Option<(ChildId, &children::AuthChannel)> {
-        self.processes
-            .iter()
-            .find_map(|(id, process)| match &process.link {
-                Some(Link::Auth { channel, .. }) => Some((*id, channel)),
-                _ => None,
-            })
-    }
-
-    /// Returns whether auth has been told; `None`: there is none.
-    pub(super) fn tell_auth(&mut self, messages: &[MonitorToAuth]) -> Option<bool> {
-        let (id, channel) = self.auth()?;
-        let mut all = messages.iter();
-        let sent = all.try_for_each(|message| children::send(channel, message, &[]));
-        if let Err(error) = &sent {
-            self.banish(id, error);
-        }
-        Some(sent.is_ok())
     }
 
     /// Takes a worker in. Returns whether it can be watched.
@@ -130,29 +115,25 @@ impl Monitor {
             channel,
             session,
         } = started;
-        let id = session.id;
-        let link = Some(Link::Worker { channel, session });
-        let adopted = children::log_channel(log)
-            .map_err(ChannelError::System)
-            .and_then(|log| {
-                self.adopt(Process {
-                    role: Role::Worker,
-                    child,
-                    log,
-                    link,
-                    since: Instant::now(),
-                    reaped: false,
-                })
-            });
-        if let Err(error) = adopted {
-            self.log.write(
-                Level::Error,
-                "worker not watched",
-                &[("session", &id), ("error", &error)],
-            );
-            return false;
+        let (id, events) = (self.starter.next_id(), &self.starter.events);
+        let child = (Role::Worker, child, log);
+        match Process::adopt(events, id, child, channel.as_fd()) {
+            Ok(process) => {
+                let worker = Worker {
+                    process,
+                    channel,
+                    session,
+                };
+                self.workers.insert(id, worker);
+                true
+            }
+            Err(error) => {
+                let fields: &[(&str, &dyn std::fmt::Display)] =
+                    &[("session", &session.id), ("error", &error)];
+                self.log.write(Level::Error, "worker not watched", fields);
+                false
+            }
         }
-        true
     }
 
     /// Has a worker finish what a session left, with the dotlock of the last one still in place. Returns whether there is one.
@@ -176,7 +157,7 @@ impl Monitor {
         finishers: u8,
     ) -> bool {
         let task = Task::Finish { dotlock };
-        let (config, nursery) = (&self.config, &mut self.nursery);
+        let (config, nursery) = (&self.config, &mut self.starter.nursery);
         match sessions::start(config, nursery, &self.state, id, (account, own), task, None) {
             Ok(mut started) => {
                 started.session.finishers = finishers;
@@ -212,8 +193,8 @@ impl Monitor {
 
     /// Starts workers for what was found at the start, a few at a time.
     pub(super) fn tend(&mut self) {
-        let busy = |process: &&Process| matches!(&process.link, Some(Link::Worker { session, .. }) if session.id.front() == NO_FRONT);
-        while self.processes.values().filter(busy).count() < TENDED_AT_ONCE {
+        let busy = |worker: &&Worker| worker.session.id.front() == NO_FRONT;
+        while self.workers.values().filter(busy).count() < TENDED_AT_ONCE {
             let Some(account) = self.to_tend.pop() else {
                 return;
             };
@@ -225,20 +206,21 @@ impl Monitor {
     }
 
     /// Returns whether there is a front that hears it.
-    pub(super) fn tell_front(&mut self, front: ChildId, message: &MonitorToFront) -> bool {
-        let Some(Link::Front(to)) = self.link(front) else {
+    fn tell_front(&mut self, front: FrontId, message: &MonitorToFront) -> bool {
+        let Some((id, front)) = self.front(front) else {
             return false;
         };
-        match children::send(&to.channel, message, &[]) {
+        match front.own.send(message, &[]) {
             Ok(()) => return true,
             Err(ChannelError::Closed) => {}
-            Err(error) => self.banish(front, &error),
+            Err(error) => self.banish(id, &error),
         }
         false
     }
 
-    pub(super) fn ended(&mut self, id: ChildId) {
-        let Some(process) = self.processes.get(&id) else {
+    /// A child has ended.
+    pub(super) fn ended(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
+        let Some(process) = self.process(id) else {
             return;
         };
         let options = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
@@ -251,72 +233,94 @@ impl Monitor {
                 WaitStatus::Signaled(nix::unistd::Pid::from_raw(0), Signal::SIGKILL, false)
             }
         };
-        if let Some(process) = self.processes.get_mut(&id) {
+        if let Some(process) = self.process(id) {
             process.reaped = true;
         }
         // What it still said: in a bounded number of turns, since nobody can add to it.
-        self.read_log(id);
-        self.read_control(id);
-        let Some(process) = self.processes.remove(&id) else {
+        self.read_log(id, buffer);
+        self.read_control(id, buffer);
+        if let Some(worker) = self.workers.remove(&id) {
+            self.starter.events.forget(worker.channel.as_fd());
+            self.forget(&worker.process);
+            self.report(&worker.process, status, Some(&worker.session));
+            self.worker_ended(worker, status);
+        } else if let Some((_, process)) = self.leaving.remove(&id) {
+            self.forget(&process);
+        } else if let Some((_, reading)) = self.reading.take_if(|(reading, _)| *reading == id) {
+            self.starter.events.forget(reading.channel.as_fd());
+            self.forget(&reading.process);
+            if self.reader_ended(&reading, status) {
+                self.report(&reading.process, status, None);
+            }
+            self.reload_if_wanted();
+        } else {
+            self.part_ended(id, status);
+        }
+    }
+
+    /// No longer waits for a process that has ended.
+    fn forget(&self, process: &Process) {
+        self.starter.events.forget(process.log.as_fd());
+        self.starter.events.forget(process.child.pidfd.as_fd());
+    }
+
+    /// A process of a generation has ended by itself, or was killed.
+    fn part_ended(&mut self, id: ChildId, status: WaitStatus) {
+        let events = &self.starter.events;
+        let rising = self.rising.as_mut();
+        let rising = rising.and_then(|(_, rising)| rising.take(id, events));
+        let current = self.current.as_mut();
+        let current = current.and_then(|current| current.take(id, events));
+        let mut old = self.old.iter_mut();
+        let old = old.find_map(|old| old.take(id, events));
+        let (rises, serves) = (rising.is_some(), current.is_some());
+        let Some(process) = rising.or(current).or(old) else {
             return;
         };
-        if let Some(link) = &process.link {
-            self.events.forget(link.as_fd());
+        self.forget(&process);
+        self.report(&process, status, None);
+        if rises {
+            let name = process.role.executable();
+            self.not_risen(&format_args!("{name} ended before everything was ready"));
+        } else if serves {
+            self.again_later(process.role, process.since.elapsed());
         }
-        self.events.forget(process.log.as_fd());
-        self.events.forget(process.child.pidfd.as_fd());
-        if process.role == Role::Config && !self.reader_ended(id, status) {
-            return;
+        self.tidy();
+    }
+
+    fn worker_ended(&mut self, worker: Worker, status: WaitStatus) {
+        let (session, pid) = (worker.session, worker.process.child.pid);
+        if self.stage == Stage::Serving && is_adopted(&session, status) {
+            self.remove_dotlock(pid, &session);
+            return self.serve_adopted(session);
         }
-        self.report(&process, status);
-        match process.link {
-            Some(Link::Worker { session, .. })
-                if self.stage == Stage::Serving && is_adopted(&session, status) =>
-            {
-                self.remove_dotlock(process.child.pid, &session);
-                self.serve_adopted(session);
+        let exited =
+            |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
+        if opens(session.task) && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
+            self.not_opened(session.id, &session.account);
+        }
+        let torn = session.is_torn(status);
+        // Who came to finish it and could not has no successor; who died has.
+        let could = opens(session.task) || !matches!(status, WaitStatus::Exited(..));
+        let now = torn && could && !matches!(self.stage, Stage::Ending(_));
+        if !(now && self.finish(&session)) {
+            // Nobody should read what is half moved: the next login, or the next start, takes the dotlock of a dead
+            // process away and finishes it.
+            if !torn {
+                self.remove_dotlock(pid, &session);
             }
-            Some(Link::Worker { session, .. }) => {
-                let exited = |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
-                if opens(session.task) && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
-                    self.not_opened(session.id, &session.account);
-                }
-                let torn = session.is_torn(status);
-                // Who came to finish it and could not has no successor; who died has.
-                let could = opens(session.task) || !matches!(status, WaitStatus::Exited(..));
-                let now = torn && could && !matches!(self.stage, Stage::Ending(_));
-                if !(now && self.finish(&session)) {
-                    // Nobody should read what is half moved: the next login, or the next start, takes the dotlock of a dead
-                    // process away and finishes it.
-                    if !torn {
-                        self.remove_dotlock(process.child.pid, &session);
-                    }
-                    self.tell_of_end(&session);
-                }
-                if self.stage == Stage::Serving {
-                    self.tend();
-                }
-            }
-            _ if [Role::Worker, Role::Config].contains(&process.role) => {}
-            _ => {
-                if process.role == Role::Auth {
-                    while !self.asked.is_empty() {
-                        self.auth_answered(Some("auth died"));
-                    }
-                }
-                let name = process.role.executable();
-                self.fail(StartError::Child(format!(
-                    "{name} ended before everything was ready"
-                )));
-                self.again_later(process.role, process.since.elapsed());
-            }
+            self.tell_of_end(&session);
+        }
+        if self.stage == Stage::Serving {
+            self.tend();
         }
     }
 
     /// The user's mail has its names now. Starts the worker, which answers over the socket that the front has already.
     fn serve_adopted(&mut self, mut session: sessions::Session) {
         let socket = session.worker_end.take();
-        let (config, nursery, state) = (&self.config, &mut self.nursery, &self.state);
+        let (config, state) = (&self.config, &self.state);
+        let nursery = &mut self.starter.nursery;
         let (id, whose) = (session.id, (&session.account, &session.settings));
         let kept = state.keep_draft_of(&session.account.name);
         let started = kept
@@ -335,11 +339,16 @@ impl Monitor {
         }
     }
 
-    pub(super) fn report(&mut self, process: &Process, status: WaitStatus) {
+    fn report(
+        &mut self,
+        process: &Process,
+        status: WaitStatus,
+        session: Option<&sessions::Session>,
+    ) {
         let how = match status {
             WaitStatus::Exited(_, 0) if matches!(self.stage, Stage::Ending(_)) => return,
             WaitStatus::Exited(_, code)
-                if process.role == Role::Worker && [0, i32::from(NOT_OPENED)].contains(&code) =>
+                if session.is_some() && [0, i32::from(NOT_OPENED)].contains(&code) =>
             {
                 return;
             }
@@ -358,7 +367,7 @@ impl Monitor {
             ("of", &how),
             ("seconds", &life),
         ];
-        if let Some(Link::Worker { session, .. }) = &process.link {
+        if let Some(session) = session {
             fields.push(("session", &session.id));
             fields.push(("user", &session.account.name));
         }
@@ -377,15 +386,13 @@ impl Monitor {
     }
 
     fn tell_of_end(&mut self, session: &sessions::Session) {
-        if let Some(front) = self.front_child(session.id.front()) {
-            let finished = session.update == Progress::Finished;
-            let ended = MonitorToFront::Ended {
-                session: session.id,
-                finished,
-            };
-            if self.tell_front(front, &ended) {
-                return;
-            }
+        let finished = session.update == Progress::Finished;
+        let ended = MonitorToFront::Ended {
+            session: session.id,
+            finished,
+        };
+        if self.tell_front(session.id.front(), &ended) {
+            return;
         }
         if self.stage != Stage::Serving || !opens(session.task) {
             return;

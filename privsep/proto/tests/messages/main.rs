@@ -40,6 +40,7 @@ use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 
 mod configuration;
+mod handover;
 mod permits;
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
@@ -154,11 +155,11 @@ fn the_largest_of_each_kind_fits_and_comes_back() {
     conversations(&name, &long);
     there_and_back(&KeysToMonitor::Loaded(key_facts()));
     there_and_back(&MonitorToKeys::Key(KeyId(u16::MAX)));
-    there_and_back(&MonitorToFront::Certificate {
-        key: key_facts(),
-        last: true,
+    there_and_back(&MonitorToFront::Certificate(key_facts()));
+    there_and_back(&FrontToMonitor::Unusable {
+        key: Some(KeyId(u16::MAX)),
+        why: Text::truncated(&"w".repeat(256)),
     });
-    there_and_back(&FrontToMonitor::Unusable(Text::truncated(&"w".repeat(256))));
     let text = Text::truncated(&"t".repeat(64));
     there_and_back(&MonitorToWorker::Job(Job {
         version: u32::MAX,
@@ -495,6 +496,7 @@ proptest! {
         total::<AuthToFront>(&bytes);
         total::<AuthToConversation>(&bytes);
         total::<ConversationToAuth>(&bytes);
+        total::<popward_proto::auth_handover::AuthToSuccessor>(&bytes);
         total::<FrontToKeys>(&bytes);
         total::<KeysToFront>(&bytes);
         total::<FrontToMonitor>(&bytes);

@@ -84,6 +84,13 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
     use SetupPhase::{Serving, Starting};
     let table = [
         (listener(), Starting, Serving, 1),
+        (MonitorToFront::ClientAuthorities, Starting, Serving, 1),
+        (
+            MonitorToFront::Certificate(key_facts()),
+            Starting,
+            Serving,
+            1,
+        ),
         (MonitorToFront::Serve, Starting, Serving, 0),
         (
             MonitorToFront::Session {
@@ -117,11 +124,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
         assert!(matches!(wrong, Err(Refused::Descriptors(_))), "{message:?}");
     }
     for phase in [Starting, Serving] {
-        for message in [
-            MonitorToFront::Auth,
-            MonitorToFront::Keys,
-            MonitorToFront::ClientAuthorities,
-        ] {
+        for message in [MonitorToFront::Auth, MonitorToFront::Keys] {
             assert!(admits(phase, &message) && message.permit().descriptors == 1);
         }
     }

@@ -1,0 +1,294 @@
+//! A reload starts another auth. The old one hands over what it remembers, so that a reload spares nobody a
+//! penalty. Then it tells what becomes of the logins that it still decides. The new one checks no login
+//! before it has everything that the old one remembers.
+
+use super::state::{Auth, Front};
+use crate::login::{LOGINS_MAX, Undecided};
+use crate::policy::attempts::Guess;
+use popward_proto::account::SessionId;
+use popward_proto::auth::AuthPhase;
+use popward_proto::auth_handover::{AuthToSuccessor, ENTRIES_MAX, HandoverPhase, SuccessorToAuth};
+use popward_proto::bounded::{List, UserName};
+use popward_proto::monitor_auth::AuthToMonitor;
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long fronts may take to go over to the new auth. A front that takes longer is ended.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// How long the new auth waits for what the old one remembers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most packets that are read of the old auth before others have their turn.
+const TURN: usize = 1024;
+
+/// Most guesses that the old auth can have under way: its own logins, and those that it took over from the auth
+/// before. The monitor keeps two older generations.
+const UNDER_WAY_MAX: usize = 3 * LOGINS_MAX;
+
+/// The auth that takes over.
+pub(super) struct Successor {
+    channel: Channel<AuthToSuccessor, SuccessorToAuth>,
+    /// What it has not been told yet.
+    queue: VecDeque<AuthToSuccessor>,
+    /// Names of logins that were under way at the handover and are decided now.
+    decided: Rc<RefCell<Vec<UserName>>>,
+    /// Until when fronts may take to go over.
+    until: Instant,
+    /// Whether everything that is remembered is in the queue, or was sent.
+    given: bool,
+    /// The monitor knows that this process is not needed any more.
+    drained: bool,
+}
+
+/// The auth before this one.
+pub(super) struct Predecessor {
+    channel: Channel<SuccessorToAuth, AuthToSuccessor>,
+    /// The guesses that it still decides. If this process is replaced too, its successor counts them as well.
+    under_way: HashMap<UserName, Vec<(Guess, Option<Undecided>)>>,
+    until: Instant,
+}
+
+impl Successor {
+    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
+        let channel = Channel::new(socket, HandoverPhase::Remembered);
+        channel.set_nonblocking()?;
+        Ok(Self {
+            channel,
+            queue: VecDeque::new(),
+            decided: Rc::default(),
+            until: Instant::now() + LEAVE,
+            given: false,
+            drained: false,
+        })
+    }
+
+    /// Its channel, while there is something to be told.
+    pub(super) fn waits(&self) -> Option<BorrowedFd<'_>> {
+        (!self.queue.is_empty()).then(|| self.channel.as_fd())
+    }
+
+    /// When something is to be done whatever happens.
+    pub(super) fn next(&self) -> Option<Instant> {
+        (!self.given).then_some(self.until)
+    }
+
+    fn push<T, const N: usize>(
+        &mut self,
+        all: Vec<T>,
+        message: impl Fn(List<T, N>) -> AuthToSuccessor,
+    ) {
+        let mut rest = all.into_iter().peekable();
+        while rest.peek().is_some() {
+            let some: Vec<T> = rest.by_ref().take(N.min(ENTRIES_MAX)).collect();
+            self.queue.extend(List::try_from(some).map(&message));
+        }
+    }
+}
+
+impl Predecessor {
+    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
+        let channel = Channel::new(socket, HandoverPhase::Remembered);
+        channel.set_nonblocking()?;
+        Ok(Self {
+            channel,
+            under_way: HashMap::new(),
+            until: Instant::now() + PATIENCE,
+        })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Until when it may take to tell what it remembers; `None`: it has told that.
+    pub(super) fn awaited(&self) -> Option<Instant> {
+        (self.channel.phase() == HandoverPhase::Remembered).then_some(self.until)
+    }
+}
+
+impl Auth {
+    /// Hands over what can be handed over now, and says when this process is not needed any more.
+    pub(super) fn hand_over(&mut self) -> Result<(), ChannelError> {
+        let Some(successor) = &self.successor else {
+            return Ok(());
+        };
+        if !successor.given {
+            let stays = |front: &Front| front.phase() == AuthPhase::Serving;
+            if successor.until <= Instant::now() {
+                while let Some(place) = self.fronts.iter().position(|(_, front)| stays(front)) {
+                    let (front, _) = self.fronts.remove(place);
+                    self.logins.keep(|session| session.front() != front);
+                    let error = "it does not go over to the auth that takes over";
+                    self.log
+                        .warning(None, "a front's channel ended", &[("error", &error)]);
+                    self.monitor.send(&AuthToMonitor::BrokeRules(front))?;
+                }
+            }
+            // With those of fronts that are new to this process and ask nothing any more.
+            if self.fronts.iter().any(|(_, front)| stays(front)) || self.awaits_predecessor() {
+                return Ok(());
+            }
+            self.give();
+        }
+        let Some(successor) = &mut self.successor else {
+            return Ok(());
+        };
+        let decided = successor.decided.take();
+        successor
+            .queue
+            .extend(decided.into_iter().map(AuthToSuccessor::Decided));
+        while let Some(message) = successor.queue.front() {
+            match successor.channel.send(message) {
+                Ok(()) => drop(successor.queue.pop_front()),
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                // It has died. The one that is started in its place begins without any of this.
+                Err(_) => successor.queue.clear(),
+            }
+        }
+        if self.logins.is_empty() && self.predecessor.is_none() && !successor.drained {
+            successor.drained = true;
+            self.monitor.send(&AuthToMonitor::Drained)?;
+        }
+        Ok(())
+    }
+
+    /// Puts all that is remembered into the successor's queue.
+    fn give(&mut self) {
+        let Some(successor) = &mut self.successor else {
+            return;
+        };
+        let now = Instant::now();
+        successor.push(
+            self.history.penalties.hand_over(now),
+            AuthToSuccessor::Sources,
+        );
+        successor.push(self.history.attempts.hand_over(now), AuthToSuccessor::Names);
+        successor.push(
+            self.history.intervals.hand_over(now),
+            AuthToSuccessor::LastLogins,
+        );
+        let decided = Rc::clone(&successor.decided);
+        let mut names = self.logins.leave_undecided(&decided);
+        for (user, guesses) in self.predecessor.iter_mut().flat_map(|p| &mut p.under_way) {
+            for (_, undecided) in guesses {
+                *undecided = Some(Undecided::new(user.clone(), &decided));
+                names.push(user.clone());
+            }
+        }
+        successor.push(names, AuthToSuccessor::UnderWay);
+        successor.queue.push_back(AuthToSuccessor::Whole);
+        successor.given = true;
+    }
+
+    fn tell_successor(&mut self, message: AuthToSuccessor) {
+        if let Some(successor) = self.successor.as_mut().filter(|successor| successor.given) {
+            successor.queue.push_back(message);
+        }
+    }
+
+    /// Notes a failure that was counted, for the successor.
+    pub(super) fn pass_on_failure(&mut self, user: Option<UserName>, peer: IpAddr) {
+        self.tell_successor(AuthToSuccessor::Failed { user, peer });
+    }
+
+    /// Somebody has shown to be this user: failures before are forgotten.
+    pub(super) fn forget_failures(&mut self, user: UserName) {
+        self.history.attempts.succeeded(&user);
+        self.tell_successor(AuthToSuccessor::Succeeded(user));
+    }
+
+    /// Notes a login, for the successor.
+    pub(super) fn pass_on_login(&mut self, user: UserName, session: SessionId) {
+        self.tell_successor(AuthToSuccessor::LoggedIn { user, session });
+    }
+
+    /// Whether the old auth has not yet told all that it remembers: then no login is looked at.
+    pub(super) fn awaits_predecessor(&self) -> bool {
+        self.predecessor
+            .as_ref()
+            .and_then(Predecessor::awaited)
+            .is_some()
+    }
+
+    /// Takes everything that the old auth has to tell now.
+    pub(super) fn hear_predecessor(&mut self, buffer: &mut PacketBuffer) {
+        for _ in 0..TURN {
+            let Some(predecessor) = &mut self.predecessor else {
+                return;
+            };
+            match predecessor.channel.receive(buffer) {
+                Ok(Packet::Message(message, _)) => self.inherit(message),
+                Ok(Packet::Data { .. }) => self.predecessor = None,
+                Err(ChannelError::WouldBlock) => {
+                    let late = predecessor
+                        .awaited()
+                        .is_some_and(|until| until <= Instant::now());
+                    if !late {
+                        return;
+                    }
+                    self.lose_predecessor(&"not in time");
+                }
+                Err(error) => self.lose_predecessor(&error),
+            }
+        }
+    }
+
+    /// The old auth has ended. Before it had told what it remembers, that is lost.
+    fn lose_predecessor(&mut self, error: &dyn std::fmt::Display) {
+        if self.awaits_predecessor() {
+            let text = "failures and last logins were not handed over by the auth before";
+            self.log.error(None, text, &[("error", error)]);
+        }
+        self.predecessor = None;
+    }
+
+    fn inherit(&mut self, message: AuthToSuccessor) {
+        let now = Instant::now();
+        let Some((settings, predecessor)) = self.settings.as_ref().zip(self.predecessor.as_mut())
+        else {
+            return;
+        };
+        let (history, throttle) = (&mut self.history, &settings.configured.throttle);
+        match message {
+            AuthToSuccessor::Sources(all) => history.penalties.take_over(all.into(), now),
+            AuthToSuccessor::Names(all) => history.attempts.take_over(all.into(), now),
+            AuthToSuccessor::LastLogins(all) => history.intervals.take_over(all.into(), now),
+            AuthToSuccessor::UnderWay(names) => {
+                let held: usize = predecessor.under_way.values().map(Vec::len).sum();
+                for user in Vec::from(names).into_iter().take(UNDER_WAY_MAX - held) {
+                    let guess = history.attempts.reserve(&user);
+                    let guesses = predecessor.under_way.entry(user).or_default();
+                    guesses.push((guess, None));
+                }
+            }
+            AuthToSuccessor::Whole => predecessor.channel.enter(HandoverPhase::Happening),
+            AuthToSuccessor::Failed { user, peer } => {
+                history.penalties.failed(peer, throttle, now);
+                if let Some(user) = &user {
+                    // The old auth has logged it, if anything closes by that.
+                    let _ = history.attempts.failed(user, throttle, now);
+                }
+                self.pass_on_failure(user, peer);
+            }
+            AuthToSuccessor::Succeeded(user) => self.forget_failures(user),
+            AuthToSuccessor::LoggedIn { user, session } => {
+                history.intervals.put(user.clone(), session, now);
+                self.pass_on_login(user, session);
+            }
+            AuthToSuccessor::Decided(user) => {
+                let guesses = predecessor.under_way.get_mut(&user);
+                if guesses.and_then(Vec::pop).is_some_and(|_| true) {
+                    predecessor
+                        .under_way
+                        .retain(|_, guesses| !guesses.is_empty());
+                }
+            }
+        }
+    }
+}
