@@ -234,15 +234,17 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
         let possible = files.saturating_sub(OTHER_FILES) / 2;
         let possible = u32::try_from(possible).unwrap_or(u32::MAX);
         lower(&mut settings.limits, possible);
-        log.warning(
-            None,
-            "the limit on open files permits fewer connections than were configured",
-            &[
-                ("files", &files),
-                ("connections", &settings.limits.connections),
-                ("unauthenticated", &settings.limits.unauthenticated),
-            ],
-        );
+        if !settings.connections_known {
+            log.warning(
+                None,
+                "the limit on open files permits fewer connections than were configured",
+                &[
+                    ("files", &files),
+                    ("connections", &settings.limits.connections),
+                    ("unauthenticated", &settings.limits.unauthenticated),
+                ],
+            );
+        }
     }
     server::drop_privileges(files, Root::Empty).map_err(SetupError::NotConfined)?;
     landlock::restrict(&[]).map_err(SetupError::Landlock)

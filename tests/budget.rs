@@ -161,8 +161,8 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5346;
-const MONITORS_OWN: usize = 3324;
+const OF_THE_MONITOR: usize = 5357;
+const MONITORS_OWN: usize = 3334;
 
 /// It grows with what can be configured.
 #[test]

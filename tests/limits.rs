@@ -172,3 +172,32 @@ fn a_reload_lowers_and_raises_limits_connections_and_ends_no_session() {
     let _third = sessions();
     assert_ok(&Client::new(host.plain).line());
 }
+
+#[test]
+fn too_few_open_files_are_logged_once_and_not_at_each_reload() {
+    let start = |path: std::path::PathBuf| {
+        let mut limited = std::process::Command::new("/bin/sh");
+        let path = path.display();
+        limited.args(["-c", &format!("ulimit -n 9000 && exec {path} \"$@\"")]);
+        limited.arg(path.to_string());
+        limited
+    };
+    let users = [user("alice", 64401, &spool(1))];
+    let host = Host::by(start, &users, "[limits]\nconnections = 9000\n", &[]);
+    let text = "the limit on open files permits fewer connections";
+    host.logged(text);
+    for times in 1..=2 {
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        host.logged_times("configuration reloaded", times);
+    }
+    assert_eq!(host.log().matches(text).count(), 1, "{}", host.log());
+    let file = host.at("popward.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        config.replace("connections = 9000", "connections = 8000"),
+    )
+    .unwrap();
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged_times(text, 2);
+}

@@ -34,6 +34,8 @@ pub(crate) struct Starter {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) children: u32,
     pub(crate) fronts: u32,
+    /// `limits.connections` of the front that was started last.
+    pub(crate) connections: Option<u32>,
 }
 
 impl Starter {
@@ -156,7 +158,9 @@ impl Generation {
         let id = FrontId(starter.fronts);
         let drained = false;
         let front = Front { id, own, drained };
-        let furnished = self.furnish(&front, &starter.listeners);
+        let connections = self.config.front.limits.connections;
+        let known = starter.connections.replace(connections) == Some(connections);
+        let furnished = self.furnish(&front, known, &starter.listeners);
         let front = (&child, self.fronts.entry(child).or_insert(front) as &Front);
         if let Err(error) = furnished {
             return Ok(Some((child, error)));
@@ -177,9 +181,15 @@ impl Generation {
     }
 
     /// Gives a front its settings, the listening sockets and the certificates.
-    fn furnish(&self, front: &Front, listeners: &[Listener]) -> Result<(), ChannelError> {
+    fn furnish(
+        &self,
+        front: &Front,
+        connections_known: bool,
+        listeners: &[Listener],
+    ) -> Result<(), ChannelError> {
         let mut settings = self.config.front.clone();
         settings.front = front.id;
+        settings.connections_known = connections_known;
         front
             .own
             .send(&MonitorToFront::Settings(Box::new(settings)), &[])?;

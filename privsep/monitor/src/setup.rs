@@ -91,6 +91,7 @@ pub(crate) fn start(config: Config, warnings: &[String]) -> Result<Monitor, Star
         listeners,
         children: 0,
         fronts: 0,
+        connections: None,
     };
     Ok(Monitor::new(config, log, starter, state, left))
 }

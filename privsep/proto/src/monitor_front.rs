@@ -16,6 +16,9 @@ pub struct FrontSettings {
     pub version: u32,
     /// This front's number: the upper half of its sessions' ids.
     pub front: FrontId,
+    /// Whether a front was started with the same `limits.connections` before. If the limit on open files
+    /// permits fewer, that front has logged it.
+    pub connections_known: bool,
     /// Which clients may send a password without TLS.
     pub plaintext: Plaintext,
     /// The mechanisms that are offered.

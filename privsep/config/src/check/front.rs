@@ -64,6 +64,7 @@ pub(super) fn front(
     Ok(FrontSettings {
         version: popward_proto::VERSION,
         front: FrontId(0),
+        connections_known: false,
         plaintext,
         mechanisms: mechanisms(auth)?,
         host,

@@ -378,6 +378,7 @@ fn settings() -> FrontSettings {
     FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
+        connections_known: true,
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
         host: Text::truncated(&"h".repeat(64)),
