@@ -76,6 +76,15 @@ impl Site {
     fn checked(&self) -> Result<(), String> {
         self.check(|_| ())
     }
+
+    /// Whether `popward --check` warns that users cannot pass through the state directory.
+    fn warned_of_passing(&self) -> bool {
+        let mut command = Command::new(self.at("libexec/popward"));
+        command.args(["--check", "--config"]);
+        let output = command.arg(self.at("etc/popward.toml")).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.contains("server.state: users cannot pass through")
+    }
 }
 
 const PASSWD_FILE: &str = "passwd_file = \"@/users\"\nallow_file = \"@/allow\"\ndeny_file = \"@/deny\"\n[auth.oauth2]\nkeys = \"@/jwks.json\"\nissuer = \"i\"\naudience = \"a\"\n";
@@ -171,6 +180,13 @@ fn a_state_directory_that_others_can_replace_prevents_the_start() {
     }
     mode(&state, 0o711);
     site.checked().unwrap();
+    assert!(!site.warned_of_passing());
+    if root() {
+        // The workers could not reach their users' directories.
+        mode(&state, 0o750);
+        assert!(site.warned_of_passing());
+        mode(&state, 0o711);
+    }
     if root() {
         chown(&state, Some(STRANGER), None).unwrap();
         refused(site.checked(), "server.state", &state);

@@ -11,11 +11,10 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::scan::{ScanError, scan};
 use popward_mbox::uidl;
-use popward_proto::monitor_worker::{Job, NOT_FINISHED, NOT_OPENED, Scheme as JobScheme};
+use popward_proto::monitor_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobScheme};
 use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_schemes::Scheme;
 use popward_sys::log::Log;
-use popward_update::error::UpdateError;
 use popward_update::pins_file;
 use popward_update::read::Reading;
 use popward_update::start::{self, Ends, StartError};
@@ -31,13 +30,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let failure = match adopt(&job, &ends, &log) {
-        Ok(pinned) => {
+        Ok(Some(pinned)) => {
             log.notice(
                 Some(job.session),
                 "adopted",
                 &[("user", &job.user), ("messages", &pinned)],
             );
             return ExitCode::SUCCESS;
+        }
+        Ok(None) => {
+            let fields: [(&str, &dyn std::fmt::Display); 1] = [("user", &job.user)];
+            log.info(Some(job.session), "no spool to adopt", &fields);
+            return NO_SPOOL.into();
         }
         Err(failure) => failure,
     };
@@ -50,11 +54,6 @@ fn main() -> ExitCode {
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
         Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
-        Failure::Start(StartError::Recovery(error))
-            if !matches!(error, UpdateError::Changed(_)) =>
-        {
-            NOT_FINISHED.into()
-        }
         _ => NOT_OPENED.into(),
     }
 }
@@ -91,19 +90,20 @@ impl std::fmt::Display for Failure {
             Self::Start(error) => error.fmt(out),
             Self::NoState => out.write_str("no state directory for the pins"),
             Self::Scan(error) => error.fmt(out),
-            Self::Unreadable(error) => error.fmt(out),
+            Self::Unreadable(error) => write!(out, "state directory or pins not read: {error}"),
             Self::NotWritten(error) => write!(out, "pins not written: {error}"),
         }
     }
 }
 
 /// Pins the UIDLs of all messages. Returns how many messages have another UIDL than popward's own.
-/// Without a spool nothing is pinned, because mail that comes later gets popward's own UIDLs.
-fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
+/// `None`: there is no spool. It may come back with the old server's mail, so nothing is adopted
+/// yet.
+fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<Option<usize>, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Start)?;
     let state = started.state.ok_or(Failure::NoState)?;
     let Some(mut spool) = started.spool else {
-        return Ok(0);
+        return Ok(None);
     };
     let (mut pins, _) = pins_file::load(&state).map_err(Failure::Unreadable)?;
     let length = spool
@@ -125,7 +125,7 @@ fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<usize, Failure> {
     );
     let pinned = pin_all(&maildrop, &mut pins);
     pins_file::replace(&state, &pins).map_err(Failure::NotWritten)?;
-    Ok(pinned)
+    Ok(Some(pinned))
 }
 
 /// Pins every UIDL that popward would not give by itself. Returns how many messages have such a

@@ -31,6 +31,8 @@ pub(crate) enum Role {
     Keys,
     /// Serves one session.
     Worker,
+    /// Pins the old server's UIDLs before a user's first session.
+    Adopt,
     /// Reads the configuration.
     Config,
 }
@@ -43,6 +45,7 @@ impl Role {
             Self::Auth => "popward-auth",
             Self::Keys => "popward-keys",
             Self::Worker => "popward-worker",
+            Self::Adopt => "popward-adopt",
             Self::Config => crate::reader::EXECUTABLE,
         }
     }

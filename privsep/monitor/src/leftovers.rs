@@ -14,7 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
-use popward_proto::monitor_worker::{JOURNAL, dotlock_name};
+use popward_proto::monitor_worker::{ADOPTING, JOURNAL, dotlock_name};
 use std::path::Path;
 
 /// Returns the accounts that need a worker to clean up.
@@ -23,14 +23,14 @@ pub(crate) fn find(config: &Config, log: &mut Log) -> Vec<Account> {
     let users = Dir::open(&config.state, flags, Mode::empty()).and_then(|mut directory| {
         let names = directory.iter().map(|entry| {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            Ok(UserName::try_from(name).ok())
+            Ok(name)
         });
         names.collect::<nix::Result<Vec<_>>>()
     });
     match users {
-        Ok(users) => {
-            let users = users.into_iter().flatten();
-            users.filter_map(|user| of(config, log, user)).collect()
+        Ok(names) => {
+            let names = names.iter();
+            names.filter_map(|name| of(config, log, name)).collect()
         }
         Err(errno) => {
             let text = "unfinished updates not looked for";
@@ -44,10 +44,16 @@ fn look(path: &Path) -> Option<FileStat> {
     fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
-/// Returns the account with the state directory `name`, if a crash left an unfinished update or a
-/// dotlock of this account.
-fn of(config: &Config, log: &mut Log, name: UserName) -> Option<Account> {
-    let directory = config.state.join(name.as_str());
+/// Returns the account with the directory `directory_name`, if a crash left an unfinished update or a
+/// dotlock of this account. The directory is a state directory, or the one that popward-adopt works
+/// in if the user has no state directory.
+fn of(config: &Config, log: &mut Log, directory_name: &str) -> Option<Account> {
+    let user = directory_name.strip_prefix(ADOPTING);
+    if user.is_some_and(|user| look(&config.state.join(user)).is_some()) {
+        return None;
+    }
+    let name = UserName::try_from(user.unwrap_or(directory_name).to_owned()).ok()?;
+    let directory = config.state.join(directory_name);
     let status = look(&directory)?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;

@@ -67,11 +67,18 @@ impl Session {
     /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish.
     pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
         match (status, self.task) {
+            // It changes no spool.
+            (_, Task::Adopt) => false,
             (WaitStatus::Exited(_, code), _) if [0, i32::from(NOT_OPENED)].contains(&code) => false,
             (WaitStatus::Exited(_, code), _) if code == i32::from(NOT_FINISHED) => true,
-            (_, Task::Serve | Task::Adopt) => self.update == Progress::Begun,
+            (_, Task::Serve) => self.update == Progress::Begun,
             (_, Task::Finish { .. }) => self.update != Progress::Finished,
         }
+    }
+
+    /// What kind of process its worker is.
+    pub(crate) fn role(&self) -> Role {
+        role(self.task)
     }
 
     /// Whether its spool is this one, in this directory.
@@ -97,6 +104,8 @@ impl Session {
 pub(crate) enum NoWorker {
     /// Its user has as many sessions as a user may have.
     TooMany,
+    /// popward-adopt works for another session of this user.
+    Adopting,
     /// There is a session with what was their spool, before a reload or by another source of accounts.
     Elsewhere,
     /// The account may not log in, whatever auth says.
@@ -113,6 +122,7 @@ impl std::fmt::Display for NoWorker {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooMany => out.write_str("as many sessions as a user may have"),
+            Self::Adopting => out.write_str("popward-adopt works for another session of theirs"),
             Self::Elsewhere => out.write_str("a session with what was their spool lasts"),
             Self::Account(why) => out.write_str(why),
             Self::Spool(error) => write!(out, "spool.path: {error}"),
@@ -148,9 +158,43 @@ fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
     Ok(())
 }
 
-/// Starts popward-adopt or a worker for an account, by these settings. The task of a new session is [`Task::Serve`]. It
-/// becomes [`Task::Adopt`] for a user who has no state directory, if `adopt.from` is configured. `socket` is the worker's end of the session's socket, if
-/// popward-adopt had it before.
+fn role(task: Task) -> Role {
+    match task {
+        Task::Adopt => Role::Adopt,
+        Task::Serve | Task::Finish { .. } => Role::Worker,
+    }
+}
+
+/// Decides between a session and an adoption, and returns the path of the state directory, if the
+/// process gets one. `adopted`: popward-adopt has worked for this session.
+///
+/// Nothing but an adoption makes a state directory while the user's mail waits for its names. With a
+/// state directory, the user would not be adopted any more.
+fn task_and_state(
+    state: &StateRoot,
+    (account, own): (&Account, &Settings),
+    task: Task,
+    adopted: bool,
+) -> Result<(Task, Option<PathBuf>), StateError> {
+    let (user, uid, gid) = (&account.name, account.uid, account.gid);
+    let is_new = !state.has(user);
+    match task {
+        Task::Serve if is_new && !own.spool.adopt.as_slice().is_empty() => {
+            if adopted {
+                return Ok((task, None));
+            }
+            let draft = state.draft_of(user, uid, gid)?;
+            Ok((Task::Adopt, Some(draft)))
+        }
+        Task::Finish { .. } if is_new => Ok((task, None)),
+        task => Ok((task, Some(state.of(user, uid, gid)?))),
+    }
+}
+
+/// Starts popward-adopt or a worker for an account, by these settings. The task of a new session is
+/// [`Task::Serve`]. It becomes [`Task::Adopt`] for a user who has no state directory, if `adopt.from`
+/// is configured. `socket` is the worker's end of the session's socket, if popward-adopt had it
+/// before.
 pub(crate) fn start(
     config: &Config,
     nursery: &mut Nursery,
@@ -162,24 +206,10 @@ pub(crate) fn start(
 ) -> Result<Started, NoWorker> {
     permitted(config, account)?;
     let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
-    let adopts = !own.spool.adopt.as_slice().is_empty() && !state.has(&account.name);
-    let (task, state) = match task {
-        Task::Serve if adopts => {
-            let draft = state.draft_of(&account.name, account.uid, account.gid);
-            (Task::Adopt, draft)
-        }
-        task => {
-            let own = state.of(&account.name, account.uid, account.gid);
-            (task, own)
-        }
-    };
-    let state = state.map_err(NoWorker::State)?;
-    let executable = match task {
-        Task::Adopt => "popward-adopt",
-        Task::Serve | Task::Finish { .. } => Role::Worker.executable(),
-    };
-    let state =
-        AbsolutePath::try_from(state.to_string_lossy().into_owned()).map_err(NoWorker::Spool)?;
+    let (task, state) =
+        task_and_state(state, (account, own), task, socket.is_some()).map_err(NoWorker::State)?;
+    let state = state.map(|path| AbsolutePath::try_from(path.to_string_lossy().into_owned()));
+    let state = state.transpose().map_err(NoWorker::Spool)?;
     let lock_group = config.accounts.and(own.spool.group);
     let groups: Vec<u32> = if config.accounts.is_some() {
         let groups = account.groups.as_slice().iter().copied();
@@ -205,7 +235,7 @@ pub(crate) fn start(
     let (child, sockets) = nursery
         .start(
             config,
-            (Role::Worker, &[executable, &shown]),
+            (role(task), &[role(task).executable(), &shown]),
             identity.as_ref(),
             &[worker_end.as_fd()],
         )
@@ -220,7 +250,7 @@ pub(crate) fn start(
         groups: List::try_from(groups).map_err(|_| NoWorker::Account("too many groups"))?,
         spool_directory: directory.clone(),
         spool_name: spool.clone(),
-        state_directory: Some(state),
+        state_directory: state,
         host: config.host.clone(),
         locks: own.spool.locks,
         adopt: own.spool.adopt.clone(),

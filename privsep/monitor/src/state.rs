@@ -4,8 +4,9 @@
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, renameat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, fchownat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 use popward_proto::bounded::UserName;
+use popward_proto::monitor_worker::ADOPTING;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ impl std::fmt::Display for StateError {
 
 /// Returns the name of the directory in which popward-adopt works for `user`.
 fn draft(user: &UserName) -> String {
-    format!(".adopting.{user}")
+    format!("{ADOPTING}{user}")
 }
 
 impl StateRoot {
@@ -91,6 +92,16 @@ impl StateRoot {
         renameat(&self.directory, from.as_str(), &self.directory, to)
             .and_then(|()| nix::unistd::fsync(&self.directory))
             .map_err(StateError::System)
+    }
+
+    /// Removes the draft of `user` after popward-adopt found no spool. A draft with files that an
+    /// earlier adoption left stays. The next adoption works in it.
+    pub(crate) fn remove_draft_of(&self, user: &UserName) {
+        let _ = unlinkat(
+            &self.directory,
+            draft(user).as_str(),
+            UnlinkatFlags::RemoveDir,
+        );
     }
 
     fn named(&self, name: &str, uid: u32, gid: u32) -> Result<PathBuf, StateError> {

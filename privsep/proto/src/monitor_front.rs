@@ -226,7 +226,7 @@ pub enum MonitorToFront {
     NoSession {
         /// The session.
         session: SessionId,
-        /// Its user has as many sessions as a user may have.
+        /// Its user has as many sessions as a user may have, or popward-adopt works for another one.
         too_many: bool,
     },
     /// The session's worker has gone, and its locks with it.

@@ -27,13 +27,15 @@ pub struct Job {
     pub spool_directory: AbsolutePath,
     /// The spool's name in that directory. The dotlock's name is this name with `.lock` appended.
     pub spool_name: UserName,
-    /// The user's state directory; without one a spool can be read, and only deleted from at its end.
+    /// The user's state directory. `None` for a user who has none, in two cases. After popward-adopt
+    /// found no spool, the worker serves an empty maildrop, and refuses a spool that came meanwhile.
+    /// [`Task::Finish`] then only removes a dotlock that a crash left.
     pub state_directory: Option<AbsolutePath>,
     /// This host's name, for the contents of dotlocks.
     pub host: Text<64>,
     /// The locks to take.
     pub locks: LockSettings,
-    /// For [`Task::Adopt`]: the schemes. A message gets its name from the first of these that has one
+    /// The schemes of `adopt.from`, for [`Task::Adopt`]. A message gets its name from the first of these that has one
     /// for it, or a native name.
     pub adopt: List<Scheme, SCHEMES_MAX>,
     /// The names of header fields that clients do not get.
@@ -135,6 +137,14 @@ pub const NOT_OPENED: u8 = 3;
 /// The exit status of a worker that could not finish a dead worker's update. The spool may be only half
 /// rewritten.
 pub const NOT_FINISHED: u8 = 4;
+
+/// The exit status of popward-adopt if there is no spool. Nothing is adopted. A worker serves this
+/// session without a state directory, so the next login tries to adopt again.
+pub const NO_SPOOL: u8 = 5;
+
+/// What stands before the user's name in the name of the directory that popward-adopt works in. When
+/// popward-adopt is done, the monitor renames this directory to the user's state directory.
+pub const ADOPTING: &str = ".adopting.";
 
 /// The name of the journal in a state directory. It holds an update that must be finished.
 pub const JOURNAL: &str = "journal";

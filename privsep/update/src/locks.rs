@@ -122,7 +122,8 @@ pub fn try_lock(
                 stale::remove(job, directory, &lock);
             }
             let found = fstatat(directory, lock.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            if job.locks.dotlock && job.task == Task::Serve && found != Err(Errno::ENOENT) {
+            let finishes = matches!(job.task, Task::Finish { .. });
+            if job.locks.dotlock && !finishes && found != Err(Errno::ENOENT) {
                 return Err(LockError::Busy("the dotlock of a spool that is not there"));
             }
             // The other program may have put the spool back and removed its lock just now.

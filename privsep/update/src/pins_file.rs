@@ -38,9 +38,17 @@ pub fn load(state: &State) -> io::Result<(Pins, Vec<u8>)> {
 }
 
 /// Replaces the pins. They are on disk when this returns.
+///
+/// It is an error if the new file disappears meanwhile: the old pins are still in place then.
 pub fn replace(state: &State, pins: &Pins) -> io::Result<()> {
     stage(state, pins)?;
-    state.finish()
+    put_in_place(state)
+}
+
+/// Puts the new pins in the place of the old ones. They must be there.
+fn put_in_place(state: &State) -> io::Result<()> {
+    state.rename(NEXT, PINS)?;
+    state.sync()
 }
 
 /// Writes new pins to a file beside the current pins. They are on disk when this returns.
@@ -54,4 +62,20 @@ pub(crate) fn stage(state: &State, pins: &Pins) -> io::Result<()> {
         let _ = state.remove(NEXT);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The worker would name messages by pins that are not on disk.
+    #[test]
+    fn p5_new_pins_that_disappeared_are_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::new(directory.path());
+        stage(&state, &Pins::default()).unwrap();
+        put_in_place(&state).unwrap();
+        let error = put_in_place(&state).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -8,7 +8,7 @@ use crate::syscalls;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
@@ -119,7 +119,7 @@ pub struct Started {
 }
 
 /// Locks the spool of `job`, confines the process, and finishes an update that another process
-/// left.
+/// left. [`Task::Adopt`] finishes no update.
 pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
     let not_confined = |error: NotConfined| StartError::Confine(error.to_string());
     confine::harden(32).map_err(not_confined)?;
@@ -156,7 +156,8 @@ pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
 
     let state = job.state_directory.as_ref();
     let state = state.map(|path| State::new(path.as_path()));
-    if let (Some(spool), Some(state)) = (&mut spool, &state) {
+    // An adoption's state directory is new, so no session can have left an update in it.
+    if let (Some(spool), Some(state), true) = (&mut spool, &state, job.task != Task::Adopt) {
         finish_left_update(job, ends, log, spool, state)?;
     }
     Ok(Started {

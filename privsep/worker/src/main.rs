@@ -104,6 +104,10 @@ fn open(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Failure> {
         let empty = Session::new(None, None, Maildrop::default(), None, 0, naming);
         return Ok(Some(Opened(empty, false)));
     };
+    if state.is_none() && !job.adopt.as_slice().is_empty() {
+        let why = "the spool came after popward-adopt had looked for it";
+        return Err(Failure::Start(StartError::System(why)));
+    }
     let reading = Instant::now();
     let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
     let found = index::open(&mut spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;

@@ -9,6 +9,7 @@ use popward_proto::monitor_auth::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
 };
 use popward_proto::monitor_config::{MEMBERS_MAX, Member};
+use popward_proto::monitor_worker::ADOPTING;
 use popward_proto::pattern::Pattern;
 use popward_proto::settings::Table;
 use toml::Spanned;
@@ -107,18 +108,15 @@ fn groups(ids: &[Spanned<file::Id>], names: &Names) -> Checked<Vec<u32>> {
     ids.iter().map(known).collect()
 }
 
-/// Returns the members of a group who have a directory in `state`. At its start, the monitor looks
+/// Returns the members of a group who have a directory in `state`, or an unfinished adoption. At its start, the monitor looks
 /// for unfinished updates in these users' directories and spools. No login has told it the groups
 /// of these users, so it gets them from here. A member who is no user of this system is left out.
 fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>, String> {
     let mut members = Vec::new();
     for user in names.members(gid)? {
-        if state
-            .as_path()
-            .join(user.as_str())
-            .symlink_metadata()
-            .is_err()
-        {
+        let directories = [user.as_str().to_owned(), format!("{ADOPTING}{user}")];
+        let is_there = |name| state.as_path().join(name).symlink_metadata().is_ok();
+        if !directories.into_iter().any(is_there) {
             continue;
         }
         if let Some((uid, _)) = names.user(user.as_str())? {

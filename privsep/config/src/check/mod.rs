@@ -20,6 +20,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_config::{Accounts, Base, Listen};
 use popward_proto::monitor_front::LISTENERS_MAX;
 use popward_proto::settings::{AllSettings, Settings};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use toml::Spanned;
 
@@ -77,7 +78,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
         login_delay_s: auth.admission.login_delay_s,
     };
-    let state = state(file.server.state, owners)?;
+    let state = state(file.server.state, host)?;
     let (tables, members) = account::tables(file.account, host, open, &state)?;
     let settings = AllSettings { everybody, tables };
     let host_name = host_name(file.server.host)?;
@@ -129,15 +130,23 @@ fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<Ab
 
 /// Checks who can write to the state directory. Whoever can write there can replace a user's
 /// directory by another one, with a journal or UIDL pins in it. If the state directory is missing,
-/// this checks its parent, because the monitor makes the directory there.
-fn state(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
+/// this checks its parent, because the monitor makes the directory there. Warns of a directory that
+/// users cannot pass through to their own directories.
+fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let path = absolute("server.state", value, "/var/lib/popward")?;
     let there = match path.as_path().parent() {
         Some(parent) if path.as_path().symlink_metadata().is_err() => parent,
         _ => path.as_path(),
     };
-    safe("server.state", offset, there, owners)?;
+    safe("server.state", offset, there, &host.owners)?;
+    let mode = path.as_path().metadata().map(|status| status.mode());
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root && mode.is_ok_and(|mode| mode & 0o001 == 0) {
+        let path = path.as_path().display();
+        let text = format!("server.state: users cannot pass through {path}: expected mode 0711");
+        host.warn(offset, text);
+    }
     Ok(path)
 }
 

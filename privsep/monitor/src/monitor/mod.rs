@@ -22,7 +22,7 @@ use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
 use popward_proto::monitor_auth::MonitorToAuth;
 use popward_proto::monitor_front::MonitorToFront;
-use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor};
+use popward_proto::monitor_worker::{NO_SPOOL, NOT_FINISHED, NOT_OPENED, Task, WorkerToMonitor};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::log_rate_limit::LogRateLimit;
 use std::collections::BTreeMap;

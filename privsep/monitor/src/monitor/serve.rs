@@ -2,7 +2,7 @@
 
 use super::{
     Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Monitor, MonitorToAuth,
-    MonitorToFront, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, Role, SessionId, Signal,
+    MonitorToFront, NO_SPOOL, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, SessionId, Signal,
     Stage, Task, WaitPidFlag, WaitStatus, Worker, sessions, waitid,
 };
 use crate::sessions::{NoWorker, Progress};
@@ -23,9 +23,10 @@ fn opens(task: Task) -> bool {
     matches!(task, Task::Serve | Task::Adopt)
 }
 
-/// Whether popward-adopt did its task, so that a worker is to follow.
-fn is_adopted(session: &sessions::Session, status: WaitStatus) -> bool {
-    session.task == Task::Adopt && matches!(status, WaitStatus::Exited(_, 0))
+/// Whether popward-adopt has done its task, or found no spool. A worker follows.
+fn worker_follows(session: &sessions::Session, status: WaitStatus) -> bool {
+    let code = |code| [0, i32::from(NO_SPOOL)].contains(&code);
+    session.task == Task::Adopt && matches!(status, WaitStatus::Exited(_, with) if code(with))
 }
 
 impl Monitor {
@@ -37,7 +38,7 @@ impl Monitor {
         }
     }
 
-    /// Hands a front a worker. An error is whether the user has too many.
+    /// Hands a front a worker. An error is whether another session of the user is in the way.
     fn serve(&mut self, session: SessionId, account: &Account) -> Result<(), bool> {
         let live = |worker: &Worker| worker.session.id == session;
         self.front(session.front()).ok_or(false)?;
@@ -49,6 +50,12 @@ impl Monitor {
         let own = self.config.settings.of(account);
         if self.workers.values().filter(theirs).count() >= own.sessions_per_user as usize {
             self.no_worker(session, account, &NoWorker::TooMany);
+            return Err(true);
+        }
+        // Two adoptions would work in one directory, and the first to end would rename it.
+        let adopts = |worker: &Worker| worker.session.task == Task::Adopt;
+        if self.workers.values().filter(theirs).any(adopts) {
+            self.no_worker(session, account, &NoWorker::Adopting);
             return Err(true);
         }
         if self.is_elsewhere(account, &own) {
@@ -116,7 +123,7 @@ impl Monitor {
             session,
         } = started;
         let (id, events) = (self.starter.next_id(), &self.starter.events);
-        let child = (Role::Worker, child, log);
+        let child = (session.role(), child, log);
         match Process::adopt(events, id, child, channel.as_fd()) {
             Ok(process) => {
                 let worker = Worker {
@@ -185,7 +192,7 @@ impl Monitor {
             ("times", &times),
         ];
         let level = match error {
-            NoWorker::TooMany => Level::Warning,
+            NoWorker::TooMany | NoWorker::Adopting => Level::Warning,
             _ => Level::Error,
         };
         self.log.write(level, "no worker", fields);
@@ -290,9 +297,10 @@ impl Monitor {
 
     fn worker_ended(&mut self, worker: Worker, status: WaitStatus) {
         let (session, pid) = (worker.session, worker.process.child.pid);
-        if self.stage == Stage::Serving && is_adopted(&session, status) {
+        if self.stage == Stage::Serving && worker_follows(&session, status) {
             self.remove_dotlock(pid, &session);
-            return self.serve_adopted(session);
+            let done = matches!(status, WaitStatus::Exited(_, 0));
+            return self.serve_after_adoption(session, done);
         }
         let exited =
             |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
@@ -316,13 +324,20 @@ impl Monitor {
         }
     }
 
-    /// The user's mail has its names now. Starts the worker, which answers over the socket that the front has already.
-    fn serve_adopted(&mut self, mut session: sessions::Session) {
+    /// Starts the worker, which answers over the socket that the front has already. If popward-adopt is `done`, the user's
+    /// mail has its names now. Otherwise there is no spool, and the next login tries again.
+    fn serve_after_adoption(&mut self, mut session: sessions::Session, done: bool) {
         let socket = session.worker_end.take();
         let (config, state) = (&self.config, &self.state);
         let nursery = &mut self.starter.nursery;
         let (id, whose) = (session.id, (&session.account, &session.settings));
-        let kept = state.keep_draft_of(&session.account.name);
+        let user = &session.account.name;
+        let kept = if done {
+            state.keep_draft_of(user)
+        } else {
+            state.remove_draft_of(user);
+            Ok(())
+        };
         let started = kept
             .map_err(NoWorker::State)
             .and_then(|()| sessions::start(config, nursery, state, id, whose, Task::Serve, socket));
@@ -352,6 +367,7 @@ impl Monitor {
             {
                 return;
             }
+            _ if session.is_some_and(|session| worker_follows(session, status)) => return,
             WaitStatus::Exited(_, code) => format!("exit status {code}"),
             WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
                 "a system call that its filter forbids".into()

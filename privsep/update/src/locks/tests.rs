@@ -2,6 +2,7 @@ use super::{LockError, fit, try_lock};
 use crate::testing::Desk;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
+use popward_proto::monitor_worker::{Job, Task};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
@@ -73,6 +74,18 @@ fn p5_a_missing_spool_under_a_foreign_dotlock_is_not_an_empty_maildrop() {
     std::fs::write(&lock, "1:elsewhere").unwrap();
     let (error, files) = told(&desk);
     assert!(matches!(error, Some(LockError::Busy(_))) && files.is_empty());
+    // An adoption must not take it for one either. Only an update that is finished needs no spool.
+    let by = |task| {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
+        let job = Job {
+            task,
+            ..desk.job(true)
+        };
+        try_lock(&job, &directory, &mut |_, _| {})
+    };
+    assert!(matches!(by(Task::Adopt), Err(LockError::Busy(_))));
+    assert!(matches!(by(Task::Finish { dotlock: None }), Ok(None)));
     assert!(lock.exists());
     std::fs::remove_file(&lock).unwrap();
     free(&desk);
