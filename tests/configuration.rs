@@ -284,6 +284,33 @@ fn check(host: &Host, was: &str, is: &str) -> (Option<i32>, String) {
     )
 }
 
+/// Another process of `nobody` could trace the process that looks up names, which runs as `nobody`,
+/// before that process forbids it.
+#[test]
+fn executables_that_everybody_can_read_are_warned_of() {
+    if !root() {
+        return host::skipped("executables are checked under root");
+    }
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_eq!(checked(&host), (Some(0), String::new()));
+    for name in ["popward-config", "popward-worker"] {
+        // A copy, because all hosts share the original by hard links.
+        let (path, copy) = (host.at("libexec").join(name), host.at("copy"));
+        std::fs::copy(&path, &copy).unwrap();
+        mode(&copy, 0o755);
+        std::fs::rename(&copy, &path).unwrap();
+        let (status, said) = checked(&host);
+        let expected = "server.libexec: everybody can read these executables: chmod 0711 ";
+        assert!(
+            said.contains(expected) && said.contains(path.to_str().unwrap()),
+            "{said}"
+        );
+        assert_eq!(status, Some(0), "the server starts all the same");
+        mode(&path, 0o711);
+        assert_eq!(checked(&host), (Some(0), String::new()));
+    }
+}
+
 /// What `--check` says of the file as it is.
 fn checked(host: &Host) -> (Option<i32>, String) {
     check(host, "", "")

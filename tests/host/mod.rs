@@ -180,7 +180,7 @@ pub fn built() -> PathBuf {
     directory
 }
 
-/// Puts the executables where only their owner can write and all can read.
+/// Puts the executables where only their owner can read and write them, and all can execute them.
 pub fn install(into: &Path) {
     std::fs::create_dir(into).unwrap();
     for name in [
@@ -202,7 +202,7 @@ pub fn install(into: &Path) {
             let copied = Command::new("cp").arg(&from).arg(&to).status().unwrap();
             assert!(copied.success());
         }
-        std::fs::set_permissions(&to, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&to, PermissionsExt::from_mode(0o711)).unwrap();
     }
     std::fs::set_permissions(into, PermissionsExt::from_mode(0o755)).unwrap();
 }

@@ -3,6 +3,7 @@
 mkdir -p /usr/libexec/popward
 cp "$VM_PAYLOAD"/popward* /usr/libexec/popward/
 chown -R 0:0 /usr/libexec/popward
+chmod 711 /usr/libexec/popward/*
 for f in /usr/libexec/popward/*; do
   # A static one is "not a dynamic executable".
   if ldd "$f" 2>&1 | grep 'not found'; then echo "the guest has not what $f needs: build on the guest's Debian"; exit 3; fi

@@ -3,6 +3,7 @@
 mkdir -p /usr/libexec/popward /srv/nfs/v3 /srv/nfs/v4 /mnt/v3 /mnt/v4
 cp "$VM_PAYLOAD"/popward* /usr/libexec/popward/
 chown -R 0:0 /usr/libexec/popward
+chmod 711 /usr/libexec/popward/*
 for f in /usr/libexec/popward/*; do
   if ldd "$f" 2>&1 | grep 'not found'; then echo "the guest has not what $f needs: build on the guest's Debian"; exit 3; fi
 done

@@ -98,7 +98,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         return problem(fronts.0, "server.fronts: expected 1 to 64");
     }
     let base = Base {
-        libexec: libexec(file.server.libexec, owners)?,
+        libexec: libexec(file.server.libexec, host)?,
         state,
         host: host_name,
         grace_s: grace.unwrap_or(30),
@@ -192,8 +192,9 @@ fn accounts(file: file::Accounts, names: &Names) -> Checked<Accounts> {
     Ok(accounts)
 }
 
-/// Checks that only `owners` can change the executables, because the monitor starts them as root.
-fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath> {
+/// Checks that only the owners of the configuration can change the executables, because the monitor starts them as root.
+fn libexec(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
+    let owners = &host.owners;
     let offset = value.as_ref().map_or(0, |value| value.span().start);
     let own = std::env::current_exe()
         .ok()
@@ -213,7 +214,36 @@ fn libexec(value: Option<file::Placed>, owners: &Owners) -> Checked<AbsolutePath
         }
         safe("server.libexec", offset, &path, owners)?;
     }
+    warn_of_readable(directory.as_path(), offset, host);
     Ok(directory)
+}
+
+/// Warns of executables that everybody can read. The kernel lets other processes of the same user
+/// into a process from its exec on, until the process forbids that. For an executable that its user
+/// cannot read, the kernel forbids that from the exec on.
+fn warn_of_readable(libexec: &Path, offset: usize, host: &Host) {
+    const EVERYBODY_READS: u32 = 0o004;
+    // A server that is not root runs as the owner, who may read the executables anyway.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let own = std::env::current_exe().ok();
+    let all = EXECUTABLES.iter().map(|name| libexec.join(name));
+    let readable: Vec<String> = all
+        .chain(own)
+        .filter(|path| {
+            let status = std::fs::metadata(path);
+            status.is_ok_and(|status| status.mode() & EVERYBODY_READS != 0)
+        })
+        .map(|path| path.display().to_string())
+        .collect();
+    if !readable.is_empty() {
+        let files = readable.join(" ");
+        host.warn(
+            offset,
+            format!("server.libexec: everybody can read these executables: chmod 0711 {files}"),
+        );
+    }
 }
 
 /// Checks that only `owners` can change what is at `path`.
