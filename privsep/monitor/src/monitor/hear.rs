@@ -2,7 +2,7 @@
 
 use super::{
     AsFd, ChannelError, ChildId, Fault, FrontId, Level, Monitor, MonitorToFront, Packet,
-    PacketBuffer, Role, Stage, TURN, Task, VERSION, WorkerToMonitor,
+    PacketBuffer, Role, Stage, Task, VERSION, WorkerToMonitor,
 };
 use crate::config::Drafted;
 use crate::generation::Generation;
@@ -14,8 +14,9 @@ use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor};
 use std::fmt::Display;
 
 impl Monitor {
-    pub(super) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
-        for _ in 0..TURN {
+    /// Reads at most `most` records of a process.
+    pub(super) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
+        for _ in 0..most {
             let Some(process) = self.process(id) else {
                 return;
             };
@@ -34,8 +35,9 @@ impl Monitor {
         }
     }
 
-    pub(super) fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
-        for _ in 0..TURN {
+    /// Reads at most `most` packets of a process's channel.
+    pub(super) fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
+        for _ in 0..most {
             match self.receive(id, buffer) {
                 None | Some(Err(ChannelError::WouldBlock)) => return,
                 Some(Ok(heard)) => self.heard(id, heard),

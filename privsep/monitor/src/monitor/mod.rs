@@ -34,6 +34,10 @@ use std::time::{Duration, Instant};
 /// Most packets that are read of one descriptor before the others have their turn.
 const TURN: usize = 64;
 
+/// Most packets that are read of a descriptor whose process has ended. No socket holds as many, so
+/// none is lost. The bound is for a socket that the process passed on to another one before.
+const REST: usize = 65_536;
+
 /// How long children have, after their channels were closed, to end by themselves.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -132,14 +136,14 @@ impl Monitor {
             // Records first: what a process said comes before what became of it.
             for event in &events {
                 if let Event::Log(child) = event {
-                    self.read_log(*child, &mut buffer);
+                    self.read_log(*child, &mut buffer, TURN);
                 }
             }
             for event in events {
                 match event {
                     Event::Log(_) => {}
                     Event::Signal => self.signals(),
-                    Event::Control(child) => self.read_control(child, &mut buffer),
+                    Event::Control(child) => self.read_control(child, &mut buffer, TURN),
                     Event::Ended(child) => self.ended(child, &mut buffer),
                 }
             }

@@ -2,7 +2,8 @@
 
 use super::{
     Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Monitor, MonitorToAuth,
-    MonitorToFront, NO_SPOOL, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, SessionId, Signal,
+    MonitorToFront, NO_SPOOL, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, REST, SessionId,
+    Signal,
     Stage, Task, WaitPidFlag, WaitStatus, Worker, sessions, waitid,
 };
 use crate::sessions::{NoWorker, Progress};
@@ -243,9 +244,9 @@ impl Monitor {
         if let Some(process) = self.process(id) {
             process.reaped = true;
         }
-        // What it still said: in a bounded number of turns, since nobody can add to it.
-        self.read_log(id, buffer);
-        self.read_control(id, buffer);
+        // Everything that it said before its end counts, for example the rest of a configuration.
+        self.read_log(id, buffer, REST);
+        self.read_control(id, buffer, REST);
         if let Some(worker) = self.workers.remove(&id) {
             self.starter.events.forget(worker.channel.as_fd());
             self.forget(&worker.process);
