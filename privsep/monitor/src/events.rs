@@ -52,14 +52,37 @@ pub(crate) struct Events {
     signals: SignalFd,
 }
 
+/// The signals that end the server.
+const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
+
+/// Holds back the signals of a server until it reads them. Otherwise a SIGHUP during the start would
+/// end it.
+///
+/// # Errors
+///
+/// The system call failed.
+pub(crate) fn block_signals() -> nix::Result<()> {
+    let mut signals = SigSet::from_iter(ENDING);
+    signals.add(Signal::SIGHUP);
+    signals.thread_block()
+}
+
+/// Returns a descriptor that is readable while a signal that ends the server is held back. Nothing
+/// reads it.
+///
+/// # Errors
+///
+/// There are no more descriptors.
+pub(crate) fn ending_signals() -> nix::Result<SignalFd> {
+    SignalFd::with_flags(&SigSet::from_iter(ENDING), SfdFlags::SFD_CLOEXEC)
+}
+
 impl Events {
     /// Takes the signals that mean something here: SIGTERM and SIGINT, SIGHUP.
     pub(crate) fn new() -> nix::Result<Self> {
-        let mut wanted = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            wanted.add(signal);
-        }
-        wanted.thread_block()?;
+        block_signals()?;
+        let mut wanted = SigSet::from_iter(ENDING);
+        wanted.add(Signal::SIGHUP);
         let signals =
             SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;

@@ -56,6 +56,11 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(&error),
     };
+    if !arguments.check {
+        if let Err(errno) = events::block_signals() {
+            return fail(&errno);
+        }
+    }
     let (config, warnings) = reader::first(&arguments.config);
     if arguments.check || config.is_err() {
         warn(&warnings);
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
         Err(NotRead::Failed(why)) => return fail(&why),
+        Err(NotRead::Ended) => return ExitCode::SUCCESS,
     };
     match setup::start(config, &warnings).and_then(|mut monitor| monitor.run()) {
         Ok(()) => ExitCode::SUCCESS,

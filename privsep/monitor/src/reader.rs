@@ -11,7 +11,7 @@ use popward_proto::bounded::Text;
 use popward_proto::monitor_config::{ConfigToMonitor, MonitorToConfig, ReadingPhase};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -136,6 +136,8 @@ pub(crate) enum NotRead {
     Refused(String),
     /// popward-config did not finish. Another start may succeed.
     Failed(String),
+    /// A signal ended the start.
+    Ended,
 }
 
 /// Reads the configuration at the start. Returns it, or why there is none, and the warnings about
@@ -150,6 +152,8 @@ pub(crate) fn first(path: &Path) -> (Result<Config, NotRead>, Vec<String>) {
 fn all(mut reader: Reader, draft: &mut Draft) -> Result<Config, NotRead> {
     let until = Instant::now() + PATIENCE;
     let mut buffer = PacketBuffer::for_messages();
+    let system = |errno: Errno| NotRead::Failed(errno.to_string());
+    let signals = crate::events::ending_signals().map_err(system)?;
     let read = loop {
         match hear(&mut reader.channel, draft, &mut buffer) {
             Ok(Drafted::More) => {}
@@ -158,7 +162,11 @@ fn all(mut reader: Reader, draft: &mut Draft) -> Result<Config, NotRead> {
             Ok(Drafted::Nonsense) => {
                 break Err(NotRead::Failed(format!("{EXECUTABLE} broke the rules")));
             }
-            Err(ChannelError::WouldBlock) if wait(reader.channel.as_fd(), until) => {}
+            Err(ChannelError::WouldBlock) if wait(&[signals.as_fd()], Instant::now()) => {
+                break Err(NotRead::Ended);
+            }
+            Err(ChannelError::WouldBlock)
+                if wait(&[reader.channel.as_fd(), signals.as_fd()], until) => {}
             Err(ChannelError::WouldBlock) => break Err(NotRead::Failed(late())),
             Err(ChannelError::Closed) => {
                 return Err(NotRead::Failed(gone(end(&reader.child, false))));
@@ -186,13 +194,16 @@ pub(crate) fn gone(status: nix::Result<WaitStatus>) -> String {
     }
 }
 
-/// Waits until the channel has a packet or is closed. Returns false if neither happens before
-/// `until`. A signal can make it return true early.
-pub(crate) fn wait(channel: impl AsFd, until: Instant) -> bool {
+/// Waits until one of `descriptors` can be read or is closed. Returns false if none can be read
+/// before `until`. A signal can make it return true early.
+pub(crate) fn wait(descriptors: &[BorrowedFd<'_>], until: Instant) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let left = until.saturating_duration_since(Instant::now());
     let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-    let mut ready = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    let each = descriptors.iter().copied();
+    let mut ready: Vec<_> = each
+        .map(|one| PollFd::new(one, PollFlags::POLLIN))
+        .collect();
     match poll(&mut ready, patience) {
         Ok(count) => count > 0,
         Err(errno) => errno == Errno::EINTR && !left.is_zero(),

@@ -50,7 +50,7 @@ fn asked(
     for message in config.for_auth() {
         auth.send(&message)?;
     }
-    if !reader::wait(auth.as_fd(), Instant::now() + PATIENCE) {
+    if !reader::wait(&[auth.as_fd()], Instant::now() + PATIENCE) {
         return Ok(Some("auth does not answer".to_owned()));
     }
     match auth.receive(&mut PacketBuffer::for_messages())? {
