@@ -38,6 +38,10 @@ use std::process::ExitCode;
 /// Most open descriptors of a process: two for each certificate, and a few more.
 const FILES: u64 = 128;
 
+/// After how many seconds the kernel ends this process and the one that looks up names. The monitor
+/// waits 30 s and then kills popward-config. A monitor that is dead cannot.
+const LIFE_S: u32 = 35;
+
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(names::ARGUMENT) {
         return names::main();
@@ -64,8 +68,11 @@ fn main() -> ExitCode {
 /// Gives up every right but reading, and proves it. Before that it starts the process that looks up
 /// names, because the filter forbids starting a process. Returns the channel to that process.
 fn confine() -> Result<names::Names, Box<dyn Error>> {
+    server::end_after(LIFE_S);
     let names = names::start()?;
     server::drop_privileges(FILES, Root::Host)?;
+    // A look-up that hangs would keep this process alive after the monitor's death.
+    server::end_with_parent()?;
     landlock::reading::restrict_to_reading()?;
     // The first use of the random generator looks for a device file. The filter forbids the call
     // for that, so the first use comes before the filter.

@@ -149,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn confine_it() -> Result<(), Box<dyn Error>> {
+    server::end_after(crate::LIFE_S);
     server::end_with_parent()?;
     if nix::unistd::geteuid().is_root() {
         return Err("root".into());
