@@ -6,11 +6,12 @@ use crate::host::Host;
 use crate::load::{Certificate, Named};
 use crate::owner::Owners;
 use crate::pair;
+use nix::fcntl::OFlag;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_config::CERTIFICATES_MAX;
 use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 /// Most seconds between two ticket keys: one day, so that no ticket key is valid for more than two.
 const ROTATION_MAX: u32 = 86_400;
@@ -101,7 +102,7 @@ fn secret((path, file): &Named) -> Result<(), String> {
     ))
 }
 
-/// Opens a file. The checks and later the processes use the same open file, so nobody can replace
+/// Opens a regular file. The checks and later the processes use the same open file, so nobody can replace
 /// the file after the checks.
 fn readable(key: &str, value: &file::Placed) -> Checked<Named> {
     let offset = value.span().start;
@@ -111,8 +112,12 @@ fn readable(key: &str, value: &file::Placed) -> Checked<Named> {
             format!("{key}: expected an absolute path without `..`"),
         );
     };
-    match File::open(path.as_path()) {
-        Ok(file) => Ok((path, file)),
+    // Without O_NONBLOCK, opening a FIFO would wait for somebody who writes to it.
+    let mut options = File::options();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    match options.open(path.as_path()) {
+        Ok(file) if file.metadata().is_ok_and(|status| status.is_file()) => Ok((path, file)),
+        Ok(_) => problem(offset, format!("{key}: expected a regular file: {path}")),
         Err(error) => problem(
             offset,
             format!("{key}: expected a readable file: {path}: {error}"),
