@@ -311,6 +311,40 @@ fn executables_that_everybody_can_read_are_warned_of() {
     }
 }
 
+/// Opening a FIFO waits for a writer. After 30 s there was an error without a file's name.
+#[test]
+fn a_key_or_a_chain_that_is_a_fifo_is_refused_and_named() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    for name in ["key.pem", "cert.pem"] {
+        let (path, kept) = (host.at(name), host.at("kept"));
+        std::fs::rename(&path, &kept).unwrap();
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let (status, said) = checked(&host);
+        let expected = format!("expected a regular file: {}", path.display());
+        assert!(said.contains(&expected), "{said}");
+        assert_eq!(status, Some(78));
+        std::fs::rename(&kept, &path).unwrap();
+    }
+}
+
+/// A name in a file of auth's could move the cursor of the operator's terminal.
+#[test]
+fn what_auth_says_is_escaped_for_the_terminal() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let users = std::fs::read_to_string(host.at("users")).unwrap();
+    let other = host.at("users\u{1b}[31m");
+    std::fs::write(&other, users + "bob:{WISHFUL}x:::::\n").unwrap();
+    mode(&other, 0o600);
+    if root() {
+        std::os::unix::fs::chown(&other, Some(host::AUTH), None).unwrap();
+    }
+    let (status, said) = check(&host, "/users\"", "/users\\u001b[31m\"");
+    assert!(said.contains("users\\u{1b}[31m:2: expected"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert_eq!(status, Some(0));
+}
+
 /// What `--check` says of the file as it is.
 fn checked(host: &Host) -> (Option<i32>, String) {
     check(host, "", "")

@@ -2,6 +2,7 @@
 //! its part of the configuration, waits for the answer, and ends auth.
 
 use crate::config::Config;
+use crate::log::escaped;
 use crate::reader;
 use popward_proto::log::{Level, LogPhase, NoMessage, Record};
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 /// How long auth may take to look at its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Returns the warnings of auth about its part of the configuration.
+/// Returns the warnings of auth about its part of the configuration. All text of auth is escaped,
+/// because it goes to a terminal.
 ///
 /// # Errors
 ///
@@ -38,7 +40,7 @@ pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
     let _ = reader::end(&child, true);
     match answer.map_err(failed)? {
         None => Ok(warnings),
-        Some(why) => Err(why),
+        Some(why) => Err(escaped(&why)),
     }
 }
 
@@ -72,7 +74,7 @@ fn warnings(mut log: Channel<NoMessage, Record>) -> Vec<String> {
             let fields = record.fields.as_slice().iter();
             let values = fields.map(|(_, value)| value.as_str());
             let parts: Vec<&str> = [record.text.as_str()].into_iter().chain(values).collect();
-            warnings.push(parts.join(": "));
+            warnings.push(escaped(&parts.join(": ")));
         }
     }
     warnings

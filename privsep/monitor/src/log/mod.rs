@@ -90,7 +90,7 @@ fn field_name(name: &str) -> String {
 }
 
 /// Escapes all characters of `text` that could begin a new line, move the cursor or hide text.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c == '\\' {
