@@ -7,7 +7,7 @@
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
 pub use caps::Capability as Capabilities;
@@ -75,13 +75,14 @@ impl Identity {
 }
 
 /// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec. Limits
-/// the process to `files` open descriptors.
+/// the process to `files` open descriptors, or to fewer if its hard limit is lower.
 pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
-    attempt(
-        "limit on open files",
-        setrlimit(Resource::RLIMIT_NOFILE, files, files),
-    )?;
+    // Only a process with CAP_SYS_RESOURCE could raise the hard limit.
+    let limit = "limit on open files";
+    let (_, hard) = attempt(limit, getrlimit(Resource::RLIMIT_NOFILE))?;
+    let files = files.min(hard);
+    attempt(limit, setrlimit(Resource::RLIMIT_NOFILE, files, files))?;
     attempt("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
 }
