@@ -290,3 +290,41 @@ fn the_packaged_configuration_passes_the_check() {
     let expected = "popward.toml:7: listen.tls: expected a [[certificate]] beside it";
     assert!(said.contains(expected), "{said}");
 }
+
+/// `popward reload` waited 60 s for an outcome that the server could not write.
+#[test]
+fn an_outcome_that_cannot_be_written_ends_the_wait_for_it() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    host::until("the outcome of the start is written", || {
+        std::fs::read_to_string(host.at("run/reload")).is_ok_and(|text| text.contains(" done "))
+    });
+    // As on a full disk, the draft of the file cannot be written.
+    std::fs::create_dir(host.at("run/reload.new")).unwrap();
+    let began = std::time::Instant::now();
+    let output = host.reload(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("could not write its outcome"), "{said}");
+    assert!(began.elapsed().as_secs() < 50);
+    host.logged("outcome not written for popward reload");
+    std::fs::remove_dir(host.at("run/reload.new")).unwrap();
+}
+
+/// Auth asked for 4,096 open files, and ended where a service manager permits fewer.
+#[test]
+fn a_hard_limit_of_few_open_files_does_not_prevent_the_start() {
+    let limited = |path: std::path::PathBuf| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\""]);
+        command.arg(path);
+        command
+    };
+    let host = Host::by(limited, &[user("alice", 64401, &spool(1))], "", &[]);
+    let auth = host.children("popward-auth")[0];
+    let limits = std::fs::read_to_string(format!("/proc/{auth}/limits")).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_eq!(words[3..5], ["1024", "1024"]);
+}

@@ -88,7 +88,11 @@ impl Outcomes {
         // The line goes to a file with another name first, so that no reader sees half of it.
         let draft = file.with_extension("new");
         let written = std::fs::write(&draft, line).and_then(|()| std::fs::rename(&draft, file));
-        written.map_err(|error| format!("{}: {error}", file.display()))
+        written.map_err(|error| {
+            // An older outcome would keep `popward reload` waiting. It may be missing already.
+            let _ = std::fs::remove_file(file);
+            format!("{}: {error}", file.display())
+        })
     }
 }
 

@@ -25,6 +25,10 @@ const USAGE: &str = "usage: popward reload [--pid PID] [--wait SECONDS]\n\
 /// How long to wait before the file is read again.
 const STEP: Duration = Duration::from_millis(20);
 
+/// How many steps one after the other the file may be missing. The server removes the file at its
+/// end, and when it cannot write an outcome.
+const MISSING_STEPS: u32 = 50;
+
 /// The exit status is 0 if the new configuration is in use, and 1 otherwise.
 fn main() -> ExitCode {
     match options(std::env::args().skip(1))
@@ -90,6 +94,7 @@ fn run(options: Options) -> Result<String, String> {
     kill(Pid::from_raw(number), Signal::SIGHUP)
         .map_err(|errno| format!("process {pid}: {errno}"))?;
     let until = Instant::now() + options.wait;
+    let mut missing = 0;
     while Instant::now() < until {
         std::thread::sleep(STEP);
         match Outcome::read(&file) {
@@ -100,7 +105,13 @@ fn run(options: Options) -> Result<String, String> {
                 State::Done => return Ok(now.text + "\n"),
                 State::Failed => return Err(now.text),
             },
-            _ => {}
+            Ok(_) => missing = 0,
+            Err(error) if missing == MISSING_STEPS => {
+                return Err(format!(
+                    "{error}. The server could not write its outcome; the reload may have taken place: see the log"
+                ));
+            }
+            Err(_) => missing += 1,
         }
         if !is_popward(pid) {
             return Err(format!("process {pid} ended before it reloaded"));
