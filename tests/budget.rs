@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 6010;
+const WORKER_LINES_MAX: usize = 6025;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 26;
 
@@ -161,8 +161,7 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5405;
-const MONITORS_OWN: usize = 3380;
+const WORKER_LINES_MAX: usize = 6025;
 
 /// It grows with what can be configured.
 #[test]

@@ -3,8 +3,7 @@
 use super::{
     Account, AsFd, ChannelError, ChildId, FrontId, Id, Instant, Level, Monitor, MonitorToAuth,
     MonitorToFront, NO_SPOOL, NOT_FINISHED, NOT_OPENED, PacketBuffer, Process, REST, SessionId,
-    Signal,
-    Stage, Task, WaitPidFlag, WaitStatus, Worker, sessions, waitid,
+    Signal, Stage, Task, WaitPidFlag, WaitStatus, Worker, sessions, waitid,
 };
 use crate::sessions::{NoWorker, Progress};
 use crate::spool;

@@ -16,6 +16,9 @@ const TEXT_MAX: u64 = 128;
 /// How much of the kernel's list of locks is read, in bytes. A line has about 50.
 const LIST_MAX: u64 = 1 << 20;
 
+/// How much of a process's command line is read, in bytes. Its user can make it megabytes long.
+const COMMAND_MAX: u64 = 4096;
+
 /// The longest name that is shown, in characters.
 const NAME_MAX: usize = 64;
 
@@ -33,6 +36,11 @@ pub enum Holder {
     Program {
         /// The kernel's name for it.
         name: String,
+        /// Its process id.
+        pid: i32,
+    },
+    /// A process of this host that has ended.
+    Gone {
         /// Its process id.
         pid: i32,
     },
@@ -54,6 +62,7 @@ impl std::fmt::Display for Holder {
                 write!(out, "session {session} of popward (process {pid})")
             }
             Self::Program { name, pid } => write!(out, "{name} (process {pid})"),
+            Self::Gone { pid } => write!(out, "process {pid}, which has ended"),
             Self::OtherHost { host, pid } => {
                 write!(out, "a program on host {host} (process {pid} there)")
             }
@@ -66,10 +75,12 @@ impl Holder {
     /// The holder of the spool's locks: whom the dotlock names, or else whom the kernel names.
     pub(super) fn of(job: &Job, directory: &OwnedFd) -> Self {
         let in_dotlock = job.locks.dotlock.then(|| by_dotlock(job, directory));
-        in_dotlock
-            .flatten()
-            .or_else(|| by_kernel(job, directory))
-            .unwrap_or(Self::Unknown)
+        match in_dotlock.flatten() {
+            Some(Self::Gone { pid }) => by_kernel(job, directory).or(Some(Self::Gone { pid })),
+            None => by_kernel(job, directory),
+            living => living,
+        }
+        .unwrap_or(Self::Unknown)
     }
 }
 
@@ -113,8 +124,12 @@ fn holder_in(line: &str, inode: &str) -> Option<Holder> {
     process(pid)
 }
 
+/// Who the process `pid` is. `None`: it lives, and this process may not see its name.
 fn process(pid: i32) -> Option<Holder> {
-    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if super::stale::began(pid).is_none() {
+        return Some(Holder::Gone { pid });
+    }
+    let words = command_line(pid);
     let mut sessions = words.split('\0').filter_map(|word| {
         let session = word.strip_prefix(SESSION_ARGUMENT)?;
         words.starts_with("popward-").then_some(session)
@@ -126,6 +141,16 @@ fn process(pid: i32) -> Option<Holder> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let name = shown(name.trim_end());
     Some(Holder::Program { name, pid })
+}
+
+/// The beginning of a process's command line. It is empty if there is no such process.
+fn command_line(pid: i32) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = File::open(format!("/proc/{pid}/cmdline")) {
+        // What has been read before an error is enough.
+        let _ = file.take(COMMAND_MAX).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn open(directory: &OwnedFd, name: &str) -> Option<File> {

@@ -13,8 +13,11 @@ fn the_kernels_list_names_the_process_of_a_lock_and_none_that_waits() {
 }
 
 #[test]
-fn a_process_that_has_ended_is_no_holder() {
-    assert_eq!(process(i32::MAX), None);
+fn a_process_that_has_ended_is_said_to_have_ended() {
+    let pid = i32::MAX;
+    assert_eq!(process(pid), Some(Holder::Gone { pid }));
+    let said = format!("process {pid}, which has ended");
+    assert_eq!(Holder::Gone { pid }.to_string(), said);
 }
 
 #[test]
