@@ -192,7 +192,8 @@ fn accounts(file: file::Accounts, names: &Names) -> Checked<Accounts> {
     Ok(accounts)
 }
 
-/// Checks that only the owners of the configuration can change the executables, because the monitor starts them as root.
+/// Checks that only the owners of the configuration can change the executables, because the monitor
+/// starts them as root.
 fn libexec(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
     let owners = &host.owners;
     let offset = value.as_ref().map_or(0, |value| value.span().start);
