@@ -48,6 +48,7 @@ pub fn settings(bits: u8) -> FrontSettings {
     FrontSettings {
         version: VERSION,
         front: FrontId(1),
+        connections_known: false,
         plaintext: Plaintext::Never,
         mechanisms: Vec::new().try_into().ok().unwrap(),
         host: Text::truncated("localhost"),
