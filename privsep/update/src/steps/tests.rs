@@ -20,9 +20,10 @@ fn recovered(desk: &Desk) -> Result<bool, UpdateError> {
 /// Runs `plan`, which was made for the spool `read`. Returns whether a journal stood when the
 /// client was answered.
 fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<bool, UpdateError> {
+    let state = desk.state();
     let commit = Commit {
         spool: &mut desk.lock(),
-        state: Some(&desk.state()),
+        state: Some(&state),
         plan,
         seen: desk.seen(read.len() as u64),
         pins: None,
@@ -232,9 +233,10 @@ proptest! {
         let desk = Desk::in_memory(&old);
         let inode = std::fs::metadata(desk.spool()).unwrap().ino();
         let (mut begun, mut stood) = (0, false);
+        let state = desk.state();
         let commit = Commit {
             spool: &mut desk.lock(),
-            state: Some(&desk.state()),
+            state: Some(&state),
             plan: &planned(&old, &case.deleted),
             seen: desk.seen(old.len() as u64),
             pins: None,
