@@ -1,12 +1,13 @@
 //! The child's side of a conversation. Auth starts its own executable again, with one argument (the
 //! mode), one channel and one question. The child answers it and ends.
 //!
-//! PAM's modules and an operator's programs are other people's code. A token or a certificate is any
-//! bytes that a client sends. Whatever they break, leak or block ends with the child.
+//! PAM's modules and an operator's programs are other people's code. A token or a certificate is
+//! any bytes that a client sends. If one of them breaks, leaks or blocks something, that ends with
+//! the child.
 //!
 //! The modes `pam` and `program` have no system call filter, because nobody knows which calls those
-//! modules and programs make. The mode `proof` parses what clients send. It has a filter and can open
-//! no file.
+//! modules and programs make. The mode `proof` parses what clients send. It has a filter and can
+//! open no file.
 
 mod certificate;
 mod pam;
@@ -74,8 +75,8 @@ pub(crate) fn main(mode: Mode) -> ExitCode {
 fn confine() -> Result<(), NotConfined> {
     // Processes that a module starts are in this process group. Auth kills the group at the end.
     let _ = nix::unistd::setsid();
-    // Auth's children start with SIGTERM and others blocked. Modules and programs may rely on them to
-    // end their own processes.
+    // Auth's children start with SIGTERM and others blocked. Modules and programs may rely on them
+    // to end their own processes.
     nix::sys::signal::SigSet::all()
         .thread_unblock()
         .map_err(|errno| NotConfined::System {

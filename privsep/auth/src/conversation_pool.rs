@@ -62,8 +62,8 @@ impl ConversationPool {
         self.held.len() + self.ending.len()
     }
 
-    /// Starts a conversation. `file` goes with the question: the keys or authorities to check against.
-    /// `limit` is the longest time until its answer. `Err` says for the log what failed.
+    /// Starts a conversation. `file` goes with the question: the keys or authorities to check
+    /// against. `limit` is the longest time until its answer. `Err` says for the log what failed.
     pub(crate) fn start(
         &mut self,
         login_id: LoginId,
@@ -124,7 +124,8 @@ impl ConversationPool {
     /// Kills and reaps orphans: children of auth that are no conversation.
     fn sweep(&mut self) {
         let children = format!("/proc/self/task/{}/children", std::process::id());
-        // A kernel without CONFIG_PROC_CHILDREN has no such file. Orphans then run to their own end.
+        // A kernel without CONFIG_PROC_CHILDREN has no such file. Orphans then run to their own
+        // end.
         let children = std::fs::read_to_string(children).unwrap_or_default();
         let own: Vec<u32> = self
             .held
@@ -198,8 +199,8 @@ impl ConversationPool {
     }
 }
 
-/// The arguments of the child for a question. The child's mode decides how it confines itself, and it
-/// must know that before it reads the question.
+/// The arguments of the child for a question. The child's mode decides how it confines itself, and
+/// it must know that before it reads the question.
 fn mode(question: &AuthToConversation) -> &'static [&'static str] {
     match question {
         AuthToConversation::Pam { .. } => &["popward-auth", "pam"],
@@ -227,8 +228,8 @@ mod tests {
     use popward_proto::bounded::{Text, UserName};
     use popward_proto::secret::Secret;
 
-    /// Auth asks a child for its answer as soon as it has started, if another one's end wakes it at that
-    /// moment. This must not block.
+    /// Auth asks a child for its answer as soon as it has started, if another one's end wakes it at
+    /// that moment. This must not block.
     #[test]
     fn a_conversation_without_an_answer_does_not_block_auth() {
         let mut conversations = ConversationPool::new().unwrap();

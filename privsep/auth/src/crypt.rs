@@ -26,11 +26,11 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
         return Some(false);
     };
     let setting = CString::new(hash).ok()?;
-    // Made of u128s, so that it has the alignment of any C type. Zeroed before the call, because the
-    // library expects that. Wiped after it, because it holds parts of the password.
+    // Made of u128s, so that it has the alignment of any C type. Zeroed before the call, because
+    // the library expects that. Wiped after it, because it holds parts of the password.
     let mut data = Zeroizing::new(vec![0u128; CRYPT_DATA / size_of::<u128>()]);
-    // SAFETY: both strings end in NUL and live through the call. `data` is as large as the library's
-    // structure, zeroed and aligned, and nobody else uses it.
+    // SAFETY: both strings end in NUL and live through the call. `data` is as large as the
+    // library's structure, zeroed and aligned, and nobody else uses it.
     let result = unsafe {
         crypt_r(
             phrase.as_ptr(),

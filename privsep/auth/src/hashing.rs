@@ -82,7 +82,8 @@ impl HashingThreads {
     }
 }
 
-/// The life of one thread. `key` makes the salts of names without SCRAM keys.
+/// Runs one thread: it takes a task, does it, and sends the verdict. `key` makes the salts of names
+/// without SCRAM keys.
 fn run(
     waiting: &Mutex<Receiver<(LoginId, HashingTask)>>,
     done: &Sender<(LoginId, Verdict)>,

@@ -1,16 +1,16 @@
-//! The logins under way, and the step that each has reached. No socket and no clock: times are passed
-//! in.
+//! The logins under way, and the step that each has reached. No socket and no clock: times are
+//! passed in.
 //!
 //! | state | next |
 //! | --- | --- |
 //! | `Held`: waits for its source's penalty, or for other logins | `Checking` |
-//! | `Checking`: a thread or a conversation has it | granted, `Failed`, or (SCRAM) one of the next two |
+//! | `Checking`: a thread or a conversation has it | granted, `Failed`, or for SCRAM the next two |
 //! | `AwaitingProof`: the client has the challenge | `Checking` |
 //! | `AwaitingProceed`: the client has the server's signature | granted |
 //! | `Failed`: the client is told after a whole number of delays | ended |
 //!
-//! There are at most [`LOGINS_MAX`] logins. A client that is silent for [`STEP_MAX`] between two steps
-//! loses its login.
+//! There are at most [`LOGINS_MAX`] logins. A client that is silent for [`STEP_MAX`] between two
+//! steps loses its login.
 
 use crate::policy::attempts::Guess;
 use crate::scram_exchange::ScramExchange;
@@ -22,8 +22,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Most logins at once, including failed ones whose client has not been told yet. A login beyond gets
-/// a temporary failure.
+/// Most logins at once, including failed ones whose client has not been told yet. A login beyond
+/// gets a temporary failure.
 pub(crate) const LOGINS_MAX: usize = 8192;
 
 /// How long a client may take between two steps. A later step gets a temporary failure.
@@ -51,7 +51,8 @@ impl LoginId {
 pub(crate) struct Login {
     /// The user's name. `None` until a token or a certificate has been checked.
     pub(crate) user: Option<UserName>,
-    /// Whether a token or a certificate has identified the user. Then only the account is looked up.
+    /// Whether a token or a certificate has identified the user. Then only the account is looked
+    /// up.
     pub(crate) identified: bool,
     /// Whether the client has gone. The verdict is counted, but nobody is told.
     pub(crate) abandoned: bool,
@@ -61,7 +62,7 @@ pub(crate) struct Login {
     pub(crate) impossible: Option<Impossible>,
     /// Counts against the user's name while the check runs.
     pub(crate) guess: Option<Guess>,
-    /// The same in the auth that takes over, after a reload.
+    /// Counts against the user's name in the auth that takes over at a reload.
     undecided: Option<Undecided>,
     /// When the client's last step came.
     came: Instant,
@@ -71,8 +72,8 @@ pub(crate) struct Login {
     state: State,
 }
 
-/// Counts as one guess in the auth that takes over. When it is dropped, the login is decided, or has
-/// ended without a decision, and `decided` gets the name.
+/// A login that the auth that takes over counts as a guess. It is dropped when the login is decided
+/// or ends without a decision. Then `decided` gets the user's name.
 #[derive(Debug)]
 pub(crate) struct Undecided {
     user: UserName,
@@ -207,9 +208,9 @@ impl Logins {
         }
     }
 
-    /// Cancels the session's login, because the client has gone. There may be none: it may have ended
-    /// while this message was on its way. A login that is being checked stays until its verdict,
-    /// because a wrong guess must count.
+    /// Cancels the session's login, because the client has gone. There may be none: it may have
+    /// ended while this message was on its way. A login that is being checked stays until its
+    /// verdict, because a wrong guess must count.
     pub(crate) fn cancel(&mut self, session: SessionId) {
         if let Some(login) = self.held.get_mut(&session) {
             if matches!(login.state, State::Checking) {
@@ -225,8 +226,8 @@ impl Logins {
         self.held.is_empty()
     }
 
-    /// The user names of the logins whose credentials may still turn out to be wrong, one name for each
-    /// login. `decided` gets each name once more when that is known.
+    /// The user names of the logins whose credentials are not checked yet, one name for each login.
+    /// `decided` gets each name once more when its login is decided.
     pub(crate) fn leave_undecided(
         &mut self,
         decided: &Rc<RefCell<Vec<UserName>>>,

@@ -1,5 +1,5 @@
-//! popward-auth: checks credentials. It tells the monitor which session belongs to which account, and
-//! the front which login failed.
+//! popward-auth: checks credentials. It tells the monitor which session belongs to which account,
+//! and the front which login failed.
 //!
 //! It runs as an unprivileged user of its own, or as root if PAM's modules need that. It has no
 //! capabilities in either case. It reads the password file. For each login by PAM, by a program, by
@@ -62,7 +62,8 @@ fn serve() -> ExitCode {
 }
 
 fn confine() -> Result<(), NotConfined> {
-    // Processes that a PAM module or a program leaves behind become children of auth, which ends them.
+    // Processes that a PAM module or a program leaves behind become children of auth, which ends
+    // them.
     server::adopt_orphans()?;
     server::drop_privileges(FILES, Root::Host)
 }

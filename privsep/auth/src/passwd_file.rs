@@ -167,15 +167,15 @@ fn has_scram_keys(line: &[u8]) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"{SCRAM"))
 }
 
-/// Most lines that are named of one file.
+/// Most wrong lines that the log names.
 const NAMED_MAX: usize = 10;
 
-/// The lines that let nobody in because something in them is not as it must be, each with what was
-/// expected: the first [`NAMED_MAX`] of the file, and how many more there are.
+/// The file's lines that let nobody in because they have an error. Returns what was expected in each
+/// of the first [`NAMED_MAX`], and the number of the others.
 ///
 /// # Errors
 ///
-/// The file cannot be read, or others could have written it.
+/// The file cannot be read, or others than root and auth can write it.
 pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
     let mut file = BufReader::new(trusted_file::open(path)?);
     let (mut bad, mut more, mut line) = (Vec::new(), 0, Vec::new());
@@ -217,7 +217,7 @@ fn password(line: &[u8]) -> Result<Stored, &'static str> {
     Stored::parse(field)
 }
 
-/// The whole line but its name. `Err` says what was expected.
+/// Parses a line, except for its name. `Err` says what was expected.
 fn parse(line: &[u8]) -> Result<Entry, String> {
     let stored = password(line)?;
     // The eighth field, the extra fields, may itself contain colons.

@@ -1,9 +1,9 @@
 //! Auth's event loop: it takes messages from the monitor and the fronts, and verdicts from threads
 //! and conversations.
 //!
-//! No check runs here. A check ends with a grant to the monitor, or with a refusal to the front after
-//! a whole number of failure delays. `login` holds the steps of a login, `service/checking.rs` starts
-//! a check, and `service/outcome.rs` acts on its verdict.
+//! No check runs here. A check ends with a grant to the monitor, or with a refusal to the front
+//! after a whole number of failure delays. `login` holds the steps of a login,
+//! `service/checking.rs` starts a check, and `service/outcome.rs` acts on its verdict.
 
 mod checking;
 mod handover;
@@ -40,8 +40,8 @@ const FRONT_BROKE_RULES: ChannelError =
     ChannelError::Refused(Refused::OutOfPhase("this session's message"));
 
 impl Auth {
-    /// Runs until the channel to the monitor ends: with `Closed` if the monitor closed it, otherwise
-    /// with the rule that the monitor broke.
+    /// Runs until the channel to the monitor ends: with `Closed` if the monitor closed it,
+    /// otherwise with the rule that the monitor broke.
     pub(crate) fn serve(&mut self) -> Result<(), ChannelError> {
         let mut buffer = PacketBuffer::for_messages();
         loop {
@@ -77,8 +77,8 @@ impl Auth {
         }
     }
 
-    /// Waits for an event. Returns which of these are ready, in this order: the monitor, the threads,
-    /// each front, each conversation.
+    /// Waits for an event. Returns which of these are ready, in this order: the monitor, the
+    /// threads, each front, each conversation.
     fn wait(&self) -> Result<Vec<bool>, ChannelError> {
         let next = self.logins.next().into_iter();
         let (successor, predecessor) = (self.successor.as_ref(), self.predecessor.as_ref());
@@ -109,7 +109,7 @@ impl Auth {
         Ok(ends.iter().map(|end| end.any() == Some(true)).collect())
     }
 
-    /// The fronts that are heard: none before the auth that was here before has handed over.
+    /// The fronts whose messages are read. None until the old auth has handed over.
     fn heard_fronts(&self) -> &[(FrontId, Front)] {
         let count = if self.awaits_predecessor() {
             0
@@ -154,7 +154,8 @@ impl Auth {
                 Ok(())
             }
             (MonitorToAuth::NotOpened { session, user }, _) => {
-                // The auth before this one may have granted the session: its word comes first.
+                // The old auth may have granted this session. Its message about that may still be
+                // unread, and it must be handled first.
                 self.hear_predecessor(buffer);
                 self.history.intervals.take_back(&user, session);
                 Ok(())
@@ -250,7 +251,7 @@ impl Auth {
         let AccountSource::PasswdFile { path } = &settings.source else {
             return;
         };
-        // `usable` has opened it a moment ago. If it cannot be read now, the next login says so.
+        // `usable` has just opened the file. If it cannot be read now, the next login logs that.
         let Ok((lines, more)) = passwd_file::bad_lines(path.as_path()) else {
             return;
         };
@@ -280,8 +281,9 @@ impl Auth {
     }
 }
 
-/// Checks that the files and the PAM service of the settings exist and are safe. So the operator gets
-/// an error at the start or at a reload, not at the first login. `Err` names the key and the reason.
+/// Checks that the files and the PAM service of the settings exist and are safe. So the operator
+/// gets an error at the start or at a reload, not at the first login. `Err` names the key and the
+/// reason.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
     let opened = |key: &str, path: &AbsolutePath| {
         trusted_file::open(path.as_path())

@@ -35,7 +35,8 @@ impl Stored {
         Self::Crypt(NOBODY.to_owned())
     }
 
-    /// Parses `{SCHEME}value`, Dovecot's form, or a bare hash of crypt(3). `Err` says what was expected.
+    /// Parses `{SCHEME}value`, Dovecot's form, or a bare hash of crypt(3). `Err` says what was
+    /// expected.
     pub(crate) fn parse(password: &[u8]) -> Result<Self, &'static str> {
         let end = password.iter().position(|byte| *byte == b'}');
         let (scheme, value) = match (password, end) {
@@ -84,8 +85,8 @@ impl Stored {
         }
     }
 
-    /// Whether `secret` is this password. `None` if this host cannot make such a hash. That takes no
-    /// time, so the caller must spend the time of a check (P9).
+    /// Whether `secret` is this password. `None` if this host cannot make such a hash. That takes
+    /// no time, so the caller must spend the time of a check (P9).
     pub(crate) fn verify(&self, secret: &[u8]) -> Option<bool> {
         use argon2::password_hash::{Error, PasswordHash, PasswordVerifier};
         match self {
@@ -105,8 +106,8 @@ impl Stored {
         }
     }
 
-    /// Whether `digest` is the APOP digest for this password (RFC 1939, section 7). `None` if the stored
-    /// form cannot tell.
+    /// Whether `digest` is the APOP digest for this password (RFC 1939, section 7). `None` if the
+    /// stored form cannot tell.
     pub(crate) fn verify_apop(&self, timestamp: &str, digest: &[u8; 16]) -> Option<bool> {
         match self {
             Self::Plain(password) => Some(cram::apop(timestamp, password, digest)),
@@ -114,8 +115,8 @@ impl Stored {
         }
     }
 
-    /// Whether `digest` is the CRAM-MD5 digest for this password (RFC 2195). `None` if the stored form
-    /// cannot tell.
+    /// Whether `digest` is the CRAM-MD5 digest for this password (RFC 2195). `None` if the stored
+    /// form cannot tell.
     pub(crate) fn verify_cram(&self, challenge: &str, digest: &[u8; 16]) -> Option<bool> {
         let contexts = match self {
             Self::Plain(password) => &HmacContexts::of(password),

@@ -1,7 +1,8 @@
-//! `popward secret` and `popward import-popauth`: the tools with which an operator makes password files.
+//! `popward secret` and `popward import-popauth`: the tools with which an operator makes password
+//! files.
 //!
-//! They are no part of the server. They run with their caller's rights, and no process of the server
-//! starts them.
+//! They are no part of the server. They run with their caller's rights, and no process of the
+//! server starts them.
 
 mod popauth;
 
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 /// Longest password, in bytes: what a client can send.
 const PASSWORD_MAX: usize = 512;
 
-/// Most rounds of PBKDF2. So many take some seconds.
+/// Most rounds of PBKDF2. They take some seconds.
 const ITERATIONS_MAX: u32 = 10_000_000;
 
 const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\n\n\

@@ -57,8 +57,8 @@ impl KeyRing {
         Ok(facts)
     }
 
-    /// Signs `message` with `key` by `scheme`, a TLS code point. `None` if there is no such key, or if
-    /// the key cannot sign by this scheme.
+    /// Signs `message` with `key` by `scheme`, a TLS code point. `None` if there is no such key, or
+    /// if the key cannot sign by this scheme.
     pub fn sign(&self, key: KeyId, scheme: u16, message: &[u8]) -> Option<Bytes<SIGNATURE_MAX>> {
         let signer = self
             .0

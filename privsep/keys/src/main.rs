@@ -1,8 +1,8 @@
-//! popward-keys: holds the TLS private keys and signs handshakes with them. It also makes the keys of
-//! session tickets.
+//! popward-keys: holds the TLS private keys and signs handshakes with them. It also makes the keys
+//! of session tickets.
 //!
-//! It runs as an unprivileged user of its own, in an empty root directory. The monitor opens the key
-//! files and passes the descriptors. Keys can open no file itself.
+//! It runs as an unprivileged user of its own, in an empty root directory. The monitor opens the
+//! key files and passes the descriptors. Keys can open no file itself.
 
 #![forbid(unsafe_code)]
 

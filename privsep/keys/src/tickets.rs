@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 /// A source of random bytes: fills the slice. `None` if the system gives no random bytes.
 pub type Random = fn(&mut [u8]) -> Option<()>;
 
-/// The current key and the one before it. A ticket can be opened for at least one period and at most
-/// two periods.
+/// The current key and the one before it. A ticket can be opened for at least one period and at
+/// most two periods.
 #[derive(Debug)]
 pub struct Tickets {
     random: Random,

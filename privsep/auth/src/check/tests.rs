@@ -1,4 +1,5 @@
-//! SCRAM with a password file: users with keys, with a password, with another secret, and missing users.
+//! SCRAM with a password file: users with keys, with a password, with another secret, and missing
+//! users.
 
 use super::*;
 use popward_proto::auth::{ScramHash, ScramProof};
@@ -180,8 +181,8 @@ fn refusal(path: &Path, name: &str, secret: &[u8]) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The test compares the shortest times, because other programs disturb these least. While they differ,
-/// it measures more logins. A hash that is not computed makes a difference that stays.
+/// The test compares the shortest times, because other programs disturb these least. While they
+/// differ, it measures more logins. A hash that is not computed makes a difference that stays.
 #[test]
 fn p9_a_refusal_takes_the_same_time_for_missing_locked_and_existing_users() {
     let hash = "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";

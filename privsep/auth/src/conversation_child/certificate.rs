@@ -1,7 +1,8 @@
 //! Finds the user of a client's certificate (SASL EXTERNAL; RFC 4422, appendix A).
 //!
 //! A front that is taken over could claim any certificate. So the chain is verified here, and so is
-//! the client's signature over the handshake's hash. Only the holder of the private key can make it.
+//! the client's signature over the handshake's hash. Only the holder of the private key can make
+//! it.
 
 use crate::verdict::Verdict;
 use popward_proto::bounded::{Bytes, UserName};

@@ -1,4 +1,5 @@
-//! libpam: one conversation from start to end. It runs in a process of its own (`conversation_child`).
+//! libpam: one conversation from start to end. It runs in a process of its own
+//! (`conversation_child`).
 
 #![allow(unsafe_code)]
 
@@ -83,8 +84,8 @@ struct Answers {
     secret: Zeroizing<Vec<u8>>,
 }
 
-/// Answers the modules' questions: a hidden prompt with the password, a visible prompt with the user's
-/// name, everything else with nothing.
+/// Answers the modules' questions: a hidden prompt with the password, a visible prompt with the
+/// user's name, everything else with nothing.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,
@@ -97,9 +98,9 @@ extern "C" fn converse(
     else {
         return CONV_ERR;
     };
-    // SAFETY: libpam calls this with `count` pointers to messages, a place for the responses, and the
-    // `data` from `check`, which lives until after `pam_end`. The responses come from malloc, because
-    // libpam frees them.
+    // SAFETY: libpam calls this with `count` pointers to messages, a place for the responses, and
+    // the `data` from `check`, which lives until after `pam_end`. The responses come from malloc,
+    // because libpam frees them.
     unsafe {
         let answers = &*data.cast::<Answers>();
         let made = libc::calloc(length, size_of::<Response>()).cast::<Response>();
@@ -176,7 +177,8 @@ pub(crate) fn check(
     let peer = text(&peer.to_string())?;
     let mut answers = Answers {
         user: text(user)?,
-        // The capacity is exact: a reallocation would leave a copy of the password that nobody wipes.
+        // The capacity is exact: a reallocation would leave a copy of the password that nobody
+        // wipes.
         secret: Zeroizing::new(Vec::with_capacity(secret.map_or(0, <[u8]>::len) + 1)),
     };
     answers.secret.extend_from_slice(secret.unwrap_or_default());
@@ -219,7 +221,8 @@ pub(crate) fn check(
     if name.is_null() {
         return Err(PamError::Failed("PAM names no user".to_owned()));
     }
-    // SAFETY: the pointer is not null, the text ends in NUL, and it is copied before the handle ends.
+    // SAFETY: the pointer is not null, the text ends in NUL, and it is copied before the handle
+    // ends.
     Ok(unsafe { CStr::from_ptr(name.cast()) }
         .to_string_lossy()
         .into_owned())

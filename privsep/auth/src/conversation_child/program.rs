@@ -1,5 +1,5 @@
-//! An operator's programs: one checks passwords (qmail's checkpassword interface), another one checks
-//! tokens.
+//! An operator's programs: one checks passwords (qmail's checkpassword interface), another one
+//! checks tokens.
 
 use crate::account::of_system;
 use crate::verdict::Verdict;
@@ -19,8 +19,8 @@ pub(crate) const REPLY: &str = "checkpassword-reply";
 /// Longest answer of a program, in bytes.
 const ANSWER_MAX: u64 = 4096;
 
-/// Moves the pipes to the descriptors that checkpassword uses: the question to 3, and the answer to 4
-/// as Dovecot does.
+/// Moves the pipes to the descriptors that checkpassword uses: the question to 3, and the answer to
+/// 4 as Dovecot does.
 const SHELL: &str = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
 
 /// Asks `program` whether `secret` is `user`'s.
@@ -225,8 +225,8 @@ mod tests {
         }
     }
 
-    /// Runs a checkpassword script. The script writes the answer itself, because the executable that
-    /// it would start is the test's own.
+    /// Runs a checkpassword script. The script writes the answer itself, because the executable
+    /// that it would start is the test's own.
     fn checked(text: &str) -> String {
         let (_file, program) = script(text);
         let user = UserName::try_from("alice".to_owned()).unwrap();

@@ -1,5 +1,5 @@
-//! The system calls of a child that checks a token or a certificate, once it is confined. It reads one
-//! question and one file that auth has opened, and it sends one answer.
+//! The system calls of a child that checks a token or a certificate, once it is confined. It reads
+//! one question and one file that auth has opened, and it sends one answer.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};

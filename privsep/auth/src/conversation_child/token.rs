@@ -1,8 +1,8 @@
 //! Finds the user of a bearer token that is signed JSON (RFC 7519, in the form of RFC 7515).
 //!
 //! The signature is verified before anything in the token is parsed. Each key of the file is tried,
-//! with the algorithms that this key is for. The token cannot choose an algorithm. So all JSON that is
-//! parsed was written by the issuer.
+//! with the algorithms that this key is for. The token cannot choose an algorithm. So all JSON that
+//! is parsed was written by the issuer.
 
 mod keys;
 

@@ -143,8 +143,8 @@ fn a_login_without_its_next_step_is_dropped_after_a_while() {
 }
 
 proptest! {
-    /// Random steps on one session's login. A grant comes only after the server's signature, a refusal
-    /// only after a failure, and nothing is due before its time.
+    /// Random steps on one session's login. A grant comes only after the server's signature, a
+    /// refusal only after a failure, and nothing is due before its time.
     #[test]
     fn a_login_ends_once_and_only_in_a_permitted_way(steps in prop::collection::vec((0u8..8, 0u64..3000), 0..40)) {
         let (mut logins, mut now) = (Logins::default(), Instant::now());

@@ -79,7 +79,8 @@ fn hashes_of_other_tools_are_verified() {
         "{ARGON2ID}$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHR2YWx1ZQ$EJ8rBuCBfHlXWBJ/WpLbIMwH0FytuBJaK1nzHYZnpT8",
         // openssl passwd -1 -salt saltsalt secret
         "{MD5-CRYPT}$1$saltsalt$9xy1btjgzLYfb7hivXtC//",
-        // openssl passwd -crypt -salt xx secret (of OpenSSL before 3), and crypt(3) with BSDi's setting
+        // openssl passwd -crypt -salt xx secret (of OpenSSL before 3), and crypt(3) with BSDi's
+        // setting
         "xxWAum7tHdIUw",
         "{DES-CRYPT}xxWAum7tHdIUw",
         "_J9..rasmz0.F/jqjWck",

@@ -82,8 +82,8 @@ fn read(key: &str, path: &AbsolutePath) -> Result<HashSet<UserName>, String> {
     names(&text).map_err(|line| told(&format!("line {line}: expected a name")))
 }
 
-/// The names in `text`, one on each line. Empty lines and lines that begin with `#` are skipped. `Err`
-/// is the number of the first wrong line.
+/// The names in `text`, one on each line. Empty lines and lines that begin with `#` are skipped.
+/// `Err` is the number of the first wrong line.
 fn names(text: &str) -> Result<HashSet<UserName>, usize> {
     let lines = text.lines().map(str::trim).enumerate();
     lines

@@ -1,7 +1,7 @@
 //! Failed logins of each name, whether or not such a user exists.
 //!
-//! This stops an attacker who guesses one account's password from many addresses, even if all guesses
-//! come at the same time.
+//! This stops an attacker who guesses one account's password from many addresses, even if all
+//! guesses come at the same time.
 
 use super::recent::{Recent, age_ms, aged};
 use popward_proto::auth_handover::NameFailures;
@@ -25,7 +25,8 @@ pub(crate) struct Attempts {
     under_way_max: usize,
 }
 
-/// A guess whose check runs. Until it is dropped it counts like a failure, because it may become one.
+/// A guess whose check runs. Until it is dropped it counts like a failure, because it may become
+/// one.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Guess {
@@ -83,7 +84,7 @@ impl Attempts {
         Turn::Now(self.reserve(name))
     }
 
-    /// Counts a guess that another auth checks. That auth has asked whether there may be one more.
+    /// Counts a guess that another auth checks. That auth has made sure that one more is permitted.
     pub(crate) fn reserve(&mut self, name: &UserName) -> Guess {
         let others = self.under_way.get(name).and_then(Weak::upgrade);
         let under_way = others.unwrap_or_else(|| {
@@ -100,7 +101,7 @@ impl Attempts {
         }
     }
 
-    /// What another auth is to remember. It is told of guesses under way apart.
+    /// The failures, for the auth that takes over. Guesses under way are not in them.
     pub(crate) fn hand_over(&self, now: Instant) -> Vec<NameFailures> {
         let entry =
             |(user, (at, (since, count))): (&UserName, &(Instant, (Instant, u32)))| NameFailures {
@@ -112,7 +113,7 @@ impl Attempts {
         self.failures.iter().map(entry).collect()
     }
 
-    /// Remembers what another auth has handed over.
+    /// Adds the failures that the former auth knew.
     pub(crate) fn take_over(&mut self, all: Vec<NameFailures>, now: Instant) {
         for entry in all {
             let failures = (aged(now, entry.since_ms), entry.count);

@@ -20,7 +20,8 @@ impl Intervals {
         Self(Recent::new(ACCOUNTS_MAX))
     }
 
-    /// Whether `delay` has passed since the account's last login. If so, this login becomes its last.
+    /// Whether `delay` has passed since the account's last login. If so, this login becomes its
+    /// last.
     pub(crate) fn log_in(
         &mut self,
         account: &UserName,
@@ -61,8 +62,8 @@ impl Intervals {
         }
     }
 
-    /// Forgets the account's login as `session`, because its maildrop was not opened. The login before
-    /// it need not come back: its delay was over.
+    /// Forgets the account's login as `session`, because its maildrop was not opened. The login
+    /// before it need not come back: its delay was over.
     pub(crate) fn take_back(&mut self, account: &UserName, session: SessionId) {
         if self
             .0

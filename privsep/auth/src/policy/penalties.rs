@@ -30,8 +30,8 @@ impl Penalties {
         }
     }
 
-    /// How long the source of `peer` waits now. Below `source_failures` it does not wait. From then on
-    /// it waits for one delay, and for twice as long after each further `source_failures`.
+    /// How long the source of `peer` waits now. Below `source_failures` it does not wait. From then
+    /// on it waits for one delay, and for twice as long after each further `source_failures`.
     pub(crate) fn wait(&self, peer: IpAddr, rules: &Throttle, now: Instant) -> Duration {
         let delay = Duration::from_millis(rules.failure_delay_ms.into());
         if rules.source_failures == 0 || delay.is_zero() || exempt(peer, rules) {

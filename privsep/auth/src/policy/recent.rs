@@ -33,7 +33,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.held.insert(key, (now, value));
     }
 
-    /// All of them.
+    /// All keys, with the last value of each and when it was put.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &(Instant, V))> {
         self.held.iter()
     }
@@ -54,20 +54,20 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         debug_assert!(self.held.len() < before, "the youngest that goes has gone");
     }
 
-    /// How many there are.
+    /// The number of keys.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }
 }
 
-/// The age of `at`, for another process.
+/// The age of `at` in milliseconds. A time cannot be sent to another process, but an age can.
 pub(super) fn age_ms(at: Instant, now: Instant) -> u64 {
     let age = now.saturating_duration_since(at).as_millis();
     u64::try_from(age).unwrap_or(u64::MAX)
 }
 
-/// The time `age_ms` milliseconds before `now`. If the clock cannot say so early a time, it is `now`,
+/// The time `age_ms` milliseconds before `now`. Returns `now` if the clock has no time so early,
 /// because that shortens no penalty.
 pub(super) fn aged(now: Instant, age_ms: u64) -> Instant {
     now.checked_sub(Duration::from_millis(age_ms))

@@ -80,8 +80,8 @@ impl Auth {
 
     /// Starts the check of credentials or of a proof, or makes the login wait for others.
     ///
-    /// The failures of the name count as they are now. A login that has waited may find that nothing
-    /// is checked for its name any more.
+    /// The failures of the name count as they are now. A login that has waited may find that
+    /// nothing is checked for its name any more.
     pub(super) fn check(&mut self, login_id: LoginId, shown: Evidence) -> Result<(), ChannelError> {
         let now = Instant::now();
         let Some((settings, login)) = self.settings.as_ref().zip(self.logins.get(login_id)) else {

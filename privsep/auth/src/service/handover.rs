@@ -1,6 +1,8 @@
-//! A reload starts another auth. The old one hands over what it remembers, so that a reload spares nobody a
-//! penalty. Then it tells what becomes of the logins that it still decides. The new one checks no login
-//! before it has everything that the old one remembers.
+//! The handover from one auth to the next at a reload.
+//!
+//! 1. The old auth sends the failures and last logins that it remembers, so that a reload does not
+//!    end a penalty early. The new auth checks no login before it has all of them.
+//! 2. The old auth still decides the logins that it began. It sends the result of each.
 
 use super::state::{Auth, Front};
 use crate::login::{LOGINS_MAX, Undecided};
@@ -18,38 +20,39 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long fronts may take to go over to the new auth. A front that takes longer is ended.
+/// How long fronts may take to change to the new auth. A front that takes longer is ended.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// How long the new auth waits for what the old one remembers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Most packets that are read of the old auth before others have their turn.
+/// Most packets that are read from the old auth before other channels are read.
 const TURN: usize = 1024;
 
-/// Most guesses that the old auth can have under way: its own logins, and those that it took over from the auth
-/// before. The monitor keeps two older generations.
+/// Most guesses that the old auth can have under way: its own logins, and those that it took over
+/// from the auth before. The monitor keeps two older generations.
 const UNDER_WAY_MAX: usize = 3 * LOGINS_MAX;
 
 /// The auth that takes over.
 pub(super) struct Successor {
     channel: Channel<AuthToSuccessor, SuccessorToAuth>,
-    /// What it has not been told yet.
+    /// The messages that it has not received yet.
     queue: VecDeque<AuthToSuccessor>,
-    /// Names of logins that were under way at the handover and are decided now.
+    /// The users of logins that were under way at the handover and have been decided since.
     decided: Rc<RefCell<Vec<UserName>>>,
-    /// Until when fronts may take to go over.
+    /// When the time for fronts to change to the new auth is over.
     until: Instant,
-    /// Whether everything that is remembered is in the queue, or was sent.
+    /// Whether all failures and last logins are in the queue, or were sent.
     given: bool,
-    /// The monitor knows that this process is not needed any more.
+    /// Whether the monitor knows that this process can end.
     drained: bool,
 }
 
 /// The auth before this one.
 pub(super) struct Predecessor {
     channel: Channel<SuccessorToAuth, AuthToSuccessor>,
-    /// The guesses that it still decides. If this process is replaced too, its successor counts them as well.
+    /// The guesses that it has not decided yet. If another auth replaces this one, that auth counts
+    /// them too.
     under_way: HashMap<UserName, Vec<(Guess, Option<Undecided>)>>,
     until: Instant,
 }
@@ -68,12 +71,12 @@ impl Successor {
         })
     }
 
-    /// Its channel, while there is something to be told.
+    /// The channel to it, while messages for it are in the queue.
     pub(super) fn waits(&self) -> Option<BorrowedFd<'_>> {
         (!self.queue.is_empty()).then(|| self.channel.as_fd())
     }
 
-    /// When something is to be done whatever happens.
+    /// The next time at which [`Auth::hand_over`] has something to do without a message.
     pub(super) fn next(&self) -> Option<Instant> {
         (!self.given).then_some(self.until)
     }
@@ -106,14 +109,14 @@ impl Predecessor {
         self.channel.as_fd()
     }
 
-    /// Until when it may take to tell what it remembers; `None`: it has told that.
+    /// When its time to send what it remembers is over. `None` if it has sent all.
     pub(super) fn awaited(&self) -> Option<Instant> {
         (self.channel.phase() == HandoverPhase::Remembered).then_some(self.until)
     }
 }
 
 impl Auth {
-    /// Hands over what can be handed over now, and says when this process is not needed any more.
+    /// Sends to the successor what can be sent now. Tells the monitor when this process can end.
     pub(super) fn hand_over(&mut self) -> Result<(), ChannelError> {
         let Some(successor) = &self.successor else {
             return Ok(());
@@ -130,7 +133,8 @@ impl Auth {
                     self.monitor.send(&AuthToMonitor::BrokeRules(front))?;
                 }
             }
-            // With those of fronts that are new to this process and ask nothing any more.
+            // While a front can begin logins here, the successor could not count every guess. So the
+            // handover waits until each front has changed to the successor.
             if self.fronts.iter().any(|(_, front)| stays(front)) || self.awaits_predecessor() {
                 return Ok(());
             }
@@ -147,7 +151,7 @@ impl Auth {
             match successor.channel.send(message) {
                 Ok(()) => drop(successor.queue.pop_front()),
                 Err(ChannelError::WouldBlock) => return Ok(()),
-                // It has died. The one that is started in its place begins without any of this.
+                // The successor has died. The monitor starts another auth, which remembers nothing.
                 Err(_) => successor.queue.clear(),
             }
         }
@@ -158,7 +162,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Puts all that is remembered into the successor's queue.
+    /// Puts all failures and last logins into the successor's queue.
     fn give(&mut self) {
         let Some(successor) = &mut self.successor else {
             return;
@@ -192,23 +196,24 @@ impl Auth {
         }
     }
 
-    /// Notes a failure that was counted, for the successor.
+    /// Tells the successor about a counted failure.
     pub(super) fn pass_on_failure(&mut self, user: Option<UserName>, peer: IpAddr) {
         self.tell_successor(AuthToSuccessor::Failed { user, peer });
     }
 
-    /// Somebody has shown to be this user: failures before are forgotten.
+    /// Forgets the user's failures, because the user's credentials were right.
     pub(super) fn forget_failures(&mut self, user: UserName) {
         self.history.attempts.succeeded(&user);
         self.tell_successor(AuthToSuccessor::Succeeded(user));
     }
 
-    /// Notes a login, for the successor.
+    /// Tells the successor about a login.
     pub(super) fn pass_on_login(&mut self, user: UserName, session: SessionId) {
         self.tell_successor(AuthToSuccessor::LoggedIn { user, session });
     }
 
-    /// Whether the old auth has not yet told all that it remembers: then no login is looked at.
+    /// Whether the old auth still has failures or last logins to send. Until it has sent them, this
+    /// auth reads no message of a front.
     pub(super) fn awaits_predecessor(&self) -> bool {
         self.predecessor
             .as_ref()
@@ -216,7 +221,7 @@ impl Auth {
             .is_some()
     }
 
-    /// Takes everything that the old auth has to tell now.
+    /// Reads the messages that the old auth has sent.
     pub(super) fn hear_predecessor(&mut self, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
             let Some(predecessor) = &mut self.predecessor else {
@@ -239,7 +244,7 @@ impl Auth {
         }
     }
 
-    /// The old auth has ended. Before it had told what it remembers, that is lost.
+    /// The old auth has ended or broken its rules. What it has not sent is lost.
     fn lose_predecessor(&mut self, error: &dyn std::fmt::Display) {
         if self.awaits_predecessor() {
             let text = "failures and last logins were not handed over by the auth before";
@@ -271,7 +276,7 @@ impl Auth {
             AuthToSuccessor::Failed { user, peer } => {
                 history.penalties.failed(peer, throttle, now);
                 if let Some(user) = &user {
-                    // The old auth has logged it, if anything closes by that.
+                    // If this failure closes the name, the old auth has logged that.
                     let _ = history.attempts.failed(user, throttle, now);
                 }
                 self.pass_on_failure(user, peer);
@@ -283,7 +288,7 @@ impl Auth {
             }
             AuthToSuccessor::Decided(user) => {
                 let guesses = predecessor.under_way.get_mut(&user);
-                if guesses.and_then(Vec::pop).is_some_and(|_| true) {
+                if guesses.and_then(Vec::pop).is_some() {
                     predecessor
                         .under_way
                         .retain(|_, guesses| !guesses.is_empty());

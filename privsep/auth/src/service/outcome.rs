@@ -116,7 +116,8 @@ impl Auth {
         }
     }
 
-    /// Whether an account whose credentials are right may log in. If not, the login is refused here.
+    /// Whether an account whose credentials are right may log in. If not, the login is refused
+    /// here.
     fn admit(&mut self, login_id: LoginId, account: &Account) -> bool {
         let Some(settings) = &self.settings else {
             return false;
@@ -132,7 +133,8 @@ impl Auth {
         true
     }
 
-    /// Grants the session to the account, unless its last login was less than `auth.login_delay` ago.
+    /// Grants the session to the account, unless its last login was less than `auth.login_delay`
+    /// ago.
     pub(super) fn grant(
         &mut self,
         session: SessionId,
@@ -146,7 +148,8 @@ impl Auth {
         if intervals.log_in(user, session, delay, now) {
             if !delay.is_zero() {
                 self.pass_on_login(account.name.clone(), session);
-                // Before the monitor can say that the session did not open.
+                // The successor must know this login before the monitor can say that its session
+                // did not open.
                 self.hand_over()?;
             }
             let granted = AuthToMonitor::Granted { session, account };
@@ -172,8 +175,8 @@ impl Auth {
         self.refuse(login_id.session, AuthRefusal::Temporary);
     }
 
-    /// Logs why a login cannot be checked: one line a minute for each cause, with the count of logins
-    /// since the line before. The line names the last of them.
+    /// Logs why a login cannot be checked: one line a minute for each cause, with the count of
+    /// logins since the line before. The line names the last of them.
     pub(super) fn log_cannot_check(&mut self, session: SessionId, user: &str, why: &str) {
         if let Some(times) = self
             .log_limits
@@ -190,8 +193,8 @@ impl Auth {
 
     /// Refuses a login because the account's entry cannot be used. Only the log tells why.
     ///
-    /// Everything else is as at a wrong password, the log line for the refusal too. Writing that
-    /// line takes longer than some digests, so the time would tell if it were missing (P9).
+    /// Everything else is as for a wrong password. So the refusal is logged a second time: writing
+    /// that line takes longer than some digests, and without it the time would tell (P9).
     fn unusable(&mut self, login_id: LoginId, why: &str) {
         let user = self.name_for_log(login_id);
         self.log_cannot_check(login_id.session, &user, why);

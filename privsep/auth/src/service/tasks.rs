@@ -32,7 +32,8 @@ impl Auth {
         else {
             return Err("no settings".to_owned());
         };
-        // Who has just been named goes on in the place of the conversation that named them, which may still be dying.
+        // A child has just identified this login's user, and that child may still be ending. The
+        // login takes its place, so it does not count as one more conversation.
         let goes_on = self
             .logins
             .get(login_id)

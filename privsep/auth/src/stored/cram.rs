@@ -5,8 +5,8 @@ use md5::digest::common::hazmat::{SerializableState, SerializedState};
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-/// The two states of HMAC-MD5 (RFC 2104) after the key: first outer, then inner. Dovecot stores them
-/// in hexadecimal. Such a secret works for CRAM-MD5 only, so a stolen file opens nothing else.
+/// The two states of HMAC-MD5 (RFC 2104) after the key: first outer, then inner. Dovecot stores
+/// them in hexadecimal. Such a secret works for CRAM-MD5 only, so a stolen file opens nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HmacContexts(Zeroizing<[u8; 32]>);
 

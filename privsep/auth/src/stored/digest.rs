@@ -25,8 +25,8 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
-    /// Parses the value of `scheme`, which is in upper case and may end in `.HEX`, `.B64` or `.BASE64`.
-    /// `None` if the scheme is no digest.
+    /// Parses the value of `scheme`, which is in upper case and may end in `.HEX`, `.B64` or
+    /// `.BASE64`. `None` if the scheme is no digest.
     pub(super) fn parse(scheme: &str, text: &str) -> Option<Result<Self, &'static str>> {
         let (name, encoding) = scheme.split_once('.').unwrap_or((scheme, ""));
         let (algorithm, salted) = match name {
@@ -43,7 +43,8 @@ impl Digest {
         let length = algorithm.length();
         let bytes = match encoding {
             "HEX" => hex(text),
-            // Dovecot reads a value of this length as hexadecimal, whatever the scheme's encoding is.
+            // Dovecot reads a value of this length as hexadecimal, whatever the scheme's encoding
+            // is.
             "" if !salted && text.len() == 2 * length => hex(text),
             "" | "B64" | "BASE64" => base64(text),
             _ => return None,

@@ -97,8 +97,8 @@ impl Keys {
         is(&prepared) || (*prepared != *secret && is(secret))
     }
 
-    /// Checks the client's `proof` over `message` (the RFC's `AuthMessage`). Returns `ServerSignature` if
-    /// the proof is right.
+    /// Checks the client's `proof` over `message` (the RFC's `AuthMessage`). Returns
+    /// `ServerSignature` if the proof is right.
     pub(crate) fn prove(
         &self,
         hash: ScramHash,
@@ -131,7 +131,7 @@ impl Keys {
         ))
     }
 
-    /// A key for made-up salts. Only who has the password file can know it.
+    /// A key for made-up salts. Without the password file, nobody can know it.
     pub(crate) fn key(&self) -> [u8; 32] {
         Sha256::new_with_prefix(self.stored.as_slice())
             .chain_update(self.server.as_slice())
@@ -140,8 +140,8 @@ impl Keys {
     }
 }
 
-/// A salt for a name without keys. The same key, name and hash always give the same salt: a salt that
-/// changed would tell that the name has no keys (P9).
+/// A salt for a name without keys. The same key, name and hash always give the same salt: a salt
+/// that changed would tell that the name has no keys (P9).
 pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize) -> Vec<u8> {
     let label: &[u8] = match hash {
         ScramHash::Sha1 => b"SCRAM-SHA-1 ",
@@ -159,7 +159,8 @@ pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize
     salt
 }
 
-/// A password in the form of `SASLprep` (RFC 4013). A password that `SASLprep` forbids stays as it is.
+/// A password in the form of `SASLprep` (RFC 4013). A password that `SASLprep` forbids stays as it
+/// is.
 pub(crate) fn prepared(secret: &[u8]) -> Zeroizing<Vec<u8>> {
     let form = std::str::from_utf8(secret)
         .ok()

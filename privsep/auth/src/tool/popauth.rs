@@ -1,7 +1,7 @@
 //! Reads a dump of Qpopper's APOP database by `gdbm_dump` or `db_dump`.
 //!
-//! A key is the user's name and NUL. A value is the password with the bits of each byte inverted, NUL,
-//! and a secret for Qpopper's SCRAM-MD5, which is ignored here.
+//! A key is the user's name and NUL. A value is the password with the bits of each byte inverted,
+//! NUL, and a secret for Qpopper's SCRAM-MD5, which is ignored here.
 
 use crate::stored::plain;
 use base64ct::{Base64, Encoding};

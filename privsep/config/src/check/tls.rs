@@ -102,8 +102,8 @@ fn secret((path, file): &Named) -> Result<(), String> {
     ))
 }
 
-/// Opens a regular file. The checks and later the processes use the same open file, so nobody can replace
-/// the file after the checks.
+/// Opens a regular file. The checks and later the processes use the same open file, so nobody can
+/// replace the file after the checks.
 fn readable(key: &str, value: &file::Placed) -> Checked<Named> {
     let offset = value.span().start;
     let Ok(path) = AbsolutePath::try_from(value.get_ref().clone()) else {

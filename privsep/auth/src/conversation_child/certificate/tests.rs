@@ -18,7 +18,8 @@ fn openssl(directory: &Path, arguments: &str) {
     );
 }
 
-/// An authority `ca`, and a certificate `NAME` for `subject` with these extensions and kind of key, that it signed.
+/// An authority `ca`, and a certificate `NAME` for `subject` with these extensions and kind of key,
+/// that it signed.
 struct Authority(tempfile::TempDir);
 
 impl Authority {
@@ -170,7 +171,8 @@ fn a_certificate_without_its_key_or_from_another_authority_is_refused() {
     refused(&der, &handshake(), 0x0401, &signature, "scheme");
     let others = other.sign(&handshake(), ECDSA);
     refused(&der, &handshake(), 0x0403, &others, "InvalidSignature");
-    // Other signatures by the client's key are no login: that of a server's handshake, or of any text.
+    // Other signatures by the client's key are no login: that of a server's handshake, or of any
+    // text.
     for signed in [
         handshake()[1..].to_vec(),
         [

@@ -8,7 +8,7 @@ use ring::signature;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
 
-/// Most keys in a file. A token that none of them has signed costs a try of each.
+/// Most keys in a file. For a token that none of them has signed, all are tried.
 const KEYS_MAX: usize = 32;
 
 /// The file's form. Unknown members are ignored, as RFC 7517, section 4 demands.
