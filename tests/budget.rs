@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 6025;
+const WORKER_LINES_MAX: usize = 6140;
 /// Most crates that a worker links, without those that only run in the compiler.
-const WORKER_CRATES_MAX: usize = 26;
+const WORKER_CRATES_MAX: usize = 20;
 
 /// Lines of code below `path`: not those of tests, comments or nothing.
 fn lines(path: &str) -> usize {
@@ -161,7 +161,7 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5460;
+const OF_THE_MONITOR: usize = 5500;
 const MONITORS_OWN: usize = 3435;
 
 /// It grows with what can be configured.

@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_proto::log::Level;
-use popward_sys::confine::{self, Capabilities, Identity, NotConfined};
+use popward_sys::capabilities::Capabilities;
+use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::spawn::Spawner;
 use popward_sys::systemd;
 use std::path::{Path, PathBuf};
@@ -49,13 +50,11 @@ impl std::error::Error for StartError {}
 
 /// What the monitor keeps of root's capabilities. With `CAP_SETUID` it could become anybody, so the list does not make
 /// it harmless: it makes a mistake with a path or a socket harmless.
-pub(crate) const KEPT: [Capabilities; 5] = [
-    Capabilities::CAP_SETUID,
-    Capabilities::CAP_SETGID,
-    Capabilities::CAP_KILL,
-    Capabilities::CAP_CHOWN,
-    Capabilities::CAP_SYS_CHROOT,
-];
+pub(crate) const KEPT: Capabilities = Capabilities::SETUID
+    .with(Capabilities::SETGID)
+    .with(Capabilities::KILL)
+    .with(Capabilities::CHOWN)
+    .with(Capabilities::SYS_CHROOT);
 
 /// Opens all that the server needs, and gives up what it then does not.
 pub(crate) fn start(config: Config, warnings: &[String]) -> Result<Monitor, StartError> {
@@ -126,10 +125,10 @@ fn confine(config: &Config) -> Result<(), StartError> {
         return Ok(());
     }
     nix::unistd::setgroups(&[]).map_err(|e| StartError::System("setgroups", e))?;
-    confine::drop_capabilities(&KEPT).map_err(StartError::Confine)?;
+    confine::drop_capabilities(KEPT).map_err(StartError::Confine)?;
     let root = Identity {
         uid: 0,
         gid: nix::unistd::getgid().as_raw(),
     };
-    confine::prove_ids(&root, &[], &KEPT).map_err(StartError::Confine)
+    confine::prove_ids(&root, &[], KEPT).map_err(StartError::Confine)
 }

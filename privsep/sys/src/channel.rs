@@ -16,7 +16,6 @@ use popward_proto::permit::{Gate, Message, Refused};
 use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use zeroize::{Zeroize, Zeroizing};
 
 /// Why a channel has not received or sent a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,13 +155,15 @@ impl<S: Message, R: Message> Channel<S, R> {
         message: &S,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        // A message may hold a secret. So its encoded form is wiped too.
-        let mut packet = Zeroizing::new(vec![0; S::LIMIT + 1]);
-        let length = codec::encode(message, &mut packet).map_err(ChannelError::Codec)?;
         let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
-        self.send_packet(&[IoSlice::new(&packet[..length])], control)
+        let mut packet = vec![0; S::LIMIT + 1];
+        let encoded = codec::encode(message, &mut packet).map_err(ChannelError::Codec);
+        let sent = encoded
+            .and_then(|length| self.send_packet(&[IoSlice::new(&packet[..length])], control));
+        wipe(&mut packet);
+        sent
     }
 
     /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the message
@@ -222,7 +223,7 @@ impl<S: Message, R: Message> Channel<S, R> {
         match *tag {
             codec::TAG_MESSAGE => {
                 let message = codec::decode::<R>(payload);
-                payload.zeroize();
+                wipe(payload);
                 let message = message.map_err(ChannelError::Codec)?;
                 self.gate
                     .admit(&message, descriptors.len(), false)
@@ -295,6 +296,15 @@ impl<S: Message, R: Message> AsFd for Channel<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Wipes the encoded form of a message, because the message may hold a secret. No message to or from
+/// a worker holds one.
+fn wipe(encoded: &mut [u8]) {
+    #[cfg(feature = "server")]
+    zeroize::Zeroize::zeroize(encoded);
+    #[cfg(not(feature = "server"))]
+    let _ = encoded;
 }
 
 /// Takes ownership of all descriptors of a packet. One that nobody owned would stay open for ever.

@@ -4,13 +4,11 @@
 //! what it needs privilege for (an empty root, locks), [`drop_capabilities`], [`prove`], Landlock, the
 //! system call filter.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use crate::capabilities::{Capabilities, Sets, give_up_except};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
-
-pub use caps::Capability as Capabilities;
 
 /// Why a process is not confined. The process logs this and ends.
 #[derive(Debug)]
@@ -22,8 +20,6 @@ pub enum NotConfined {
         /// Its error number.
         errno: Errno,
     },
-    /// Capabilities could not be read or dropped.
-    Capabilities(caps::errors::CapsError),
     /// The proof failed: this is still there.
     Unproven(&'static str),
 }
@@ -32,19 +28,12 @@ impl std::fmt::Display for NotConfined {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::System { what, errno } => write!(out, "{what}: {errno}"),
-            Self::Capabilities(error) => write!(out, "capabilities: {error}"),
             Self::Unproven(what) => write!(out, "not confined: {what}"),
         }
     }
 }
 
 impl std::error::Error for NotConfined {}
-
-impl From<caps::errors::CapsError> for NotConfined {
-    fn from(error: caps::errors::CapsError) -> Self {
-        Self::Capabilities(error)
-    }
-}
 
 pub(crate) fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
     result.map_err(|errno| NotConfined::System { what, errno })
@@ -89,25 +78,13 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
 
 /// Gives up every capability except `keep`, in all sets. It cannot get them back. The bounding set
 /// shrinks too if this process may change it.
-pub fn drop_capabilities(keep: &[Capability]) -> Result<(), NotConfined> {
-    let keep: CapsHashSet = keep.iter().copied().collect();
-    caps::clear(None, CapSet::Ambient)?;
-    caps::clear(None, CapSet::Inheritable)?;
-    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
-        for capability in caps::read(None, CapSet::Bounding)?.difference(&keep) {
-            caps::drop(None, CapSet::Bounding, *capability)?;
-        }
-    }
-    let held = caps::read(None, CapSet::Permitted)?;
-    let kept: CapsHashSet = held.intersection(&keep).copied().collect();
-    caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)?;
-    Ok(())
+pub fn drop_capabilities(keep: Capabilities) -> Result<(), NotConfined> {
+    attempt("drop capabilities", give_up_except(keep))
 }
 
 /// Proves that this process has the ids of `identity`, at most the supplementary groups `groups` and at
 /// most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
-pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result<(), NotConfined> {
+pub fn prove(identity: &Identity, groups: &[u32], keep: Capabilities) -> Result<(), NotConfined> {
     prove_ids(identity, groups, keep)?;
     if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
         return Err(NotConfined::Unproven("no_new_privs"));
@@ -123,7 +100,7 @@ pub fn prove(identity: &Identity, groups: &[u32], keep: &[Capability]) -> Result
 pub fn prove_ids(
     identity: &Identity,
     groups: &[u32],
-    keep: &[Capability],
+    keep: Capabilities,
 ) -> Result<(), NotConfined> {
     let uid = attempt("getresuid", getresuid())?;
     let gid = attempt("getresgid", getresgid())?;
@@ -137,12 +114,10 @@ pub fn prove_ids(
     if !self::groups()?.iter().all(|group| groups.contains(group)) {
         return Err(NotConfined::Unproven("supplementary groups"));
     }
-    let keep: CapsHashSet = keep.iter().copied().collect();
-    let within = |set| Ok::<_, NotConfined>(caps::read(None, set)?.is_subset(&keep));
-    let sets = within(CapSet::Permitted)? && within(CapSet::Inheritable)?;
-    // The ambient set is a part of these two (capabilities(7)). So it is empty if nothing is kept, and it
-    // need not be read, which would take 80 system calls.
-    if !(sets && within(CapSet::Effective)? && (keep.is_empty() || within(CapSet::Ambient)?)) {
+    let sets = attempt("read capabilities", Sets::read())?;
+    // The ambient set is a part of the inheritable one (capabilities(7)), so it needs no look.
+    let held = [sets.effective, sets.permitted, sets.inheritable];
+    if !held.iter().all(|set| set.is_within(keep)) {
         return Err(NotConfined::Unproven("capabilities"));
     }
     Ok(())

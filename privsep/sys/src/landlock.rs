@@ -1,21 +1,20 @@
-//! Landlock: limits the files that a process can open to some directories, whatever its user may open.
+//! Landlock: limits the files that a process can open to some directories, whatever its user may
+//! open. The numbers are those of linux/landlock.h.
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
-};
-use std::os::fd::BorrowedFd;
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 #[cfg(feature = "server")]
 pub mod reading;
 
 /// Why a process is not restricted.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LandlockError {
-    /// The kernel refused the ruleset, or a required part of it.
-    Ruleset(landlock::RulesetError),
     /// The kernel has no Landlock, or Landlock is off.
     Missing,
+    /// The kernel refused the restriction.
+    Refused(Errno),
     /// The restriction is on, but a forbidden file could still be opened.
     Unproven,
 }
@@ -23,8 +22,8 @@ pub enum LandlockError {
 impl std::fmt::Display for LandlockError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ruleset(error) => write!(out, "Landlock: {error}"),
             Self::Missing => out.write_str("the kernel has no Landlock (Linux 5.13, lsm=landlock)"),
+            Self::Refused(errno) => write!(out, "Landlock: {errno}"),
             Self::Unproven => {
                 out.write_str("Landlock is on, and what it forbids can still be opened")
             }
@@ -34,78 +33,125 @@ impl std::fmt::Display for LandlockError {
 
 impl std::error::Error for LandlockError {}
 
-impl From<landlock::RulesetError> for LandlockError {
-    fn from(error: landlock::RulesetError) -> Self {
-        Self::Ruleset(error)
-    }
-}
-
-/// Restricts this process. It cannot undo that. Forbidden are:
+/// Restricts this process. It cannot undo that. The process must have `no_new_privs` (see
+/// [`crate::confine::harden`]). Forbidden are:
 ///
 /// - every file, except beneath `directories`, where files may be read, written, made, renamed and
 ///   removed,
 /// - every TCP port,
 /// - signals to other processes, and their abstract sockets.
 ///
-/// A kernel enforces what its Landlock knows: files from 5.13 on, truncation from 6.2, TCP from 6.7,
-/// signals and abstract sockets from 6.12. Files are required. The rest is a second wall behind the
-/// system call filter.
+/// A kernel enforces what its Landlock knows: files from 5.13 on, moves between directories from
+/// 5.19, truncation from 6.2, TCP from 6.7, device controls from 6.10, signals and abstract sockets
+/// from 6.12. Files are required. The rest is a second wall behind the system call filter.
 ///
 /// # Errors
 ///
 /// The kernel cannot restrict files, or the proof failed. The process must not go on then.
 pub fn restrict(directories: &[BorrowedFd<'_>]) -> Result<(), LandlockError> {
-    restrict_to(directories, &[])
-}
-
-/// As [`restrict`], but files beneath `readable` may be read too.
-pub fn restrict_to(
-    directories: &[BorrowedFd<'_>],
-    readable: &[BorrowedFd<'_>],
-) -> Result<(), LandlockError> {
-    let within: BitFlags<AccessFs> = AccessFs::ReadFile
-        | AccessFs::WriteFile
-        | AccessFs::ReadDir
-        | AccessFs::MakeReg
-        | AccessFs::RemoveFile
-        | AccessFs::Truncate;
-    let mut ruleset = ruleset()?;
-    for directory in directories {
-        ruleset = ruleset.add_rule(PathBeneath::new(*directory, within))?;
-    }
-    for directory in readable {
-        ruleset = ruleset.add_rule(PathBeneath::new(*directory, READING))?;
-    }
-    enforce(ruleset)?;
-    prove()
-}
-
-const READING: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-
-/// A ruleset that forbids everything that no rule permits.
-fn ruleset() -> Result<RulesetCreated, LandlockError> {
-    let known = ABI::V6;
-    Ok(Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V1))?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(known))?
-        .handle_access(AccessNet::from_all(known))?
-        .scope(Scope::from_all(known))?
-        .create()?)
-}
-
-fn enforce(ruleset: RulesetCreated) -> Result<(), LandlockError> {
-    match ruleset.restrict_self()?.ruleset {
-        RulesetStatus::NotEnforced => Err(LandlockError::Missing),
-        _ => Ok(()),
-    }
-}
-
-/// Opens the root directory, which must fail. A process with an empty root directory opens that one.
-fn prove() -> Result<(), LandlockError> {
+    enforce(directories, WITHIN)?;
+    // The root directory must not open. A process with an empty root directory opens that one.
     match std::fs::read_dir("/") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
         _ => Err(LandlockError::Unproven),
     }
 }
+
+/// A right to files, or several of them.
+type Rights = u64;
+
+const WRITE_FILE: Rights = 1 << 1;
+const READ_FILE: Rights = 1 << 2;
+const READ_DIRECTORY: Rights = 1 << 3;
+const REMOVE_FILE: Rights = 1 << 5;
+const MAKE_REGULAR: Rights = 1 << 8;
+const TRUNCATE: Rights = 1 << 14;
+
+/// What may be done beneath the directories of [`restrict`].
+const WITHIN: Rights =
+    WRITE_FILE | READ_FILE | READ_DIRECTORY | REMOVE_FILE | MAKE_REGULAR | TRUNCATE;
+
+/// `struct landlock_ruleset_attr`: what is forbidden unless a rule permits it. A kernel that does not
+/// know the later numbers takes them if they are 0.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Forbidden {
+    files: Rights,
+    ports: u64,
+    scopes: u64,
+}
+
+impl Forbidden {
+    /// Everything that version `abi` of Landlock can forbid. `None`: there is no such version.
+    fn everything(abi: c_long) -> Option<Self> {
+        let kinds_of_file_right = match abi {
+            ..=0 => return None,
+            1 => 13,
+            2 => 14,
+            3 | 4 => 15,
+            _ => 16,
+        };
+        Some(Self {
+            files: (1 << kinds_of_file_right) - 1,
+            // Binding and connecting.
+            ports: if abi >= 4 { 0b11 } else { 0 },
+            // Abstract sockets and signals.
+            scopes: if abi >= 6 { 0b11 } else { 0 },
+        })
+    }
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct Beneath {
+    rights: Rights,
+    directory: c_int,
+}
+
+/// Forbids everything, except `rights` beneath `directories`.
+fn enforce(directories: &[BorrowedFd<'_>], rights: Rights) -> Result<(), LandlockError> {
+    const VERSION: c_int = 1;
+    const PATH_BENEATH: c_int = 1;
+    let nothing = std::ptr::null::<Forbidden>();
+    // SAFETY: when the kernel is asked for its version, it reads no ruleset.
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
+    let forbidden = Forbidden::everything(abi).ok_or(LandlockError::Missing)?;
+    let call = |answer| Errno::result(answer).map_err(LandlockError::Refused);
+    // SAFETY: the kernel reads as many bytes as the structure has.
+    let made = call(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            &raw const forbidden,
+            size_of::<Forbidden>(),
+            0,
+        )
+    })?;
+    let made = c_int::try_from(made).map_err(|_| LandlockError::Refused(Errno::EBADF))?;
+    // SAFETY: the kernel has made this descriptor in the call before. Nothing else owns it.
+    let ruleset = unsafe { OwnedFd::from_raw_fd(made) };
+    for directory in directories {
+        let beneath = Beneath {
+            // The kernel refuses a rule with a right that is not forbidden elsewhere.
+            rights: rights & forbidden.files,
+            directory: directory.as_raw_fd(),
+        };
+        // SAFETY: the kernel reads the structure that belongs to this type of rule.
+        call(unsafe {
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                ruleset.as_raw_fd(),
+                PATH_BENEATH,
+                &raw const beneath,
+                0,
+            )
+        })?;
+    }
+    // SAFETY: the call takes numbers only.
+    let restricted =
+        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    call(restricted).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! except auth's calls of libcrypt and libpam. A comment at each block says why it is sound. Reading
 //! order for an auditor: `channel`, `spawn`, `confine`, the rest.
 
+pub mod capabilities;
 pub mod channel;
 pub mod confine;
 pub mod inherited;

@@ -3,8 +3,8 @@
 //!
 //! Any other call kills the process. The monitor then logs the signal, SIGSYS.
 
-use nix::libc::{self, c_int};
-use seccompiler::{BpfProgram, sock_filter};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, sock_filter, sock_fprog};
 
 /// A permitted system call. The comment above each row of a table says what the call is for.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,9 @@ pub const RUNTIME: &[Rule] = &[
 #[derive(Debug)]
 pub enum SeccompError {
     /// The kernel refused the filter.
-    Install(seccompiler::Error),
+    Install(Errno),
+    /// This thread already has a filter of its own, so it cannot have the filter of all threads.
+    OfOneThread(i64),
     /// The kernel took the filter, but the process is not in filter mode.
     Unproven,
 }
@@ -94,6 +96,9 @@ impl std::fmt::Display for SeccompError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Install(error) => write!(out, "syscall filter: {error}"),
+            Self::OfOneThread(thread) => {
+                write!(out, "syscall filter: thread {thread} has another one")
+            }
             Self::Unproven => out.write_str("the syscall filter was installed and is not on"),
         }
     }
@@ -103,11 +108,31 @@ impl std::error::Error for SeccompError {}
 
 /// Installs one filter from all `tables`, for all threads of this process. It cannot be removed.
 ///
+/// The process must have `no_new_privs` (see [`crate::confine::harden`]).
+///
 /// # Errors
 ///
 /// The kernel refused the filter, or the filter is not in force. The process must not go on then.
 pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
-    seccompiler::apply_filter_all_threads(&compile(tables)).map_err(SeccompError::Install)?;
+    let mut program = compile(tables);
+    let program = sock_fprog {
+        // A longer program is none that the kernel takes.
+        len: u16::try_from(program.len()).unwrap_or(0),
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program, which lives until the call returns.
+    let answer = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_TSYNC,
+            &raw const program,
+        )
+    });
+    match answer.map_err(SeccompError::Install)? {
+        0 => {}
+        thread => return Err(SeccompError::OfOneThread(thread)),
+    }
     // SAFETY: PR_GET_SECCOMP takes no arguments and touches no memory.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
     if mode == c_int::try_from(libc::SECCOMP_MODE_FILTER).unwrap_or(-1) {
@@ -133,7 +158,7 @@ const OWN: u32 = 0xc000_00b7;
 ///
 /// The kernel runs a new filter once for each of its hundreds of calls, to find those that are always
 /// permitted. So a short program is faster to install.
-fn compile(tables: &[&[Rule]]) -> BpfProgram {
+fn compile(tables: &[&[Rule]]) -> Vec<sock_filter> {
     let step = |code: u32, k: u32, when: [u8; 2]| sock_filter {
         code: u16::try_from(code).unwrap_or(0),
         jt: when[0],
@@ -148,29 +173,24 @@ fn compile(tables: &[&[Rule]]) -> BpfProgram {
         give(libc::SECCOMP_RET_ALLOW),
     );
     let same = |k, when| jump(libc::BPF_JEQ, k, when);
-    let mut program = vec![
-        load(ARCHITECTURE),
-        same(OWN, [1, 0]),
-        kill.clone(),
-        load(CALL),
-    ];
+    let mut program = vec![load(ARCHITECTURE), same(OWN, [1, 0]), kill, load(CALL)];
     for rule in tables.iter().copied().flatten() {
         // Every call's number fits. If one did not, its row would permit nothing.
         let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
         let mut tests = Vec::new();
         match rule.condition {
-            None => tests.push(allow.clone()),
+            None => tests.push(allow),
             Some(Condition::IsOneOf { argument, values }) => {
                 tests.push(load(ARGUMENTS + 8 * u32::from(argument)));
                 for value in values {
-                    tests.extend([same(low(*value), [0, 1]), allow.clone()]);
+                    tests.extend([same(low(*value), [0, 1]), allow]);
                 }
                 tests.push(load(CALL));
             }
             Some(Condition::HasNoneOf { argument, bits }) => tests.extend([
                 load(ARGUMENTS + 8 * u32::from(argument)),
                 jump(libc::BPF_JSET, low(bits), [1, 0]),
-                allow.clone(),
+                allow,
                 load(CALL),
             ]),
         }

@@ -2,11 +2,11 @@
 //!
 //! The monitor and the workers do not use this.
 
+use crate::capabilities::{Capabilities, Sets};
 use crate::channel::ChannelError;
 use crate::confine::{Identity, NotConfined, attempt, drop_capabilities, groups, harden, prove};
 use crate::inherited;
 use crate::log::Log;
-use caps::{CapSet, Capability};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -56,12 +56,12 @@ pub enum Root {
 pub fn drop_privileges(files: u64, root: Root) -> Result<(), NotConfined> {
     harden(files)?;
     let is_empty = root == Root::Empty && empty_root()?;
-    drop_capabilities(&[])?;
+    drop_capabilities(Capabilities::NONE)?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;
     // The monitor starts a process with an empty root without any group. A monitor that is not root
     // cannot do so: its children keep its own groups. Auth keeps the groups that it was started with.
     let groups = if is_empty { Vec::new() } else { groups()? };
-    prove(&identity, &groups, &[])
+    prove(&identity, &groups, Capabilities::NONE)
 }
 
 /// Makes the kernel kill this process when the thread that started it ends.
@@ -87,7 +87,8 @@ pub fn adopt_orphans() -> Result<(), NotConfined> {
 ///
 /// Returns false, and does nothing, if this process has no `CAP_SYS_CHROOT`.
 fn empty_root() -> Result<bool, NotConfined> {
-    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_CHROOT)? {
+    let held = attempt("read capabilities", Sets::read())?.effective;
+    if !Capabilities::SYS_CHROOT.is_within(held) {
         return Ok(false);
     }
     attempt("chroot", nix::unistd::chroot("."))?;

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
+use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::log::Log;
@@ -142,15 +143,14 @@ pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
     // user's own group, there is no way back.
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid).map_err(|_| StartError::System("setresgid"))?;
-    confine::drop_capabilities(&[]).map_err(not_confined)?;
-    confine::prove(&identity, job.groups.as_slice(), &[]).map_err(not_confined)?;
+    confine::drop_capabilities(Capabilities::NONE).map_err(not_confined)?;
+    confine::prove(&identity, job.groups.as_slice(), Capabilities::NONE).map_err(not_confined)?;
     let reach: Option<OwnedFd> = job
         .state_directory
         .as_ref()
         .and_then(|path| open(path.as_path(), flags | OFlag::O_NOFOLLOW, Mode::empty()).ok());
     let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
-    landlock::restrict_to(&reachable, &[])
-        .map_err(|error| StartError::Confine(error.to_string()))?;
+    landlock::restrict(&reachable).map_err(|error| StartError::Confine(error.to_string()))?;
     seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
         .map_err(|error| StartError::Confine(error.to_string()))?;
 
