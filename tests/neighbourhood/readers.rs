@@ -55,13 +55,14 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
                 format!("<search>~s n{id}x<enter><clear-flag>N")
             };
             let line = format!(
-                "mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
+                "stty rows 24 cols 80; mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
                 spool.display()
             );
             // mutt tries for its lock five times in four seconds, and then opens the spool
             // read-only. It then forgets the pushed commands and waits for a key. So it gets a key
             // every second, which ends it. No child of script's sends the keys, because script
-            // waits for all of its children.
+            // waits for all of its children. The terminal gets a size, because ncurses 6.5 cannot
+            // open one of size 0.
             let keys = "exec script -qec \"$1\" /dev/null < <(while sleep 1; do printf x || break; done &)";
             command.args(["-c", keys, "bash", &line]);
             run(&mut command, "", PATIENCE)
