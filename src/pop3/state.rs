@@ -2,7 +2,7 @@
 //! in the other. Each fact is stored once. What the connection waits for ([`Waiting`]) and what its
 //! worker may say are derived from the state.
 
-use crate::sasl::{Exchange, Then};
+use crate::sasl::{Exchange, Named, Then};
 use popward_proto::auth::Impossible;
 use popward_proto::bounded::UserName;
 use popward_proto::session::{ClientPhase, FrontToWorker, Request, Totals, Update};
@@ -59,6 +59,25 @@ pub(super) struct Check {
     pub(super) impossible: Option<Impossible>,
     /// What may follow auth's answer.
     pub(super) then: Then,
+}
+
+/// How the client logged in, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Method {
+    #[default]
+    UserPass,
+    Apop,
+    Sasl(Named),
+}
+
+impl Method {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::UserPass => "USER/PASS",
+            Self::Apop => "APOP",
+            Self::Sasl(named) => named.name(),
+        }
+    }
 }
 
 /// A session: the maildrop is open.

@@ -1,9 +1,10 @@
 //! The TRANSACTION state (RFC 1939, section 5): turns commands into requests to the worker.
 
+use super::action::Action;
 use super::command::Command;
+use super::connection::Pop3;
 use super::language::Phrase;
 use super::state::{State, Step};
-use super::{Action, Pop3};
 use popward_proto::session::{FrontToWorker, OfAll, OfOne, Totals};
 
 impl Pop3 {

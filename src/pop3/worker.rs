@@ -1,8 +1,9 @@
 //! Turns what the monitor and the worker say into replies to the client.
 
+use super::action::{Action, End};
+use super::connection::{Pop3, ok};
 use super::language::Phrase;
-use super::state::{BeforeLogin, Session, State, Step};
-use super::{Action, End, Pop3, Waiting, ok};
+use super::state::{BeforeLogin, Session, State, Step, Waiting};
 use crate::sasl::Then;
 use popward_proto::bounded::UserName;
 use popward_proto::permit::Message;

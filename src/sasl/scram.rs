@@ -1,7 +1,7 @@
 //! SCRAM's messages (RFC 5802, section 7; SHA-256 by RFC 7677; channel binding by RFC 9266).
 
-use super::{Heard, Named, Then, stand_in, user_name};
-use crate::pop3::{Login, Offer};
+use super::attempt::{Attempt, Login, stand_in, user_name};
+use super::mechanism::Named;
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{Credentials, Impossible, ScramHash, ScramProof};
 use popward_proto::bounded::Text;
@@ -9,7 +9,7 @@ use popward_proto::monitor_front::Mechanism;
 
 /// The rules for a client's first message: the hash, and what it must say about its channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kind {
+pub(crate) struct Rules {
     hash: ScramHash,
     binding: Binding,
 }
@@ -43,16 +43,17 @@ pub(crate) struct Challenged {
     nonce: String,
 }
 
-impl Kind {
-    /// The rules for an exchange of the mechanism `named`.
-    pub(super) fn new(named: Named, offer: &Offer) -> Self {
+impl Rules {
+    /// The rules for an exchange of the mechanism `named`. `binding`: the connection's
+    /// `tls-exporter`.
+    pub(super) fn new(named: Named, binding: Option<[u8; 32]>) -> Self {
         Self {
             hash: if named.mechanism == Mechanism::ScramSha1 {
                 ScramHash::Sha1
             } else {
                 ScramHash::Sha256
             },
-            binding: match offer.binding {
+            binding: match binding {
                 Some(bytes) if named.plus => Binding::Bound(bytes),
                 binding => Binding::Free {
                     possible: binding.is_some(),
@@ -61,15 +62,9 @@ impl Kind {
         }
     }
 
-    /// Takes `client-first-message`: `gs2-header client-first-message-bare`.
-    pub(super) fn first(&self, message: &[u8]) -> Heard {
-        match self.parse(message) {
-            Some(heard) => heard,
-            None => Heard::Malformed,
-        }
-    }
-
-    fn parse(&self, message: &[u8]) -> Option<Heard> {
+    /// Parses `client-first-message`: `gs2-header client-first-message-bare`. Returns what auth is
+    /// asked, and the exchange that waits for auth's challenge.
+    pub(super) fn first(&self, message: &[u8]) -> Option<(Attempt, Started)> {
         let text = std::str::from_utf8(message).ok()?;
         let mut parts = text.splitn(3, ',');
         let (flag, identity, bare) = (parts.next()?, parts.next()?, parts.next()?);
@@ -92,20 +87,18 @@ impl Kind {
         let own = identity.is_empty() || identity.strip_prefix("a=") == Some(name);
         let (user, impossible) = stand_in(user_name(unescape(name)?.as_bytes()));
         let impossible = impossible.or((!own).then_some(Impossible::Identity));
-        Some(Heard::Login {
-            login: Login::Check(Credentials::Scram {
-                hash: self.hash,
-                user: user?,
-                first_bare: Text::try_from(bare.to_owned()).ok()?,
-                nonce: nonce.clone(),
-            }),
+        let credentials = Credentials::Scram {
+            hash: self.hash,
+            user: user?,
+            first_bare: Text::try_from(bare.to_owned()).ok()?,
+            nonce: nonce.clone(),
+        };
+        let started = Started {
             impossible,
-            then: Then::ScramChallenge(Started {
-                impossible,
-                channel: Base64::encode_string(&channel),
-                nonce,
-            }),
-        })
+            channel: Base64::encode_string(&channel),
+            nonce,
+        };
+        Some((Attempt::check(credentials, impossible), started))
     }
 }
 
@@ -145,15 +138,8 @@ impl Started {
 }
 
 impl Challenged {
-    /// Takes `client-final-message`.
-    pub(super) fn proof(&self, message: &[u8]) -> Heard {
-        match self.parse(message) {
-            Some(heard) => heard,
-            None => Heard::Malformed,
-        }
-    }
-
-    fn parse(&self, message: &[u8]) -> Option<Heard> {
+    /// Parses `client-final-message`, with the proof.
+    pub(super) fn proof(&self, message: &[u8]) -> Option<Attempt> {
         let text = std::str::from_utf8(message).ok()?;
         let (without_proof, proof) = text.rsplit_once(",p=")?;
         let mut attributes = without_proof.split(',');
@@ -163,13 +149,11 @@ impl Challenged {
             return None;
         }
         let proof = Base64::decode_vec(proof).ok()?;
-        Some(Heard::Login {
-            login: Login::Prove(ScramProof {
-                without_proof: Text::try_from(without_proof.to_owned()).ok()?,
-                proof: proof.try_into().ok()?,
-            }),
-            impossible: self.impossible,
-            then: Then::ScramSignature,
-        })
+        let login = Login::Prove(ScramProof {
+            without_proof: Text::try_from(without_proof.to_owned()).ok()?,
+            proof: proof.try_into().ok()?,
+        });
+        let impossible = self.impossible;
+        Some(Attempt { login, impossible })
     }
 }

@@ -1,7 +1,8 @@
 //! Bearer tokens: OAUTHBEARER (RFC 7628, section 3.1) and Google's XOAUTH2.
 
-use super::{Heard, Named, Then, stand_in, user_name};
-use crate::pop3::Login;
+use super::attempt::{Attempt, stand_in, user_name};
+use super::mechanism::Named;
+use super::scram;
 use popward_proto::auth::Credentials;
 use popward_proto::monitor_front::Mechanism;
 use popward_proto::secret::Secret;
@@ -17,13 +18,9 @@ pub(crate) fn refusal(named: Named) -> &'static [u8] {
     }
 }
 
-/// Takes a message: `n,a=NAME, ^A key=value ^A ... ^A ^A` (OAUTHBEARER) or `user=NAME ^A
+/// Parses a message: `n,a=NAME, ^A key=value ^A ... ^A ^A` (OAUTHBEARER) or `user=NAME ^A
 /// auth=Bearer TOKEN ^A ^A` (XOAUTH2).
-pub(super) fn token(named: Named, message: &[u8]) -> Heard {
-    parse(named, message).unwrap_or(Heard::Malformed)
-}
-
-fn parse(named: Named, message: &[u8]) -> Option<Heard> {
+pub(super) fn token(named: Named, message: &[u8]) -> Option<Attempt> {
     let mut parts = message.split(|byte| *byte == SEPARATOR);
     let head = parts.next()?;
     let name = if named.mechanism == Mechanism::Xoauth2 {
@@ -39,7 +36,7 @@ fn parse(named: Named, message: &[u8]) -> Option<Heard> {
             [] => None,
             named => {
                 let name = std::str::from_utf8(named.strip_prefix(b"a=")?).ok()?;
-                Some(super::scram::unescape(name)?.into_bytes())
+                Some(scram::unescape(name)?.into_bytes())
             }
         }
     };
@@ -56,9 +53,8 @@ fn parse(named: Named, message: &[u8]) -> Option<Heard> {
         Some(name) => stand_in(user_name(&name)),
     };
     let token = Secret::try_from(token.to_vec()).ok()?;
-    Some(Heard::Login {
-        login: Login::Check(Credentials::Token { user, token }),
+    Some(Attempt::check(
+        Credentials::Token { user, token },
         impossible,
-        then: Then::TokenGrant(named),
-    })
+    ))
 }
