@@ -1,9 +1,13 @@
-//! One client's stream, plain or TLS, and what of our replies it has not taken yet.
+//! One client's stream, plain or TLS, and the replies that the client has not taken yet.
 //!
-//! Sockets are edge-triggered: `readable` and `writable` remember the last edge until a call would have blocked.
+//! Sockets are edge-triggered: epoll reports only once that a socket became readable or writable.
+//! `readable` and `writable` keep this report until a call would have blocked.
+
+mod handshake;
 
 use crate::tls::client_certificate::{ClientCertificate, Witness};
-use crate::tls::handshake::{Place, Work};
+use crate::tls::handshake::QueuePlace;
+pub(crate) use handshake::Handshake;
 use mio::net::TcpStream;
 use rustls::ServerConnection;
 use rustls::server::Acceptor;
@@ -13,51 +17,50 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Most octets that a client may send in TLS before something for us comes of them: of a record that is not complete (16 KiB),
-/// or of its part of the handshake, with its certificates. TLS keeps all of them.
-const UNOPENED_MAX: usize = 20 << 10;
+/// Most octets that TLS may hold of a client without result: the part of a record (at most 16 KiB),
+/// or of the client's side of a handshake with its certificates.
+const TLS_HELD_MAX: usize = 20 << 10;
 
 /// What lies between the socket and POP3.
 enum Layer {
     Plain,
-    /// TLS, its `ClientHello` not complete.
+    /// TLS. The `ClientHello` is not complete.
     Hello(Box<Acceptor>),
-    /// TLS, the handshake at work on a thread, or in line for one.
-    Away(Option<Place>),
-    /// TLS, between two steps of the handshake or after it.
+    /// TLS. A step of the handshake is with a thread, or waits in line for one.
+    AtThread(Option<QueuePlace>),
+    /// TLS. The handshake is between two steps, or complete.
     Tls(Box<ServerConnection>),
 }
 
-/// What reading gave.
+/// The result of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Got {
-    /// So many bytes.
+pub(crate) enum ReadResult {
+    /// This many bytes.
     Bytes(usize),
-    /// None now.
+    /// Nothing is there now.
     Nothing,
-    /// The client ended the stream.
+    /// The client ended the stream, or the socket failed.
     End,
 }
 
-/// Where a handshake stands.
-pub(crate) enum Handshake {
-    /// There is none, or it is complete.
-    Complete,
-    /// The client, or a thread, has the next step.
-    Waits,
-    /// A step for a thread.
-    Work(Work),
-    /// The client went away, or what it sent is no TLS.
-    Failed(Option<rustls::Error>),
-}
-
-/// Notes why a call on the socket did nothing: its last edge is used up, or the socket failed. Neither: it can be repeated.
-fn note(error: &std::io::Error, edge: &mut bool, gone: &mut bool) {
-    match error.kind() {
-        ErrorKind::WouldBlock => *edge = false,
-        ErrorKind::Interrupted => {}
-        _ => *gone = true,
+/// Makes a system call on a socket until it is not interrupted. Returns its result. `None`: the
+/// call would block, so `edge` is used up, or the socket failed, so it is `gone`.
+fn call(
+    edge: &mut bool,
+    gone: &mut bool,
+    mut call: impl FnMut() -> std::io::Result<usize>,
+) -> Option<usize> {
+    while *edge && !*gone {
+        match call() {
+            Ok(count) => return Some(count),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => *edge = false,
+                ErrorKind::Interrupted => {}
+                _ => *gone = true,
+            },
+        }
     }
+    None
 }
 
 /// A client's stream.
@@ -69,35 +72,35 @@ pub(crate) struct Client {
     /// The socket.
     pub(crate) stream: TcpStream,
     layer: Layer,
-    /// Who sees the client's certificate, until the handshake is complete.
+    /// The witness of the client's certificate, until the handshake is complete.
     witness: Option<Arc<Witness>>,
     certificate: Option<Box<ClientCertificate>>,
-    /// Replies that are ready to be sent: POP3's bytes, before TLS.
+    /// Replies that are to be sent: POP3's octets, before TLS.
     pub(crate) out: Vec<u8>,
-    /// How much at the start of `out` the socket has taken.
+    /// How many octets at the start of `out` the socket has taken.
     taken: usize,
     /// Whether the socket may have something to read.
     pub(crate) readable: bool,
     /// Whether the socket may take something.
     pub(crate) writable: bool,
-    /// Whether the client is known to send nothing more after what is in the socket.
+    /// Whether the client has closed its side: it sends nothing more after what is in the socket.
     pub(crate) half_closed: bool,
-    /// The socket failed: nothing is read or written any more.
+    /// The socket failed. Nothing is read or written any more.
     pub(crate) gone: bool,
     /// When the client last took an octet.
     pub(crate) progress: Instant,
-    /// POP3's octets that went out, before TLS.
+    /// POP3's octets that were sent, before TLS.
     pub(crate) sent: u64,
-    /// Octets that the socket took, as they are sent.
+    /// Octets that the socket took, as they are on the wire.
     taken_by_socket: u64,
-    /// How much of them its host had acknowledged when it was last looked at.
+    /// How many of them the client's host had acknowledged at the last look.
     acknowledged: u64,
-    /// Octets that TLS has read since something last came of them.
-    unopened: usize,
+    /// Octets that TLS has read since they last gave a result.
+    held_by_tls: usize,
 }
 
 impl Client {
-    /// A client that has just connected.
+    /// A client that has just connected. `tls`: TLS begins at once.
     pub(crate) fn new(stream: TcpStream, tls: bool, now: Instant) -> Self {
         Self {
             stream,
@@ -118,29 +121,31 @@ impl Client {
             sent: 0,
             taken_by_socket: 0,
             acknowledged: 0,
-            unopened: 0,
+            held_by_tls: 0,
         }
     }
 
-    /// Begins TLS with what comes next. What was read before has been dealt with, or forgotten.
+    /// Begins TLS with the next byte. The caller has dealt with the bytes that were read before.
     pub(crate) fn start_tls(&mut self) {
         self.layer = Layer::Hello(Box::default());
     }
 
-    /// Whether TLS is active, or about to be.
+    /// Whether TLS is active, or begins now.
     pub(crate) fn is_secure(&self) -> bool {
         !matches!(self.layer, Layer::Plain)
     }
 
-    /// Octets that the client's host has acknowledged: what the socket took, less what lies in its buffer. That can be
-    /// megabytes, so what the socket takes says little about a client.
+    /// Octets that the client's host has acknowledged: what the socket took, less what lies in its
+    /// buffer. The buffer can hold megabytes, so what the socket took does not show a client's
+    /// pace.
     pub(crate) fn acknowledged(&self) -> u64 {
         let waiting = popward_sys::socket::unacknowledged(self.stream.as_fd());
         self.taken_by_socket
             .saturating_sub(waiting.unwrap_or(0).into())
     }
 
-    /// Whether its host has acknowledged more than when this was last asked: that is progress.
+    /// Whether the client's host has acknowledged more since the last call. If so, the client has
+    /// made progress.
     pub(crate) fn advances(&mut self, now: Instant) -> bool {
         let acknowledged = self.acknowledged();
         let advances = acknowledged > self.acknowledged;
@@ -151,17 +156,17 @@ impl Client {
         advances
     }
 
-    /// Whether its host has acknowledged all that the socket took.
+    /// Whether the client's host has acknowledged everything that the socket took.
     pub(crate) fn has_all(&self) -> bool {
         self.acknowledged() == self.taken_by_socket
     }
 
-    /// Whether bytes wait for the client to take some.
+    /// Whether octets wait until the client takes some.
     pub(crate) fn blocked(&self) -> bool {
         !self.writable && self.pending()
     }
 
-    /// Whether bytes wait to be sent.
+    /// Whether octets wait to be sent.
     pub(crate) fn pending(&self) -> bool {
         !self.gone && (self.taken < self.out.len() || self.tls_pending())
     }
@@ -170,7 +175,7 @@ impl Client {
         matches!(&self.layer, Layer::Tls(tls) if tls.wants_write())
     }
 
-    /// TLS version and cipher suite, where there is TLS.
+    /// The TLS version and the cipher suite. `None`: there is no TLS.
     pub(crate) fn tls(&self) -> Option<String> {
         let Layer::Tls(tls) = &self.layer else {
             return None;
@@ -179,13 +184,14 @@ impl Client {
         Some(format!("{version:?}/{:?}", suite.suite()))
     }
 
-    /// What the client showed of itself for EXTERNAL: only in a full TLS 1.3 handshake.
+    /// The client's certificate, for EXTERNAL. Only a full TLS 1.3 handshake gives one.
     pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.as_deref()
     }
 
-    /// What both ends of this very connection know and nobody else: the channel binding `tls-exporter` (RFC 9266).
-    /// Not in TLS 1.2, where it is unique only by an extension of which the library does not say whether it was used.
+    /// The channel binding `tls-exporter` (RFC 9266): only the two ends of this connection know it.
+    /// `None` with TLS 1.2, where it is unique only with an extension, and the library does not say
+    /// whether that was used.
     pub(crate) fn exporter(&self) -> Option<[u8; 32]> {
         match &self.layer {
             Layer::Tls(tls) => crate::tls::exporter(tls),
@@ -193,83 +199,79 @@ impl Client {
         }
     }
 
-    /// Reads some of what the client sent.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
+    /// Reads what the client sent, as far as `buffer` goes.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadResult {
         if self.gone {
-            return Got::End;
+            return ReadResult::End;
         }
         match &mut self.layer {
             Layer::Plain => self.read_socket(buffer),
-            Layer::Hello(_) | Layer::Away(_) => Got::Nothing,
+            Layer::Hello(_) | Layer::AtThread(_) => ReadResult::Nothing,
             Layer::Tls(_) => self.read_tls(buffer),
         }
     }
 
-    fn read_socket(&mut self, buffer: &mut [u8]) -> Got {
-        while self.readable && !self.gone {
-            match self.stream.read(buffer) {
-                Ok(0) => return Got::End,
-                Ok(length) => {
-                    // A short read means that the socket is empty, and spares a call that says so.
-                    self.readable = length == buffer.len() || self.half_closed;
-                    return Got::Bytes(length);
-                }
-                Err(error) => note(&error, &mut self.readable, &mut self.gone),
-            }
+    fn read_result(&self, count: Option<usize>) -> ReadResult {
+        match count {
+            Some(0) => ReadResult::End,
+            Some(length) => ReadResult::Bytes(length),
+            None if self.gone => ReadResult::End,
+            None => ReadResult::Nothing,
         }
-        if self.gone { Got::End } else { Got::Nothing }
     }
 
-    fn read_tls(&mut self, buffer: &mut [u8]) -> Got {
+    fn read_socket(&mut self, buffer: &mut [u8]) -> ReadResult {
+        let read = || self.stream.read(buffer);
+        let count = call(&mut self.readable, &mut self.gone, read);
+        if let Some(length @ 1..) = count {
+            // After a short read the socket is empty. This saves the call that would say so.
+            self.readable = length == buffer.len() || self.half_closed;
+        }
+        self.read_result(count)
+    }
+
+    fn read_tls(&mut self, buffer: &mut [u8]) -> ReadResult {
         while let Layer::Tls(tls) = &mut self.layer {
             match tls.reader().read(buffer) {
-                Ok(0) => return Got::End,
+                Ok(0) => return ReadResult::End,
                 Ok(length) => {
-                    self.unopened = 0;
-                    return Got::Bytes(length);
+                    self.held_by_tls = 0;
+                    return ReadResult::Bytes(length);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return Got::End,
+                Err(_) => return ReadResult::End,
             }
             let read = self.read_records();
-            let (Layer::Tls(tls), Got::Bytes(_)) = (&mut self.layer, read) else {
+            let (Layer::Tls(tls), ReadResult::Bytes(_)) = (&mut self.layer, read) else {
                 return read;
             };
             if tls.process_new_packets().is_err() {
-                // The alert, if the socket takes it; the stream is beyond repair either way.
+                // Sends the alert, if the socket takes it. The stream ends in either case.
                 let _ = tls.write_tls(&mut self.stream);
                 self.gone = true;
-                return Got::End;
+                return ReadResult::End;
             }
         }
-        Got::Nothing
+        ReadResult::Nothing
     }
 
-    /// Has TLS read what is in the socket, or some of it.
-    fn read_records(&mut self) -> Got {
-        if self.unopened > UNOPENED_MAX {
+    /// Lets TLS read from the socket.
+    fn read_records(&mut self) -> ReadResult {
+        if self.held_by_tls > TLS_HELD_MAX {
             self.gone = true;
-            return Got::End;
+            return ReadResult::End;
         }
-        while self.readable && !self.gone {
-            let read = match &mut self.layer {
-                Layer::Hello(acceptor) => acceptor.read_tls(&mut self.stream),
-                Layer::Tls(tls) => tls.read_tls(&mut self.stream),
-                Layer::Plain | Layer::Away(_) => return Got::Nothing,
-            };
-            match read {
-                Ok(0) => return Got::End,
-                Ok(length) => {
-                    self.unopened += length;
-                    return Got::Bytes(length);
-                }
-                Err(error) => note(&error, &mut self.readable, &mut self.gone),
-            }
-        }
-        if self.gone { Got::End } else { Got::Nothing }
+        let (edge, gone) = (&mut self.readable, &mut self.gone);
+        let count = match &mut self.layer {
+            Layer::Hello(acceptor) => call(edge, gone, || acceptor.read_tls(&mut self.stream)),
+            Layer::Tls(tls) => call(edge, gone, || tls.read_tls(&mut self.stream)),
+            Layer::Plain | Layer::AtThread(_) => return ReadResult::Nothing,
+        };
+        self.held_by_tls += count.unwrap_or_default();
+        self.read_result(count)
     }
 
-    /// Sends what is in `out`, then `parts`, and keeps what the socket does not take now.
+    /// Sends `out` and then `parts`. Keeps what the socket does not take now.
     pub(crate) fn send(&mut self, parts: [&[u8]; 2], now: Instant) {
         if self.gone {
             self.out.clear();
@@ -278,7 +280,7 @@ impl Client {
         }
         match &mut self.layer {
             Layer::Plain => self.send_plain(parts, now),
-            Layer::Hello(_) | Layer::Away(_) => {
+            Layer::Hello(_) | Layer::AtThread(_) => {
                 self.out.extend_from_slice(parts[0]);
                 self.out.extend_from_slice(parts[1]);
             }
@@ -286,16 +288,18 @@ impl Client {
                 let all = [&self.out, parts[0], parts[1]];
                 let octets = all.map(<[u8]>::len).iter().sum::<usize>();
                 self.sent += octets as u64;
-                // As few records as can be. The buffer has no limit of its own: nobody sends more before it is empty again.
+                // One call, so that TLS makes as few records as possible. TLS's buffer needs no
+                // limit of its own, because the caller sends nothing more until the buffer is
+                // empty.
                 let taken = tls.writer().write_vectored(&all.map(IoSlice::new));
                 self.gone = !taken.is_ok_and(|taken| taken == octets);
                 self.out = Vec::new();
-                self.pump(now);
+                self.send_records(now);
             }
         }
     }
 
-    /// Sends what is in `out`.
+    /// Sends what waits to be sent.
     pub(crate) fn flush(&mut self, now: Instant) {
         if self.pending() {
             self.send([&[], &[]], now);
@@ -303,7 +307,7 @@ impl Client {
     }
 
     fn send_plain(&mut self, parts: [&[u8]; 2], now: Instant) {
-        // How much of `out` and of either part is taken.
+        // How many octets of `out` and of each part the socket has taken.
         let mut taken = [self.taken, 0, 0];
         loop {
             let left = [
@@ -311,21 +315,20 @@ impl Client {
                 &parts[0][taken[1]..],
                 &parts[1][taken[2]..],
             ];
-            if self.gone || !self.writable || left.iter().all(|part| part.is_empty()) {
+            if left.iter().all(|part| part.is_empty()) {
                 break;
             }
-            match self.stream.write_vectored(&left.map(IoSlice::new)) {
-                Ok(mut count) => {
-                    self.progress = now;
-                    self.sent += count as u64;
-                    self.taken_by_socket += count as u64;
-                    for (taken, part) in taken.iter_mut().zip(left) {
-                        let here = count.min(part.len());
-                        *taken += here;
-                        count -= here;
-                    }
-                }
-                Err(error) => note(&error, &mut self.writable, &mut self.gone),
+            let write = || self.stream.write_vectored(&left.map(IoSlice::new));
+            let Some(mut count) = call(&mut self.writable, &mut self.gone, write) else {
+                break;
+            };
+            self.progress = now;
+            self.sent += count as u64;
+            self.taken_by_socket += count as u64;
+            for (taken, part) in taken.iter_mut().zip(left) {
+                let here = count.min(part.len());
+                *taken += here;
+                count -= here;
             }
         }
         self.taken = taken[0];
@@ -339,139 +342,46 @@ impl Client {
         }
     }
 
-    /// Moves TLS records to the socket.
-    fn pump(&mut self, now: Instant) {
+    /// Sends the records that TLS has made.
+    fn send_records(&mut self, now: Instant) {
         let Layer::Tls(tls) = &mut self.layer else {
             return;
         };
-        while !self.gone && self.writable && tls.wants_write() {
-            match tls.write_tls(&mut self.stream) {
-                Ok(count) => {
-                    self.progress = now;
-                    self.taken_by_socket += count as u64;
-                }
-                Err(error) => note(&error, &mut self.writable, &mut self.gone),
-            }
+        while tls.wants_write() {
+            let write = || tls.write_tls(&mut self.stream);
+            let Some(count) = call(&mut self.writable, &mut self.gone, write) else {
+                return;
+            };
+            self.progress = now;
+            self.taken_by_socket += count as u64;
         }
     }
 
-    /// Tells the client that nothing more comes, once all that was to come has gone.
+    /// Tells the client that nothing more comes. The caller has sent everything before.
     pub(crate) fn close_write(&mut self, now: Instant) {
         if let Layer::Tls(tls) = &mut self.layer {
             tls.send_close_notify();
-            self.pump(now);
+            self.send_records(now);
         }
         if self.stream.shutdown(Shutdown::Write).is_err() {
             self.gone = true;
         }
     }
 
-    /// Reads what the client still sends and forgets it. Returns whether the client has ended.
+    /// Reads what the client still sends, and drops it. Returns whether the client has ended.
     pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
-        // A client that sends faster than this can wait for the next turn, or for the reset.
+        // If the client sends faster than this, the rest is read in the connection's next turn.
         for _ in 0..4 {
             match self.read_socket(buffer) {
-                Got::End => return true,
-                Got::Nothing => return false,
-                Got::Bytes(_) => {}
+                ReadResult::End => return true,
+                ReadResult::Nothing => return false,
+                ReadResult::Bytes(_) => {}
             }
         }
         false
     }
 
-    /// Takes the handshake as far as the loop may: everything that computes is work for a thread.
-    pub(crate) fn handshake(&mut self, now: Instant) -> Handshake {
-        match &mut self.layer {
-            Layer::Plain => Handshake::Complete,
-            Layer::Tls(tls) if !tls.is_handshaking() => Handshake::Complete,
-            // A client can say hello and reset before it is looked at: no event will tell of it again.
-            _ if self.gone => Handshake::Failed(None),
-            Layer::Away(_) => Handshake::Waits,
-            Layer::Hello(_) => self.read_hello(),
-            Layer::Tls(_) => {
-                self.pump(now);
-                self.read_step()
-            }
-        }
-    }
-
-    fn read_hello(&mut self) -> Handshake {
-        loop {
-            match self.read_records() {
-                Got::Bytes(_) => {}
-                Got::Nothing => return Handshake::Waits,
-                Got::End => return Handshake::Failed(None),
-            }
-            let Layer::Hello(acceptor) = &mut self.layer else {
-                return Handshake::Waits;
-            };
-            match acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    self.layer = Layer::Away(None);
-                    return Handshake::Work(Work::Accept(Box::new(accepted)));
-                }
-                Err((error, mut alert)) => {
-                    let _ = alert.write(&mut self.stream);
-                    return Handshake::Failed(Some(error));
-                }
-            }
-        }
-    }
-
-    fn read_step(&mut self) -> Handshake {
-        if self.gone {
-            return Handshake::Failed(None);
-        }
-        match self.read_records() {
-            Got::Nothing => Handshake::Waits,
-            Got::End => Handshake::Failed(None),
-            Got::Bytes(_) => match std::mem::replace(&mut self.layer, Layer::Away(None)) {
-                Layer::Tls(tls) => Handshake::Work(Work::Process(tls)),
-                _ => Handshake::Failed(None),
-            },
-        }
-    }
-
-    /// Remembers where the step that [`Client::handshake`] gave waits for a thread.
-    pub(crate) fn wait_in_line(&mut self, place: Place) {
-        if let Layer::Away(at) = &mut self.layer {
-            *at = Some(place);
-        }
-    }
-
-    /// Where a step of its handshake waits, or waited before a thread took it.
-    pub(crate) fn place(&self) -> Option<Place> {
-        match self.layer {
-            Layer::Away(place) => place,
-            _ => None,
-        }
-    }
-
-    /// Takes the TLS connection back from the thread that had it. `witness` comes with the first step.
-    pub(crate) fn resume(
-        &mut self,
-        mut tls: Box<ServerConnection>,
-        witness: Option<Arc<Witness>>,
-        now: Instant,
-    ) {
-        tls.set_buffer_limit(None);
-        self.witness = witness.or(self.witness.take());
-        if !tls.is_handshaking() {
-            self.unopened = 0;
-            let shown = self.witness.take().and_then(|witness| witness.take());
-            self.certificate = shown.map(Box::new);
-        }
-        self.layer = Layer::Tls(tls);
-        self.pump(now);
-    }
-
-    /// Sends the alert of a handshake that failed on a thread.
-    pub(crate) fn alert(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write(bytes);
-    }
-
-    /// Gives memory back that an idle connection does not need.
+    /// Gives back memory that an idle connection does not need.
     pub(crate) fn shrink(&mut self) {
         if self.out.is_empty() && self.out.capacity() > 0 {
             self.out = Vec::new();

@@ -5,35 +5,35 @@ use crate::pop3::End;
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// By the protocol.
+    /// POP3's rules ended it.
     Pop3(End),
-    /// The client ended it.
+    /// The client closed the connection.
     Client,
-    /// The client's connection failed.
+    /// The connection failed.
     Reset,
-    /// No login within the limit.
+    /// There was no login within the limit.
     LoginTime,
-    /// Neither auth nor a worker within the limit.
+    /// Neither auth nor a worker answered within the limit.
     OpenTime,
-    /// No command within the limit.
+    /// There was no command within the limit.
     IdleTime,
-    /// A command's line not complete within the limit.
+    /// A line was not complete within the limit.
     LineTime,
-    /// No octet taken within the limit.
+    /// The client took no octet within the limit.
     StallTime,
-    /// Octets taken, but too slowly.
+    /// The client took octets, but too slowly.
     SlowTime,
-    /// It had to make room.
+    /// It made room for another connection.
     Yielded,
-    /// A proxy named a client that has too many.
+    /// A proxy named a client that has too many connections.
     TooMany,
-    /// No answer of the worker within the limit.
+    /// The worker did not answer within the limit.
     WorkerTime,
-    /// The session's limit.
+    /// The session lasted longer than the limit.
     SessionTime,
-    /// No TLS session was made.
+    /// The TLS handshake failed.
     Handshake,
-    /// The server is ending.
+    /// The server ends.
     Shutdown,
 }
 

@@ -1,13 +1,24 @@
-//! popward's network process: all bytes from the network are parsed here and nowhere else (promise P1).
+//! popward's network process. Only this process parses bytes from the network (promise P1).
 //!
-//! Runs as an unprivileged user, confined before it accepts its first client. Reading order: `setup` (what it is
-//! given, and how it locks itself in), `front` (the event loop), `conn` (one client), `client` (that client's
-//! stream), `links` (the monitor and auth), `tls` (certificates, handshakes, signatures that are made elsewhere).
-//! `pop3` is the protocol and does no I/O; `limits` and `deadlines` bound what strangers can take.
+//! It runs as an unprivileged user and confines itself before it accepts its first client. Reading
+//! order:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `setup` | the start: settings from the monitor, then confinement |
+//! | `front` | the event loop |
+//! | `conn` | one client's connection |
+//! | `client` | a client's stream |
+//! | `pop3`, `sasl` | the protocol, without I/O |
+//! | `tls` | certificates, handshakes, signatures by another process |
+//! | `proxy` | connections through proxies |
+//! | `limits`, `deadlines` | what bounds strangers |
+//! | `channels` | the channels to the monitor, auth and keys |
 
 #![forbid(unsafe_code)]
 
-mod auths;
+mod auth_channels;
+mod channels;
 mod client;
 mod conn;
 mod deadlines;
@@ -15,7 +26,6 @@ mod end_reason;
 pub mod front;
 mod handle;
 mod limits;
-mod links;
 pub mod pop3;
 pub mod proxy;
 mod report;

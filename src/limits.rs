@@ -50,7 +50,7 @@ impl std::fmt::Display for TooMany {
             Self::FromAddress => "too many connections from one address",
             Self::FromPrefix => "too many connections from one prefix",
             Self::InAMinute => "too many new connections from one address",
-            Self::OfProxies => "too many connections of proxies that do not say for whom",
+            Self::OfProxies => "too many connections of proxies that have named no client",
         })
     }
 }
@@ -209,21 +209,21 @@ impl Rate {
 
 /// The log lines of the last minute. They are remembered so that strangers cannot fill the log.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct LogLimits {
     addresses: LogRateLimit<Network>,
     general: LogRateLimit<(&'static str, TooMany)>,
 }
 
-impl Said {
+impl LogLimits {
     /// Whether a line about `peer` may be written now. If so, no other line about this source is
     /// permitted for a minute.
-    pub(crate) fn may_say(&mut self, peer: IpAddr, now: Instant) -> bool {
+    pub(crate) fn may_log(&mut self, peer: IpAddr, now: Instant) -> bool {
         self.addresses.may_log(Network::source(peer), now).is_some()
     }
 
     /// Whether a line about a limit of all clients may be written now. If so, returns how often the
     /// limit was met since the last line, this time included.
-    pub(crate) fn may_say_of_all(
+    pub(crate) fn may_log_limit(
         &mut self,
         line: &'static str,
         why: TooMany,

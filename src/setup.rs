@@ -1,13 +1,13 @@
 //! The front's start. It receives its settings from the monitor, confines itself, and only then
 //! accepts its first client.
 
-use crate::front::{Front, FrontError, Given, Listening};
+use crate::channels::MonitorChannel;
+use crate::front::{Front, FrontError, FrontParts, ListeningSocket};
 use crate::limits::lower;
-use crate::links::MonitorEnd;
 use crate::syscalls;
 use crate::tls::certificates::Unusable;
 use crate::tls::remote_key::Keys;
-use crate::tls::rules::{Coming, Rules};
+use crate::tls::rules::{CertificateSet, Rules};
 use crate::tls::tickets::Tickets;
 use nix::sys::socket::{setsockopt, sockopt};
 use popward_proto::VERSION;
@@ -58,9 +58,9 @@ impl std::fmt::Display for SetupError {
         match self {
             Self::Monitor(error) => write!(out, "monitor's channel: {error}"),
             Self::Version(version) => {
-                write!(out, "the monitor speaks version {version}, not {VERSION}")
+                write!(out, "the monitor speaks protocol version {version}, this front speaks {VERSION}")
             }
-            Self::Missing(what) => write!(out, "the monitor gave no {what}"),
+            Self::Missing(what) => write!(out, "the monitor sent no {what}"),
             Self::NotConfined(error) => error.fmt(out),
             Self::Landlock(error) => error.fmt(out),
             Self::Seccomp(error) => error.fmt(out),
@@ -117,12 +117,12 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         .set_nonblocking()
         .map_err(|errno| SetupError::System("monitor's channel", errno))?;
     monitor.enter(SetupPhase::Serving);
-    let mut front = Front::new(Given {
+    let mut front = Front::new(FrontParts {
         settings,
         listeners: collected.listeners,
         tls,
         tickets,
-        monitor: MonitorEnd::new(monitor),
+        monitor: MonitorChannel::new(monitor),
         auth: collected.auth,
         keys: collected.keys,
         log: Arc::clone(log),
@@ -134,7 +134,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     crate::tls::provider()
         .secure_random
         .fill(&mut [0; 32])
-        .map_err(|_| SetupError::Missing("randomness"))?;
+        .map_err(|_| SetupError::Missing("random numbers"))?;
     // The filter applies to all threads, and these have been started. They were started after the
     // rest of the confinement, because the rest applies only to the thread that asks for it and to
     // threads that it starts later.
@@ -143,12 +143,12 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     front.run().map_err(SetupError::Front)
 }
 
-/// What the monitor sends before `Serve`.
+/// The messages of the monitor before `Serve`.
 #[derive(Default)]
 struct Collected {
     settings: Option<FrontSettings>,
-    listeners: Vec<Listening>,
-    coming: Coming,
+    listeners: Vec<ListeningSocket>,
+    certificates: CertificateSet,
     auth: Option<OwnedFd>,
     keys: Arc<Keys>,
 }
@@ -170,14 +170,14 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
             (M::Listener { tls, headers }, Some(socket))
                 if collected.listeners.len() < LISTENERS_MAX =>
             {
-                collected.listeners.push(Listening {
+                collected.listeners.push(ListeningSocket {
                     socket: TcpListener::from(socket),
                     tls,
                     headers,
                 });
             }
-            (M::ClientAuthorities, Some(file)) => collected.coming.authorities(file),
-            (M::Certificate(key), Some(file)) => collected.coming.certificate(key, file),
+            (M::ClientAuthorities, Some(file)) => collected.certificates.authorities(file),
+            (M::Certificate(key), Some(file)) => collected.certificates.certificate(key, file),
             (M::Auth, Some(socket)) => collected.auth = Some(socket),
             (M::Keys, Some(socket)) => collected.keys.replace(socket),
             (M::Serve, _) => return Ok(collected),
@@ -189,19 +189,19 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
 }
 
 impl Collected {
-    /// Makes the TLS rules with the certificates that came. Returns none if no certificate came. If a
-    /// certificate is unusable, the monitor is told why, and this process ends.
+    /// Makes the TLS rules with the certificates that came. Returns none if no certificate came. If
+    /// a certificate is unusable, the monitor is told why, and this process ends.
     fn rules(
         &mut self,
         settings: &FrontSettings,
         tickets: &Arc<Tickets>,
         monitor: &Channel<FrontToMonitor, MonitorToFront>,
     ) -> Result<Option<Rules>, SetupError> {
-        let coming = std::mem::take(&mut self.coming);
-        if coming.is_empty() {
+        let certificates = std::mem::take(&mut self.certificates);
+        if certificates.is_empty() {
             return Ok(None);
         }
-        let rules = coming.rules(settings.tls, &self.keys, tickets);
+        let rules = certificates.rules(settings.tls, &self.keys, tickets);
         rules.map(Some).map_err(|(key, error)| {
             let why = Text::truncated(&error.to_string());
             let told = monitor.send(&FrontToMonitor::Unusable { key, why });

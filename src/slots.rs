@@ -4,7 +4,7 @@
 
 use crate::conn::Conn;
 use crate::handle::Handle;
-use crate::proxy::caller::Caller;
+use crate::proxy::connection::ProxyConnection;
 use popward_proto::account::{FrontId, SessionId};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 /// The connection in a slot.
 pub(crate) enum Occupant {
     /// A proxy's connection whose PROXY header is not complete.
-    Caller(Box<Caller>),
+    Proxy(Box<ProxyConnection>),
     /// A client's connection.
     Conn(Box<Conn>),
 }
@@ -20,14 +20,14 @@ pub(crate) enum Occupant {
 impl Occupant {
     fn handle(&self) -> Handle {
         match self {
-            Self::Caller(caller) => caller.handle,
+            Self::Proxy(proxy) => proxy.handle,
             Self::Conn(conn) => conn.handle,
         }
     }
 
     fn id(&self) -> SessionId {
         match self {
-            Self::Caller(caller) => caller.id,
+            Self::Proxy(proxy) => proxy.id,
             Self::Conn(conn) => conn.id,
         }
     }
@@ -95,11 +95,11 @@ impl Slots {
 
     /// Takes a proxy's connection out of its slot. The slot stays reserved for the client's
     /// connection that follows.
-    pub(crate) fn take_caller(&mut self, slot: usize) -> Option<Caller> {
+    pub(crate) fn take_proxy(&mut self, slot: usize) -> Option<ProxyConnection> {
         match self.occupants.get_mut(slot)?.take()? {
-            Occupant::Caller(caller) => {
-                self.sessions.remove(&caller.id);
-                Some(*caller)
+            Occupant::Proxy(proxy) => {
+                self.sessions.remove(&proxy.id);
+                Some(*proxy)
             }
             conn @ Occupant::Conn(_) => {
                 self.occupants[slot] = Some(conn);
@@ -123,9 +123,9 @@ impl Slots {
     }
 
     /// The proxy's connection in a slot, if its header is not complete.
-    pub(crate) fn caller(&mut self, slot: usize) -> Option<&mut Caller> {
+    pub(crate) fn proxy(&mut self, slot: usize) -> Option<&mut ProxyConnection> {
         match self.occupants.get_mut(slot)? {
-            Some(Occupant::Caller(caller)) => Some(caller),
+            Some(Occupant::Proxy(proxy)) => Some(proxy),
             _ => None,
         }
     }
@@ -168,7 +168,7 @@ impl Slots {
         let place = usize::try_from(number.checked_rem(count)?).ok()?;
         let slot = *self.strangers.slots.get(place)?;
         let (at_auth, since) = match self.occupants.get(slot)?.as_ref()? {
-            Occupant::Caller(caller) => (false, caller.accepted),
+            Occupant::Proxy(proxy) => (false, proxy.accepted),
             Occupant::Conn(conn) => (conn.is_at_auth(), conn.accepted),
         };
         Some(Stranger {

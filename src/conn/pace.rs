@@ -1,9 +1,10 @@
-//! How long a connection has for what: when it must be looked at, and what then ends it.
+//! The time limits of a connection: when it must be checked, and why it ends if nothing changes.
 //!
-//! At every point something ends a client that sends or takes an octet now and then: before a login one limit over all; after
-//! it the whole line of a command, the average of what is taken of a reply, silence, and the whole session.
+//! A client must not keep a connection by sending or taking an octet now and then. Before a login
+//! one limit covers the whole login. After a login there are limits on the whole line of a command,
+//! on the average pace at which a reply is taken, on silence, and on the whole session.
 
-use super::{Conn, Outcome, Turn};
+use super::state::Conn;
 use crate::end_reason::EndReason;
 use crate::pop3::Waiting;
 use std::time::{Duration, Instant};
@@ -12,9 +13,18 @@ fn after(since: Instant, ms: u32) -> Instant {
     since + Duration::from_millis(ms.into())
 }
 
+type Deadline = (Instant, EndReason);
+
+fn soonest(one: Deadline, other: Option<Deadline>) -> Deadline {
+    match other {
+        Some(other) if other.0 < one.0 => other,
+        _ => one,
+    }
+}
+
 impl Conn {
-    /// When it must be looked at, and why it ends if nothing has changed by then.
-    pub(crate) fn deadline(&self) -> (Instant, EndReason) {
+    /// When the connection must be checked, and why it ends if nothing has changed by then.
+    pub(crate) fn deadline(&self) -> Deadline {
         let limits = &self.settings.limits;
         if !self.pop3.is_logged_in() {
             return self.deadline_before_login();
@@ -30,23 +40,19 @@ impl Conn {
         let slow = self
             .slow
             .map(|(since, _)| (after(since, limits.stall_ms), EndReason::SlowTime));
-        let soonest = |one: (Instant, EndReason), other: Option<(Instant, EndReason)>| match other {
-            Some(other) if other.0 < one.0 => other,
-            _ => one,
-        };
         if let Some(ending) = self.ending {
             let taken = soonest(soonest(session, Some(stalled)), slow);
             return (ending.lingers.unwrap_or(taken.0), ending.why);
         }
         let waiting = self.pop3.waiting();
         let other = if waiting.is_update() {
-            // The update is the worker's by now: to give up earlier would spare nothing.
+            // The worker does the update now. To end the connection earlier would not stop it.
             let at = session.0.max(after(self.since, limits.stall_ms));
             return (at, EndReason::WorkerTime);
         } else if self.client.blocked() {
             stalled
         } else {
-            // What was said before may have kept the client longer than this may take.
+            // The time begins when the client has taken the reply before.
             let since = self.since.max(self.client.progress);
             if waiting.is_for_worker() {
                 (after(since, limits.stall_ms), EndReason::WorkerTime)
@@ -60,7 +66,7 @@ impl Conn {
         soonest(soonest(session, slow), Some(other))
     }
 
-    fn deadline_before_login(&self) -> (Instant, EndReason) {
+    fn deadline_before_login(&self) -> Deadline {
         let limits = &self.settings.limits;
         let login = after(self.accepted, limits.login_ms);
         if let Some(ending) = self.ending {
@@ -75,35 +81,23 @@ impl Conn {
         }
     }
 
-    /// Its time is up.
-    pub(crate) fn expire(&mut self, why: EndReason, turn: &mut Turn<'_>) -> Outcome {
-        if why == EndReason::OpenTime && self.ending.is_none() {
-            self.pop3.no_session(&mut self.client.out);
-            self.end(why);
-            return self.drive(turn);
-        }
-        if why == EndReason::LoginTime && self.ending.is_none() && self.pop3.waiting().may_reply() {
-            self.pop3.login_time_over(&mut self.client.out);
-            self.end(why);
-            return self.drive(turn);
-        }
-        // A socket's buffer can hold minutes of a slow line, in which nothing is seen of it but what its host acknowledges.
+    /// Whether the connection may go on although this limit is over, because the client's host has
+    /// acknowledged enough. The socket's buffer can hold minutes of a slow line. In that time only
+    /// the acknowledgements show that the client reads.
+    pub(super) fn has_advanced(&mut self, why: EndReason, now: Instant) -> bool {
         let goes_on = match (self.ending, why) {
-            (None, EndReason::SlowTime) => self.keeps_pace(turn.now),
-            (None, EndReason::IdleTime) => !self.client.has_all() && self.client.advances(turn.now),
+            (None, EndReason::SlowTime) => self.keeps_pace(now),
+            (None, EndReason::IdleTime) => !self.client.has_all() && self.client.advances(now),
             _ => false,
         };
-        if goes_on {
-            // From here on it is measured, if it was not: no octet now and then keeps a session alive.
-            if self.slow.is_none() && !self.client.has_all() {
-                self.slow = Some((turn.now, self.client.acknowledged()));
-            }
-            return Outcome::Waits;
+        // From here on the pace is measured, so that an octet now and then is not enough.
+        if goes_on && self.slow.is_none() && !self.client.has_all() {
+            self.slow = Some((now, self.client.acknowledged()));
         }
-        self.over(why, turn)
+        goes_on
     }
 
-    /// Notes since when a line is not complete. `commanded`: another one has been since.
+    /// Notes since when a line is incomplete. `commanded`: a command was processed just now.
     pub(super) fn watch_line(&mut self, commanded: bool, now: Instant) {
         self.line = match self.line {
             _ if !self.pop3.is_within_line() => None,
@@ -112,7 +106,8 @@ impl Conn {
         };
     }
 
-    /// Begins to measure how fast a client takes a reply that it keeps waiting, and ceases when it has all.
+    /// Begins to measure the pace of a client that keeps a reply waiting. Stops when the socket has
+    /// taken everything.
     pub(super) fn watch_pace(&mut self, now: Instant) {
         if self.slow.is_none() && self.client.blocked() {
             self.slow = Some((now, self.client.acknowledged()));
@@ -121,12 +116,12 @@ impl Conn {
         }
     }
 
-    /// Whether our socket has taken all that there was for the client.
+    /// Whether the socket has taken everything that there was for the client.
     fn is_served(&self) -> bool {
         self.pop3.waiting() == Waiting::Client && !self.client.pending()
     }
 
-    /// Whether the client has taken enough since it was last looked at; if so, it is measured anew.
+    /// Whether the client has taken enough since the last check. Begins the next measurement.
     fn keeps_pace(&mut self, now: Instant) -> bool {
         let Some((since, before)) = self.slow else {
             return true;

@@ -1,13 +1,14 @@
-//! Who comes in: admission, what a proxy says before its client is heard, and who has to yield when all is full.
+//! New connections: whether one is admitted, what a proxy says first, and which stranger yields if
+//! there is no room.
 
-use super::Front;
+use super::state::Front;
 use crate::client::Client;
 use crate::conn::{Conn, FULL};
 use crate::handle::{self, Handle};
 use crate::limits::{Party, TooMany};
 use crate::pop3::Identity;
 use crate::proxy::Peer;
-use crate::proxy::caller::{Caller, Heard};
+use crate::proxy::connection::{HeaderRead, ProxyConnection};
 use crate::proxy::header::Origin;
 use crate::report;
 use crate::slots::Occupant;
@@ -18,26 +19,29 @@ use popward_proto::proxies::ProxyHeaders;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
-/// Connections that are accepted at one listener before it is another's turn.
-const ACCEPTS: u32 = 64;
+/// Most connections that are accepted at one listener before the next listener has its turn.
+const ACCEPTS_MAX: u32 = 64;
 
-/// How long a listener rests when this process can open no more descriptors.
+/// How long a listener accepts nothing after this process could open no more descriptors.
 const REST: Duration = Duration::from_millis(500);
 
-/// The same where TLS is expected: a fatal alert, `internal_error` (RFC 8446, section 6.2), which needs no handshake.
+/// The reply to a client that is refused where TLS begins at once: the fatal alert `internal_error`
+/// (RFC 8446, section 6.2). It needs no handshake.
 const FULL_TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
 
-/// How long nobody has to yield to anybody: a few round trips, in which a client can log in.
+/// How long a new connection does not have to yield. In this time a client can log in.
 const CHANCE: Duration = Duration::from_secs(1);
 
-/// How many strangers are drawn when one has to yield. It is the one of them that has been there longest.
+/// The number of strangers that are drawn when one has to yield. The oldest of them yields.
 const DRAWN: u64 = 8;
 
 impl Front {
+    /// Accepts the connections that wait at a listener.
     pub(super) fn accept(&mut self, number: usize) {
-        for _ in 0..ACCEPTS {
+        for _ in 0..ACCEPTS_MAX {
             let listener = &mut self.listeners[number];
             if !listener.ready || listener.rests.is_some_and(|until| until > self.now) {
                 return;
@@ -46,16 +50,17 @@ impl Front {
             match listener.socket.accept() {
                 Ok((stream, peer)) => {
                     let (tls, headers) = (listener.tls, listener.headers);
-                    // An IPv4 client of an IPv6 listener is an IPv4 client to everybody from here on.
+                    // An IPv4 client at an IPv6 listener counts as an IPv4 client.
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     self.arrived(stream, peer, tls, headers);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => listener.ready = false,
-                    // The client has gone again already.
+                    // `ConnectionAborted`: the client has gone already.
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
-                        // No descriptors or no memory: whoever waits goes on waiting, and we do not spin.
+                        // No descriptors or no memory. Without the rest the loop would try again at
+                        // once, without end. Clients wait in the kernel's queue.
                         listener.rests = Some(self.now + REST);
                         self.log.warning(None, "accept", &[("error", &error)]);
                     }
@@ -68,15 +73,15 @@ impl Front {
         if tls && self.tls.is_none() {
             return self.refuse(peer, &"no certificate can be used");
         }
-        let proxy = self.settings.proxies.networks.contain(peer.ip());
-        let calls = match headers {
+        let is_proxy = self.settings.proxies.networks.contain(peer.ip());
+        let sends_header = match headers {
             ProxyHeaders::Off => false,
-            ProxyHeaders::FromProxies => proxy,
-            ProxyHeaders::Only if proxy => true,
-            ProxyHeaders::Only => return self.refuse(peer, &"it is not a proxy's"),
+            ProxyHeaders::FromProxies => is_proxy,
+            ProxyHeaders::Only if is_proxy => true,
+            ProxyHeaders::Only => return self.refuse(peer, &"the address is not a proxy's"),
         };
         let direct = Peer::direct(peer, &self.settings);
-        let party = if calls || direct.proxy.is_some() {
+        let party = if sends_header || direct.proxy.is_some() {
             Party::Proxy
         } else {
             Party::Client(peer.ip())
@@ -87,32 +92,19 @@ impl Front {
         let Some((name, stream)) = self.watch(stream, peer, party) else {
             return;
         };
-        if calls {
-            let (handle, id) = name;
-            let until = self.now + Duration::from_millis(self.settings.proxies.header_ms.into());
-            let caller = Caller {
-                handle,
-                id,
-                stream,
-                peer,
-                tls,
-                readable: true,
-                half_closed: false,
-                accepted: self.now,
-            };
-            self.slots.put(Occupant::Caller(Box::new(caller)));
-            self.deadlines.add(until, handle);
-            self.listen_to(handle.slot);
+        if sends_header {
+            self.wait_for_header(name, stream, peer, tls);
         } else {
-            self.greet(name, stream, direct, party, tls);
+            let client = Client::new(stream, tls, self.now);
+            self.begin(name, (direct, party), client);
         }
     }
 
-    /// Counts a connection, with room made for it where all is full.
+    /// Counts a connection, if the limits permit one more. A stranger may have to make room for it.
     fn admit(&mut self, party: Party) -> Result<(), TooMany> {
-        let settings = std::rc::Rc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let (limits, proxies) = (&settings.limits, &settings.proxies);
-        // Of this host itself many may come at once: webmail.
+        // Programs of this host, such as webmail, may make many connections at once.
         let hurries = matches!(party, Party::Client(peer) if !peer.is_loopback());
         self.admission
             .admit(party, hurries, (limits, proxies), self.now)?;
@@ -124,7 +116,10 @@ impl Front {
             return Ok(());
         };
         if self.make_room() {
-            if let Some(times) = self.said.may_say_of_all(report::YIELDED, full, self.now) {
+            let times = self
+                .log_limits
+                .may_log_limit(report::YIELDED, full, self.now);
+            if let Some(times) = times {
                 report::yielded(&self.log, full, times);
             }
             return Ok(());
@@ -133,7 +128,7 @@ impl Front {
         Err(full)
     }
 
-    /// Names a connection and has the event loop watch it.
+    /// Gives a connection its names and lets the event loop watch its socket.
     fn watch(
         &mut self,
         mut stream: TcpStream,
@@ -153,64 +148,75 @@ impl Front {
         Some((name, stream))
     }
 
-    /// Begins a client's connection.
-    fn greet(
+    /// Begins a proxy's connection, whose PROXY header comes first.
+    fn wait_for_header(
         &mut self,
-        name: (Handle, SessionId),
+        (handle, id): (Handle, SessionId),
         stream: TcpStream,
-        peer: Peer,
-        party: Party,
+        peer: SocketAddr,
         tls: bool,
     ) {
-        let client = Client::new(stream, tls, self.now);
-        self.begin(name, (peer, party), client);
+        let until = self.now + Duration::from_millis(self.settings.proxies.header_ms.into());
+        let proxy = ProxyConnection {
+            handle,
+            id,
+            stream,
+            peer,
+            tls,
+            readable: true,
+            half_closed: false,
+            accepted: self.now,
+        };
+        self.slots.put(Occupant::Proxy(Box::new(proxy)));
+        self.deadlines.add(until, handle);
+        self.read_header(handle.slot);
     }
 
-    /// Hears what a proxy has said so far.
-    pub(super) fn listen_to(&mut self, slot: usize) {
-        let Some(caller) = self.slots.caller(slot) else {
+    /// Reads a proxy's header, as far as it has come.
+    pub(super) fn read_header(&mut self, slot: usize) {
+        let Some(proxy) = self.slots.proxy(slot) else {
             return;
         };
-        let peer = caller.peer;
-        match caller.hear(&mut self.read) {
-            Heard::Nothing => {}
-            // Nobody was kept from anything: it is not worth a line but in search of a fault.
-            Heard::End => self.dismiss(slot),
-            Heard::Malformed(why) => {
+        let peer = proxy.peer;
+        match proxy.read_header(&mut self.read) {
+            HeaderRead::Incomplete => {}
+            // Health checks do this, so there is no log line.
+            HeaderRead::End => self.dismiss(slot),
+            HeaderRead::Malformed(why) => {
                 self.dismiss(slot);
                 self.refuse(peer, &why);
             }
-            Heard::Header(origin) => {
-                if let Some(caller) = self.slots.take_caller(slot) {
-                    self.introduced(caller, origin);
+            HeaderRead::Header(origin) => {
+                if let Some(proxy) = self.slots.take_proxy(slot) {
+                    self.introduced(proxy, origin);
                 }
             }
         }
     }
 
-    /// A proxy has said whose its connection is.
-    fn introduced(&mut self, caller: Caller, origin: Origin) {
-        let origin = origin.said_by(caller.peer.ip());
-        let settings = std::rc::Rc::clone(&self.settings);
-        let peer = Peer::through(caller.peer, origin, &settings);
+    /// The PROXY header is complete: begins the client's connection.
+    fn introduced(&mut self, proxy: ProxyConnection, origin: Origin) {
+        let origin = origin.said_by(proxy.peer.ip());
+        let settings = Rc::clone(&self.settings);
+        let peer = Peer::through(proxy.peer, origin, &settings);
         let mut party = Party::Proxy;
         if let Origin::Client { source, .. } = origin {
             let (limits, now) = (&settings.limits, self.now);
             if let Err(why) = self.admission.introduce(party, source.ip(), limits, now) {
-                self.slots.take(caller.handle.slot);
+                self.slots.take(proxy.handle.slot);
                 self.admission.leave(party);
-                return self.turn_away(caller.stream, caller.tls, source, why);
+                return self.turn_away(proxy.stream, proxy.tls, source, why);
             }
             party = Party::Client(source.ip());
         }
-        let (name, tls) = ((caller.handle, caller.id), caller.tls);
-        let mut client = Client::new(caller.stream, tls, self.now);
-        // What came behind the header has had its edge.
+        let mut client = Client::new(proxy.stream, proxy.tls, self.now);
+        // epoll has reported the bytes after the header already. It does not report them again.
         client.readable = true;
-        client.half_closed = caller.half_closed;
-        self.begin(name, (peer, party), client);
+        client.half_closed = proxy.half_closed;
+        self.begin((proxy.handle, proxy.id), (peer, party), client);
     }
 
+    /// Begins a client's connection.
     fn begin(&mut self, name: (Handle, SessionId), whose: (Peer, Party), client: Client) {
         let slot = name.0.slot;
         let Some(unique) = crate::tls::unique() else {
@@ -218,7 +224,7 @@ impl Front {
             self.admission.leave(whose.1);
             return self.refuse(whose.0.address, &"no random numbers");
         };
-        let host = std::rc::Rc::clone(&self.host);
+        let host = Rc::clone(&self.host);
         let identity = Identity { unique, host };
         let stls = self.tls.is_some();
         let conn = Conn::new(
@@ -234,29 +240,30 @@ impl Front {
         self.drive(slot);
     }
 
-    /// Ends a proxy's connection that has not said whose it is; nothing where there is none.
+    /// Ends the connection in this slot, if it is a proxy's whose header is not complete.
     pub(super) fn dismiss(&mut self, slot: usize) {
-        if self.slots.caller(slot).is_some() {
+        if self.slots.proxy(slot).is_some() {
             self.slots.take(slot);
             self.admission.leave(Party::Proxy);
         }
     }
 
-    /// The time is up for a proxy's header, if this is one that has not come.
+    /// Ends the connection of this handle, if it still waits for a PROXY header: its time is over.
     pub(super) fn header_is_late(&mut self, handle: Handle) {
-        let caller = self.slots.caller(handle.slot);
-        let Some(caller) = caller.filter(|caller| caller.handle == handle) else {
+        let proxy = self.slots.proxy(handle.slot);
+        let Some(proxy) = proxy.filter(|proxy| proxy.handle == handle) else {
             return;
         };
-        let peer = caller.peer;
+        let peer = proxy.peer;
         self.dismiss(handle.slot);
         self.refuse(peer, &"no PROXY header in time");
     }
 
-    /// Has a stranger yield, if there is one that has had its chance. Returns whether there is room now.
+    /// Ends a stranger to make room. Returns false if each stranger that was drawn is too young.
     ///
-    /// Whoever floods us with connections has most of them, so it is probably one of theirs; and who is in the middle of a
-    /// login is probably younger than the oldest of eight.
+    /// The draw favours honest clients. An attacker who floods the server has most of the
+    /// connections, so the draw probably hits one of these. A client in the middle of a login is
+    /// probably younger than the oldest of eight.
     fn make_room(&mut self) -> bool {
         let (count, secret) = &mut self.drawn;
         let slots = &self.slots;
@@ -271,27 +278,29 @@ impl Front {
         true
     }
 
-    /// Turns somebody away who has just come, politely where that costs nothing: the socket's buffer is empty, so this does
-    /// not wait.
+    /// Refuses a connection that has just come, with a reply. The socket's buffer is empty, so the
+    /// write does not wait.
     fn turn_away(&mut self, mut stream: TcpStream, tls: bool, peer: SocketAddr, why: TooMany) {
         let _ = stream.write(if tls { FULL_TLS } else { FULL });
-        // To close a socket with unread bytes is to reset it, and the reset can overtake what was written.
+        // Unread bytes are read first. The kernel resets a connection that is closed with unread
+        // bytes, and the reset can reach the client before the reply.
         let _ = stream.read(&mut self.read);
-        let said = match why {
+        let times = match why {
             TooMany::FromAddress | TooMany::FromPrefix | TooMany::InAMinute => {
-                self.said.may_say(peer.ip(), self.now).then_some(1)
+                self.log_limits.may_log(peer.ip(), self.now).then_some(1)
             }
-            TooMany::InAll | TooMany::Unauthenticated | TooMany::OfProxies => {
-                self.said.may_say_of_all(report::REFUSED, why, self.now)
-            }
+            TooMany::InAll | TooMany::Unauthenticated | TooMany::OfProxies => self
+                .log_limits
+                .may_log_limit(report::REFUSED, why, self.now),
         };
-        if let Some(times) = said {
+        if let Some(times) = times {
             report::turned_away(&self.log, peer, why, times);
         }
     }
 
-    pub(super) fn refuse(&mut self, peer: SocketAddr, why: &dyn std::fmt::Display) {
-        if self.said.may_say(peer.ip(), self.now) {
+    /// Logs a connection that is refused. The caller closes it.
+    fn refuse(&mut self, peer: SocketAddr, why: &dyn std::fmt::Display) {
+        if self.log_limits.may_log(peer.ip(), self.now) {
             report::refused(&self.log, peer, why);
         }
     }

@@ -83,14 +83,14 @@ pub enum Malformed {
 impl std::fmt::Display for Malformed {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
-            Self::NoHeader => "it does not begin with a PROXY header",
-            Self::Line => "the line of the PROXY header does not end where it should",
-            Self::Protocol => "the PROXY header is neither for TCP4 nor TCP6 nor UNKNOWN",
-            Self::Address => "an address of the PROXY header is none",
-            Self::Command => "the PROXY header's version or command is unknown",
-            Self::Family => "the PROXY header's family or transport is unknown",
+            Self::NoHeader => "the connection does not begin with a PROXY header",
+            Self::Line => "the PROXY header is too long, or does not end with CRLF",
+            Self::Protocol => "the protocol in the PROXY header is not TCP4, TCP6 or UNKNOWN",
+            Self::Address => "an address or a port in the PROXY header is not valid",
+            Self::Command => "the version or the command of the PROXY header is unknown",
+            Self::Family => "the address family or the transport in the PROXY header is unknown",
             Self::TooLong => "the PROXY header is too long",
-            Self::Parts => "the PROXY header's parts do not fit into it",
+            Self::Parts => "the parts of the PROXY header are longer than the header",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Proxies, which connect for their clients: the PROXY protocol before a connection's first byte,
 //! and XCLIENT before its login.
 
-pub(crate) mod caller;
+pub(crate) mod connection;
 pub mod header;
 pub mod xclient;
 

@@ -143,14 +143,14 @@ impl ClientCertVerifier for Witness {
 /// Gives tickets only to clients that showed no certificate. A resumed session has no signature for
 /// auth to check. A client with a ticket could not know that it must not resume before EXTERNAL.
 #[derive(Debug)]
-pub(crate) struct Unshown<T> {
+pub(crate) struct TicketsWithoutCertificate<T> {
     /// Seals and opens the tickets.
     pub(crate) tickets: Arc<T>,
     /// The witness of this connection.
     pub(crate) witness: Arc<Witness>,
 }
 
-impl<T: ProducesTickets> ProducesTickets for Unshown<T> {
+impl<T: ProducesTickets> ProducesTickets for TicketsWithoutCertificate<T> {
     fn enabled(&self) -> bool {
         self.tickets.enabled()
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A step of a handshake.
-pub(crate) enum Work {
+pub(crate) enum HandshakeStep {
     /// The `ClientHello` has come.
     Accept(Box<Accepted>),
     /// More bytes have been read.
@@ -29,18 +29,18 @@ pub(crate) enum Work {
 }
 
 /// A step of a handshake, with what a thread needs for it.
-pub(crate) struct Job {
+pub(crate) struct HandshakeJob {
     /// The connection.
     pub(crate) handle: Handle,
     /// The step.
-    pub(crate) work: Work,
+    pub(crate) step: HandshakeStep,
     /// The rules for a new handshake.
     pub(crate) rules: Arc<Rules>,
 }
 
 /// The result of a step.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct StepResult {
     /// The connection.
     pub(crate) handle: Handle,
     /// The TLS connection, or why the handshake failed.
@@ -61,13 +61,13 @@ pub(crate) struct Failure {
 
 /// The place of a step in the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct QueuePlace {
     is_new: bool,
     number: u64,
 }
 
 /// The steps that wait for a thread.
-struct Line<T> {
+struct StepQueue<T> {
     new: BTreeMap<u64, T>,
     begun: BTreeMap<u64, T>,
     number: u64,
@@ -77,7 +77,7 @@ struct Line<T> {
     over: bool,
 }
 
-impl<T> Line<T> {
+impl<T> StepQueue<T> {
     fn new() -> Self {
         Self {
             new: BTreeMap::new(),
@@ -96,11 +96,11 @@ impl<T> Line<T> {
         }
     }
 
-    fn add(&mut self, is_new: bool, job: T) -> Place {
+    fn add(&mut self, is_new: bool, job: T) -> QueuePlace {
         self.number += 1;
         let number = self.number;
         self.kind(is_new).insert(number, job);
-        Place { is_new, number }
+        QueuePlace { is_new, number }
     }
 
     fn take(&mut self) -> Option<T> {
@@ -111,40 +111,43 @@ impl<T> Line<T> {
             .map(|(_, job)| job)
     }
 
-    fn remove(&mut self, place: Place) -> Option<T> {
+    fn remove(&mut self, place: QueuePlace) -> Option<T> {
         self.kind(place.is_new).remove(&place.number)
     }
 }
 
-struct Shared {
-    line: Mutex<Line<Job>>,
+struct SharedQueue {
+    queue: Mutex<StepQueue<HandshakeJob>>,
     more: Condvar,
 }
 
-impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line<Job>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+impl SharedQueue {
+    fn queue(&self) -> MutexGuard<'_, StepQueue<HandshakeJob>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the next step. `None`: the thread has to end. While it waits, it forgets ticket
     /// keys whose time is over.
-    fn next(&self, tickets: &Tickets) -> Option<Job> {
-        let mut line = self.line();
+    fn next(&self, tickets: &Tickets) -> Option<HandshakeJob> {
+        let mut queue = self.queue();
         loop {
-            if line.over {
+            if queue.over {
                 return None;
             }
-            if let Some(job) = line.take() {
+            if let Some(job) = queue.take() {
                 return Some(job);
             }
             let now = Instant::now();
-            line = match tickets.forget(now) {
+            queue = match tickets.forget(now) {
                 Some(until) => {
                     let wait = until.saturating_duration_since(now);
-                    let woken = self.more.wait_timeout(line, wait);
+                    let woken = self.more.wait_timeout(queue, wait);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.more.wait(line).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .more
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -152,8 +155,8 @@ impl Shared {
 
 /// The handshake threads.
 pub(crate) struct Threads {
-    shared: Arc<Shared>,
-    done: Receiver<Done>,
+    shared: Arc<SharedQueue>,
+    done: Receiver<StepResult>,
 }
 
 impl Threads {
@@ -164,8 +167,8 @@ impl Threads {
         waker: &Arc<Waker>,
         tickets: &Arc<Tickets>,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            line: Mutex::new(Line::new()),
+        let shared = Arc::new(SharedQueue {
+            queue: Mutex::new(StepQueue::new()),
             more: Condvar::new(),
         });
         let (results, done) = channel();
@@ -188,34 +191,34 @@ impl Threads {
     }
 
     /// Puts a step in line.
-    pub(crate) fn give(&self, job: Job) -> Place {
-        let is_new = matches!(job.work, Work::Accept(_));
-        let place = self.shared.line().add(is_new, job);
+    pub(crate) fn give(&self, job: HandshakeJob) -> QueuePlace {
+        let is_new = matches!(job.step, HandshakeStep::Accept(_));
+        let place = self.shared.queue().add(is_new, job);
         self.shared.more.notify_one();
         place
     }
 
     /// Takes the step of an ended connection out of the line, if no thread has taken it yet.
-    pub(crate) fn cancel(&self, place: Place) {
-        let job = self.shared.line().remove(place);
+    pub(crate) fn cancel(&self, place: QueuePlace) {
+        let job = self.shared.queue().remove(place);
         // The job is dropped after the lock is released, so that the threads do not wait for this.
         drop(job);
     }
 
     /// Takes a result, if there is one.
-    pub(crate) fn take(&self) -> Option<Done> {
+    pub(crate) fn take(&self) -> Option<StepResult> {
         self.done.try_recv().ok()
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.line().over = true;
+        self.shared.queue().over = true;
         self.shared.more.notify_all();
     }
 }
 
-fn serve(shared: &Shared, tickets: &Tickets, results: &Sender<Done>, waker: &Waker) {
+fn serve(shared: &SharedQueue, tickets: &Tickets, results: &Sender<StepResult>, waker: &Waker) {
     while let Some(job) = shared.next(tickets) {
         let done = step(job);
         if results.send(done).is_err() || waker.wake().is_err() {
@@ -224,9 +227,9 @@ fn serve(shared: &Shared, tickets: &Tickets, results: &Sender<Done>, waker: &Wak
     }
 }
 
-fn step(job: Job) -> Done {
-    let (tls, witness) = match job.work {
-        Work::Accept(accepted) => {
+fn step(job: HandshakeJob) -> StepResult {
+    let (tls, witness) = match job.step {
+        HandshakeStep::Accept(accepted) => {
             let (config, witness) = job.rules.begin(&accepted.client_hello());
             let tls = accepted.into_connection(config).map(Box::new);
             let failed = |(error, mut alert): (Error, rustls::server::AcceptedAlert)| {
@@ -237,9 +240,9 @@ fn step(job: Job) -> Done {
             };
             (tls.map_err(failed), witness)
         }
-        Work::Process(tls) => (Ok(tls), None),
+        HandshakeStep::Process(tls) => (Ok(tls), None),
     };
-    Done {
+    StepResult {
         handle: job.handle,
         result: tls.and_then(process),
         witness,

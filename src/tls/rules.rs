@@ -2,7 +2,7 @@
 //! for a certificate. A reload makes new rules. Connections keep the rules with which they began.
 
 use super::certificates::{Certificate, Choice, Unusable, read};
-use super::client_certificate::{Unshown, Witness};
+use super::client_certificate::{TicketsWithoutCertificate, Witness};
 use super::remote_key::Keys;
 use super::tickets::Tickets;
 use popward_proto::keys::KeyId;
@@ -93,12 +93,12 @@ const CERTIFICATES_MAX: usize = 16;
 
 /// The part of a set of certificates that the monitor has sent so far.
 #[derive(Debug, Default)]
-pub(crate) struct Coming {
+pub(crate) struct CertificateSet {
     authorities: Option<OwnedFd>,
     certificates: Vec<(KeyFacts, OwnedFd)>,
 }
 
-impl Coming {
+impl CertificateSet {
     /// Takes the file of the authorities that sign client certificates.
     pub(crate) fn authorities(&mut self, file: OwnedFd) {
         self.authorities = Some(file);
@@ -197,7 +197,7 @@ impl Rules {
             .builder
             .clone()
             .with_client_cert_verifier(Arc::clone(&witness) as _);
-        let tickets = Arc::new(Unshown {
+        let tickets = Arc::new(TicketsWithoutCertificate {
             tickets: Arc::clone(&self.tickets),
             witness: Arc::clone(&witness),
         });

@@ -2,33 +2,33 @@
 
 use super::*;
 
-fn all(line: &mut Line<u32>) -> Vec<u32> {
-    std::iter::from_fn(|| line.take()).collect()
+fn all(queue: &mut StepQueue<u32>) -> Vec<u32> {
+    std::iter::from_fn(|| queue.take()).collect()
 }
 
 #[test]
 fn new_and_begun_handshakes_take_turns_and_each_kind_keeps_its_order() {
-    let mut line = Line::new();
+    let mut queue = StepQueue::new();
     for number in 0..5 {
-        line.add(true, number);
+        queue.add(true, number);
     }
     for number in 10..12 {
-        line.add(false, number);
+        queue.add(false, number);
     }
-    assert_eq!(all(&mut line), [0, 10, 1, 11, 2, 3, 4]);
+    assert_eq!(all(&mut queue), [0, 10, 1, 11, 2, 3, 4]);
 }
 
 #[test]
 fn p8_an_ended_connection_leaves_nothing_in_line() {
-    let mut line = Line::new();
+    let mut queue = StepQueue::new();
     // Clients connect, send a `ClientHello` and reset, again and again. One in a thousand stays.
     for round in 0..100_000 {
-        let place = line.add(true, round);
+        let place = queue.add(true, round);
         if round % 1000 != 0 {
-            assert_eq!(line.remove(place), Some(round));
-            assert_eq!(line.remove(place), None);
+            assert_eq!(queue.remove(place), Some(round));
+            assert_eq!(queue.remove(place), None);
         }
     }
-    assert_eq!(line.new.len() + line.begun.len(), 100);
-    assert_eq!(all(&mut line).len(), 100);
+    assert_eq!(queue.new.len() + queue.begun.len(), 100);
+    assert_eq!(all(&mut queue).len(), 100);
 }

@@ -105,17 +105,17 @@ fn rules(server: &Pair, ca: Option<&Pair>, only_1_3: bool, tickets: TicketKeys) 
         schemes: List::try_from(vec![0x0403]).unwrap(),
         public_key: List::try_from(server.key.public_key().unwrap().to_vec()).unwrap(),
     };
-    let mut coming = Coming::default();
+    let mut set = CertificateSet::default();
     if let Some(ca) = ca {
-        coming.authorities(ca.file());
+        set.authorities(ca.file());
     }
-    coming.certificate(facts, server.file());
+    set.certificate(facts, server.file());
     let settings = TlsSettings {
         only_1_3,
         ticket_ms: 60_000,
     };
     let tickets = Arc::new(Tickets::new(Arc::clone(&keys), settings.ticket_ms));
-    coming.rules(settings, &keys, &tickets).unwrap()
+    set.rules(settings, &keys, &tickets).unwrap()
 }
 
 /// A client's verifier that accepts any server, because these tests are about the client.

@@ -1,7 +1,9 @@
-//! What the monitor and auths say, and which connection it concerns.
+//! Messages of the monitor and of auths, and the connections that they are for.
 
-use super::Front;
-use crate::conn::{Conn, Outcome, Turn};
+use super::state::{AUTH, Front};
+use crate::conn::{Conn, Outcome, Shared};
+use crate::handle;
+use crate::pop3::Action;
 use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
 use popward_proto::bounded::UserName;
@@ -10,10 +12,10 @@ use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 impl Front {
-    /// Takes everything that the monitor has to say now.
-    pub(crate) fn hear_monitor(&mut self) {
-        while !self.links.monitor.gone {
-            match self.links.monitor.channel.receive(&mut self.packet) {
+    /// Takes all messages of the monitor that have come.
+    pub(super) fn hear_monitor(&mut self) {
+        while !self.channels.monitor.gone {
+            match self.channels.monitor.channel.receive(&mut self.packet) {
                 Ok(Packet::Message(message, descriptors)) => {
                     self.monitor_said(message, descriptors.into_iter().next());
                 }
@@ -24,7 +26,7 @@ impl Front {
                         self.log
                             .error(None, "monitor's channel failed", &[("error", &error)]);
                     }
-                    self.links.monitor.gone = true;
+                    self.channels.monitor.gone = true;
                 }
             }
         }
@@ -34,7 +36,7 @@ impl Front {
         use MonitorToFront as M;
         match (message, descriptor) {
             (M::Auth, Some(socket)) => self.use_auth(socket),
-            (M::Keys, Some(socket)) => self.links.keys.replace(socket),
+            (M::Keys, Some(socket)) => self.channels.keys.replace(socket),
             (
                 M::Session {
                     session,
@@ -44,15 +46,16 @@ impl Front {
                 Some(socket),
             ) => self.attach(session, (user, login_delay_s), socket),
             (M::NoSession { session, too_many }, _) => {
-                self.tell(session, |conn, turn| conn.no_session(too_many, turn));
+                self.tell(session, |conn, _| conn.no_session(too_many));
             }
             (M::Ended { session, finished }, _) => {
-                self.tell(session, |conn, turn| conn.session_ended(finished, turn));
+                self.tell(session, |conn, _| conn.session_ended(finished));
             }
             (M::Accept, _) => self.accepting = true,
             (M::Retire, _) => self.retire(),
             (M::Drain, _) => self.start_drain(),
-            // The permit table lets none of these through: setup is over, and descriptors are counted.
+            // Not reached. The permit table admits the first five only before a front serves, and
+            // the channel checks that each of the others has its descriptor.
             (
                 M::Settings(_)
                 | M::Listener { .. }
@@ -67,17 +70,18 @@ impl Front {
         }
     }
 
-    /// Tells a connection something, if it is still there, and lets it go on.
-    fn tell(&mut self, id: SessionId, what: impl FnOnce(&mut Conn, &mut Turn<'_>)) {
+    /// Tells a connection something, if it is still there. Then it does what follows from that.
+    fn tell(&mut self, id: SessionId, what: impl FnOnce(&mut Conn, &mut Shared<'_>) -> Action) {
         if let Some(slot) = self.slots.of_session(id) {
-            self.with(slot, |conn, turn| {
-                what(conn, turn);
-                conn.drive(turn)
+            self.with(slot, |conn, shared| {
+                let action = what(conn, shared);
+                conn.go_on(action, shared)
             });
         }
     }
 
-    /// Gives a session its worker. A socket for which nobody waits any more is closed, and its worker ends.
+    /// Gives a connection the socket to its worker. If the connection has gone, the socket is
+    /// closed, and its worker ends.
     fn attach(&mut self, id: SessionId, whose: (UserName, u32), socket: OwnedFd) {
         let now = self.now;
         let Some(slot) = self.slots.of_session(id) else {
@@ -89,7 +93,7 @@ impl Front {
             .and_then(|conn| conn.attach(whose, socket, now));
         if let Some(descriptor) = attached {
             self.slots.logged_in(slot);
-            if let Err(error) = self.watch_session(descriptor, slot) {
+            if let Err(error) = self.register(descriptor, handle::worker_token(slot)) {
                 self.log
                     .error(Some(id), "session's socket", &[("error", &error)]);
             }
@@ -97,10 +101,10 @@ impl Front {
         }
     }
 
-    /// Sends new logins to this auth. After a reload, the auth before it finishes the logins that it has
-    /// begun.
-    pub(crate) fn use_auth(&mut self, socket: OwnedFd) {
-        let former = self.links.auths.current();
+    /// Sends new logins to this auth. After a reload, the auth before it finishes the logins that
+    /// it has begun.
+    pub(super) fn use_auth(&mut self, socket: OwnedFd) {
+        let former = self.channels.auths.current();
         let told = former.map(|former| (former.number, former.channel.send(&FrontToAuth::Last)));
         if let Some((number, Err(_))) = told {
             self.lose_auth(number);
@@ -109,20 +113,20 @@ impl Front {
         let watched = channel
             .set_nonblocking()
             .map_err(std::io::Error::from)
-            .and_then(|()| self.watch_auth(channel.as_fd().as_raw_fd()));
+            .and_then(|()| self.register(channel.as_fd().as_raw_fd(), AUTH));
         match watched {
-            Ok(()) => self.links.auths.add(channel),
+            Ok(()) => self.channels.auths.add(channel),
             Err(error) => self.log.error(None, "auth's socket", &[("error", &error)]),
         }
     }
 
-    /// Forgets an auth. Its verdicts will not come.
+    /// Forgets an auth that has gone, and tells the connections that waited for it.
     fn lose_auth(&mut self, number: u32) {
-        self.links.auths.remove(number);
+        self.channels.auths.remove(number);
         for slot in self.slots.in_use() {
-            self.with(slot, |conn, turn| {
-                if conn.auth_died(number, turn) {
-                    conn.drive(turn)
+            self.with(slot, |conn, shared| {
+                if conn.auth_died(number, shared) {
+                    conn.drive(shared)
                 } else {
                     Outcome::Waits
                 }
@@ -130,43 +134,47 @@ impl Front {
         }
     }
 
-    /// Takes everything that auths have to say now.
-    pub(crate) fn hear_auths(&mut self) {
-        for number in self.links.auths.numbers() {
+    /// Takes all messages of auths that have come.
+    pub(super) fn hear_auths(&mut self) {
+        for number in self.channels.auths.numbers() {
             self.hear_auth(number);
         }
     }
 
     fn hear_auth(&mut self, number: u32) {
-        while let Some(link) = self.links.auths.numbered_mut(number) {
-            match link.channel.receive(&mut self.packet) {
+        while let Some(auth) = self.channels.auths.numbered_mut(number) {
+            match auth.channel.receive(&mut self.packet) {
                 Ok(Packet::Message(AuthToFront::Refused { session, why }, _)) => {
-                    self.tell(session, |conn, turn| conn.refused(why, turn));
+                    self.tell(session, |conn, shared| conn.refused(why, shared));
                 }
                 Ok(Packet::Message(AuthToFront::Challenge { session, first }, _)) => {
-                    self.tell(session, |conn, turn| conn.challenged(first.as_str(), turn));
+                    self.tell(session, |conn, _| conn.challenged(first.as_str()));
                 }
                 Ok(Packet::Message(AuthToFront::Signature { session, signature }, _)) => {
-                    self.tell(session, |conn, turn| conn.signed(&signature, turn));
+                    self.tell(session, |conn, _| conn.signed(&signature));
                 }
                 Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
-                Err(error) => {
-                    // An auth that was told of the last login ends when it is done.
-                    let retired = !self.links.auths.is_current(number);
-                    self.lose_auth(number);
-                    // At the end of the server auth ends too. The monitor has sent `Drain` before.
-                    self.hear_monitor();
-                    let ends = self.links.monitor.gone || self.drain.is_some() || retired;
-                    if ends && error == ChannelError::Closed {
-                        return;
-                    }
-                    self.log
-                        .warning(None, "auth's channel ended", &[("error", &error)]);
-                    // An auth that lives is introduced once. Better another front than one that can log nobody in.
-                    self.links.monitor.gone |= error != ChannelError::Closed;
-                }
+                Err(error) => return self.auth_ended(number, error),
             }
         }
+    }
+
+    /// An auth's channel has ended or failed.
+    fn auth_ended(&mut self, number: u32, error: ChannelError) {
+        // An auth that was told of its last login ends when that login is done.
+        let retired = !self.channels.auths.is_current(number);
+        self.lose_auth(number);
+        // At the end of the server auth ends too. Then the monitor has sent `Drain` before.
+        self.hear_monitor();
+        let expected = self.channels.monitor.gone || self.drain.is_some() || retired;
+        if expected && error == ChannelError::Closed {
+            return;
+        }
+        self.log
+            .warning(None, "auth's channel ended", &[("error", &error)]);
+        // If auth is alive, the monitor does not send a channel to it again. So this front ends,
+        // and the monitor starts one that can log users in.
+        self.channels.monitor.gone |= error != ChannelError::Closed;
     }
 }

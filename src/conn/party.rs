@@ -1,6 +1,6 @@
-//! A connection's place among the others: as whose it counts, and its end when it has to make room.
+//! The party for which a connection is counted, and a connection that has to make room for another.
 
-use super::{Conn, FULL, Outcome, Turn};
+use super::state::{Conn, FULL, Outcome, Shared};
 use crate::end_reason::EndReason;
 use crate::limits::Party;
 use crate::pop3::Waiting;
@@ -8,13 +8,14 @@ use crate::proxy::xclient::Forwarded;
 use std::rc::Rc;
 
 impl Conn {
-    /// Its proxy has said whose it is (XCLIENT). From here on limits and log speak of that client.
-    pub(super) fn forwarded(&mut self, forwarded: Forwarded, turn: &mut Turn<'_>) {
+    /// The proxy has named its client with XCLIENT. Limits and log lines use that client from here
+    /// on.
+    pub(super) fn forwarded(&mut self, forwarded: Forwarded, shared: &mut Shared<'_>) {
         let settings = Rc::clone(&self.settings);
         let (client, limits) = (forwarded.source.ip(), &settings.limits);
-        let admitted = turn
+        let admitted = shared
             .admission
-            .introduce(self.party, client, limits, turn.now);
+            .introduce(self.party, client, limits, shared.now);
         self.peer.address = forwarded.source;
         if admitted.is_err() {
             self.client.out.extend_from_slice(FULL);
@@ -28,19 +29,21 @@ impl Conn {
         self.pop3.forwarded(offer, &mut self.client.out);
     }
 
-    /// Whether its password is being looked at. Not while auth waits for what the client says next.
+    /// Whether auth or a new worker has the next step of a login. False while auth waits for the
+    /// client's next message.
     pub(crate) fn is_at_auth(&self) -> bool {
         matches!(self.pop3.waiting(), Waiting::Auth | Waiting::Opening)
     }
 
-    /// It has not logged in, and somebody else needs its place: it is told so, if that can be done without waiting.
-    pub(crate) fn yields(&mut self, turn: &mut Turn<'_>) -> Outcome {
+    /// Ends this connection, which has not logged in, to make room for another. The client gets a
+    /// reply if the socket takes it at once.
+    pub(crate) fn yields(&mut self, shared: &mut Shared<'_>) -> Outcome {
         if self.pop3.waiting().may_reply() && self.ending.is_none() {
             self.client.out.extend_from_slice(FULL);
-            self.client.flush(turn.now);
-            self.client.close_write(turn.now);
-            self.client.discard(turn.read);
+            self.client.flush(shared.now);
+            self.client.close_write(shared.now);
+            self.client.discard(shared.read);
         }
-        self.over(EndReason::Yielded, turn)
+        self.over(EndReason::Yielded, shared)
     }
 }

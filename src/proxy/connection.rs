@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// A connection of a proxy that has not sent its header yet.
-pub(crate) struct Caller {
+pub(crate) struct ProxyConnection {
     /// Its place in the table.
     pub(crate) handle: Handle,
     /// The name by which the other processes will know it.
@@ -34,9 +34,9 @@ pub(crate) struct Caller {
 
 /// The result of looking for a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum HeaderRead {
     /// The header is not complete.
-    Nothing,
+    Incomplete,
     /// The header is complete and was taken from the socket.
     Header(Origin),
     /// The bytes are not a header.
@@ -46,40 +46,40 @@ pub(crate) enum Heard {
     End,
 }
 
-impl Caller {
+impl ProxyConnection {
     /// Looks at the bytes that have come so far. `buffer` is shared by all connections and has at
     /// least [`header::MAX`] bytes.
-    pub(crate) fn hear(&mut self, buffer: &mut [u8]) -> Heard {
+    pub(crate) fn read_header(&mut self, buffer: &mut [u8]) -> HeaderRead {
         while self.readable {
             match self.stream.peek(buffer) {
-                Ok(0) => return Heard::End,
+                Ok(0) => return HeaderRead::End,
                 Ok(length) => match header::parse(&buffer[..length]) {
                     // More bytes will be announced by another event.
                     Ok(None) => self.readable = false,
                     Ok(Some(header)) => {
                         return self.take(&mut buffer[..header.length], header.origin);
                     }
-                    Err(malformed) => return Heard::Malformed(malformed),
+                    Err(malformed) => return HeaderRead::Malformed(malformed),
                 },
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.readable = false,
                     ErrorKind::Interrupted => {}
-                    _ => return Heard::End,
+                    _ => return HeaderRead::End,
                 },
             }
         }
         if self.half_closed {
-            Heard::End
+            HeaderRead::End
         } else {
-            Heard::Nothing
+            HeaderRead::Incomplete
         }
     }
 
     /// Takes the header from the socket. It was seen there already, so this does not wait.
-    fn take(&mut self, header: &mut [u8], origin: Origin) -> Heard {
+    fn take(&mut self, header: &mut [u8], origin: Origin) -> HeaderRead {
         match self.stream.read_exact(header) {
-            Ok(()) => Heard::Header(origin),
-            Err(_) => Heard::End,
+            Ok(()) => HeaderRead::Header(origin),
+            Err(_) => HeaderRead::End,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The channel to a session's worker, and when the worker is told of a request.
 //!
-//! While the client retrieves one message after the other, the beginning of the next message is in the socket before the
-//! client asks for it, and nobody needs to be told. So the socket is not watched then: the monitor says too when the worker
-//! has gone. A request looks into the socket first, so that the client is answered before the worker is woken.
+//! A client that retrieves one message after the other finds the beginning of the next message in
+//! the socket before it asks. So the front reads the socket first and answers the client. It wakes
+//! the worker later. Meanwhile the event loop does not watch the socket, because each message ahead
+//! would cause an event. The monitor also reports a worker's end, so no end is missed.
 
 use crate::handle;
 use crate::pop3::Waiting;
@@ -12,25 +13,27 @@ use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-/// So many requests for messages that had come ahead are sent together: the worker is not woken for each.
+/// This many requests for messages that had come ahead are sent together, so that the worker is not
+/// woken for each.
 const UNSENT_MAX: usize = 2;
 
-/// The way to a session's worker.
+/// The channel to a session's worker.
 #[derive(Debug)]
-pub(crate) struct WorkerLink {
+pub(crate) struct WorkerChannel {
     channel: Channel<FrontToWorker, WorkerToFront>,
-    /// Whether it may have something to read.
+    /// Whether the socket may have something to read.
     pub(crate) readable: bool,
-    /// Whether its other end is closed.
+    /// Whether the worker's end is closed.
     pub(crate) closed: bool,
-    /// Whether the event loop reports that there is something to read.
+    /// Whether the event loop watches the socket.
     watched: bool,
-    /// RETR of messages that had come ahead. The client has them, and the worker does not know it yet.
+    /// Requests for messages that had come ahead. The client has the messages, but the worker does
+    /// not know this yet.
     unsent: Vec<FrontToWorker>,
 }
 
-impl WorkerLink {
-    /// The link over `socket`, which the caller watches.
+impl WorkerChannel {
+    /// The channel over `socket`. The caller registers the socket with the event loop.
     pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
         let channel = Channel::new(socket, ClientPhase::Opening);
         channel.set_nonblocking()?;
@@ -48,13 +51,13 @@ impl WorkerLink {
         self.channel.as_fd().as_raw_fd()
     }
 
-    /// Whether there may be something of interest to read. Where nothing was asked only the end is of interest: the rest
-    /// is the beginning of what the worker expects to be asked for, and can wait in the socket.
-    pub(super) fn may_speak(&self, waiting: Waiting) -> bool {
+    /// Whether the socket has to be read now. While no request is under way, only the worker's end
+    /// matters. Anything else is a message sent ahead, and can wait in the socket.
+    pub(super) fn must_be_read(&self, waiting: Waiting) -> bool {
         self.readable && (self.closed || waiting != Waiting::Client)
     }
 
-    /// Has the event loop report what comes.
+    /// Lets the event loop watch the socket.
     pub(super) fn watch(&mut self, registry: &Registry, slot: usize) -> std::io::Result<()> {
         if self.watched {
             return Ok(());
@@ -64,29 +67,30 @@ impl WorkerLink {
         registry.register(&mut SourceFd(&self.descriptor()), token, Interest::READABLE)
     }
 
-    /// Has it not reported.
+    /// Lets the event loop watch the socket no more.
     pub(super) fn unwatch(&mut self, registry: &Registry) {
         let descriptor = self.descriptor();
-        // Should it fail, it stays watched.
+        // If this fails, the socket stays watched.
         if self.watched && registry.deregister(&mut SourceFd(&descriptor)).is_ok() {
             self.watched = false;
         }
     }
 
-    /// Whether a look into the socket can spare the worker this request.
+    /// Whether the answer to this request may lie in the socket already.
     pub(super) fn may_hold_answer_of(&self, request: FrontToWorker) -> bool {
         !self.watched && request.retrieves().is_some()
     }
 
-    /// Sends a request, behind those that were not sent yet.
+    /// Sends a request, after those that were held back.
     pub(super) fn send(&mut self, request: FrontToWorker) -> Result<(), ChannelError> {
-        // Where the socket was not watched, something may have come meanwhile.
+        // While the socket was not watched, something may have come.
         self.readable |= !self.watched;
         self.unsent.push(request);
         self.send_all()
     }
 
-    /// Keeps back a request that was answered by what had come ahead, if its answer is complete and few are kept back.
+    /// Holds back a request whose answer had come ahead, if the client has the whole answer and few
+    /// requests are held back. Otherwise sends it.
     pub(super) fn send_later(
         &mut self,
         request: FrontToWorker,
@@ -105,7 +109,7 @@ impl WorkerLink {
         unsent.try_for_each(|request| self.channel.send(&request))
     }
 
-    /// Takes a packet of what the worker may send in this phase.
+    /// Receives a packet that the worker may send in this phase.
     pub(super) fn receive<'a>(
         &mut self,
         phase: ClientPhase,
