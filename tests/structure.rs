@@ -59,17 +59,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "privsep/schemes/src",
-        &[
-            "dovecot.rs",
-            "lib.rs",
-            "popa3d.rs",
-            "solid_pop3d.rs",
-            "tpop3d.rs",
-            "x_uidl.rs",
-        ],
-    ),
-    (
         "privsep/update/src",
         &["locks.rs", "locks/holder.rs", "locks/stale.rs"],
     ),

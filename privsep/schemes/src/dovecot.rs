@@ -5,7 +5,7 @@
 //! into the buffer of Dovecot 2.3.19, and Dovecot hashes the blank after the colon too. No date and
 //! no id is that long.
 
-use super::{Header, continues, hexadecimal};
+use super::header::{Header, continues, hexadecimal};
 use memchr::memchr;
 
 #[derive(Default)]

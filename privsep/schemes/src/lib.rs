@@ -11,20 +11,17 @@
 #![forbid(unsafe_code)]
 
 mod dovecot;
+mod header;
 mod popa3d;
 mod solid_pop3d;
 mod tpop3d;
 mod x_uidl;
 
-use memchr::memchr;
+use header::{Header, read};
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
 use popward_mbox::source::Source;
 use popward_mbox::window::Window;
-use std::fmt::Write;
-
-/// How many bytes of a line show what it is: more than any field's name.
-const LOOK: usize = 32;
 
 /// The most bytes that are read at once. They are few, because only the start of each message is
 /// needed.
@@ -160,68 +157,6 @@ fn name<S: Source>(
         &mut headers,
     )?;
     Ok(headers.into_iter().find_map(Header::name).or(last))
-}
-
-/// A scheme that reads a message line by line, until the header ends.
-trait Header {
-    /// A line begins. `start` is the whole line with its LF, or its first [`LOOK`] bytes. Returns
-    /// false if the header ended before this line.
-    fn begin(&mut self, start: &[u8]) -> bool;
-
-    /// Takes the line's next bytes, from its first byte to its LF.
-    fn take(&mut self, piece: &[u8]);
-
-    /// The UIDL that the scheme gives the message.
-    fn name(self: Box<Self>) -> Option<Box<str>>;
-}
-
-/// Gives the lines from `offset` to `end` to each of `headers`, until its header ends.
-fn read<S: Source>(
-    window: &mut Window<'_, S>,
-    mut offset: u64,
-    end: u64,
-    headers: &mut [Box<dyn Header>],
-) -> Result<(), ScanError<S::Error>> {
-    let mut reading: Vec<_> = headers.iter_mut().collect();
-    let mut inside = false;
-    while offset < end && !reading.is_empty() {
-        let view = window.at(offset, LOOK)?;
-        let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
-        let view = &view[..view.len().min(left)];
-        let line_end = memchr(b'\n', view);
-        let piece = &view[..line_end.map_or(view.len(), |at| at + 1)];
-        if !inside {
-            let start = &piece[..piece.len().min(LOOK)];
-            reading.retain_mut(|header| header.begin(start));
-        }
-        for header in &mut reading {
-            header.take(piece);
-        }
-        inside = line_end.is_none();
-        offset += piece.len() as u64;
-    }
-    Ok(())
-}
-
-/// Whether a line begins the field `name`. `name` includes the colon.
-fn is_field(start: &[u8], name: &[u8]) -> bool {
-    let begin = start.get(..name.len());
-    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(name))
-}
-
-/// Whether a line continues the field of the line before it.
-fn continues(start: &[u8]) -> bool {
-    matches!(start, [b' ' | b'\t', ..])
-}
-
-/// Bytes in hexadecimal digits.
-fn hexadecimal(bytes: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.into_boxed_str()
 }
 
 #[cfg(test)]

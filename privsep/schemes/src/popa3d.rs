@@ -1,7 +1,7 @@
 //! popa3d 1.0.3: half of the MD5 of the header lines that neither a later delivery nor a mail
 //! reader changes. Names and line ends count.
 
-use super::{Header, continues, hexadecimal, is_field};
+use super::header::{Header, continues, hexadecimal, is_field};
 
 #[derive(Default)]
 pub(super) struct Popa3d {

@@ -1,6 +1,6 @@
 //! solid-pop3d 0.15: the MD5 of the first lines of some fields. Names and line ends count.
 
-use super::{Header, hexadecimal};
+use super::header::{Header, hexadecimal};
 
 /// The names in exactly this spelling: `Message-ID` does not count.
 const FIELDS: [&[u8]; 4] = [b"Received:", b"Date:", b"Message-Id:", b"Subject:"];

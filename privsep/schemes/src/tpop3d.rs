@@ -1,7 +1,7 @@
 //! tpop3d: the MD5 of the first 512 bytes from the From_ line on. If the message is shorter, its
 //! separator is hashed with it.
 
-use super::hexadecimal;
+use super::header::hexadecimal;
 use memchr::memmem;
 
 /// How many bytes are hashed.

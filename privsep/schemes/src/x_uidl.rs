@@ -1,6 +1,6 @@
 //! The X-UIDL header's value, if it can be a UIDL.
 
-use super::{Header, continues, is_field};
+use super::header::{Header, continues, is_field};
 use popward_mbox::uidl::is_valid;
 
 const NAME: &[u8] = b"X-UIDL:";
