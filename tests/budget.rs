@@ -1,4 +1,4 @@
-//! What an auditor has to read: the sizes of the trusted parts, and what each executable links.
+//! The sizes of the parts that an auditor reads, and the crates that each executable links.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -10,7 +10,7 @@ const WORKER_LINES_MAX: usize = 6140;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
-/// Lines of code below `path`: not those of tests, comments or nothing.
+/// Lines of code below `path`, without tests, comments and empty lines.
 fn lines(path: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     count(&root.join(path))
@@ -38,7 +38,8 @@ fn all(paths: &[&str]) -> usize {
     paths.iter().map(|path| lines(path)).sum()
 }
 
-/// Lines of code that `package` links of this workspace's crates. Modules behind a feature of `off` are not counted.
+/// Lines of code of this workspace's crates that `package` links. Modules that need a feature in
+/// `off` do not count.
 fn linked_lines(package: &str, off: &[&str]) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let crates = tree(package).into_iter();
@@ -57,7 +58,7 @@ fn linked_in(path: &Path, off: &[&str]) -> usize {
             count(&path)
         };
     }
-    // The parent of a module says behind which feature it is.
+    // The parent of a module names the feature that the module needs.
     let directory = path.file_name().unwrap().to_str().unwrap();
     let parents = [
         path.join("lib.rs"),
@@ -81,7 +82,7 @@ fn linked_in(path: &Path, off: &[&str]) -> usize {
     lines
 }
 
-/// Prints past the test runner.
+/// Prints a line that the test runner does not hold back.
 fn say(text: &str) {
     std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).unwrap();
 }
@@ -94,7 +95,7 @@ fn the_worker_is_read_in_an_afternoon() {
     assert!(worker <= WORKER_LINES_MAX, "the worker has {worker} lines");
 }
 
-/// The page for auditors names every file of the write path, with its lines of code.
+/// The page for auditors lists each file of the write path with its lines of code.
 #[test]
 fn the_audit_page_lists_the_write_path() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -128,7 +129,7 @@ fn the_audit_page_lists_the_write_path() {
     assert!(page.contains(&format!("| all of it | {sum} |")), "{sum}");
 }
 
-/// What root's process is built of, and what of it is its own.
+/// The code of root's process: all of it, and the part that is in its own folder.
 #[test]
 fn the_monitor_does_not_grow() {
     let whole = all(&[
@@ -137,7 +138,7 @@ fn the_monitor_does_not_grow() {
         "privsep/sys/src",
     ]);
     let others = [
-        // What only its children do.
+        // Used only by its children.
         "privsep/sys/src/inherited.rs",
         "privsep/sys/src/landlock",
         "privsep/sys/src/landlock.rs",
@@ -147,7 +148,7 @@ fn the_monitor_does_not_grow() {
         "privsep/sys/src/socket.rs",
         "privsep/sys/src/vector.rs",
         "privsep/sys/src/whole_file.rs",
-        // What others say to each other.
+        // Messages between other processes.
         "privsep/proto/src/auth.rs",
         "privsep/proto/src/auth_conversation.rs",
         "privsep/proto/src/auth_handover.rs",
@@ -164,7 +165,7 @@ fn the_monitor_does_not_grow() {
 const OF_THE_MONITOR: usize = 5500;
 const MONITORS_OWN: usize = 3435;
 
-/// It grows with what can be configured.
+/// popward-config grows with the number of settings.
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
@@ -290,7 +291,8 @@ fn p1_each_executable_links_only_what_it_is_for() {
                 "{package} links {name}"
             );
         }
-        // The tools talk to no process.
+        // Each package must link this one. Otherwise the list of crates would be wrong.
+        // The tools send no messages, so they do not link popward-proto.
         let counted = match package {
             "popward-spool" => "popward-mbox",
             "popward-reload" => "nix",

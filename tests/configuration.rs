@@ -208,7 +208,7 @@ fn a_reload_changes_the_number_of_fronts_and_their_user() {
     assert!(!host.log().contains("are read at the start only"));
 }
 
-/// Who opens the files of the configuration, told by the kernel.
+/// The kernel reports which process opens each file of the configuration.
 #[test]
 fn p1_the_monitor_opens_none_of_the_configurations_files() {
     use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
@@ -229,7 +229,7 @@ fn p1_the_monitor_opens_none_of_the_configurations_files() {
         let marked = openings.mark(mark, MaskFlags::FAN_OPEN, here, Some(&path));
         marked.unwrap();
     }
-    // Which file, and who opened it.
+    // The file, and the process that opened it.
     let opened = || -> Vec<(String, i32)> {
         let events = openings.read_events().unwrap_or_default();
         let events = events.iter().map(|event| {
@@ -265,7 +265,8 @@ fn p1_the_monitor_opens_none_of_the_configurations_files() {
     }
 }
 
-/// Changes the file of a running host, and says what `--check` says of it: its exit status, and standard error.
+/// Changes the file of a running host and runs `--check`. Returns the exit status and the text on
+/// standard error.
 fn check(host: &Host, was: &str, is: &str) -> (Option<i32>, String) {
     let file = host.at("popward.toml");
     let good = std::fs::read_to_string(&file).unwrap();
@@ -345,7 +346,7 @@ fn what_auth_says_is_escaped_for_the_terminal() {
     assert_eq!(status, Some(0));
 }
 
-/// What `--check` says of the file as it is.
+/// Runs `--check` on the file as it is.
 fn checked(host: &Host) -> (Option<i32>, String) {
     check(host, "", "")
 }
@@ -385,7 +386,7 @@ fn a_key_that_everybody_can_read_is_refused_and_a_password_file_warned_of() {
     assert_eq!(status, Some(78));
     host.signal(nix::sys::signal::Signal::SIGHUP);
     assert!(host.logged("configuration not reloaded").contains(expected));
-    // A group of its readers is fine.
+    // A group that may read the file is permitted.
     mode(&host.at("key.pem"), 0o640);
     mode(&host.at("users"), 0o644);
     let (status, said) = checked(&host);

@@ -1,6 +1,8 @@
-//! What the RFCs say, as scripts that can be read (`tests/conformance/*.pop3`): each on a connection in the clear, over TLS
-//! and over TLS after STLS; line by line, in one write and octet by octet. What is heard must be what the script says,
-//! and the same each time; the spool must be what it says afterwards.
+//! The rules of the RFCs, as scripts (`tests/conformance/*.pop3`).
+//!
+//! Each script runs on a connection in the clear, over TLS, and over TLS after STLS. On each it
+//! runs line by line, in one write, and octet by octet. The replies must be those of the script,
+//! and the same each time. Afterwards the spool must be as the script says.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,12 +30,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Where the scripts are.
+/// The folder of the scripts.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
 }
 
-/// The messages of `maildrop.mbox`, with what lies between them.
+/// The messages of `maildrop.mbox`, each with the bytes up to the next one.
 fn maildrop() -> Vec<String> {
     let text = std::fs::read_to_string(folder().join("maildrop.mbox")).unwrap();
     let mut messages = vec![String::new()];
@@ -46,8 +48,9 @@ fn maildrop() -> Vec<String> {
     messages
 }
 
-/// What scripts' configurations speak of, in a directory that goes away: `TOKENS`, a program that knows whose tokens are;
-/// `CLIENTS` and `SERVER`, authorities of clients' certificates, of which the client's own is the first.
+/// Makes the files that the scripts' configurations name, in a directory that goes away. `TOKENS`
+/// is a program that knows the owner of each token. `CLIENTS` and `SERVER` are authorities for
+/// clients' certificates. `CLIENTS` signed the client's own.
 fn things() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -87,8 +90,9 @@ fn things() -> tempfile::TempDir {
     directory
 }
 
-/// A host for scripts of this configuration: alice has the maildrop, bob none, carol something that is no mbox. Dan's password
-/// is ` pass  word ` with its spaces, erna's is `grüße€` in UTF-8, and emil's is `grüße` in ISO 8859-1.
+/// A host with this configuration. Alice has the maildrop, bob has none, and carol has a file that
+/// is not an mbox. Dan's password is ` pass  word ` with its spaces, erna's is `grüße€` in UTF-8,
+/// and emil's is `grüße` in ISO 8859-1.
 fn host(configuration: &[(String, String)], things: &Path) -> Host {
     let users = [
         user("alice", 64401, maildrop().concat().as_bytes()),
@@ -136,7 +140,7 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
     host
 }
 
-/// Runs the scripts of a file, and says what failed.
+/// Runs the scripts of a file, and prints what failed.
 fn chapter(name: &str) {
     let text = std::fs::read_to_string(folder().join(name)).unwrap();
     let mut by_configuration: BTreeMap<_, Vec<Script>> = BTreeMap::new();
@@ -169,7 +173,7 @@ fn chapter(name: &str) {
     );
 }
 
-/// On each kind of connection, in each kind of pieces.
+/// Runs a script on each kind of connection, with its lines in each kind of pieces.
 fn every_way(
     script: &Script,
     host: &Host,
@@ -203,7 +207,7 @@ fn every_way(
                 return Err(format!("{way}: the spool is not what it should be"));
             }
             same(&mut within, &way, heard.clone())?;
-            // What is offered depends on the kind of connection.
+            // Each kind of connection has other capabilities.
             heard.retain(|line| !line.starts_with(run::OFFERED));
             if !varies {
                 same(&mut across, &way, heard)?;
@@ -213,7 +217,7 @@ fn every_way(
     Ok(())
 }
 
-/// Whether the same was heard as before.
+/// Whether the replies are the same as in the run before.
 fn same(
     before: &mut Option<(String, Vec<String>)>,
     way: &str,
@@ -226,7 +230,7 @@ fn same(
     Err(format!("{other} heard {first:?}\n{way} heard {heard:?}"))
 }
 
-/// A test a file.
+/// Defines one test for each file.
 macro_rules! chapters {
     ($($test:ident $file:literal)*) => {
         $(#[test]

@@ -1,5 +1,5 @@
-//! `packaging/fail2ban.conf` finds each kind of failed login in real lines of the log, and nothing else. Skipped where
-//! fail2ban is not installed.
+//! `packaging/fail2ban.conf` finds each kind of failed login in lines that popward logged, and
+//! nothing else. Skipped if fail2ban is not installed.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -13,14 +13,14 @@ const MECHANISMS: &str = r#"mechanisms = ["user", "plain", "login", "apop", "cra
 oauth2 = { program = "/bin/false" }
 "#;
 
-/// The line of standard error as syslog has it: with a time and a host, and without the level.
+/// A line of standard error in the form of syslog: with a time and a host, without the level.
 fn as_syslog(line: &str) -> String {
     let (process, rest) = line.split_once(' ').unwrap();
     let (_, rest) = rest.split_once(' ').unwrap();
     format!("Nov 23 10:00:01 mail {process}: {rest}\n")
 }
 
-/// Lines of one client, each answered, and the last with a failure.
+/// Sends the lines of one client. The reply to the last one must be a failure.
 fn fails(host: &Host, lines: &[String]) {
     let mut client = host.connect_any();
     let answers: Vec<String> = lines.iter().map(|line| client.ask(line)).collect();
@@ -28,7 +28,7 @@ fn fails(host: &Host, lines: &[String]) {
     assert!(last.starts_with("-ERR [AUTH]"), "{lines:?}: {answers:?}");
 }
 
-/// Every way to fail that `login failed` is logged for. How many there are.
+/// Makes each kind of failure for which `login failed` is logged. Returns how many there are.
 fn failures(host: &Host) -> usize {
     let base64 = |text: &str| Base64::encode_string(text.as_bytes());
     let said = |lines: &[&str]| {
@@ -117,7 +117,7 @@ fn fail2bans_filter_finds_each_kind_of_failed_login_with_its_address() {
         &[("[auth]\n", &auth), quick],
     );
     let failed = failures(&host);
-    // What is no failure, or nobody's.
+    // These are not failures of a client.
     let mut good = host.connect_any();
     good.ask("USER alice");
     host::assert_ok(&good.ask("PASS alice"));
@@ -128,7 +128,7 @@ fn fail2bans_filter_finds_each_kind_of_failed_login_with_its_address() {
     host.logged_times("login failed", failed);
     let log: String = host.log().lines().map(as_syslog).collect();
     std::fs::write(host.at("syslog"), log).unwrap();
-    // A filter is beside the file that it includes.
+    // A filter lies beside the file that it includes.
     let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/fail2ban.conf");
     let filter = host.at("popward.conf");
     std::fs::copy(ours, &filter).unwrap();

@@ -165,8 +165,8 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     assert_eq!(host.bytes("alice"), spool.concat().as_bytes());
 }
 
-/// The notes of mail programs are hidden unless something else is configured. They are part of no UIDL either: these UIDLs
-/// are those that popward has always given.
+/// By default the notes of mail programs are hidden. They are part of no UIDL either: the UIDLs
+/// here are those that earlier versions gave.
 #[test]
 fn p5_a_note_of_a_mail_program_changes_neither_size_nor_name() {
     let notes = [

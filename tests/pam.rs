@@ -167,7 +167,7 @@ fn the_account_phase_takes_over_the_place_of_the_token_program() {
     }
 }
 
-/// What `popward --check` says of the host's configuration.
+/// Runs `popward --check` on the host's configuration.
 fn checked(host: &Host) -> (Option<i32>, String) {
     let output = std::process::Command::new(host.at("libexec/popward"))
         .args(["--check", "--config"])
@@ -178,8 +178,8 @@ fn checked(host: &Host) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// pam_unix asks `/etc/shadow` by itself only as root: with an unprivileged auth every password is a
-/// wrong one. Debian's packaged service comes to it by `@include`.
+/// pam_unix can read `/etc/shadow` only as root. With an unprivileged auth every password would be
+/// wrong. Debian's packaged service uses pam_unix by `@include`.
 #[test]
 fn pam_unix_without_root_is_refused_with_the_line_that_asks_it() {
     if !host::root() {

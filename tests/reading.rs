@@ -70,8 +70,8 @@ fn stopped_reader(host: &Host) -> i32 {
     panic!("popward-config always ends too early");
 }
 
-/// The monitor read 64 messages at a turn, 64 more after the death, and dropped the others. Here are
-/// 64 tables, and a warning for each.
+/// The monitor read 64 messages at a turn, 64 more after the death, and dropped the others. Here
+/// are 64 tables, and a warning for each.
 #[test]
 fn a_reload_with_many_messages_succeeds_when_the_monitor_is_late() {
     let host = host();

@@ -1,4 +1,4 @@
-//! What a service manager does with popward, and what `packaging/` ships for it.
+//! popward under a service manager, and the files of `packaging/` for it.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -46,8 +46,8 @@ fn p3_a_signal_to_all_processes_ends_no_session_and_no_update() {
     assert!(!host.log().contains("process died"), "{}", host.log());
 }
 
-/// The fronts log no warning about auth, because at the end of the server auth ends with it. Before, a front that heard of
-/// auth's end before it heard of the monitor's logged `auth's channel ended`.
+/// At the end of the server auth ends too. A front once logged `auth's channel ended` then, if it
+/// saw auth's end before the monitor's message.
 #[test]
 fn the_end_of_the_server_logs_no_warning_and_no_error() {
     let fronts = [("shutdown_grace = 5\n", "shutdown_grace = 5\nfronts = 4\n")];

@@ -1,4 +1,5 @@
-//! `popward spool` shows what the server would see in a file, as its caller, and refuses what is none.
+//! `popward spool` shows the messages that the server would see in a file. It runs as its caller.
+//! It refuses a file that is not a spool.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -36,7 +37,7 @@ fn spool(file: &Path, options: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it shows, one message a line.
+/// The columns that it shows, for each message.
 fn shown(file: &Path, options: &[&str]) -> Vec<Vec<String>> {
     let output = spool(file, options);
     assert_eq!(
@@ -50,7 +51,7 @@ fn shown(file: &Path, options: &[&str]) -> Vec<Vec<String>> {
     lines.collect()
 }
 
-/// What the column `column` of it says, without hidden messages.
+/// One column, without hidden messages.
 fn column(file: &Path, options: &[&str], column: usize) -> Vec<String> {
     let mut lines = shown(file, options);
     lines.retain(|line| line[0] != "-");

@@ -1,4 +1,4 @@
-//! Runs a script: on one kind of connection, cut in one way.
+//! Runs a script on one kind of connection, with its lines in one kind of pieces.
 
 use super::host::wire::{Security, Wire};
 use super::host::{Host, until};
@@ -8,18 +8,18 @@ use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How what a client sends is cut.
+/// The pieces in which the client sends its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Line by line, each reply awaited before the next command.
+    /// Line by line. The client waits for each reply before it sends the next command.
     Lines,
-    /// In one write, as far as nothing in it hangs on a reply.
+    /// In one write, up to a line that depends on a reply.
     Once,
-    /// The same, an octet a write.
+    /// The same, with one octet in each write.
     Octets,
 }
 
-/// What stands before each line of a listing that was looked at by `S+` and `S-`, in what was heard.
+/// Marks, in the list of replies, the lines that `S+` and `S-` looked at.
 pub const OFFERED: &str = "| ";
 
 /// A run of a script.
@@ -29,20 +29,21 @@ pub struct Run<'a> {
     security: Security,
     cut: Cut,
     wires: BTreeMap<usize, Wire>,
-    /// Greetings, where a script begins with what they must be.
+    /// Greetings that the script checks.
     greetings: BTreeMap<usize, Option<String>>,
-    /// What is to be sent next, of this connection.
+    /// What has to be sent next, and on which connection.
     sending: (usize, Vec<u8>),
-    /// What is awaited when it has been sent.
+    /// The replies that are due when it has been sent.
     awaited: Vec<Step>,
     values: BTreeMap<String, String>,
-    /// What was heard, named and computed values by their names: equal however the script is cut.
+    /// The replies, with names in place of named and computed values. So they are the same for all
+    /// kinds of pieces.
     heard: Vec<String>,
-    /// The line that last was what a step says, so written.
+    /// The last line that fitted a step, as it stands in `heard`.
     shown: String,
 }
 
-/// Runs it; returns what was heard, or what was not as it says.
+/// Runs the script. Returns the replies, or the first one that differs from the script.
 pub fn run(
     script: &Script,
     host: &Host,
@@ -83,7 +84,7 @@ impl Run<'_> {
             self.flush()?;
             let (wire, greeting) = Wire::connect(self.host, self.config, self.security);
             self.wires.insert(step.connection, wire);
-            // It has been said by now; whoever begins with a command leaves it out.
+            // A script that begins with a command does not check the greeting.
             let awaited = matches!(step.what, What::Line(_));
             self.greetings
                 .insert(step.connection, awaited.then_some(greeting));
@@ -117,7 +118,8 @@ impl Run<'_> {
         self.wires.get_mut(&step.connection).unwrap()
     }
 
-    /// Whether everything in these parts is known already, so that they can be sent at once with what comes before.
+    /// Whether all values in these parts are known. Then they can be sent in one write with what
+    /// comes before.
     fn is_known(&self, parts: &[Part]) -> bool {
         parts.iter().all(|part| match part {
             Part::Named(name) => self.values.contains_key(name),
@@ -155,7 +157,7 @@ impl Run<'_> {
         Ok(bytes)
     }
 
-    /// Sends what is to be sent and hears what is awaited.
+    /// Sends what has to be sent and checks the replies that are due.
     fn flush(&mut self) -> Result<(), String> {
         let (connection, bytes) = (self.sending.0, std::mem::take(&mut self.sending.1));
         if let Some(wire) = self.wires.get_mut(&connection) {
@@ -208,7 +210,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The server's next line: the greeting first, where a script awaits it.
+    /// The server's next line. The first one is the greeting, if the script checks it.
     fn line(&mut self, step: &Step) -> Result<String, String> {
         let greeting = self.greetings.get_mut(&step.connection);
         let line = match greeting.and_then(Option::take) {
@@ -250,7 +252,8 @@ impl Run<'_> {
                 ));
             }
         }
-        // A list of capabilities has no order: it is compared without one. What is offered depends on the connection.
+        // The order of capabilities has no meaning, so they are compared without it. Each kind of
+        // connection has other capabilities.
         let end = self.heard.len() - 1;
         let listing = &mut self.heard[end - lines.len()..end];
         listing.sort();
@@ -277,7 +280,7 @@ impl Run<'_> {
         parts.iter().map(show).collect()
     }
 
-    /// Whether a line is what these parts say. A name without a value gets one.
+    /// Whether a line fits these parts. A name without a value gets its value here.
     fn fits(&mut self, parts: &[Part], line: &str, step: &Step) -> Result<bool, String> {
         let mut fixed = Vec::new();
         for part in parts {
@@ -314,14 +317,15 @@ impl Run<'_> {
     }
 }
 
-/// The name of the value that a word wants in it: `$name`.
+/// The name in a word `$name`, in whose place the value goes.
 fn named(word: &str) -> Option<&str> {
     let rest = &word[word.find('$')? + 1..];
     let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
     Some(&rest[..end.unwrap_or(rest.len())])
 }
 
-/// What the open parts of a pattern stand for in a line: as little as possible each, but something.
+/// The text of a line for which each open part of a pattern stands. Each part stands for at least
+/// one character, and for as few as possible.
 fn matched(parts: &[Result<String, ()>], line: &str) -> Option<Vec<String>> {
     match parts.split_first() {
         None => line.is_empty().then(Vec::new),
@@ -338,7 +342,7 @@ fn matched(parts: &[Result<String, ()>], line: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Waits until no session holds the spool any more.
+/// Waits until no session has locked the spool any more.
 pub fn settled(host: &Host) {
     until("the sessions end", || {
         host.children("popward-worker").is_empty()

@@ -1,60 +1,60 @@
-//! Reads `tests/conformance/*.pop3`. What a line may be is told in `tests/conformance/README.md`.
+//! Reads `tests/conformance/*.pop3`. `tests/conformance/README.md` explains each kind of line.
 
-/// One script: what a client sends, and what it must hear.
+/// One script: what a client sends, and which replies it must get.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// What the RFC asks for, with its number and section.
+    /// The rule that the script shows, with the number and the section of the RFC.
     pub title: String,
-    /// Where it begins, for messages: `file:line`.
+    /// The place where the script begins, for error messages: `file:line`.
     pub place: String,
-    /// Lines for the configuration: section and line.
+    /// Lines of the configuration: section and line.
     pub configuration: Vec<(String, String)>,
-    /// Where it applies, if not on every connection.
+    /// The kind of connection for which the script is. `None`: all kinds.
     pub only: Option<Over>,
-    /// What is done and awaited.
+    /// The steps.
     pub steps: Vec<Step>,
-    /// The messages that are in the spool at the end.
+    /// The messages that must be in the spool at the end.
     pub left: Vec<usize>,
 }
 
-/// Which connections a line or a script applies to.
+/// The kind of connection for which a line or a script is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// Those in the clear.
+    /// Without TLS.
     Clear,
-    /// Those over TLS, however it began.
+    /// With TLS, from the start or after STLS.
     Tls,
 }
 
-/// A step of one of the script's connections.
+/// A step of a script.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The connection: 1, or 2 and so on for others that are open at the same time.
+    /// The number of the connection. Connections 2 and up are open at the same time as 1.
     pub connection: usize,
-    /// Which kind of connection it applies to, if not to both.
+    /// The kind of connection for which the step is. `None`: all kinds.
     pub only: Option<Over>,
-    /// What.
+    /// What is done.
     pub what: What,
-    /// Its line in the file.
+    /// The number of its line in the file.
     pub line: usize,
 }
 
-/// What a step is.
+/// What a step does.
 #[derive(Debug, Clone)]
 pub enum What {
     /// The client sends this.
     Send(Vec<Part>),
-    /// The client ends its side.
+    /// The client closes its side.
     Shut,
     /// The client begins TLS.
     Secure,
     /// The server's next line is this.
     Line(Vec<Part>),
-    /// Among the server's lines up to the one that is a dot, this one is there.
+    /// The server's lines up to the dot include this one.
     With(Vec<Part>),
-    /// Among them it is not.
+    /// The server's lines up to the dot do not include this one.
     Without(Vec<Part>),
-    /// The server ends the connection.
+    /// The server closes the connection.
     End,
 }
 
@@ -63,11 +63,12 @@ pub enum What {
 pub enum Part {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Of a server's line: anything. Elsewhere, and once it has a value: that value.
+    /// `{name}`. In a server's line it stands for any text, which becomes its value. After that,
+    /// and in a client's line, it stands for its value.
     Named(String),
-    /// Of a server's line: anything, without a name.
+    /// `{...}` in a server's line: any text.
     Any,
-    /// Something that is computed from words.
+    /// A value that is computed from these words.
     Computed(Vec<String>),
 }
 
@@ -176,7 +177,7 @@ fn over(word: &str) -> Option<Over> {
     }
 }
 
-/// Takes a line apart: text with escapes, and `{...}`.
+/// Splits a line into its parts: text with escapes, and `{...}`.
 fn parts(text: &str) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -196,7 +197,7 @@ fn parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// `\r`, `\n`, `\t`, `\s` (a space), `\\` and `\xNN`.
+/// Replaces the escapes `\r`, `\n`, `\t`, `\s` (a space), `\\` and `\xNN`.
 pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -1,14 +1,16 @@
-//! What a client computes: `{base64 TEXT}` and the digests and proofs of the mechanisms, by other code than popward's.
+//! The values that a client computes: base64, and the digests and proofs of the mechanisms. This is
+//! other code than popward's, so that a mistake there is found.
 
 use super::script::unescaped;
 use aws_lc_rs::{hmac, pbkdf2};
 use base64ct::{Base64, Encoding};
 use std::num::NonZeroU32;
 
-/// The client's nonce in SCRAM. It need not be random for the server's sake.
+/// The client's nonce in SCRAM. In a test it need not be random.
 const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
 
-/// Computes what `{...}` says; `binding` is what the connection's login can be bound to.
+/// Computes the value of a `{...}`. `binding` is the connection's `tls-exporter`, for SCRAM with
+/// channel binding.
 pub fn computed(words: &[String], binding: Option<[u8; 32]>) -> Result<Vec<u8>, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let text = match words.as_slice() {
@@ -47,7 +49,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, String> {
     Base64::decode_vec(text).map_err(|error| format!("{text}: {error}"))
 }
 
-/// RFC 2104 over MD5.
+/// HMAC-MD5 (RFC 2104).
 fn hmac_md5(key: &[u8], message: &[u8]) -> String {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
@@ -75,7 +77,7 @@ fn gs2(hash: &str) -> &'static str {
     }
 }
 
-/// The second half of an exchange (RFC 5802, section 3).
+/// SCRAM's last message, with the proof (RFC 5802, section 3).
 struct Scram {
     without_proof: String,
     message: String,

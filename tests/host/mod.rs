@@ -10,11 +10,12 @@
     reason = "each test uses a part; a test may fail"
 )]
 
+mod client;
 pub mod wire;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+pub use client::Client;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,8 +56,8 @@ pub fn skipped(why: &str) {
 }
 
 /// Whether mpop binds the mechanism `how` to the TLS channel. Newer versions do (1.4.21 does,
-/// 1.4.18 does not). Over TLS they must name it with `-plus`. Without `-plus` they say to the server
-/// that it has no channel binding, and a server that has one must refuse that (RFC 5802, 6).
+/// 1.4.18 does not). Over TLS they must name it with `-plus`. Without `-plus` they say to the
+/// server that it has no channel binding, and a server that has one must refuse that (RFC 5802, 6).
 pub fn mpop_binds(how: &str) -> bool {
     let version = Command::new("mpop").arg("--version").output();
     version.is_ok_and(|output| {
@@ -268,48 +269,9 @@ impl Host {
             std::fs::set_permissions(at("mail"), PermissionsExt::from_mode(0o2775)).unwrap();
         }
         certificate(directory.path(), P256);
-        let mut lines = String::new();
-        for user in users {
-            let gid = if root() {
-                user.uid
-            } else {
-                nix::unistd::getegid().as_raw()
-            };
-            lines += &format!(
-                "{0}:{{PLAIN}}{0}:{1}:{gid}::/nonexistent\n",
-                user.name, user.uid
-            );
-            if let Some(bytes) = &user.spool {
-                let path = at("mail").join(user.name);
-                std::fs::write(&path, bytes).unwrap();
-                chown(&path, Some(user.uid), Some(gid)).unwrap();
-                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-            }
-        }
-        std::fs::write(at("users"), lines).unwrap();
-        std::fs::set_permissions(at("users"), PermissionsExt::from_mode(0o600)).unwrap();
-        let accounts = accounts();
-        let mut group = String::new();
-        if root() {
-            chown(at("users"), Some(AUTH), None).unwrap();
-            group = format!("group = {MAIL}\n");
-        }
+        write_users(directory.path(), users);
         let (plain, tls) = (free_port(), free_port());
-        let base = directory.path().display();
-        let mut config = format!(
-            "[server]\nlibexec = \"{base}/libexec\"\nstate = \"{base}/state\"\nshutdown_grace = 5\n{accounts}\n\
-             [[listen]]\naddress = \"127.0.0.1:{plain}\"\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\n\
-             [[certificate]]\nchain = \"{base}/cert.pem\"\nkey = \"{base}/key.pem\"\n\
-             [auth]\npasswd_file = \"{base}/users\"\nfailure_delay_ms = 200\nfirst_uid = 1\n\
-             [spool]\npath = \"{base}/mail/{{user}}\"\n{group}lock_timeout = 2\n{more}"
-        );
-        if !root() {
-            let uid = nix::unistd::geteuid();
-            config = config.replace(
-                "first_uid = 1\n",
-                &format!("first_uid = {uid}\nlast_uid = {uid}\n"),
-            );
-        }
+        let mut config = configuration(directory.path(), plain, tls, more);
         for (line, other) in changes {
             assert!(config.contains(line), "{line:?} in {config}");
             config = config.replace(line, other);
@@ -484,6 +446,58 @@ impl Host {
     }
 }
 
+/// Writes the password file and the spools of these users.
+fn write_users(directory: &Path, users: &[User]) {
+    let mut lines = String::new();
+    for user in users {
+        let gid = if root() {
+            user.uid
+        } else {
+            nix::unistd::getegid().as_raw()
+        };
+        lines += &format!(
+            "{0}:{{PLAIN}}{0}:{1}:{gid}::/nonexistent\n",
+            user.name, user.uid
+        );
+        if let Some(bytes) = &user.spool {
+            let path = directory.join("mail").join(user.name);
+            std::fs::write(&path, bytes).unwrap();
+            chown(&path, Some(user.uid), Some(gid)).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    }
+    let file = directory.join("users");
+    std::fs::write(&file, lines).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    if root() {
+        chown(&file, Some(AUTH), None).unwrap();
+    }
+}
+
+/// The configuration of a host with these ports. `more` comes at its end.
+fn configuration(directory: &Path, plain: u16, tls: u16, more: &str) -> String {
+    let accounts = accounts();
+    let group = if root() {
+        format!("group = {MAIL}\n")
+    } else {
+        String::new()
+    };
+    let base = directory.display();
+    let config = format!(
+        "[server]\nlibexec = \"{base}/libexec\"\nstate = \"{base}/state\"\nshutdown_grace = 5\n{accounts}\n\
+         [[listen]]\naddress = \"127.0.0.1:{plain}\"\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\n\
+         [[certificate]]\nchain = \"{base}/cert.pem\"\nkey = \"{base}/key.pem\"\n\
+         [auth]\npasswd_file = \"{base}/users\"\nfailure_delay_ms = 200\nfirst_uid = 1\n\
+         [spool]\npath = \"{base}/mail/{{user}}\"\n{group}lock_timeout = 2\n{more}"
+    );
+    if root() {
+        return config;
+    }
+    let uid = nix::unistd::geteuid();
+    let own = format!("first_uid = {uid}\nlast_uid = {uid}\n");
+    config.replace("first_uid = 1\n", &own)
+}
+
 /// Where the monitor's executable is in a host's directory.
 const SERVER: &str = "libexec/popward";
 
@@ -592,99 +606,4 @@ pub fn assert_ok(reply: &str) {
 #[track_caller]
 pub fn assert_err(reply: &str) {
     assert!(reply.starts_with("-ERR"), "{reply:?}");
-}
-
-/// A POP3 client that sends what it is told, and checks nothing by itself.
-pub struct Client {
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    /// A connection to 127.0.0.1.
-    pub fn new(port: u16) -> Self {
-        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
-    }
-
-    /// A connection to 127.0.0.1 from `source`, another address of this host.
-    pub fn from(source: &str, port: u16) -> Self {
-        use nix::sys::socket::{
-            AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket,
-        };
-        let address = |ip: &str, port| {
-            SockaddrIn::from(std::net::SocketAddrV4::new(ip.parse().unwrap(), port))
-        };
-        let (kind, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
-        let own = socket(AddressFamily::Inet, kind, flags, None).unwrap();
-        bind(own.as_raw_fd(), &address(source, 0)).unwrap();
-        connect(own.as_raw_fd(), &address("127.0.0.1", port)).unwrap();
-        Self::over(TcpStream::from(own))
-    }
-
-    /// A client on an open connection.
-    pub fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-        }
-    }
-
-    /// The socket.
-    pub fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
-    }
-
-    /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).unwrap();
-    }
-
-    /// The next line without its CRLF. At the end of the connection an empty text.
-    pub fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        self.stream.read_until(b'\n', &mut line).unwrap();
-        if line.is_empty() {
-            return String::new();
-        }
-        assert!(
-            line.ends_with(b"\r\n"),
-            "{:?}",
-            String::from_utf8_lossy(&line)
-        );
-        line.truncate(line.len() - 2);
-        String::from_utf8(line).unwrap()
-    }
-
-    /// Sends a command and returns the first line of its reply.
-    pub fn ask(&mut self, command: &str) -> String {
-        self.send(format!("{command}\r\n").as_bytes());
-        self.line()
-    }
-
-    /// The rest of a multi-line reply, with dots unstuffed and LF line ends.
-    pub fn rest(&mut self) -> String {
-        let mut text = String::new();
-        loop {
-            let line = self.line();
-            if line == "." {
-                return text;
-            }
-            text += line.strip_prefix('.').unwrap_or(&line);
-            text.push('\n');
-        }
-    }
-
-    /// Sends a command and returns the lines of its multi-line reply.
-    pub fn multi(&mut self, command: &str) -> String {
-        assert_ok(&self.ask(command));
-        self.rest()
-    }
-
-    /// Everything until the server ends the connection. A reset is an end, too.
-    pub fn until_end(&mut self) -> String {
-        let mut text = Vec::new();
-        let _ = self.stream.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    }
 }

@@ -12,7 +12,8 @@ pub enum State {
     There,
     /// Somebody deletes it: it may go at any time.
     Leaving,
-    /// The reader of this name was told to delete it, and has ended: whether it did, the spool will tell.
+    /// The reader of this name was told to delete it, and has ended: whether it did, the spool will
+    /// tell.
     Asked(&'static str),
     /// It is gone and will not come back.
     Gone,
@@ -86,7 +87,8 @@ pub fn text(id: u32, user: &str, random: &mut Random) -> (Vec<String>, String) {
     (header, body)
 }
 
-/// The messages of a spool: each begins with a From_ line, which the agents write nowhere else. c-client's own message is none.
+/// The messages of a spool: each begins with a From_ line, which the agents write nowhere else.
+/// c-client's own message is none.
 pub fn parse(spool: &str) -> Vec<Found<'_>> {
     if spool.is_empty() {
         return Vec::new();
@@ -180,8 +182,8 @@ impl Maildrop {
         }
     }
 
-    /// Holds a spool that nobody writes against the model, and learns from it what agents and readers have done. The ids
-    /// in their order.
+    /// Holds a spool that nobody writes against the model, and learns from it what agents and
+    /// readers have done. The ids in their order.
     pub fn settle(&mut self, spool: &str, counts: &mut Counts) -> Vec<u32> {
         let mut ids = Vec::new();
         for found in parse(spool) {
