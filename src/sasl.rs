@@ -11,7 +11,7 @@ mod token;
 
 pub use attempt::Login;
 pub(crate) use attempt::{Attempt, user_name};
-pub(crate) use exchange::{Exchange, Heard, Then};
-pub(crate) use mechanism::Named;
+pub(crate) use exchange::{Exchange, ExpectedOfAuth, Heard};
+pub(crate) use mechanism::NamedMechanism;
 pub(crate) use password::{apop, digest, password};
 pub(crate) use token::refusal;

@@ -58,7 +58,10 @@ impl std::fmt::Display for SetupError {
         match self {
             Self::Monitor(error) => write!(out, "monitor's channel: {error}"),
             Self::Version(version) => {
-                write!(out, "the monitor speaks protocol version {version}, this front speaks {VERSION}")
+                write!(
+                    out,
+                    "the monitor speaks protocol version {version}, this front speaks {VERSION}"
+                )
             }
             Self::Missing(what) => write!(out, "the monitor sent no {what}"),
             Self::NotConfined(error) => error.fmt(out),

@@ -4,7 +4,7 @@ use super::action::{Action, End};
 use super::connection::Pop3;
 use super::language::Phrase;
 use super::state::{BeforeLogin, Check, Method, State};
-use crate::sasl::{self, Attempt, Exchange, Heard, Login, Named, Then};
+use crate::sasl::{self, Attempt, Exchange, ExpectedOfAuth, Heard, Login, NamedMechanism};
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{AuthRefusal, Credentials};
 use popward_proto::bounded::{Bytes, UserName};
@@ -28,7 +28,8 @@ impl Pop3 {
         response: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Action {
-        let Some(named) = Named::find(name).filter(|named| self.offer.permits(*named)) else {
+        let Some(named) = NamedMechanism::find(name).filter(|named| self.offer.permits(*named))
+        else {
             return self.bad_command(Phrase::NoSuchMechanism, out);
         };
         self.method = Method::Sasl(named);
@@ -111,12 +112,14 @@ impl Pop3 {
                 self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(exchange)));
                 Action::None
             }
-            Heard::Login(Attempt { login, impossible }, then) => {
+            Heard::Login(Attempt { login, impossible }, expected) => {
                 if let Login::Check(credentials) = &login {
                     self.user = named_by(credentials);
                 }
-                self.state =
-                    State::BeforeLogin(BeforeLogin::Checking(Box::new(Check { impossible, then })));
+                self.state = State::BeforeLogin(BeforeLogin::Checking(Box::new(Check {
+                    impossible,
+                    expected,
+                })));
                 Action::Login(login)
             }
             Heard::Refused => self.refused(AuthRefusal::Credentials, out),
@@ -130,7 +133,9 @@ impl Pop3 {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        if let (AuthRefusal::Credentials, Then::TokenGrant(named)) = (why, &check.then) {
+        if let (AuthRefusal::Credentials, ExpectedOfAuth::TokenGrant(named)) =
+            (why, &check.expected)
+        {
             continuation(sasl::refusal(*named), out);
             self.state = State::BeforeLogin(BeforeLogin::Sasl(Box::new(Exchange::TokenRefused)));
             return Action::None;
@@ -160,7 +165,7 @@ impl Pop3 {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        let Then::ScramChallenge(started) = &check.then else {
+        let ExpectedOfAuth::ScramChallenge(started) = &check.expected else {
             return self.no_session(out);
         };
         if let Some(challenged) = started.clone().challenged(first) {
@@ -185,7 +190,7 @@ impl Pop3 {
         let State::BeforeLogin(BeforeLogin::Checking(check)) = &self.state else {
             return Action::None;
         };
-        if check.then != Then::ScramSignature || check.impossible.is_some() {
+        if check.expected != ExpectedOfAuth::ScramSignature || check.impossible.is_some() {
             return self.no_session(out);
         }
         let last = format!("v={}", Base64::encode_string(signature.as_slice()));

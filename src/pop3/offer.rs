@@ -1,7 +1,7 @@
 //! What a connection is offered: TLS, passwords, login mechanisms. It changes after STLS and
 //! XCLIENT.
 
-use crate::sasl::Named;
+use crate::sasl::NamedMechanism;
 use popward_proto::monitor_front::{MECHANISMS_MAX, Mechanism};
 
 /// The security features that a connection may use now. The set changes after STLS.
@@ -55,7 +55,7 @@ impl Mechanisms {
 
 impl Offer {
     /// Whether the client may use this mechanism now.
-    pub(super) fn permits(&self, named: Named) -> bool {
+    pub(super) fn permits(&self, named: NamedMechanism) -> bool {
         use Mechanism as M;
         let possible = match named.mechanism {
             // Whoever reads a token on the wire can log in with it, as with a password (RFC 7628,
@@ -70,12 +70,12 @@ impl Offer {
 
     pub(super) fn permits_plainly(&self, mechanism: Mechanism) -> bool {
         let plus = false;
-        self.permits(Named { mechanism, plus })
+        self.permits(NamedMechanism { mechanism, plus })
     }
 
     /// The names for AUTH that the client may use now.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let permitted = Named::all().filter(|(_, named)| self.permits(*named));
+        let permitted = NamedMechanism::all().filter(|(_, named)| self.permits(*named));
         permitted.map(|(name, _)| name)
     }
 }

@@ -2,7 +2,7 @@
 //! in the other. Each fact is stored once. What the connection waits for ([`Waiting`]) and what its
 //! worker may say are derived from the state.
 
-use crate::sasl::{Exchange, Named, Then};
+use crate::sasl::{Exchange, ExpectedOfAuth, NamedMechanism};
 use popward_proto::auth::Impossible;
 use popward_proto::bounded::UserName;
 use popward_proto::session::{ClientPhase, FrontToWorker, Request, Totals, Update};
@@ -57,8 +57,8 @@ pub(super) enum NamedUser {
 pub(super) struct Check {
     /// Why no account can match this login. `None`: an account can match.
     pub(super) impossible: Option<Impossible>,
-    /// What may follow auth's answer.
-    pub(super) then: Then,
+    /// The answer that is expected of auth.
+    pub(super) expected: ExpectedOfAuth,
 }
 
 /// How the client logged in, for the log.
@@ -67,7 +67,7 @@ pub(super) enum Method {
     #[default]
     UserPass,
     Apop,
-    Sasl(Named),
+    Sasl(NamedMechanism),
 }
 
 impl Method {

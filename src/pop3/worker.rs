@@ -4,7 +4,7 @@ use super::action::{Action, End};
 use super::connection::{Pop3, ok};
 use super::language::Phrase;
 use super::state::{BeforeLogin, Session, State, Step, Waiting};
-use crate::sasl::Then;
+use crate::sasl::ExpectedOfAuth;
 use popward_proto::bounded::UserName;
 use popward_proto::permit::Message;
 use popward_proto::session::{OpenFailure, Refusal, Totals, Update, WorkerToFront};
@@ -106,9 +106,16 @@ impl Pop3 {
     fn opened_now(&mut self, totals: Totals, out: &mut Vec<u8>) -> Action {
         // An impossible login stays refused even if auth granted the stand-in that it was asked
         // about.
-        let granted = matches!(&self.state, State::BeforeLogin(BeforeLogin::Opening(check))
-            if check.impossible.is_none()
-                && matches!(check.then, Then::Grant | Then::TokenGrant(_)));
+        let granted = match &self.state {
+            State::BeforeLogin(BeforeLogin::Opening(check)) => {
+                let by_grant = matches!(
+                    check.expected,
+                    ExpectedOfAuth::Grant | ExpectedOfAuth::TokenGrant(_)
+                );
+                by_grant && check.impossible.is_none()
+            }
+            _ => false,
+        };
         if !granted {
             return self.no_session(out);
         }

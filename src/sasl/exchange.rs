@@ -2,7 +2,7 @@
 
 use super::attempt::{Attempt, Login, user_name};
 use super::external::external;
-use super::mechanism::Named;
+use super::mechanism::NamedMechanism;
 use super::password::{cram_md5, password, plain};
 use super::scram::{Challenged, Rules, Started};
 use super::token::token;
@@ -27,7 +27,7 @@ pub(crate) enum Exchange {
     /// SCRAM: the message is empty. The client has seen the server's signature.
     ScramEnd,
     /// OAUTHBEARER (RFC 7628) or XOAUTH2: the message holds the token.
-    Token(Named),
+    Token(NamedMechanism),
     /// OAUTHBEARER or XOAUTH2: any message. The client has seen why its token was refused.
     TokenRefused,
     /// EXTERNAL (RFC 4422, appendix A): the message is the name, or empty.
@@ -39,8 +39,8 @@ pub(crate) enum Exchange {
 pub(crate) enum Heard {
     /// The server's next message, and the exchange that then waits for the client.
     Challenge(Vec<u8>, Exchange),
-    /// Auth is asked about this attempt. Then follows what may follow auth's answer.
-    Login(Attempt, Then),
+    /// What auth is asked, and which answer is expected.
+    Login(Attempt, ExpectedOfAuth),
     /// The client has seen why its token was refused. The login is refused.
     Refused,
     /// The message does not follow the mechanism's rules.
@@ -50,22 +50,22 @@ pub(crate) enum Heard {
 impl Heard {
     /// A login that auth grants or refuses, without further messages.
     pub(crate) fn grant(attempt: Option<Attempt>) -> Self {
-        Self::login(attempt, Then::Grant)
+        Self::login(attempt, ExpectedOfAuth::Grant)
     }
 
-    fn login(attempt: Option<Attempt>, then: Then) -> Self {
-        attempt.map_or(Self::Malformed, |attempt| Self::Login(attempt, then))
+    fn login(attempt: Option<Attempt>, expected: ExpectedOfAuth) -> Self {
+        attempt.map_or(Self::Malformed, |attempt| Self::Login(attempt, expected))
     }
 }
 
 /// The answer that is expected of auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum ExpectedOfAuth {
     /// Auth grants the login.
     Grant,
     /// Auth grants the login. If auth refuses it, the mechanism's explanation goes to the client
     /// before the refusal.
-    TokenGrant(Named),
+    TokenGrant(NamedMechanism),
     /// Auth sends SCRAM's challenge.
     ScramChallenge(Started),
     /// Auth sends SCRAM's signature.
@@ -77,7 +77,7 @@ impl Exchange {
     /// and the exchange that then waits for the client. `binding`: the connection's `tls-exporter`.
     /// `challenge` is new in each exchange.
     pub(crate) fn begin(
-        named: Named,
+        named: NamedMechanism,
         binding: Option<[u8; 32]>,
         challenge: Text<128>,
     ) -> (Vec<u8>, Self) {
@@ -116,18 +116,22 @@ impl Exchange {
             Self::LoginPassword(user) => Heard::grant(password(user, message)),
             Self::CramMd5(challenge) => Heard::grant(cram_md5(challenge, message)),
             Self::Scram(rules) => match rules.first(message) {
-                Some((attempt, started)) => Heard::Login(attempt, Then::ScramChallenge(started)),
+                Some((attempt, started)) => {
+                    Heard::Login(attempt, ExpectedOfAuth::ScramChallenge(started))
+                }
                 None => Heard::Malformed,
             },
             Self::ScramProof(challenged) => {
-                Heard::login(challenged.proof(message), Then::ScramSignature)
+                Heard::login(challenged.proof(message), ExpectedOfAuth::ScramSignature)
             }
             Self::ScramEnd if message.is_empty() => Heard::grant(Some(Attempt {
                 login: Login::Proceed,
                 impossible: None,
             })),
             Self::ScramEnd => Heard::Malformed,
-            Self::Token(named) => Heard::login(token(named, message), Then::TokenGrant(named)),
+            Self::Token(named) => {
+                Heard::login(token(named, message), ExpectedOfAuth::TokenGrant(named))
+            }
             Self::TokenRefused => Heard::Refused,
             Self::External => Heard::grant(Some(external(message))),
         }

@@ -5,7 +5,7 @@ use popward_proto::monitor_front::Mechanism;
 /// A mechanism with the name that clients use. SCRAM's names say whether the channel is bound (RFC
 /// 5802, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct NamedMechanism {
     /// The mechanism.
     pub(crate) mechanism: Mechanism,
     /// Whether its name ends with `-PLUS`.
@@ -26,7 +26,7 @@ const NAMES: [(&str, Mechanism, bool); 10] = [
     ("CRAM-MD5", Mechanism::CramMd5, false),
 ];
 
-impl Named {
+impl NamedMechanism {
     /// Finds the mechanism with this name, in upper or lower case.
     pub(crate) fn find(name: &[u8]) -> Option<Self> {
         NAMES

@@ -1,7 +1,7 @@
 //! SCRAM's messages (RFC 5802, section 7; SHA-256 by RFC 7677; channel binding by RFC 9266).
 
 use super::attempt::{Attempt, Login, stand_in, user_name};
-use super::mechanism::Named;
+use super::mechanism::NamedMechanism;
 use base64ct::{Base64, Encoding};
 use popward_proto::auth::{Credentials, Impossible, ScramHash, ScramProof};
 use popward_proto::bounded::Text;
@@ -46,7 +46,7 @@ pub(crate) struct Challenged {
 impl Rules {
     /// The rules for an exchange of the mechanism `named`. `binding`: the connection's
     /// `tls-exporter`.
-    pub(super) fn new(named: Named, binding: Option<[u8; 32]>) -> Self {
+    pub(super) fn new(named: NamedMechanism, binding: Option<[u8; 32]>) -> Self {
         Self {
             hash: if named.mechanism == Mechanism::ScramSha1 {
                 ScramHash::Sha1

@@ -1,7 +1,7 @@
 //! Bearer tokens: OAUTHBEARER (RFC 7628, section 3.1) and Google's XOAUTH2.
 
 use super::attempt::{Attempt, stand_in, user_name};
-use super::mechanism::Named;
+use super::mechanism::NamedMechanism;
 use super::scram;
 use popward_proto::auth::Credentials;
 use popward_proto::monitor_front::Mechanism;
@@ -11,7 +11,7 @@ use popward_proto::secret::Secret;
 const SEPARATOR: u8 = 1;
 
 /// The explanation that a client gets before its refusal: JSON in the form of its mechanism.
-pub(crate) fn refusal(named: Named) -> &'static [u8] {
+pub(crate) fn refusal(named: NamedMechanism) -> &'static [u8] {
     match named.mechanism {
         Mechanism::Xoauth2 => br#"{"status":"401","schemes":"bearer"}"#,
         _ => br#"{"status":"invalid_token"}"#,
@@ -20,7 +20,7 @@ pub(crate) fn refusal(named: Named) -> &'static [u8] {
 
 /// Parses a message: `n,a=NAME, ^A key=value ^A ... ^A ^A` (OAUTHBEARER) or `user=NAME ^A
 /// auth=Bearer TOKEN ^A ^A` (XOAUTH2).
-pub(super) fn token(named: Named, message: &[u8]) -> Option<Attempt> {
+pub(super) fn token(named: NamedMechanism, message: &[u8]) -> Option<Attempt> {
     let mut parts = message.split(|byte| *byte == SEPARATOR);
     let head = parts.next()?;
     let name = if named.mechanism == Mechanism::Xoauth2 {

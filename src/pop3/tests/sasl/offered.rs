@@ -1,7 +1,7 @@
 //! Which mechanisms a connection is offered, and what STLS changes.
 
 use super::*;
-use crate::sasl::Named;
+use crate::sasl::NamedMechanism;
 
 #[test]
 fn capa_announces_exactly_the_mechanisms_that_are_accepted() {
@@ -36,7 +36,7 @@ fn capa_announces_exactly_the_mechanisms_that_are_accepted() {
                 .collect::<Vec<_>>(),
             announced
         );
-        for (name, _) in Named::all() {
+        for (name, _) in NamedMechanism::all() {
             let (_, heard) = SaslClient::new(offer).say(&format!("AUTH {name}"));
             assert_eq!(
                 heard.starts_with('+'),
