@@ -70,11 +70,27 @@ fn p8_a_client_that_reads_nothing_is_ended_and_delays_nobody() {
     bob.send(b"RETR 1\r\n");
     let mut alice = host.login("alice");
     let start = Instant::now();
-    while !host.log().contains("why=\"client took nothing\"") {
+    let end = || {
+        let log = host.log();
+        let mut lines = log.lines();
+        let of_bob = |line: &&str| line.contains(" end session=") && line.contains("user=bob");
+        lines.find(of_bob).map(str::to_owned)
+    };
+    while end().is_none() {
         assert_ok(&alice.ask("NOOP"));
         assert!(start.elapsed() < PATIENCE, "{}", host.log());
         std::thread::sleep(Duration::from_millis(20));
     }
+    // Three limits have the same length here. On a busy host any of them can be met first: on
+    // silence, on the pace, and the kernel's own (TCP_USER_TIMEOUT).
+    let reasons = [
+        "client took nothing",
+        "client took too little",
+        "connection failed",
+    ];
+    let end = end().unwrap();
+    let known = |why: &&str| end.contains(&format!("why=\"{why}\""));
+    assert!(reasons.iter().any(known), "{end}");
     until("its worker has gone", || {
         host.children("popward-worker").len() == 1
     });
