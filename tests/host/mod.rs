@@ -184,17 +184,7 @@ pub fn built() -> PathBuf {
 /// Puts the executables where only their owner can read and write them, and all can execute them.
 pub fn install(into: &Path) {
     std::fs::create_dir(into).unwrap();
-    for name in [
-        "popward",
-        "popward-config",
-        "popward-front",
-        "popward-auth",
-        "popward-keys",
-        "popward-adopt",
-        "popward-worker",
-        "popward-spool",
-        "popward-reload",
-    ] {
+    for name in include_str!("../../packaging/executables").lines() {
         let (from, to) = (built().join(name), into.join(name));
         if std::fs::hard_link(&from, &to).is_err() {
             // `cp` copies, not this process. A child that another thread starts meanwhile inherits

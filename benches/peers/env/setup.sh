@@ -90,7 +90,7 @@ auth-pam-mail-group: mail
 X
 # popward: Dovecot's file of accounts, with the hash that all have.
 mkdir -p "$S/popward/libexec" "$S/popward/state"
-cp "$POPWARD_EXECUTABLES"/popward "$POPWARD_EXECUTABLES"/popward-{config,front,auth,keys,adopt,worker} "$S/popward/libexec/"
+while read -r name; do cp "$POPWARD_EXECUTABLES/$name" "$S/popward/libexec/"; done <"$HERE/../../../packaging/executables"
 chmod 755 "$S/popward" "$S/popward/libexec" "$S/popward/state"
 chmod 711 "$S/popward/libexec"/*
 cp dovecot.users "$S/popward/users"; chown 64211 "$S/popward/users"; chmod 600 "$S/popward/users"

@@ -1,7 +1,8 @@
 """popward as a service of systemd's, by the unit and the sockets that are shipped: sessions outlive what ends the service."""
 import os, shutil, socket, subprocess, sys, time
 
-SPOOL, CONFIG, UNIT = "/var/mail/alice", "/etc/popward/popward.toml", "/etc/systemd/system/popward.service"
+SPOOL, CONFIG, UNIT = "/var/mail/alice", "/etc/popward/popward.toml", "/usr/lib/systemd/system/popward.service"
+OWN = "/etc/systemd/system/popward.service"
 MESSAGES = ["From sender Mon Nov 23 10:00:0%d 2026\nSubject: message %d\n\nbody\n\n" % (n, n) for n in (1, 2)]
 failed = 0
 
@@ -107,15 +108,13 @@ outlives("stop", "stop", "popward")
 
 unit = open(UNIT).read()
 without = unit.replace("KillMode=mixed\n", "")
-open(UNIT, "w").write(without)
+open(OWN, "w").write(without)
 systemctl("daemon-reload")
 check("it starts without KillMode", without != unit and systemctl("start", "popward") == 0)
 outlives("SIGTERM to all processes", "stop", "popward")
-open(UNIT, "w").write(unit)
+os.remove(OWN)
 
-for name in ("popward-pop3.socket", "popward-pop3s.socket"):
-    shutil.copy("packaging/" + name, "/etc/systemd/system/")
-open(CONFIG, "w").write(good[:good.index("[[listen]]")] + good[good.index("[[certificate]]"):])
+open(CONFIG, "w").write(good[:good.index("\n[[listen]]")] + good[good.index("\n[[certificate]]"):])
 systemctl("daemon-reload")
 check("sockets start", systemctl("start", "popward-pop3.socket", "popward-pop3s.socket") == 0)
 client = Client()
