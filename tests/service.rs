@@ -73,7 +73,8 @@ fn blocked(pid: &str) -> u64 {
 
 #[test]
 fn a_checkpassword_program_hears_every_signal() {
-    let program = "#!/bin/sh\nset -- \"$(grep ^SigBlk /proc/$$/status)\"\necho \"$1\" >\"${0%/*}/heard/mask\"\nexit 1\n";
+    // dash 0.5.12 blocks signals itself while it starts a command, so the command says what it got.
+    let program = "#!/bin/sh\ngrep ^SigBlk /proc/self/status >\"${0%/*}/heard/mask\"\nexit 1\n";
     let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
     assert_eq!(host.stop(), Some(0));
     let (check, heard) = (host.at("check"), host.at("heard"));
