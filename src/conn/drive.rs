@@ -8,7 +8,7 @@ use crate::pop3::{Action, Waiting};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Size of replies to pipelined commands after which they are sent, in bytes.
-const GATHER: usize = 8192;
+const FLUSH_SIZE: usize = 8192;
 
 impl Conn {
     /// Takes steps until the connection has to wait, ends, or has had its turn. If there is a TLS
@@ -25,7 +25,7 @@ impl Conn {
         for _ in 0..STEPS_MAX {
             match self.step(shared) {
                 Step::Went => {
-                    if self.client.out.len() >= GATHER {
+                    if self.client.out.len() >= FLUSH_SIZE {
                         self.client.flush(shared.now);
                     }
                 }
@@ -63,7 +63,7 @@ impl Conn {
             && !self.input.left().is_empty()
             && !self.client.gone
             && !self.client.blocked()
-            && self.client.out.len() < GATHER
+            && self.client.out.len() < FLUSH_SIZE
     }
 
     fn step(&mut self, shared: &mut Shared<'_>) -> Step {

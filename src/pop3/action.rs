@@ -12,10 +12,11 @@ pub enum Action {
     /// Send this to auth.
     Login(Login),
     /// Begin TLS when the written replies have gone to the client. Drop all bytes that the client
-    /// sent after STLS, because they came without TLS. Then call [`Pop3::secured`].
+    /// sent after STLS, because they came without TLS. Then call
+    /// [`Pop3::secured`](crate::pop3::Pop3::secured).
     StartTls,
     /// A trusted proxy has named its client. Check the limits for that client, then call
-    /// [`Pop3::forwarded`].
+    /// [`Pop3::forwarded`](crate::pop3::Pop3::forwarded).
     Forwarded(Forwarded),
     /// Send this request to the worker.
     Ask(FrontToWorker),

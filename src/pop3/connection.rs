@@ -5,7 +5,7 @@ use super::action::{Action, End};
 use super::language::Phrase;
 use super::line::Lines;
 use super::offer::Offer;
-use super::state::{BeforeLogin, Method, Session, State, Step, Waiting};
+use super::state::{Activity, BeforeLogin, Method, Session, State, Waiting};
 use crate::sasl::Exchange;
 use popward_proto::auth::Impossible;
 use popward_proto::bounded::{Text, UserName};
@@ -231,8 +231,8 @@ impl Pop3 {
     /// before the client asks for it. Then the client's request must be RETR of that message. All
     /// other answers return true.
     pub fn expects(&self, message: &WorkerToFront) -> bool {
-        let asked = match self.session().map(|session| &session.step) {
-            Some(Step::Asked(request)) => request.retrieves(),
+        let asked = match self.session().map(|session| &session.activity) {
+            Some(Activity::Asked(request)) => request.retrieves(),
             _ => None,
         };
         match message {

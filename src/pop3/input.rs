@@ -11,14 +11,14 @@ use crate::sasl::Exchange;
 /// Size of replies after which [`Pop3::input`] takes no more pipelined commands, in bytes. The
 /// caller writes these replies first. Without this bound a client that pipelines could fill the
 /// memory.
-pub(super) const GATHER: usize = 8192;
+pub(super) const REPLIES_MAX: usize = 8192;
 
 impl Pop3 {
     /// Takes commands from `bytes`. It stops at the first action for the caller, at the end of
     /// `bytes`, or when the replies reach 8192 bytes. Returns how many bytes it took.
     pub fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Action) {
         let mut taken = 0;
-        let most = out.len() + GATHER;
+        let most = out.len() + REPLIES_MAX;
         while self.wants_input() && taken < bytes.len() && out.len() < most {
             let mut lines = std::mem::take(&mut self.lines);
             let sasl = self.exchange().is_some();

@@ -92,12 +92,12 @@ pub(super) struct Session {
     /// What the update did. `None`: not known yet.
     pub(super) update: Option<Update>,
     /// What the session does now.
-    pub(super) step: Step,
+    pub(super) activity: Activity,
 }
 
-/// The states after a login.
+/// What a session does.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum Activity {
     /// RFC 1939, section 5: TRANSACTION. The client's next command is due.
     Idle,
     /// The worker works on this request.
@@ -121,7 +121,7 @@ impl Session {
             retrieved: Totals::default(),
             marked: Totals::default(),
             update: None,
-            step: Step::Idle,
+            activity: Activity::Idle,
         }
     }
 }
@@ -190,12 +190,12 @@ impl State {
                 BeforeLogin::Securing => Waiting::Securing,
                 BeforeLogin::Closing => Waiting::Nothing,
             },
-            Self::Session(session) => match &session.step {
-                Step::Idle => Waiting::Client,
-                Step::Asked(request) => Waiting::Answer(request.request()),
-                Step::Streaming { .. } => Waiting::Data,
-                Step::Ending => Waiting::WorkerEnd,
-                Step::Closing => Waiting::Nothing,
+            Self::Session(session) => match &session.activity {
+                Activity::Idle => Waiting::Client,
+                Activity::Asked(request) => Waiting::Answer(request.request()),
+                Activity::Streaming { .. } => Waiting::Data,
+                Activity::Ending => Waiting::WorkerEnd,
+                Activity::Closing => Waiting::Nothing,
             },
         }
     }
@@ -204,7 +204,7 @@ impl State {
     pub(super) fn close(&mut self) {
         match self {
             Self::BeforeLogin(state) => *state = BeforeLogin::Closing,
-            Self::Session(session) => session.step = Step::Closing,
+            Self::Session(session) => session.activity = Activity::Closing,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::action::Action;
 use super::command::Command;
 use super::connection::Pop3;
 use super::language::Phrase;
-use super::state::{State, Step};
+use super::state::{Activity, State};
 use popward_proto::session::{FrontToWorker, OfAll, OfOne, Totals};
 
 impl Pop3 {
@@ -49,7 +49,7 @@ impl Pop3 {
                 return self.bad_command(Phrase::LoggedIn, out);
             }
         };
-        session.step = Step::Asked(request);
+        session.activity = Activity::Asked(request);
         Action::Ask(request)
     }
 }

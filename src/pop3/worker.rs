@@ -3,7 +3,7 @@
 use super::action::{Action, End};
 use super::connection::{Pop3, ok};
 use super::language::Phrase;
-use super::state::{BeforeLogin, Session, State, Step, Waiting};
+use super::state::{Activity, BeforeLogin, Session, State, Waiting};
 use crate::sasl::ExpectedOfAuth;
 use popward_proto::bounded::UserName;
 use popward_proto::permit::Message;
@@ -131,12 +131,12 @@ impl Pop3 {
         let State::Session(session) = &mut self.state else {
             return;
         };
-        if let (true, Step::Streaming { retrieved }) = (last, &session.step) {
+        if let (true, Activity::Streaming { retrieved }) = (last, &session.activity) {
             if let Some(octets) = *retrieved {
                 count(&mut session.retrieved, octets);
             }
             out.extend_from_slice(b".\r\n");
-            session.step = Step::Idle;
+            session.activity = Activity::Idle;
         }
     }
 
@@ -168,7 +168,7 @@ impl Pop3 {
         if waiting.is_update() {
             // The locks are not free yet: `worker_ended` answers.
             if let State::Session(session) = &mut self.state {
-                session.step = Step::Ending;
+                session.activity = Activity::Ending;
             }
             return Action::None;
         }
@@ -186,24 +186,26 @@ impl Pop3 {
 impl Session {
     /// Records the worker's answer.
     fn answered(&mut self, message: &WorkerToFront) {
-        self.step = match message {
-            WorkerToFront::Listing(_) => Step::Streaming { retrieved: None },
+        self.activity = match message {
+            WorkerToFront::Listing(_) => Activity::Streaming { retrieved: None },
             WorkerToFront::Body(octets) | WorkerToFront::Ahead(_, octets) => {
-                let is_retr =
-                    matches!(&self.step, Step::Asked(request) if request.retrieves().is_some());
+                let is_retr = match &self.activity {
+                    Activity::Asked(request) => request.retrieves().is_some(),
+                    _ => false,
+                };
                 let retrieved = is_retr.then_some(*octets);
-                Step::Streaming { retrieved }
+                Activity::Streaming { retrieved }
             }
             WorkerToFront::Deleted(_, octets) => {
                 count(&mut self.marked, *octets);
-                Step::Idle
+                Activity::Idle
             }
             WorkerToFront::Committed(update) => {
                 self.update = Some(*update);
-                Step::Ending
+                Activity::Ending
             }
-            WorkerToFront::NotCommitted(_) => Step::Ending,
-            _ => Step::Idle,
+            WorkerToFront::NotCommitted(_) => Activity::Ending,
+            _ => Activity::Idle,
         };
     }
 

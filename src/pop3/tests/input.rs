@@ -1,7 +1,7 @@
 //! Tests of lines and pieces: a client's bytes may come in any way.
 
 use super::*;
-use crate::pop3::input::GATHER;
+use crate::pop3::input::REPLIES_MAX;
 use crate::pop3::line;
 use proptest::prelude::*;
 
@@ -31,7 +31,7 @@ fn p8_replies_to_pipelined_commands_do_not_grow_with_the_commands() {
         let mut out = Vec::new();
         let (used, action) = pop3.input(&commands[taken..], &mut out);
         assert_eq!(action, Action::None);
-        assert!(used > 0 && out.len() < GATHER + 512, "{}", out.len());
+        assert!(used > 0 && out.len() < REPLIES_MAX + 512, "{}", out.len());
         taken += used;
         turns += 1;
     }
