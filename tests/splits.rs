@@ -299,8 +299,7 @@ fn memchr(bytes: &[u8], what: &[u8]) -> usize {
         .unwrap()
 }
 
-/// From_ dates as programs have written them. A spool that only begins with such a line may be refused; a message in one that is
-/// readable never takes the others with it.
+/// From_ dates as programs have written them. A message in such a spool never takes the others with it.
 #[test]
 fn a_spool_with_an_odd_from_date_in_it_stays_usable() {
     let host = Host::start(&[user("alice", 64401, b"")]);
@@ -327,6 +326,49 @@ fn a_spool_with_an_odd_from_date_in_it_stays_usable() {
         assert_ok(&client.ask("DELE 1"));
         assert_ok(&client.ask("QUIT"));
         assert_ok(&host.login("alice").ask("STAT"));
+    }
+}
+
+#[test]
+fn a_spool_that_begins_with_any_from_line_is_read_and_updated() {
+    let host = Host::start(&[user("alice", 64401, b"")]);
+    let second = "From s@x Mon Nov 23 10:00:00 2026\nSubject: second\n\ntext\n\n";
+    let dated = generator::DATES
+        .iter()
+        .map(|date| format!("From a@b {date}"));
+    let undated = [
+        "From a@b",
+        "From ",
+        "From Mon Nov 23 10:00:00 2026",
+        "From  ",
+        "From here on",
+    ];
+    for line in dated.chain(undated.map(str::to_owned)) {
+        let put = |spool: &str| std::fs::write(host.spool("alice"), spool).unwrap();
+        let first = format!("{line}\nSubject: first\n\nodd\n\n");
+        put(&first);
+        let uidls = listed_messages(&host).1;
+        assert_eq!(uidls.lines().count(), 1, "{line}");
+        // Mail is appended, and a later session finds both.
+        put(&format!("{first}{second}"));
+        assert!(listed_messages(&host).1.starts_with(&uidls), "{line}");
+        let mut client = host.login("alice");
+        assert_eq!(client.multi("RETR 1"), "Subject: first\n\nodd\n", "{line}");
+        assert_eq!(
+            client.multi("RETR 2"),
+            "Subject: second\n\ntext\n",
+            "{line}"
+        );
+        drop(client);
+        delete(&host, &[2]);
+        assert_eq!(host.bytes("alice"), first.as_bytes(), "{line}");
+        assert_eq!(listed_messages(&host).1, uidls, "{line}");
+        put(&format!("\n{first}{second}"));
+        delete(&host, &[1]);
+        assert_eq!(host.bytes("alice"), second.as_bytes(), "{line}");
+        put(&first);
+        delete(&host, &[1]);
+        assert_eq!(host.bytes("alice"), b"", "{line}");
     }
 }
 

@@ -5,6 +5,9 @@
 //! were shown as one, a client would delete both at once. A line `From ` without such a date is
 //! text, as it is for both of these programs.
 //!
+//! The first line of a spool may have any date or none, because a spool must begin with a message.
+//! No sender can write that line.
+//!
 //! popward differs from the two on purpose:
 //!
 //! - A line of more than [`LINE_MAX`] bytes is text. The two have no such bound.
@@ -64,6 +67,24 @@ impl Start {
             _ => Self::Text,
         }
     }
+
+    /// Does the same for the first line of a spool, behind its empty lines. There every line that
+    /// begins with `From ` is a From_ line.
+    pub fn of_first(bytes: &[u8], to_end: bool) -> Self {
+        let start = Self::of(bytes, to_end);
+        let look = &bytes[..bytes.len().min(LOOK)];
+        let Some(end) = memchr::memchr(b'\n', look).filter(|_| start == Self::Text) else {
+            return start;
+        };
+        let line = look[..end].strip_suffix(b"\r").unwrap_or(&look[..end]);
+        // A line with a CR in it may be the lines of a message, ended with CR alone.
+        let fits = line.len() <= LINE_MAX && !line.contains(&b'\r');
+        if fits && line.starts_with(b"From ") {
+            Self::FromLine(end + 1)
+        } else {
+            Self::Text
+        }
+    }
 }
 
 /// The length in bytes of the empty lines at the start of `bytes`. As in c-client, a line of spaces
@@ -100,15 +121,15 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
     begins && bytes.len() <= LINE_MAX && memchr::memchr2(b'\n', b'\r', bytes).is_none()
 }
 
-/// Whether bytes that were added to a spool can be a delivery: a From_ line, or the part of one
-/// that was written before the delivery was broken off. Empty lines may come before.
+/// Whether bytes that were added to a spool can be a delivery: a line that begins with `From `, or
+/// the part of one that was written before the delivery was broken off. Empty lines may come before.
 ///
 /// `bytes` are the first added bytes: at least [`LOOK`] bytes after the empty lines, or all bytes
 /// up to the end of the spool.
 pub fn mail_begins(bytes: &[u8]) -> bool {
     let to_end = bytes.len() < LOOK;
     let bytes = &bytes[empty_lines(bytes)..];
-    Start::of(bytes, to_end) != Start::Text
+    Start::of_first(bytes, to_end) != Start::Text
         || broken_word(bytes, to_end).is_some()
         || (to_end && is_begun(bytes))
 }
@@ -232,3 +253,6 @@ fn without_remote(line: &[u8]) -> &[u8] {
     }
     before
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,8 @@ pub fn scan_on<S: Source>(
         if maildrop.messages.len() >= MESSAGES_MAX {
             return Err(ScanError::TooManyMessages);
         }
-        let header = match line_at(&mut window, start)? {
+        let is_first = maildrop.messages.is_empty();
+        let header = match line_at(&mut window, start, is_first)? {
             Start::FromLine(count) => start + count as u64,
             Start::Text if !is_tail(&mut window, start)? => return Err(ScanError::NotMbox),
             Start::Text | Start::BrokenOff => {
@@ -131,7 +132,16 @@ pub fn begins_there<S: Source>(
     message: &Message,
 ) -> Result<bool, ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
-    let Start::FromLine(count) = line_at(&mut window, message.from_line)? else {
+    let mut line = line_at(&mut window, message.from_line, false)?;
+    if line == Start::Text {
+        let is_first = match first_from_line(&mut window) {
+            Ok(first) => first == message.from_line,
+            Err(ScanError::NotMbox | ScanError::BareReturns) => false,
+            Err(error) => return Err(error),
+        };
+        line = line_at(&mut window, message.from_line, is_first)?;
+    }
+    let Start::FromLine(count) = line else {
         return Ok(false);
     };
     let header = message.from_line + count as u64;
@@ -141,15 +151,21 @@ pub fn begins_there<S: Source>(
     Ok(header == message.header && walk.name() == message.digest)
 }
 
-/// What the line at `offset` is.
+/// What the line at `offset` is. `is_first` says that it is the first line of the spool, behind its
+/// empty lines.
 fn line_at<S: Source>(
     window: &mut Window<'_, S>,
     offset: u64,
+    is_first: bool,
 ) -> Result<Start, ScanError<S::Error>> {
     let length = window.length();
     let view = window.at(offset, from_line::LOOK)?;
     let to_end = offset + view.len() as u64 == length;
-    Ok(Start::of(view, to_end))
+    Ok(if is_first {
+        Start::of_first(view, to_end)
+    } else {
+        Start::of(view, to_end)
+    })
 }
 
 /// Where the first From_ line begins. Empty lines may come before it, and so may the bytes of a
@@ -166,7 +182,8 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
             offset += skipped as u64;
             continue;
         }
-        if view.is_empty() || Start::of(view, to_end) != Start::Text || (to_end && is_begun(view)) {
+        let begins = Start::of_first(view, to_end) != Start::Text;
+        if view.is_empty() || begins || (to_end && is_begun(view)) {
             return Ok(offset);
         }
         if let Some(count) = broken_word(view, to_end) {
@@ -353,7 +370,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             }
             // This is a long line, or the spool's last line.
             fate = self.fields.read(start, false, fate);
-            if start.starts_with(b"From ") && line_at(self.window, offset)? != Start::Text {
+            if start.starts_with(b"From ") && line_at(self.window, offset, false)? != Start::Text {
                 return Ok(Header::ended(offset, offset));
             }
             offset = self.line(offset, fate)?;
@@ -478,7 +495,7 @@ impl<'w, 'b, S: Source> Walk<'w, 'b, S> {
             };
             let candidate = start + at as u64 + 1;
             let separator = separator(&view[..=at], start == self.header) as u64;
-            if line_at(self.window, candidate)? != Start::Text {
+            if line_at(self.window, candidate, false)? != Start::Text {
                 let end = candidate - separator;
                 self.count(counted, end)?;
                 return Ok((end, candidate));

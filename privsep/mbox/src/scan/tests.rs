@@ -94,6 +94,74 @@ fn a_file_that_is_no_mbox_is_refused() {
     assert_eq!(read(b"", BUFFER_MIN).unwrap(), Maildrop::default());
 }
 
+/// No sender writes the first line of a spool, and no message is before it. So the date in it need
+/// not be one that any program knows.
+#[test]
+fn a_spool_may_begin_with_a_from_line_of_any_date() {
+    for first in [
+        "From a@b Mon Nov 23 16: 18:08 2026",
+        "From a@b Mon Nov 23 10:00:00 GMT-0700 2026",
+        "From a@b Mon Nov 23 10:00:00 26",
+        "From a@b\tMon\tNov 23 10:00:00 2026",
+        "From a@b 2026-11-23T10:00:00Z",
+        "From a@b",
+        "From ",
+    ] {
+        for (before, end) in [("", "\n"), ("\n \n", "\n"), ("", "\r\n")] {
+            let start = format!("{before}{first}{end}A: 1{end}{end}x{end}");
+            let spool = format!("{start}{end}{FROM}B: 2\n\ny\n");
+            let maildrop = read(spool.as_bytes(), BUFFER_MIN).unwrap();
+            assert_eq!(maildrop.messages.len(), 2, "{spool:?}");
+            assert_eq!(
+                sent(spool.as_bytes(), &maildrop.messages[0]),
+                b"A: 1\r\n\r\nx\r\n"
+            );
+            // A later session finds it again, and can read on from it.
+            let known = read(start.as_bytes(), BUFFER_MIN).unwrap();
+            let length = spool.len() as u64;
+            let (mut source, mut buffer) = (InMemory(spool.as_bytes()), [0; BUFFER_MIN]);
+            let begins = begins_there(&mut source, length, &mut buffer, &known.messages[0]);
+            assert_eq!(begins, Ok(true), "{spool:?}");
+            let hide = Hidden::default();
+            let on = scan_on(&mut source, length, &mut buffer, hide, known);
+            assert_eq!(on.as_ref(), Ok(&maildrop), "{spool:?}");
+            // Behind another message only a date that is one begins a message.
+            let behind = 2 + usize::from(is_from_line(first.as_bytes()));
+            assert_eq!(
+                count(&format!("{FROM}A: 1\n\n{spool}")),
+                behind,
+                "{spool:?}"
+            );
+        }
+    }
+    let refused = |spool: &str| read(spool.as_bytes(), BUFFER_MIN).unwrap_err();
+    assert_eq!(refused("From\n\nx\n"), ScanError::NotMbox);
+    assert_eq!(refused(">From a@b\n\nx\n"), ScanError::NotMbox);
+    assert_eq!(refused("From a@b\rA: 1\r\rx\n"), ScanError::NotMbox);
+    let long = format!("From {}\n\nx\n", "x".repeat(LINE_MAX));
+    assert_eq!(refused(&long), ScanError::NotMbox);
+}
+
+/// A From_ line with an odd date is one only where the spool begins.
+#[test]
+fn a_message_with_an_odd_date_is_not_found_again_behind_another_one() {
+    let odd = "From a@b 26\nA: 1\n\nx\n\n";
+    let first = read(odd.as_bytes(), BUFFER_MIN).unwrap();
+    let moved = Message {
+        from_line: 5,
+        header: first.messages[0].header + 5,
+        ..first.messages[0].clone()
+    };
+    let there = |spool: String| {
+        let length = spool.len() as u64;
+        let mut source = InMemory(spool.as_bytes());
+        begins_there(&mut source, length, &mut [0; BUFFER_MIN], &moved)
+    };
+    assert_eq!(there(format!("\n\n\n\n\n{odd}")), Ok(true));
+    assert_eq!(there(format!("text\n{odd}")), Ok(false));
+    assert_eq!(there(format!("From {odd}")), Ok(false));
+}
+
 #[test]
 fn empty_lines_before_the_first_message_do_not_hide_it() {
     for (before, offset) in [("\n", 1), ("\r\n\n", 3), (" \n\t\r\n", 5)] {
@@ -279,6 +347,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"\n",
         b"\r\n",
         b"From nobody\n",
+        b"From a@b Mon Nov 23 16: 18:08 2026\r\n",
         b"Fro",
         b" \n",
         b"Subject: x\n",
@@ -314,9 +383,15 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Such pieces after a From_ line.
+/// Such pieces after a From_ line, which may have an odd date.
 fn spool() -> impl Strategy<Value = Vec<u8>> {
-    pieces().prop_map(|pieces| [FROM.as_bytes(), &pieces].concat())
+    let first = prop_oneof![
+        Just(FROM),
+        Just(FROM),
+        Just("From a@b 26\n"),
+        Just("\nFrom \r\n")
+    ];
+    (first, pieces()).prop_map(|(first, pieces)| [first.as_bytes(), &pieces].concat())
 }
 
 /// Reads a spool with the slow reader.
@@ -384,6 +459,8 @@ proptest! {
         let maildrop = read(&spool, 1 << 20).unwrap();
         for message in &maildrop.messages {
             prop_assert_eq!(message.octets, unstuffed(&sent(&spool, message)));
+            let (mut source, length) = (InMemory(&spool), spool.len() as u64);
+            prop_assert_eq!(begins_there(&mut source, length, &mut [0; BUFFER_MIN], message), Ok(true));
         }
         prop_assert_eq!(&read(&spool, BUFFER_MIN).unwrap(), &maildrop);
         prop_assert_eq!(&read(&spool, BUFFER_MIN + filler).unwrap(), &maildrop);

@@ -35,6 +35,12 @@ impl Line<'_> {
         is_from_line(self.text) && (self.terminated || !self.text.contains(&b'\r'))
     }
 
+    /// Whether this line begins a message if it is the spool's first line.
+    fn begins_a_spool(&self) -> bool {
+        let short = self.text.len() <= 1024 && !self.text.contains(&b'\r');
+        self.terminated && self.text.starts_with(b"From ") && short
+    }
+
     /// Whether this line can be the first bytes of a From_ line.
     fn is_begun(&self) -> bool {
         let begins = self.text.starts_with(b"From ") || b"From ".starts_with(self.text);
@@ -94,7 +100,9 @@ pub fn read(spool: &[u8], is_from_line: IsFromLine) -> Option<(Vec<Simple>, usiz
     }
     // A delivery may have been broken off within the word `From`.
     let first = lines(spool, begin);
-    if let Some(line) = first.first().filter(|line| !line.begins(is_from_line)) {
+    let first_line = first.first();
+    let begins = |line: &&Line<'_>| line.begins(is_from_line) || line.begins_a_spool();
+    if let Some(line) = first_line.filter(|line| !begins(line)) {
         if line.is_begun() {
             return Some((Vec::new(), spool.len() - begin));
         }
