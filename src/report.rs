@@ -143,6 +143,19 @@ pub(crate) fn failed(log: &Log, subject: &Subject<'_>) {
     );
 }
 
+/// Logs a line before the login that is too long. The caller limits how often.
+pub(crate) fn too_long(log: &Log, subject: &Subject<'_>) {
+    log.info(
+        Some(subject.id),
+        "line too long",
+        &[
+            ("user", &name(subject)),
+            ("peer", &subject.peer.ip()),
+            ("port", &subject.peer.port()),
+        ],
+    );
+}
+
 /// Logs a refused connection. The caller limits how often.
 pub(crate) fn refused(log: &Log, peer: SocketAddr, why: &dyn std::fmt::Display) {
     log.warning(None, REFUSED, &[("peer", &peer.ip()), ("why", why)]);

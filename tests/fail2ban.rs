@@ -76,7 +76,12 @@ fn failures(host: &Host) -> usize {
             base64(&format!("\0{name}\0wrong"))
         )]));
     }
-    all.push(said(&["USER alice", &format!("PASS {}", "p".repeat(600))]));
+    for length in [600, 6000] {
+        all.push(said(&[
+            "USER alice",
+            &format!("PASS {}", "p".repeat(length)),
+        ]));
+    }
     all.push(said(&[&format!(
         "AUTH PLAIN {}",
         base64("bob\0alice\0alice")

@@ -216,12 +216,14 @@ fn p9_a_refused_client_is_not_told_why() {
 fn p9_a_password_that_is_too_long_is_refused_as_a_wrong_one_and_the_log_says_why() {
     let host = Host::start(&two());
     let long = "p".repeat(513);
+    let longer = "p".repeat(5000);
     let plain = base64ct::Base64::encode_string(format!("\0alice\0{long}").as_bytes());
     let mut answers = Vec::new();
     for commands in [
         ["USER alice".to_owned(), "PASS wrong".to_owned()],
         ["USER alice".to_owned(), format!("PASS {long}")],
         ["NOOP".to_owned(), format!("AUTH PLAIN {plain}")],
+        ["USER alice".to_owned(), format!("PASS {longer}")],
     ] {
         let mut client = host.connect();
         client.ask(&commands[0]);
@@ -236,8 +238,40 @@ fn p9_a_password_that_is_too_long_is_refused_as_a_wrong_one_and_the_log_says_why
         "{answers:?}"
     );
     let why = "user=alice peer=127.0.0.1 why=\"the password is longer than 512 octets\"";
-    host.logged_times(why, 2);
+    host.logged_times(why, 3);
+    host.logged("line too long");
     assert!(!host.log().contains(&long), "a secret in the log");
+}
+
+/// Nobody asks for a password then, so the client hears that its line was wrong.
+#[test]
+fn the_log_says_that_a_line_before_a_login_is_too_long() {
+    let host = Host::start(&two());
+    for line in [
+        format!("USER {}", "u".repeat(2000)),
+        format!("AUTH PLAIN {}", "A".repeat(20_000)),
+        format!("AUTH LOGIN\r\n{}", "A".repeat(20_000)),
+        "x".repeat(20_000),
+    ] {
+        let mut client = host.connect();
+        for _ in 0..2 {
+            client.send(format!("{line}\r\n").as_bytes());
+            let mut answer = client.line();
+            if answer.starts_with('+') {
+                answer = client.line();
+            }
+            assert!(answer.starts_with("-ERR line too long"), "{answer}");
+        }
+        assert_ok(&client.ask("USER alice"));
+        assert_ok(&client.ask("PASS alice"));
+        // One line for a connection, and none after the login.
+        client.send(format!("{}\r\n", "x".repeat(2000)).as_bytes());
+        assert!(client.line().starts_with("-ERR line too long"));
+        assert_ok(&client.ask("QUIT"));
+    }
+    host.logged_times("why=quit", 4);
+    let lines = host.log().matches("line too long session=").count();
+    assert_eq!(lines, 4, "{}", host.log());
 }
 
 #[test]

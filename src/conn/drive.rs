@@ -5,6 +5,7 @@ use super::state::{Conn, Input, Outcome, STEPS_MAX, Shared, Step};
 use crate::client::ReadResult;
 use crate::end_reason::EndReason;
 use crate::pop3::{Action, Waiting};
+use crate::report;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Size of replies to pipelined commands after which they are sent, in bytes.
@@ -139,8 +140,12 @@ impl Conn {
     /// Gives commands to POP3. Returns how many bytes POP3 took: all, or up to a command that must
     /// be answered first.
     fn process(&mut self, bytes: &[u8], shared: &mut Shared<'_>) -> usize {
-        let before = self.client.out.len();
+        let (before, too_long) = (self.client.out.len(), self.pop3.lines_too_long());
         let (used, action) = self.pop3.input(bytes, &mut self.client.out);
+        // One line of the log for a connection, so that strangers cannot fill it.
+        if too_long == 0 && self.pop3.lines_too_long() > 0 {
+            report::too_long(shared.log, &self.subject());
+        }
         let acts = action != Action::None;
         let commanded = acts || self.client.out.len() != before;
         if commanded {

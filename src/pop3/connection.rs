@@ -47,6 +47,7 @@ pub struct Pop3 {
     pub(super) user: Option<UserName>,
     pub(super) bad: u32,
     pub(super) failed: u32,
+    pub(super) too_long: u32,
     pub(super) settings: Option<Rc<FrontSettings>>,
     pub(super) language: Language,
     /// The least time between two logins of this account, in seconds. `None`: the account is not
@@ -70,6 +71,7 @@ impl Pop3 {
             user: None,
             bad: 0,
             failed: 0,
+            too_long: 0,
             settings: None,
             language: Language::English,
             login_delay_s: None,
@@ -189,6 +191,11 @@ impl Pop3 {
     /// Whether the client has logged in: the maildrop is open.
     pub fn is_logged_in(&self) -> bool {
         self.session().is_some()
+    }
+
+    /// How many lines before the login were too long.
+    pub fn lines_too_long(&self) -> u32 {
+        self.too_long
     }
 
     /// Why no account can match the client's login. `None`: an account can match. The caller sends

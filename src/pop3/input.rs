@@ -5,8 +5,9 @@ use super::action::Action;
 use super::command;
 use super::connection::Pop3;
 use super::language::Phrase;
-use super::line;
+use super::line::TooLong;
 use crate::sasl::Exchange;
+use popward_proto::secret::PASSWORD_MAX;
 
 /// Size of replies after which [`Pop3::input`] takes no more pipelined commands, in bytes. The
 /// caller writes these replies first. Without this bound a client that pipelines could fill the
@@ -27,7 +28,7 @@ impl Pop3 {
             let action = match line {
                 None => Action::None,
                 Some(Ok(line)) if sasl => self.sasl_line(line, out),
-                Some(Err(line::TooLong)) => self.too_long(out),
+                Some(Err(line)) => self.too_long(line, out),
                 Some(Ok(line)) => match command::parse(line) {
                     Ok(command) => self.command(command, out),
                     Err(command::Malformed::Unknown) => {
@@ -56,13 +57,17 @@ impl Pop3 {
     }
 
     /// Answers a line that is too long. If the line was a message of an AUTH exchange, the exchange
-    /// ends.
-    fn too_long(&mut self, out: &mut Vec<u8>) -> Action {
+    /// ends. A PASS that is too long is a login with a password that no account can have.
+    fn too_long(&mut self, line: TooLong, out: &mut Vec<u8>) -> Action {
+        self.too_long += u32::from(!self.is_logged_in());
         match self.exchange() {
             Some(Exchange::TokenRefused) => self.sasl_line(b"", out),
             Some(exchange) => {
                 let known = exchange.is_known_to_auth();
                 self.give_up(known, Phrase::LineTooLong, out)
+            }
+            None if line.is_pass => {
+                self.command(command::Command::Pass(&[b'x'; PASSWORD_MAX + 1]), out)
             }
             None => self.bad_command(Phrase::LineTooLong, out),
         }

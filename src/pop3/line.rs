@@ -14,14 +14,18 @@ pub(super) const SASL_MAX: usize = 12 * 1024;
 
 /// The line is longer than the bound. Its bytes are skipped up to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(super) struct TooLong {
+    /// Whether the line begins with `PASS `.
+    pub(super) is_pass: bool,
+}
 
 /// The part of a line that has come so far.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     partial: Vec<u8>,
     complete: bool,
-    skipping: bool,
+    /// The current line is longer than the bound.
+    skipping: Option<TooLong>,
 }
 
 impl Lines {
@@ -33,25 +37,26 @@ impl Lines {
         bytes: &'a [u8],
         sasl: bool,
     ) -> (usize, Option<Result<&'a [u8], TooLong>>) {
-        let max = if sasl || self.is_auth(bytes) {
+        let max = if sasl || self.begins(b"AUTH ", bytes) {
             SASL_MAX
         } else {
             MAX
         };
         let Some(end) = memchr::memchr(b'\n', bytes) else {
-            if self.skipping || self.partial.len() + bytes.len() > max {
+            if self.skipping.is_some() || self.partial.len() + bytes.len() > max {
+                self.skipping = Some(self.too_long(bytes));
                 self.partial.zeroize();
-                self.skipping = true;
             } else {
                 self.keep(bytes);
             }
             return (bytes.len(), None);
         };
         let taken = end + 1;
-        if self.skipping || self.partial.len() + taken > max {
-            self.skipping = false;
+        if self.skipping.is_some() || self.partial.len() + taken > max {
+            let too_long = self.too_long(bytes);
+            self.skipping = None;
             self.partial.zeroize();
-            return (taken, Some(Err(TooLong)));
+            return (taken, Some(Err(too_long)));
         }
         let line = if self.partial.is_empty() {
             &bytes[..end]
@@ -63,10 +68,17 @@ impl Lines {
         (taken, Some(Ok(line.strip_suffix(b"\r").unwrap_or(line))))
     }
 
-    /// Whether this line begins with `AUTH `.
-    fn is_auth(&self, bytes: &[u8]) -> bool {
+    /// What is known of the current line, which is too long and goes on with `bytes`.
+    fn too_long(&self, bytes: &[u8]) -> TooLong {
+        self.skipping.unwrap_or_else(|| TooLong {
+            is_pass: self.begins(b"PASS ", bytes),
+        })
+    }
+
+    /// Whether the current line, which goes on with `bytes`, begins with `keyword` in any case.
+    fn begins(&self, keyword: &[u8], bytes: &[u8]) -> bool {
         let mut start = self.partial.iter().chain(bytes);
-        b"AUTH ".iter().all(|expected| {
+        keyword.iter().all(|expected| {
             start
                 .next()
                 .is_some_and(|byte| byte.eq_ignore_ascii_case(expected))
@@ -89,7 +101,7 @@ impl Lines {
 
     /// Whether the beginning of a line has come, but not its end.
     pub(super) fn is_partial(&self) -> bool {
-        self.skipping || !self.partial.is_empty()
+        self.skipping.is_some() || !self.partial.is_empty()
     }
 
     /// The caller has used the line: wipes it.

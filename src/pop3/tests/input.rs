@@ -3,6 +3,7 @@
 use super::*;
 use crate::pop3::input::REPLIES_MAX;
 use crate::pop3::line;
+use popward_proto::auth::Impossible;
 use proptest::prelude::*;
 
 #[test]
@@ -19,6 +20,33 @@ fn a_line_that_is_too_long_counts_as_one_bad_command() {
         heard(&format!("USER u\r\nPASS {password}\r\n")).0,
         "+OK password?|-ERR [AUTH] user name or password wrong|"
     );
+}
+
+/// P9: it is answered as a wrong password, also if it comes in pieces.
+#[test]
+fn p9_a_pass_that_is_too_long_is_a_failed_login() {
+    for command in ["PASS", "pass"] {
+        let mut client = Client::new();
+        client.say(b"USER u\r\n");
+        let line = format!("{command} {}\r\n", "p".repeat(line::MAX * 3));
+        let (last, end) = (line.len() - 1, line.len());
+        for piece in [0..3, 3..900, 900..2000, 2000..last] {
+            client.say(&line.as_bytes()[piece]);
+        }
+        let (_, action) = client
+            .pop3
+            .input(&line.as_bytes()[last..end], &mut client.out);
+        assert!(
+            matches!(action, Action::Login(Login::Check(_))),
+            "{action:?}"
+        );
+        assert_eq!(client.pop3.impossible(), Some(Impossible::TooLong));
+        assert_eq!(client.pop3.lines_too_long(), 1);
+    }
+    let (text, _) = heard(&format!("PASS {}\r\nPASSPORT\r\n", "p".repeat(line::MAX)));
+    assert_eq!(text, "-ERR USER first|-ERR unknown command|");
+    let (text, _) = heard(&format!("USER u\r\nPASSPORT{}\r\n", "p".repeat(line::MAX)));
+    assert_eq!(text, "+OK password?|-ERR line too long|");
 }
 
 #[test]
