@@ -122,7 +122,8 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
 }
 
 /// Whether bytes that were added to a spool can be a delivery: a line that begins with `From `, or
-/// the part of one that was written before the delivery was broken off. Empty lines may come before.
+/// the part of one that was written before the delivery was broken off. Empty lines may come
+/// before.
 ///
 /// `bytes` are the first added bytes: at least [`LOOK`] bytes after the empty lines, or all bytes
 /// up to the end of the spool.

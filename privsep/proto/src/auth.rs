@@ -34,7 +34,8 @@ pub enum FrontToAuth {
     Proceed(SessionId),
     /// The client has gone, or has given the login up.
     Cancel(SessionId),
-    /// The last login has begun. New ones go to another auth. Those that have begun go on over this channel.
+    /// The last login has begun. New ones go to another auth. Those that have begun go on over this
+    /// channel.
     Last,
 }
 
@@ -49,8 +50,8 @@ pub struct Client {
 
 /// Why no account can match a client's credentials.
 ///
-/// Auth checks a stand-in, so that text and time of the answer are those for a wrong password (promise
-/// P9). It refuses the login whatever the check finds. The log has the reason.
+/// Auth checks a stand-in, so that text and time of the answer are those for a wrong password
+/// (promise P9). It refuses the login whatever the check finds. The log has the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Impossible {
     /// No account can have this name.
@@ -77,7 +78,8 @@ impl std::fmt::Display for Impossible {
     }
 }
 
-/// Longest bearer token, in bytes. RFC 6750 sets no bound. The tokens of large providers have 1 to 4 KiB.
+/// Longest bearer token, in bytes. RFC 6750 sets no bound. The tokens of large providers have 1 to
+/// 4 KiB.
 pub const TOKEN_MAX: usize = 8 * 1024;
 
 /// Most certificates in a client's chain.
@@ -92,7 +94,8 @@ pub const SCRAM_MAX: usize = 1024;
 /// A client's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credentials {
-    /// A name and a password: USER and PASS (RFC 1939, section 7), AUTH PLAIN (RFC 4616), AUTH LOGIN.
+    /// A name and a password: USER and PASS (RFC 1939, section 7), AUTH PLAIN (RFC 4616), AUTH
+    /// LOGIN.
     Password {
         /// The name, as the client sent it.
         user: UserName,
@@ -136,7 +139,8 @@ pub enum Credentials {
         token: Secret<TOKEN_MAX>,
     },
     /// AUTH EXTERNAL (RFC 4422, appendix A): the client's certificate. Auth verifies the client's
-    /// signature and the chain itself, because a front that is taken over could claim any certificate.
+    /// signature and the chain itself, because a front that is taken over could claim any
+    /// certificate.
     Certificate {
         /// The user that the client asks for, if it names one.
         user: Option<UserName>,
@@ -160,7 +164,8 @@ pub enum ScramHash {
     Sha256,
 }
 
-/// The parts of SCRAM's `client-final-message`. The front has checked its channel binding and its nonce.
+/// The parts of SCRAM's `client-final-message`. The front has checked its channel binding and its
+/// nonce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScramProof {
     /// `client-final-message-without-proof`.
@@ -179,7 +184,8 @@ pub enum AuthToFront {
         /// The reason, as far as a client may know it.
         why: AuthRefusal,
     },
-    /// The answer to [`Credentials::Scram`]: `server-first-message`. Users who do not exist get one too.
+    /// The answer to [`Credentials::Scram`]: `server-first-message`. Users who do not exist get one
+    /// too.
     Challenge {
         /// The session that asked.
         session: SessionId,
@@ -195,21 +201,21 @@ pub enum AuthToFront {
     },
 }
 
-/// Why a login was refused. There is no value for an unknown user and none for a locked one, because a
-/// front must not know the difference (promise P9).
+/// Why a login was refused. There is no value for an unknown user and none for a locked one,
+/// because a front must not know the difference (promise P9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthRefusal {
     /// Unknown user, wrong password, or an account that may not log in.
     Credentials,
-    /// The credentials are right, but the account's login delay is not over: `[LOGIN-DELAY]` (RFC 2449,
-    /// section 8.1.1).
+    /// The credentials are right, but the account's login delay is not over: `[LOGIN-DELAY]` (RFC
+    /// 2449, section 8.1.1).
     TooSoon,
     /// The check itself failed: `[SYS/TEMP]` (RFC 3206).
     Temporary,
 }
 
-/// The phases of this channel. Many sessions share the channel, so auth and the front keep the steps of
-/// each session's login themselves.
+/// The phases of this channel. Many sessions share the channel, so auth and the front keep the
+/// steps of each session's login themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthPhase {
     /// Logins are checked.

@@ -50,8 +50,8 @@ pub enum AuthToConversation {
         /// The token.
         token: Secret<TOKEN_MAX>,
     },
-    /// Find the user of a certificate. One descriptor comes with it: the file with the authorities. The
-    /// fields are those of [`crate::auth::Credentials::Certificate`].
+    /// Find the user of a certificate. One descriptor comes with it: the file with the authorities.
+    /// The fields are those of [`crate::auth::Credentials::Certificate`].
     Certificate {
         /// Which name in the certificate is the user's.
         name: CertificateUser,

@@ -1,5 +1,5 @@
-//! Messages from an auth to the auth that takes over from it at a reload: what it remembers of logins, and
-//! the result of each login that it still decides. Nothing goes back.
+//! Messages from an auth to the auth that takes over from it at a reload: what it remembers of
+//! logins, and the result of each login that it still decides. Nothing goes back.
 
 use crate::account::SessionId;
 use crate::bounded::{List, UserName};
@@ -55,8 +55,8 @@ pub enum AuthToSuccessor {
     Names(List<NameFailures, ENTRIES_MAX>),
     /// The last logins of accounts.
     LastLogins(List<LastLogin, ENTRIES_MAX>),
-    /// The user name of each login that the old auth still decides. Each counts as a guess under way until
-    /// [`Self::Decided`].
+    /// The user name of each login that the old auth still decides. Each counts as a guess under
+    /// way until [`Self::Decided`].
     UnderWay(List<UserName, ENTRIES_MAX>),
     /// Everything that is remembered has come. What still happens follows.
     Whole,

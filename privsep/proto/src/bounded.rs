@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The error for a value that is out of bounds. The text is for the log and holds no part of the value.
+/// The error for a value that is out of bounds. The text is for the log and holds no part of the
+/// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBounds(pub &'static str);
 
@@ -104,11 +105,11 @@ impl<T, const MAX: usize> From<List<T, MAX>> for Vec<T> {
 /// Bytes that are not secret: a public key, a signature, a message to sign.
 pub type Bytes<const MAX: usize> = List<u8, MAX>;
 
-/// The name of an account: 1 to 128 bytes. It is always safe as one component of a path and as one word
-/// of a log line.
+/// The name of an account: 1 to 128 bytes. It is always safe as one component of a path and as one
+/// word of a log line.
 ///
-/// It has no `/`, no white space and no control characters, and it does not begin with `.` or `-`. Only
-/// auth knows whether such an account exists.
+/// It has no `/`, no white space and no control characters, and it does not begin with `.` or `-`.
+/// Only auth knows whether such an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserName(String);

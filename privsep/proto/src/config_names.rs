@@ -28,7 +28,8 @@ pub enum NamesToConfig {
     User(Option<(u32, u32)>),
     /// To `Group`: its id. `None`: there is no such group.
     Group(Option<u32>),
-    /// To `Members`: one message for each member whose name can be an account's, and `None` at the end.
+    /// To `Members`: one message for each member whose name can be an account's, and `None` at the
+    /// end.
     Member(Option<UserName>),
     /// It could not be looked up, and why.
     Failed(Name),

@@ -9,8 +9,8 @@ use zeroize::Zeroize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyId(pub u16);
 
-/// Longest message to sign, in bytes. The longest is a TLS 1.2 `ServerKeyExchange` with its randoms. A
-/// TLS 1.3 `CertificateVerify` has at most 162 bytes.
+/// Longest message to sign, in bytes. The longest is a TLS 1.2 `ServerKeyExchange` with its
+/// randoms. A TLS 1.3 `CertificateVerify` has at most 162 bytes.
 pub const SIGN_MAX: usize = 512;
 
 /// Longest signature, in bytes: that of an RSA key of 8,192 bits.
@@ -37,7 +37,8 @@ pub enum FrontToKeys {
 pub enum KeysToFront {
     /// The signature.
     Signature(Bytes<SIGNATURE_MAX>),
-    /// There is no such key or scheme, or the message is not a handshake message, or tickets are off.
+    /// There is no such key or scheme, or the message is not a handshake message, or tickets are
+    /// off.
     Refused,
     /// The keys of session tickets. All fronts get the same.
     Tickets(TicketKeys),
@@ -78,8 +79,8 @@ impl std::fmt::Debug for TicketKey {
 /// The phases of keys and of a front on this channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeysPhase {
-    /// No request is under way. Keys itself is always in this phase, because it answers before it receives
-    /// again.
+    /// No request is under way. Keys itself is always in this phase, because it answers before it
+    /// receives again.
     Idle,
     /// The front waits for its answer.
     Waiting,

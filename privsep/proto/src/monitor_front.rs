@@ -16,8 +16,8 @@ pub struct FrontSettings {
     pub version: u32,
     /// This front's number: the upper half of its sessions' ids.
     pub front: FrontId,
-    /// Whether a front was started with the same `limits.connections` before. If the limit on open files
-    /// permits fewer, that front has logged it.
+    /// Whether a front was started with the same `limits.connections` before. If the limit on open
+    /// files permits fewer, that front has logged it.
     pub connections_known: bool,
     /// Which clients may send a password without TLS.
     pub plaintext: Plaintext,
@@ -40,17 +40,18 @@ pub struct FrontSettings {
 pub struct Pop3Settings {
     /// The text after `+OK` in the greeting, in ASCII. `None`: [`Pop3Settings::GREETING`].
     pub greeting: Option<Text<128>>,
-    /// The text after IMPLEMENTATION in CAPA after a login (RFC 2449, section 6.9), in ASCII. Empty: the
-    /// capability is not listed. `None`: [`Pop3Settings::IMPLEMENTATION`].
+    /// The text after IMPLEMENTATION in CAPA after a login (RFC 2449, section 6.9), in ASCII.
+    /// Empty: the capability is not listed. `None`: [`Pop3Settings::IMPLEMENTATION`].
     pub implementation: Option<Text<64>>,
-    /// Whether the command UTF8 is offered (RFC 6856, section 2). Messages are sent as they are with and without it.
+    /// Whether the command UTF8 is offered (RFC 6856, section 2). Messages are sent as they are
+    /// with and without it.
     pub utf8: bool,
     /// The language that `LANG *` selects (RFC 6856, section 3.2).
     pub language: Language,
     /// Whether logins and ends of sessions are logged in Qpopper's form too.
     pub qpopper_log: bool,
-    /// The login delay that CAPA announces, in seconds (RFC 2449, section 6.5). 0: none. It is the longest
-    /// one of all accounts. Auth enforces it.
+    /// The login delay that CAPA announces, in seconds (RFC 2449, section 6.5). 0: none. It is the
+    /// longest one of all accounts. Auth enforces it.
     pub login_delay_s: u32,
     /// Whether accounts have different login delays.
     pub login_delay_differs: bool,
@@ -157,7 +158,8 @@ pub struct Limits {
     pub idle_ms: u32,
     /// Longest time from the first octet of a command to the end of its line.
     pub line_ms: u32,
-    /// Longest time in which the client takes no octet of a reply. `rate` is measured over the same time.
+    /// Longest time in which the client takes no octet of a reply. `rate` is measured over the same
+    /// time.
     pub stall_ms: u32,
     /// Least octets in a second that a client must take of a reply.
     pub rate: u32,
@@ -199,13 +201,13 @@ pub enum MonitorToFront {
         /// Which connections begin with a PROXY header.
         headers: ProxyHeaders,
     },
-    /// The authorities of client certificates, PEM: one descriptor. Without it no client is asked for a
-    /// certificate.
+    /// The authorities of client certificates, PEM: one descriptor. Without it no client is asked
+    /// for a certificate.
     ClientAuthorities,
     /// A certificate chain, PEM, with what is known of its key: one descriptor.
     Certificate(KeyFacts),
-    /// The channel to auth: one descriptor. It comes again when another auth was started, after a death or a
-    /// reload.
+    /// The channel to auth: one descriptor. It comes again when another auth was started, after a
+    /// death or a reload.
     Auth,
     /// The channel to keys, likewise.
     Keys,
@@ -226,7 +228,8 @@ pub enum MonitorToFront {
     NoSession {
         /// The session.
         session: SessionId,
-        /// Its user has as many sessions as a user may have, or popward-adopt works for another one.
+        /// Its user has as many sessions as a user may have, or popward-adopt works for another
+        /// one.
         too_many: bool,
     },
     /// The session's worker has gone, and its locks with it.
@@ -236,7 +239,8 @@ pub enum MonitorToFront {
         /// It did not finish its update, and another worker did.
         finished: bool,
     },
-    /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to the end.
+    /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to
+    /// the end.
     Retire,
     /// Accept nobody any more; end what waits for a login; let sessions end within their time.
     Drain,

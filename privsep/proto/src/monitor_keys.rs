@@ -46,8 +46,8 @@ pub enum KeysToMonitor {
         /// The reason, for the operator. It holds nothing of the key.
         why: Text<256>,
     },
-    /// This front broke the rules of its channel to keys. Keys has closed the channel, so no handshake can
-    /// succeed there any more.
+    /// This front broke the rules of its channel to keys. Keys has closed the channel, so no
+    /// handshake can succeed there any more.
     BrokeRules(FrontId),
 }
 
@@ -58,7 +58,8 @@ pub struct KeyFacts {
     pub key: KeyId,
     /// Its TLS signature schemes, as code points, best first.
     pub schemes: List<u16, SCHEMES_MAX>,
-    /// Its public key (`SubjectPublicKeyInfo`, DER). The front checks that a certificate has the same.
+    /// Its public key (`SubjectPublicKeyInfo`, DER). The front checks that a certificate has the
+    /// same.
     pub public_key: Bytes<PUBLIC_KEY_MAX>,
 }
 

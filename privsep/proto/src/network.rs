@@ -4,8 +4,8 @@ use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A network: an address and a prefix length in bits. IPv4 addresses in IPv6 form (`::ffff:192.0.2.1`)
-/// count as IPv4 addresses.
+/// A network: an address and a prefix length in bits. IPv4 addresses in IPv6 form
+/// (`::ffff:192.0.2.1`) count as IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(IpAddr, u8)", into = "(IpAddr, u8)")]
 pub struct Network {
@@ -36,8 +36,8 @@ impl Network {
         }
     }
 
-    /// The network of `peer` with a prefix of `four` bits (at most 32) for IPv4, or of `six` bits (at most
-    /// 128) for IPv6.
+    /// The network of `peer` with a prefix of `four` bits (at most 32) for IPv4, or of `six` bits
+    /// (at most 128) for IPv6.
     pub fn of(peer: IpAddr, four: u8, six: u8) -> Self {
         let (four, six) = (four.min(32), six.min(128));
         match peer.to_canonical() {
@@ -52,7 +52,8 @@ impl Network {
         }
     }
 
-    /// The source of `peer`: its IPv4 address, or its IPv6 /64, because one host usually has a whole /64.
+    /// The source of `peer`: its IPv4 address, or its IPv6 /64, because one host usually has a
+    /// whole /64.
     pub fn source(peer: IpAddr) -> Self {
         Self::of(peer, 32, 64)
     }
@@ -86,7 +87,8 @@ fn mask_128(length: u8) -> u128 {
 
 impl std::str::FromStr for Network {
     type Err = OutOfBounds;
-    /// Parses `192.0.2.0/24`, `2001:db8::/32`, or an address alone. Bits behind the prefix are ignored.
+    /// Parses `192.0.2.0/24`, `2001:db8::/32`, or an address alone. Bits behind the prefix are
+    /// ignored.
     fn from_str(text: &str) -> Result<Self, OutOfBounds> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),

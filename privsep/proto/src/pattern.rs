@@ -1,4 +1,5 @@
-//! Where spools are: a path with placeholders, taken apart. popward-config reads it from text; the monitor fills it in.
+//! Where spools are: a path with placeholders, taken apart. popward-config reads it from text; the
+//! monitor fills it in.
 
 use crate::bounded::{List, OutOfBounds, Text};
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,8 @@ impl Pattern {
         self.0.as_slice()
     }
 
-    /// The directory above everything that differs between accounts. `None`: the path begins with a home.
+    /// The directory above everything that differs between accounts. `None`: the path begins with a
+    /// home.
     pub fn base(&self) -> Option<&str> {
         let Some(Part::Literal(text)) = self.parts().first() else {
             return None;

@@ -31,8 +31,8 @@ pub struct Proxies {
     pub plaintext: Networks,
     /// Longest wait for a header, in milliseconds.
     pub header_ms: u32,
-    /// Most connections at once from proxies whose client is not known: before their header or XCLIENT, and
-    /// a proxy's health checks.
+    /// Most connections at once from proxies whose client is not known: before their header or
+    /// XCLIENT, and a proxy's health checks.
     pub connections: u32,
 }
 

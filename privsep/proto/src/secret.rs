@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 /// Longest password, in bytes.
 pub const PASSWORD_MAX: usize = 512;
 
-/// A secret of at most `MAX` bytes, as the client sent it: a password or a token. It is wiped when dropped,
-/// and never printed.
+/// A secret of at most `MAX` bytes, as the client sent it: a password or a token. It is wiped when
+/// dropped, and never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<u8>")]
 pub struct Secret<const MAX: usize = PASSWORD_MAX>(Zeroizing<Vec<u8>>);
@@ -33,7 +33,8 @@ impl<const MAX: usize> TryFrom<Vec<u8>> for Secret<MAX> {
 
 impl<const MAX: usize> Serialize for Secret<MAX> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // This serializes from the buffer that is wiped. `into` would make a copy that nobody wipes.
+        // This serializes from the buffer that is wiped. `into` would make a copy that nobody
+        // wipes.
         self.0.as_slice().serialize(serializer)
     }
 }

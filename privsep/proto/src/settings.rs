@@ -1,4 +1,5 @@
-//! What holds for an account's sessions: what is configured for everybody, and for some accounts in its place.
+//! What holds for an account's sessions: what is configured for everybody, and for some accounts in
+//! its place.
 
 use crate::account::Account;
 use crate::bounded::{List, Text};
@@ -33,7 +34,8 @@ pub struct Spool {
     pub hide: List<Text<16>, HIDDEN_MAX>,
 }
 
-/// A table of the configuration: what it has holds for the accounts that it names, in place of what holds for everybody.
+/// A table of the configuration: what it has holds for the accounts that it names, in place of what
+/// holds for everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Whom it is for.

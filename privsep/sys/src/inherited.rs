@@ -1,4 +1,5 @@
-//! The descriptors that the monitor gives to a process: the null device at 0 to 2, channels from 3 on.
+//! The descriptors that the monitor gives to a process: the null device at 0 to 2, channels from 3
+//! on.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -19,8 +20,8 @@ pub fn take<const N: usize>() -> Result<[OwnedFd; N], Errno> {
         return Err(Errno::EALREADY);
     }
     let beyond = FIRST + RawFd::try_from(N).map_err(|_| Errno::EBADF)?;
-    // SAFETY: nothing in this process owns a descriptor from `beyond` on. This is the first thing that
-    // the process does with descriptors.
+    // SAFETY: nothing in this process owns a descriptor from `beyond` on. This is the first thing
+    // that the process does with descriptors.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, beyond, libc::c_uint::MAX, 0) })?;
     for raw in FIRST..beyond {
         // SAFETY: `fstat` writes to this structure only. All zeros are a valid `stat`.

@@ -31,8 +31,8 @@ impl<K> Default for LogRateLimit<K> {
 }
 
 impl<K: Hash + Eq> LogRateLimit<K> {
-    /// Counts that `key` has happened at `now`. If a line about it may be written, returns how often
-    /// it has happened since the last line, this time included.
+    /// Counts that `key` has happened at `now`. If a line about it may be written, returns how
+    /// often it has happened since the last line, this time included.
     pub fn may_log(&mut self, key: K, now: Instant) -> Option<u32> {
         let within = |at: Instant, time| now.saturating_duration_since(at) < time;
         if let Some((at, unwritten)) = self.lines.get_mut(&key) {

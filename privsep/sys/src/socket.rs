@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// (tcp(7), SIOCOUTQ).
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the request writes one `int` to its argument and nothing else. For a descriptor that is not
-    // a socket it fails.
+    // SAFETY: the request writes one `int` to its argument and nothing else. For a descriptor that
+    // is not a socket it fails.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
     Ok(u32::try_from(bytes).unwrap_or(0))
 }

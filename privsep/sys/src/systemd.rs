@@ -6,7 +6,8 @@ use nix::libc;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Takes the sockets from systemd (`sd_listen_fds(3)`). With each comes whether its name is `pop3s`.
+/// Takes the sockets from systemd (`sd_listen_fds(3)`). With each comes whether its name is
+/// `pop3s`.
 ///
 /// The monitor calls this once, before it opens anything. The list is empty if systemd passed none.
 ///
@@ -32,8 +33,8 @@ pub fn sockets() -> Result<Vec<(OwnedFd, bool)>, Errno> {
     for raw in FIRST..FIRST + RawFd::from(count) {
         // SAFETY: the flag is a plain integer. If `raw` is not open, the call fails.
         Errno::result(unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        // SAFETY: systemd has opened it for this process, as LISTEN_PID says. `TAKEN` makes this its only
-        // owner.
+        // SAFETY: systemd has opened it for this process, as LISTEN_PID says. `TAKEN` makes this
+        // its only owner.
         let socket = unsafe { OwnedFd::from_raw_fd(raw) };
         sockets.push((socket, names.next() == Some("pop3s")));
     }

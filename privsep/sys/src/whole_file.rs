@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::FileExt;
 
-/// Reads the whole file. `None` if it has more than `most` bytes. It does not move the file's offset,
-/// because other processes share that.
+/// Reads the whole file. `None` if it has more than `most` bytes. It does not move the file's
+/// offset, because other processes share that.
 ///
 /// # Errors
 ///
