@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 6170;
+const WORKER_LINES_MAX: usize = 5840;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -139,6 +139,7 @@ fn the_monitor_does_not_grow() {
     ]);
     let others = [
         // Used only by its children.
+        "privsep/sys/src/flock.rs",
         "privsep/sys/src/inherited.rs",
         "privsep/sys/src/landlock",
         "privsep/sys/src/landlock.rs",
@@ -146,7 +147,6 @@ fn the_monitor_does_not_grow() {
         "privsep/sys/src/seccomp.rs",
         "privsep/sys/src/server.rs",
         "privsep/sys/src/socket.rs",
-        "privsep/sys/src/vector.rs",
         "privsep/sys/src/whole_file.rs",
         // Messages between other processes.
         "privsep/proto/src/auth.rs",

@@ -20,8 +20,9 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use popward_mbox::scan::{BUFFER_MIN, begins_there, scan};
-use popward_mbox::source::InMemory;
-use popward_mbox::uidl::{assign, name};
+use popward_mbox::in_memory::InMemory;
+use popward_mbox::assignment::assign;
+use popward_mbox::uidl::name;
 use popward_schemes::{Scheme, names};
 
 /// Converts a scanned maildrop to the form of the slow reader.
@@ -97,7 +98,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let none = vec![false; maildrop.messages.len()];
-    assign(&mut maildrop, &none, |_| None, &mut Pins::default());
+    assign(&mut maildrop, &none, &mut Pins::default());
     let mut seen = std::collections::HashSet::new();
     for (index, message) in maildrop.messages.iter().enumerate() {
         if maildrop.is_hidden(index) {

@@ -7,18 +7,19 @@
 
 #![forbid(unsafe_code)]
 
+use popward_mbox::assignment;
 use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::scan::{ScanError, scan};
-use popward_mbox::uidl;
+use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobScheme};
 use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_schemes::Scheme;
-use popward_sys::log::Log;
 use popward_update::pins_file;
 use popward_update::read::Reading;
+use popward_update::session_log::SessionLog;
 use popward_update::start::{self, Ends, StartError};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::process::ExitCode;
 
@@ -31,24 +32,19 @@ fn main() -> ExitCode {
     };
     let failure = match adopt(&job, &ends, &log) {
         Ok(Some(pinned)) => {
-            log.notice(
-                Some(job.session),
-                "adopted",
-                &[("user", &job.user), ("messages", &pinned)],
-            );
+            log.write(Level::Notice, "adopted", &[("messages", &pinned)]);
             return ExitCode::SUCCESS;
         }
         Ok(None) => {
-            let fields: [(&str, &dyn std::fmt::Display); 1] = [("user", &job.user)];
-            log.info(Some(job.session), "no spool to adopt", &fields);
+            log.write(Level::Info, "no spool to adopt", &[]);
             return NO_SPOOL.into();
         }
         Err(failure) => failure,
     };
-    log.warning(
-        Some(job.session),
+    log.write(
+        Level::Warning,
         "maildrop not adopted",
-        &[("user", &job.user), ("error", &failure)],
+        &[("error", &failure)],
     );
     // The front may have gone.
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
@@ -99,7 +95,7 @@ impl std::fmt::Display for Failure {
 /// Pins the UIDLs of all messages. Returns how many messages have another UIDL than popward's own.
 /// `None`: there is no spool. It may come back with the old server's mail, so nothing is adopted
 /// yet.
-fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<Option<usize>, Failure> {
+fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Start)?;
     let state = started.state.ok_or(Failure::NoState)?;
     let Some(mut spool) = started.spool else {
@@ -114,15 +110,10 @@ fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<Option<usize>, Failure> {
     let mut reading = Reading(&mut spool);
     let mut maildrop = scan(&mut reading, length, &mut buffer).map_err(Failure::Scan)?;
     let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
-    let names = popward_schemes::names(&mut reading, &maildrop, &schemes, &mut buffer, 0);
-    let names = names.map_err(Failure::Scan)?;
+    popward_schemes::name_messages(&mut reading, &mut maildrop, &schemes, &mut buffer)
+        .map_err(Failure::Scan)?;
     let unnamed = vec![false; maildrop.messages.len()];
-    uidl::assign(
-        &mut maildrop,
-        &unnamed,
-        |index| names[index].clone(),
-        &mut pins,
-    );
+    assignment::assign(&mut maildrop, &unnamed, &mut pins);
     let pinned = pin_all(&maildrop, &mut pins);
     pins_file::replace(&state, &pins).map_err(Failure::NotWritten)?;
     Ok(Some(pinned))
@@ -131,27 +122,16 @@ fn adopt(job: &Job, ends: &Ends, log: &Log) -> Result<Option<usize>, Failure> {
 /// Pins every UIDL that popward would not give by itself. Returns how many messages have such a
 /// UIDL.
 fn pin_all(maildrop: &Maildrop, pins: &mut Pins) -> usize {
-    let mut names: BTreeMap<[u8; 16], Vec<Box<str>>> = BTreeMap::new();
-    let mut pinned = 0;
-    for (index, message) in maildrop.messages.iter().enumerate() {
-        if maildrop.is_hidden(index) {
-            continue;
-        }
-        pinned += usize::from(message.name.is_some());
-        names
-            .entry(message.digest)
-            .or_default()
-            .push(uidl::name(message));
-    }
-    let native = |digest: &[u8; 16], names: &[Box<str>]| {
-        names.len() == 1 && names[0].as_bytes() == uidl::hexadecimal(digest)
-    };
-    for (digest, names) in names {
-        if !native(&digest, &names) {
-            pins.set(digest, names);
+    let first = usize::from(maildrop.is_hidden(0));
+    let messages = &maildrop.messages[first..];
+    let (mut seen, mut to_pin) = (BTreeSet::new(), BTreeSet::new());
+    for message in messages {
+        if !seen.insert(message.digest) || message.name.is_some() {
+            to_pin.insert(message.digest);
         }
     }
-    pinned
+    assignment::pin(pins, to_pin, messages.iter());
+    messages.iter().filter(|m| m.name.is_some()).count()
 }
 
 fn scheme(scheme: JobScheme) -> Scheme {

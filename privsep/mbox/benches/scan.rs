@@ -8,8 +8,6 @@
 use divan::counter::BytesCount;
 use popward_mbox::scan::scan;
 use popward_mbox::source::Source;
-use popward_mbox::tally::{Tally, tally};
-use popward_sys::vector::{Computation, with_widest_vectors};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -24,17 +22,6 @@ const PIECE: usize = 1 << 20;
 
 struct FromFile<'a>(&'a File);
 
-/// Uses the widest vectors, as in the worker.
-struct Look<'a>(u8, &'a [u8], usize);
-
-impl Computation for Look<'_> {
-    type Outcome = Tally;
-    #[inline(always)]
-    fn run(self) -> Tally {
-        tally(self.0, self.1, self.2)
-    }
-}
-
 impl Source for FromFile<'_> {
     type Error = std::io::Error;
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
@@ -46,10 +33,6 @@ impl Source for FromFile<'_> {
             }
         }
         Ok(done)
-    }
-
-    fn tally(previous: u8, bytes: &[u8], count: usize) -> Tally {
-        with_widest_vectors(Look(previous, bytes, count))
     }
 }
 

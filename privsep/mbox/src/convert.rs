@@ -3,35 +3,12 @@
 
 use memchr::memchr;
 
-/// What has been read of the current line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    /// Nothing.
-    Start,
-    /// A CR and nothing else. If an LF follows, the line is empty.
-    Cr,
-    /// Text.
-    Text,
-    /// Text that ends with a CR so far.
-    TextCr,
-}
-
-impl Line {
-    /// The state after `text`, which has no LF.
-    fn after(self, text: &[u8]) -> Self {
-        match (self, text) {
-            (_, []) => self,
-            (Self::Start, b"\r") => Self::Cr,
-            (_, [.., b'\r']) => Self::TextCr,
-            _ => Self::Text,
-        }
-    }
-}
-
 /// Converts one message, piece by piece.
 #[derive(Debug, Clone)]
 pub struct Converter {
-    line: Line,
+    /// How many bytes of the current line have been read, and the last of them.
+    line: u64,
+    last: u8,
     in_body: bool,
     /// How many body lines may still be sent. `None`: the whole message.
     lines: Option<u32>,
@@ -43,7 +20,8 @@ impl Converter {
     /// A converter for RETR.
     pub fn whole() -> Self {
         Self {
-            line: Line::Start,
+            line: 0,
+            last: 0,
             in_body: false,
             lines: None,
             octets: 0,
@@ -61,7 +39,7 @@ impl Converter {
 
     /// Whether all lines that TOP asked for have been converted.
     pub fn is_done(&self) -> bool {
-        self.in_body && self.line == Line::Start && self.lines == Some(0)
+        self.in_body && self.line == 0 && self.lines == Some(0)
     }
 
     /// The octets of the converted message, before dot-stuffing. `None` for TOP.
@@ -85,7 +63,7 @@ impl Converter {
             else {
                 break;
             };
-            if self.line == Line::Start && input[0] == b'.' {
+            if self.line == 0 && input[0] == b'.' {
                 output.push(b'.');
             }
             let piece = &input[..input.len().min(space)];
@@ -93,7 +71,8 @@ impl Converter {
             let text = &piece[..end.unwrap_or(piece.len())];
             output.extend_from_slice(text);
             self.octets += text.len() as u64;
-            self.line = self.line.after(text);
+            self.line += text.len() as u64;
+            self.last = *text.last().unwrap_or(&self.last);
             input = &input[text.len()..];
             if end.is_some() {
                 self.end_line(output);
@@ -104,24 +83,25 @@ impl Converter {
     }
 
     fn end_line(&mut self, output: &mut Vec<u8>) {
-        let cr = matches!(self.line, Line::Cr | Line::TextCr);
+        let cr = self.line > 0 && self.last == b'\r';
         let end: &[u8] = if cr { b"\n" } else { b"\r\n" };
         output.extend_from_slice(end);
         self.octets += end.len() as u64;
         if self.in_body {
             self.lines = self.lines.map(|lines| lines.saturating_sub(1));
         } else {
-            self.in_body = matches!(self.line, Line::Start | Line::Cr);
+            // The header ends with an empty line.
+            self.in_body = self.line == u64::from(cr);
         }
-        self.line = Line::Start;
+        self.line = 0;
     }
 
     /// Adds a line end to the last line, if it has none.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
-        if self.line != Line::Start {
+        if self.line > 0 {
             output.extend_from_slice(b"\r\n");
             self.octets += 2;
-            self.line = Line::Start;
+            self.line = 0;
         }
     }
 }

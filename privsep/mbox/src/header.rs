@@ -47,37 +47,17 @@ impl Hidden {
         let mut one = Self::default();
         one.add(name) && self.0 & one.0 != 0
     }
-
-    /// Whether no field is hidden.
-    pub fn is_none(self) -> bool {
-        self.0 == 0
-    }
-}
-
-/// What the start of a header line says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    /// Begins with a space or a tab, so it belongs to the field before it.
-    Continuation,
-    /// A field that some mail reader rewrites.
-    Rewritten,
-    /// `Content-Length` with a usable number: the claimed length of the body in bytes.
-    ContentLength(u64),
-    /// `X-IMAP` with numbers. In the first message, this marks the pseudo message.
-    PseudoMark,
-    /// Everything else.
-    Kept,
 }
 
 /// What the lines of a header have said so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fields {
     /// The value of the first `Content-Length` that consists of digits.
     pub(crate) content_length: Option<u64>,
     /// Whether the header has the mark of c-client's pseudo message.
     pub(crate) pseudo: bool,
     /// The fields that clients are not shown.
-    pub(crate) hide: Hidden,
+    hide: Hidden,
 }
 
 /// How a line is treated.
@@ -98,120 +78,49 @@ impl Fate {
 }
 
 impl Fields {
+    /// Begins a header whose fields `hide` are not shown.
+    pub(crate) fn new(hide: Hidden) -> Self {
+        Self {
+            content_length: None,
+            pseudo: false,
+            hide,
+        }
+    }
+
     /// Reads the start of a line, and says how the line is treated. `complete` says that `start` is
     /// the whole line. `before` is the treatment of the line before it.
     pub(crate) fn read(&mut self, start: &[u8], complete: bool, before: Fate) -> Fate {
-        let (line, field) = read(start, complete);
-        match line {
-            Line::Continuation => return before,
-            Line::Kept => return Fate::PLAIN,
-            Line::Rewritten => {}
-            Line::ContentLength(length) => {
-                self.content_length = self.content_length.or(Some(length));
+        // For most lines, the first letter shows that they are no field of the list.
+        match start.first() {
+            // A continuation belongs to the field before it.
+            Some(b' ' | b'\t') => return before,
+            Some(b'S' | b's' | b'X' | b'x' | b'C' | b'c' | b'L' | b'l') => {}
+            _ => return Fate::PLAIN,
+        }
+        let look = &start[..start.len().min(LOOK)];
+        let complete = complete && look.len() == start.len();
+        let Some(colon) = memchr::memchr(b':', look) else {
+            return Fate::PLAIN;
+        };
+        let (name, value) = (&look[..colon], &look[colon + 1..]);
+        let mut fields = REWRITTEN.iter();
+        let place = fields.position(|field| name.eq_ignore_ascii_case(field.as_bytes()));
+        let Some(place) = place else {
+            return Fate::PLAIN;
+        };
+        match REWRITTEN[place] {
+            "Content-Length" if complete => {
+                let first = self.content_length;
+                self.content_length = first.or_else(|| content_length(value.trim_ascii()));
             }
-            Line::PseudoMark => self.pseudo = true,
+            "X-IMAP" => self.pseudo |= is_uid_base(value, complete),
+            _ => {}
         }
         Fate {
             kept: false,
-            hidden: self.hide.0 & 1 << field != 0,
+            hidden: self.hide.0 & 1 << place != 0,
         }
     }
-}
-
-/// Removes hidden lines from a header that comes in pieces.
-#[derive(Debug)]
-pub struct Shown {
-    fields: Fields,
-    /// The start of the current line, until it is decided how the line is treated.
-    start: Vec<u8>,
-    begins: bool,
-    fate: Fate,
-}
-
-impl Shown {
-    /// Begins the header of a message.
-    pub fn new(hide: Hidden) -> Self {
-        let fields = Fields {
-            hide,
-            ..Fields::default()
-        };
-        Self {
-            fields,
-            start: Vec::with_capacity(LOOK),
-            begins: true,
-            fate: Fate::PLAIN,
-        }
-    }
-
-    /// Appends to `out` the part of the header's next bytes that clients see.
-    pub fn pass(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
-        while !piece.is_empty() {
-            let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
-            let room = if self.begins {
-                LOOK - self.start.len()
-            } else {
-                end
-            };
-            let (line, rest) = piece.split_at(end.min(room));
-            piece = rest;
-            let ended = line.ends_with(b"\n");
-            if self.begins {
-                self.start.extend_from_slice(line);
-                if ended || self.start.len() == LOOK {
-                    self.decide(out);
-                }
-            } else if !self.fate.hidden {
-                out.extend_from_slice(line);
-            }
-            self.begins |= ended;
-        }
-    }
-
-    /// Ends the header: appends a last line that is still undecided, if clients see it.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if !self.start.is_empty() {
-            self.decide(out);
-        }
-    }
-
-    fn decide(&mut self, out: &mut Vec<u8>) {
-        self.fate = self.fields.read(&self.start, false, self.fate);
-        if !self.fate.hidden {
-            out.extend_from_slice(&self.start);
-        }
-        self.start.clear();
-        self.begins = false;
-    }
-}
-
-/// Reads the start of a line. `complete` says that `start` is the whole line. The second value is
-/// the field's place in `REWRITTEN`, and counts only for a field that is listed there.
-fn read(start: &[u8], complete: bool) -> (Line, usize) {
-    // For most lines, the first letter shows that they are no field of the list.
-    match start.first() {
-        Some(b' ' | b'\t') => return (Line::Continuation, 0),
-        Some(b'S' | b's' | b'X' | b'x' | b'C' | b'c' | b'L' | b'l') => {}
-        _ => return (Line::Kept, 0),
-    }
-    let look = &start[..start.len().min(LOOK)];
-    let complete = complete && look.len() == start.len();
-    let Some(colon) = memchr::memchr(b':', look) else {
-        return (Line::Kept, 0);
-    };
-    let (name, value) = (&look[..colon], &look[colon + 1..]);
-    let mut fields = REWRITTEN.iter();
-    let field = fields.position(|field| name.eq_ignore_ascii_case(field.as_bytes()));
-    let Some(field) = field else {
-        return (Line::Kept, 0);
-    };
-    let line = match REWRITTEN[field] {
-        "Content-Length" if complete => {
-            content_length(value.trim_ascii()).map_or(Line::Rewritten, Line::ContentLength)
-        }
-        "X-IMAP" if is_uid_base(value, complete) => Line::PseudoMark,
-        _ => Line::Rewritten,
-    };
-    (line, field)
 }
 
 /// The value of a Content-Length, if it consists of digits. As in Dovecot, an empty value is 0. A

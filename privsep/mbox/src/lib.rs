@@ -8,23 +8,29 @@
 //!
 //! - [`scan`] walks the spool once and makes the [`message::Maildrop`];
 //! - [`from_line`] says which line begins a message, [`header`] says what a header line means;
-//! - [`tally`] counts bytes fast: a scan looks at most bytes only with it;
+//! - [`shown`] removes the header lines that clients are not shown;
 //! - [`convert`] turns a message's bytes into what POP3 sends;
-//! - [`uidl`] gives messages UIDLs, [`pins`] keeps UIDLs for good;
+//! - [`uidl`] says what a UIDL is, [`assignment`] gives messages UIDLs, [`pins`] keeps UIDLs for
+//!   good;
 //! - [`plan`] says which bytes an update moves, [`journal`] lets another process finish the update;
 //! - [`index`] keeps what a scan found.
 
+pub mod assignment;
 pub mod convert;
+mod error;
 pub mod from_line;
 pub mod header;
+#[cfg(any(test, feature = "testing"))]
+pub mod in_memory;
 pub mod index;
 pub mod journal;
 pub mod message;
+mod message_reader;
 mod octets;
 pub mod pins;
 pub mod plan;
 pub mod scan;
+pub mod shown;
 pub mod source;
-pub mod tally;
 pub mod uidl;
 pub mod window;

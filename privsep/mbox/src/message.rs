@@ -1,5 +1,8 @@
 //! What a scan finds: messages as offsets into the spool, never their bytes.
 
+/// The most messages of a maildrop. Message numbers have 32 bits in the protocol between processes.
+pub const MESSAGES_MAX: usize = 16_000_000;
+
 /// One message of the spool. All offsets are bytes from the start of the spool, and
 /// `from_line < header <= body <= end`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Maildrop {
             && self.tail == 0
             && self.begin() <= BEFORE_MAX
             && start == self.length
-            && self.messages.len() <= crate::scan::MESSAGES_MAX
+            && self.messages.len() <= MESSAGES_MAX
     }
 
     /// Whether the message is the pseudo message. It is never shown and never deleted.

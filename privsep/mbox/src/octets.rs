@@ -1,7 +1,7 @@
 //! Counts what RETR will send, without converting it. Every LF without a CR before it becomes one
 //! byte more.
 
-use crate::tally::Tally;
+use memchr::memchr_iter;
 
 /// Counts the octets of successive pieces of one message.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,24 @@ impl Octets {
         }
     }
 
+    /// Adds a whole line, given without its line end. It is sent with CRLF.
+    pub(crate) fn add_line(&mut self, line: &[u8]) {
+        self.count += line.len() as u64 + 2;
+        self.previous = b'\n';
+    }
+
+    /// Adds `bytes`.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        let Some(last) = bytes.last() else {
+            return;
+        };
+        let line_feeds = memchr_iter(b'\n', bytes).count();
+        let returns = memchr_iter(b'\r', bytes).filter(|at| bytes.get(at + 1) == Some(&b'\n'));
+        let first = usize::from(self.previous == b'\r' && bytes[0] == b'\n');
+        self.count += (bytes.len() + line_feeds - returns.count() - first) as u64;
+        self.previous = *last;
+    }
+
     /// The sum. A last line without a line end is sent with one.
     pub(crate) fn finish(self) -> u64 {
         if self.previous == b'\n' {
@@ -27,21 +45,5 @@ impl Octets {
         } else {
             self.count + 2
         }
-    }
-
-    /// The byte before the next piece.
-    pub(crate) fn previous(self) -> u8 {
-        self.previous
-    }
-
-    /// Subtracts octets of hidden lines, which were added but are not sent.
-    pub(crate) fn take_off(&mut self, octets: u64) {
-        self.count -= octets;
-    }
-
-    /// Adds `bytes`. `tally` is their tally.
-    pub(crate) fn add(&mut self, bytes: &[u8], tally: Tally) {
-        self.count += bytes.len() as u64 + tally.bare_line_feeds as u64;
-        self.previous = bytes.last().copied().unwrap_or(self.previous);
     }
 }

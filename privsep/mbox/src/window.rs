@@ -3,7 +3,8 @@
 //! The view moves forward. It keeps bytes that were read and are still wanted, so that the spool is
 //! read once.
 
-use crate::scan::ScanError;
+use crate::error::ScanError;
+use crate::from_line::{LOOK, Start};
 use crate::source::Source;
 
 /// The part of the spool that lies in the buffer.
@@ -60,6 +61,20 @@ impl<'a, S: Source> Window<'a, S> {
         let count = fitting(self.length.saturating_sub(offset), into.len());
         read_exactly(self.source, offset, &mut into[..count])?;
         Ok(&into[..count])
+    }
+
+    /// What the line at `offset` is.
+    pub(crate) fn line_at(&mut self, offset: u64) -> Result<Start, ScanError<S::Error>> {
+        let length = self.length;
+        let view = self.at(offset, LOOK)?;
+        Ok(Start::of(view, offset + view.len() as u64 == length))
+    }
+
+    /// Does the same for the first line of the spool, behind its empty lines.
+    pub(crate) fn first_line_at(&mut self, offset: u64) -> Result<Start, ScanError<S::Error>> {
+        let length = self.length;
+        let view = self.at(offset, LOOK)?;
+        Ok(Start::of_first(view, offset + view.len() as u64 == length))
     }
 
     fn holds(&self, offset: u64, need: usize) -> bool {

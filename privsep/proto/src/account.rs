@@ -1,18 +1,22 @@
 //! The names of sessions and fronts, and accounts.
 
-use crate::bounded::{AbsolutePath, List, UserName};
+#[cfg(feature = "server")]
+mod granted;
+
+#[cfg(feature = "server")]
+pub use granted::Account;
 use serde::{Deserialize, Serialize};
 
 /// The number of a front process. The monitor gives each number once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FrontId(pub u32);
 
-/// The id of one client's connection, from accept to close. It names the connection in messages and in
-/// log lines.
+/// The id of one client's connection, from accept to close. It names the connection in messages and
+/// in log lines.
 ///
 /// The upper half is the front's number. The lower half counts that front's connections. So no two
-/// sessions of one monitor have the same id, and a receiver sees at once if a front names a session of
-/// another front.
+/// sessions of one monitor have the same id, and a receiver sees at once if a front names a session
+/// of another front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(u64);
 
@@ -36,22 +40,3 @@ impl std::fmt::Display for SessionId {
 
 /// Most supplementary groups of a worker. An account with more is refused.
 pub const GROUPS_MAX: usize = 256;
-
-/// An account from auth: the user that a worker becomes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// The account's name in the spelling of the account source. Its spool and its state directory have
-    /// this name.
-    pub name: UserName,
-    /// Its user id. The monitor refuses an id outside the configured range, whatever auth says.
-    pub uid: u32,
-    /// Its primary group id.
-    pub gid: u32,
-    /// Its supplementary groups.
-    pub groups: List<u32, GROUPS_MAX>,
-    /// Its home directory, if the source knows one.
-    pub home: Option<AbsolutePath>,
-    /// Its spool, if the source names one. `None`: the spool that `spool.path` names. The monitor checks
-    /// both in the same way.
-    pub spool: Option<AbsolutePath>,
-}

@@ -1,14 +1,17 @@
-//! The form of a packet: a tag byte, then one message (postcard), or raw bytes of a stream, or both.
+//! The form of a packet: a tag byte, then one message (postcard), or raw bytes of a stream, or
+//! both.
 //!
-//! A message that announces a stream comes with the stream's first bytes. So a small reply is one packet.
+//! A message that announces a stream comes with the stream's first bytes. So a small reply is one
+//! packet.
 
 use crate::permit::Message;
+use serde::Serialize;
 
 /// Largest packet that carries a message, tag included, in bytes.
 pub const MESSAGE_LIMIT: usize = 16 * 1024;
 
-/// Largest payload of a data packet, in bytes: a part of a message body or of a listing, in the form that
-/// the client gets.
+/// Largest payload of a data packet, in bytes: a part of a message body or of a listing, in the
+/// form that the client gets.
 pub const DATA_LIMIT: usize = 64 * 1024;
 
 /// Largest message that announces a stream, in bytes. One byte holds its length.
@@ -23,8 +26,8 @@ pub const TAG_MESSAGE: u8 = 0;
 pub const TAG_DATA: u8 = 1;
 /// The tag of the last data packet of a stream.
 pub const TAG_LAST: u8 = 2;
-/// The tag of a packet with an announcement and the stream's first data: the announcement's length (one
-/// byte), the announcement, the data.
+/// The tag of a packet with an announcement and the stream's first data: the announcement's length
+/// (one byte), the announcement, the data.
 pub const TAG_FIRST: u8 = 3;
 /// The tag of such a packet if its data is the whole stream.
 pub const TAG_WHOLE: u8 = 4;
@@ -42,7 +45,8 @@ pub fn data_tag(announced: bool, last: bool) -> u8 {
 /// Why a message cannot be encoded or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
-    /// The message is larger than its kind's limit.
+    /// The message is larger than its kind's limit, or than the packet that it was to be written
+    /// to.
     Oversized,
     /// The bytes are not a message of this direction, or a value in it is out of bounds.
     Undecodable,
@@ -63,9 +67,8 @@ impl std::fmt::Display for CodecError {
 impl std::error::Error for CodecError {}
 
 /// Writes the tag and `message` to the start of `packet`. Returns the number of bytes written.
-pub fn encode<M: Message>(message: &M, packet: &mut [u8]) -> Result<usize, CodecError> {
-    let limit = packet.len().min(M::LIMIT + 1);
-    let Some((tag, body)) = packet[..limit].split_first_mut() else {
+pub fn encode<M: Serialize>(message: &M, packet: &mut [u8]) -> Result<usize, CodecError> {
+    let Some((tag, body)) = packet.split_first_mut() else {
         return Err(CodecError::Oversized);
     };
     *tag = TAG_MESSAGE;
@@ -73,7 +76,8 @@ pub fn encode<M: Message>(message: &M, packet: &mut [u8]) -> Result<usize, Codec
     Ok(used.len() + 1)
 }
 
-/// Splits the payload of a [`TAG_FIRST`] or [`TAG_WHOLE`] packet into the announcement and the data.
+/// Splits the payload of a [`TAG_FIRST`] or [`TAG_WHOLE`] packet into the announcement and the
+/// data.
 pub fn split_announcement(payload: &[u8]) -> Result<(&[u8], &[u8]), CodecError> {
     let (length, rest) = payload.split_first().ok_or(CodecError::Undecodable)?;
     rest.split_at_checked(usize::from(*length))

@@ -1,5 +1,5 @@
-//! monitor ↔ worker: one job for the worker, and the dotlock that the monitor must remove if the worker
-//! dies.
+//! monitor ↔ worker: one job for the worker, and the dotlock that the monitor must remove if the
+//! worker dies.
 
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
@@ -17,7 +17,8 @@ pub struct Job {
     pub task: Task,
     /// The account's name.
     pub user: UserName,
-    /// The account's user id. The worker ends unless it runs as this user and the spool belongs to it.
+    /// The account's user id. The worker ends unless it runs as this user and the spool belongs to
+    /// it.
     pub uid: u32,
     /// Its primary group id.
     pub gid: u32,
@@ -27,16 +28,16 @@ pub struct Job {
     pub spool_directory: AbsolutePath,
     /// The spool's name in that directory. The dotlock's name is this name with `.lock` appended.
     pub spool_name: UserName,
-    /// The user's state directory. `None` for a user who has none, in two cases. After popward-adopt
-    /// found no spool, the worker serves an empty maildrop, and refuses a spool that came meanwhile.
-    /// [`Task::Finish`] then only removes a dotlock that a crash left.
+    /// The user's state directory. `None` for a user who has none, in two cases. After
+    /// popward-adopt found no spool, the worker serves an empty maildrop, and refuses a spool that
+    /// came meanwhile. [`Task::Finish`] then only removes a dotlock that a crash left.
     pub state_directory: Option<AbsolutePath>,
     /// This host's name, for the contents of dotlocks.
     pub host: Text<64>,
     /// The locks to take.
     pub locks: LockSettings,
-    /// The schemes of `adopt.from`, for [`Task::Adopt`]. A message gets its name from the first of these that has one
-    /// for it, or a native name.
+    /// The schemes of `adopt.from`, for [`Task::Adopt`]. A message gets its name from the first of
+    /// these that has one for it, or a native name.
     pub adopt: List<Scheme, SCHEMES_MAX>,
     /// The names of header fields that clients do not get.
     pub hide: List<Text<16>, HIDDEN_MAX>,
@@ -72,11 +73,11 @@ pub enum Task {
     /// popward-adopt. It answers only a failure over the session's socket, because a worker answers
     /// there afterwards.
     Adopt,
-    /// Finish the update of a worker that died, then end. No front is at the other end of the session's
-    /// socket.
+    /// Finish the update of a worker that died, then end. No front is at the other end of the
+    /// session's socket.
     Finish {
-        /// The dotlock that the dead worker left: device and inode. This worker takes it over, so that no
-        /// other program gets the lock in between.
+        /// The dotlock that the dead worker left: device and inode. This worker takes it over, so
+        /// that no other program gets the lock in between.
         dotlock: Option<(u64, u64)>,
     },
 }
@@ -86,8 +87,8 @@ pub enum Task {
 pub struct LockSettings {
     /// `SPOOL.lock` beside the spool.
     pub dotlock: bool,
-    /// An open file description lock on the whole file (`F_OFD_SETLK`). fcntl and lockf locks conflict with
-    /// it.
+    /// An open file description lock on the whole file (`F_OFD_SETLK`). fcntl and lockf locks
+    /// conflict with it.
     pub fcntl: bool,
     /// flock(2), on local file systems only.
     pub flock: bool,
@@ -105,17 +106,17 @@ pub enum MonitorToWorker {
 /// Messages from a worker to the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToMonitor {
-    /// The file that will become the dotlock. It comes before the link, so the monitor knows each lock's
-    /// owner before the lock exists. Each new try sends a new one, and the last counts. Device 0 and inode
-    /// 0: there is no dotlock now.
+    /// The file that will become the dotlock. It comes before the link, so the monitor knows each
+    /// lock's owner before the lock exists. Each new try sends a new one, and the last counts.
+    /// Device 0 and inode 0: there is no dotlock now.
     Dotlock {
         /// Its device.
         device: u64,
         /// Its inode.
         inode: u64,
     },
-    /// An update begins: that of this session, or one that a dead worker left. If this worker dies before
-    /// the update's end, another worker must finish it.
+    /// An update begins: that of this session, or one that a dead worker left. If this worker dies
+    /// before the update's end, another worker must finish it.
     Updates,
     /// The update of a dead worker is finished.
     Finished,
@@ -130,20 +131,21 @@ pub enum JobPhase {
     Working,
 }
 
-/// The exit status of a worker that did not open the maildrop and has told the front why. Also of one
-/// that found another spool than a dead worker's update was made for. In both cases the spool is intact.
+/// The exit status of a worker that did not open the maildrop and has told the front why. Also of
+/// one that found another spool than a dead worker's update was made for. In both cases the spool
+/// is intact.
 pub const NOT_OPENED: u8 = 3;
 
-/// The exit status of a worker that could not finish a dead worker's update. The spool may be only half
-/// rewritten.
+/// The exit status of a worker that could not finish a dead worker's update. The spool may be only
+/// half rewritten.
 pub const NOT_FINISHED: u8 = 4;
 
 /// The exit status of popward-adopt if there is no spool. Nothing is adopted. A worker serves this
 /// session without a state directory, so the next login tries to adopt again.
 pub const NO_SPOOL: u8 = 5;
 
-/// What stands before the user's name in the name of the directory that popward-adopt works in. When
-/// popward-adopt is done, the monitor renames this directory to the user's state directory.
+/// What stands before the user's name in the name of the directory that popward-adopt works in.
+/// When popward-adopt is done, the monitor renames this directory to the user's state directory.
 pub const ADOPTING: &str = ".adopting.";
 
 /// The name of the journal in a state directory. It holds an update that must be finished.
@@ -158,8 +160,8 @@ pub fn dotlock_name(spool: &UserName) -> String {
     format!("{spool}.lock")
 }
 
-/// The name of the draft: the file that the worker with id `pid` makes and then links to the dotlock's
-/// name.
+/// The name of the draft: the file that the worker with id `pid` makes and then links to the
+/// dotlock's name.
 pub fn dotlock_draft_name(spool: &UserName, pid: u32) -> String {
     format!(".{spool}.{pid}.lock")
 }

@@ -1,12 +1,13 @@
-//! Permit tables, after OpenSSH's `mon_dispatch`. A row says in which phases a kind of message may come,
-//! how often, and with how many descriptors.
+//! Permit tables, after OpenSSH's `mon_dispatch`. A row says in which phases a kind of message may
+//! come, how often, and with how many descriptors.
 //!
-//! Each receiving end has a gate. It holds the phase and refuses every message that its row does not
-//! permit. The tables stand beside the enums of the messages.
+//! Each receiving end has a gate. It holds the phase and refuses every message that its row does
+//! not permit. The tables stand beside the enums of the messages.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A message of one direction of one pair of processes.
+/// A message of one direction of one pair of processes. Its receiver needs this. A sender needs only
+/// its encoding.
 pub trait Message: Serialize + DeserializeOwned {
     /// Largest encoded size in bytes, at most [`crate::codec::MESSAGE_LIMIT`] less the tag.
     const LIMIT: usize;
@@ -14,8 +15,8 @@ pub trait Message: Serialize + DeserializeOwned {
     type Phase: Copy + PartialEq + std::fmt::Debug + 'static;
     /// The phase in which data packets may come. `None`: never.
     const DATA_PHASE: Option<Self::Phase> = None;
-    /// Whether this kind announces a stream. Such a message comes with the stream's first data. No other
-    /// kind comes with data.
+    /// Whether this kind announces a stream. Such a message comes with the stream's first data. No
+    /// other kind comes with data.
     fn announces(&self) -> bool {
         false
     }
@@ -99,7 +100,8 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The gate of a receiving end: it holds the phase. The end acts on no message that has not passed it.
+/// The gate of a receiving end: it holds the phase. The end acts on no message that has not passed
+/// it.
 #[derive(Debug)]
 pub struct Gate<M: Message> {
     phase: M::Phase,
@@ -120,8 +122,8 @@ impl<M: Message> Gate<M> {
         self.phase
     }
 
-    /// Sets the phase. Only the receiver does this, as it makes progress. A message alone never changes the
-    /// phase.
+    /// Sets the phase. Only the receiver does this, as it makes progress. A message alone never
+    /// changes the phase.
     pub fn enter(&mut self, phase: M::Phase) {
         self.phase = phase;
     }
@@ -135,8 +137,8 @@ impl<M: Message> Gate<M> {
         }
     }
 
-    /// Checks a message against its row. It came with `descriptors` descriptors. `with_data` says whether
-    /// it came with a stream's first data.
+    /// Checks a message against its row. It came with `descriptors` descriptors. `with_data` says
+    /// whether it came with a stream's first data.
     pub fn admit(
         &mut self,
         message: &M,

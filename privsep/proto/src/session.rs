@@ -1,22 +1,29 @@
 //! front ↔ worker: one maildrop, one session. Only the worker knows the messages and the deletions.
 //!
-//! Listings and message bodies are data. The first data packet comes with the message that announces
-//! it ([`crate::codec::TAG_FIRST`]), and each of the others is a packet of its own. Lines end with
-//! CRLF and are dot-stuffed. The front adds the final `.` line.
+//! Listings and message bodies are data. The first data packet comes with the message that
+//! announces it ([`crate::codec::TAG_FIRST`]), and each of the others is a packet of its own. Lines
+//! end with CRLF and are dot-stuffed. The front adds the final `.` line.
 //!
 //! A worker may send the beginning of a message ahead of its request: one packet for each message,
-//! and nothing behind a message whose rest is still to be sent. If the next request retrieves one of
-//! these messages, its packet is the beginning of the answer, and both ends drop the packets before
-//! it. If the next request is another one, both ends drop all of them. Both ends know which packets
-//! these are, because every packet that went ahead comes before the answer. A front may hold such a
-//! request back until it has another one.
+//! and nothing behind a message whose rest is still to be sent. If the next request retrieves one
+//! of these messages, its packet is the beginning of the answer, and both ends drop the packets
+//! before it. If the next request is another one, both ends drop all of them. Both ends know which
+//! packets these are, because every packet that went ahead comes before the answer. A front may
+//! hold such a request back until it has another one.
+
+#[cfg(feature = "server")]
+mod answers;
 
 use crate::bounded::Text;
 use crate::permit::{Message, Permit, any, once};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
-/// A message's number as a client counts, from 1 (RFC 1939, section 5). Never an index, never an offset.
+#[cfg(feature = "server")]
+pub use answers::{ClientPhase, Request};
+
+/// A message's number as a client counts, from 1 (RFC 1939, section 5). Never an index, never an
+/// offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MessageNumber(pub NonZeroU32);
 
@@ -105,7 +112,8 @@ pub enum WorkerToFront {
     Deleted(MessageNumber, Octets),
     /// To `OfOne`: the message does not exist, or is marked as deleted.
     Refused(Refusal),
-    /// The session is over without an update. This can answer any request, and can break a stream off.
+    /// The session is over without an update. This can answer any request, and can break a stream
+    /// off.
     Broken(Broken),
     /// To `Quit`: every message that was marked is deleted.
     Committed(Update),
@@ -173,53 +181,6 @@ pub enum WorkerPhase {
     Update,
 }
 
-/// The phases of a front, as the receiver of answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientPhase {
-    /// The front waits until the maildrop is open.
-    Opening,
-    /// No answer is due. The worker may send something ahead, or say that the session broke.
-    Idle,
-    /// The front waits for the answer to this kind of request.
-    Asked(Request),
-    /// Data packets come.
-    Streaming,
-}
-
-/// The kinds of requests, by their answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    /// `Stat` or `Rset`.
-    Totals,
-    /// `OfAll`.
-    Listing,
-    /// `OfOne::Size`.
-    Size,
-    /// `OfOne::UniqueId`.
-    Unique,
-    /// `OfOne::Whole` or `OfOne::Top`.
-    Body,
-    /// `OfOne::Delete`.
-    Delete,
-    /// `Quit`.
-    Quit,
-}
-
-impl FrontToWorker {
-    /// The kind of this request.
-    pub fn request(&self) -> Request {
-        match self {
-            Self::Stat | Self::Rset => Request::Totals,
-            Self::OfAll(OfAll::Sizes | OfAll::UniqueIds) => Request::Listing,
-            Self::OfOne(_, OfOne::Size) => Request::Size,
-            Self::OfOne(_, OfOne::UniqueId) => Request::Unique,
-            Self::OfOne(_, OfOne::Whole | OfOne::Top(_)) => Request::Body,
-            Self::OfOne(_, OfOne::Delete) => Request::Delete,
-            Self::Quit => Request::Quit,
-        }
-    }
-}
-
 impl Message for FrontToWorker {
     const LIMIT: usize = 32;
     type Phase = WorkerPhase;
@@ -231,62 +192,6 @@ impl Message for FrontToWorker {
             Self::OfAll(_) => any("OfAll", &[Transaction]),
             Self::Rset => any("Rset", &[Transaction]),
             Self::Quit => once("Quit", &[Transaction]),
-        }
-    }
-}
-
-impl Message for WorkerToFront {
-    const LIMIT: usize = 256;
-    type Phase = ClientPhase;
-    const DATA_PHASE: Option<ClientPhase> = Some(ClientPhase::Streaming);
-    fn announces(&self) -> bool {
-        matches!(self, Self::Listing(_) | Self::Body(_) | Self::Ahead(..))
-    }
-    fn permit(&self) -> Permit<ClientPhase> {
-        use ClientPhase::{Asked, Idle, Opening, Streaming};
-        /// Every request about one message.
-        const ONE: &[ClientPhase] = &[
-            Asked(Request::Size),
-            Asked(Request::Unique),
-            Asked(Request::Body),
-            Asked(Request::Delete),
-        ];
-        /// Every phase after the opening, except the wait for the answer to QUIT.
-        const BREAKS: &[ClientPhase] = &[
-            Idle,
-            Streaming,
-            Asked(Request::Totals),
-            Asked(Request::Listing),
-            Asked(Request::Size),
-            Asked(Request::Unique),
-            Asked(Request::Body),
-            Asked(Request::Delete),
-        ];
-        /// Every wait, because the packet may have been on its way when the request was sent.
-        const AHEAD: &[ClientPhase] = &[
-            Idle,
-            Asked(Request::Totals),
-            Asked(Request::Listing),
-            Asked(Request::Size),
-            Asked(Request::Unique),
-            Asked(Request::Body),
-            Asked(Request::Delete),
-            Asked(Request::Quit),
-        ];
-        match self {
-            Self::Opened(_) => once("Opened", &[Opening]),
-            Self::NotOpened(_) => once("NotOpened", &[Opening]),
-            Self::Totals(_) => any("Totals", &[Asked(Request::Totals)]),
-            Self::Listing(_) => any("Listing", &[Asked(Request::Listing)]),
-            Self::Size(..) => any("Size", &[Asked(Request::Size)]),
-            Self::Unique(..) => any("Unique", &[Asked(Request::Unique)]),
-            Self::Body(_) => any("Body", &[Asked(Request::Body)]),
-            Self::Ahead(..) => any("Ahead", AHEAD),
-            Self::Deleted(..) => any("Deleted", &[Asked(Request::Delete)]),
-            Self::Refused(_) => any("Refused", ONE),
-            Self::Broken(_) => once("Broken", BREAKS),
-            Self::Committed(_) => once("Committed", &[Asked(Request::Quit)]),
-            Self::NotCommitted(_) => once("NotCommitted", &[Asked(Request::Quit)]),
         }
     }
 }

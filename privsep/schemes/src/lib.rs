@@ -112,7 +112,7 @@ impl std::str::FromStr for Scheme {
 
 /// The UIDLs of the messages from index `from` on, each by the first of `schemes` that has one. A
 /// UIDL has 1 to 70 bytes from 0x21 to 0x7E (RFC 1939, section 7). `None`: no scheme has one. Equal
-/// UIDLs stay equal: see [`popward_mbox::uidl::unique`].
+/// UIDLs stay equal: see [`popward_mbox::assignment::unique`].
 ///
 /// `buffer` is as for [`popward_mbox::scan::scan`]. Each message's header is read at most once.
 /// [`Scheme::Popa3d`] reads on until an empty line that ends with LF alone. Without such a line, it
@@ -133,6 +133,23 @@ pub fn names<S: Source>(
     (from..maildrop.messages.len())
         .map(|index| name(&mut window, maildrop, schemes, index))
         .collect()
+}
+
+/// Gives each message the UIDL that [`names`] finds for it. Equal UIDLs stay equal, until
+/// [`popward_mbox::assignment::assign`] makes them different.
+pub fn name_messages<S: Source>(
+    source: &mut S,
+    maildrop: &mut Maildrop,
+    schemes: &[Scheme],
+    buffer: &mut [u8],
+) -> Result<(), ScanError<S::Error>> {
+    // The pseudo message has no UIDL.
+    let first = usize::from(maildrop.is_hidden(0));
+    let names = names(source, maildrop, schemes, buffer, first)?;
+    for (message, name) in maildrop.messages[first..].iter_mut().zip(names) {
+        message.name = name;
+    }
+    Ok(())
 }
 
 /// The UIDL of one message.

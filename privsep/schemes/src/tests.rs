@@ -1,9 +1,9 @@
 //! Which parts of a header a scheme takes. `tests/schemes.rs` compares with whole servers.
 
 use super::*;
+use popward_mbox::assignment;
+use popward_mbox::in_memory::InMemory;
 use popward_mbox::scan::{BUFFER_MIN, scan};
-use popward_mbox::source::InMemory;
-use popward_mbox::uidl;
 use proptest::prelude::*;
 
 const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";
@@ -299,7 +299,7 @@ proptest! {
         }
         let before: Vec<Box<str>> = names.iter().map(|name| name.as_str().into()).collect();
         let mut after = before.clone();
-        uidl::unique(&mut after, &std::collections::BTreeSet::new(), std::collections::BTreeMap::new());
+        assignment::unique(&mut after, &std::collections::BTreeSet::new(), std::collections::BTreeMap::new());
         let mut distinct = after.clone();
         distinct.sort();
         distinct.dedup();

@@ -6,9 +6,9 @@
 #[path = "../../mbox/tests/sessions/mod.rs"]
 mod sessions;
 
+use popward_mbox::assignment;
+use popward_mbox::in_memory::InMemory;
 use popward_mbox::scan::{BUFFER_MIN, scan};
-use popward_mbox::source::InMemory;
-use popward_mbox::uidl;
 use popward_schemes::{Scheme, names};
 use sessions::{body, vector};
 
@@ -212,7 +212,7 @@ fn p5_x_uidls_are_kept_as_dovecot_keeps_them() {
     ] {
         let names = ours("xuidl", &[Scheme::XUidl, scheme], true);
         let mut names: Vec<Box<str>> = names.into_iter().map(Option::unwrap).collect();
-        uidl::unique(
+        assignment::unique(
             &mut names,
             &std::collections::BTreeSet::new(),
             std::collections::BTreeMap::new(),

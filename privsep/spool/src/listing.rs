@@ -2,6 +2,7 @@
 
 use crate::arguments::Namer;
 use nix::fcntl::OFlag;
+use popward_mbox::assignment;
 use popward_mbox::header::Hidden;
 use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
@@ -70,11 +71,10 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
         Namer::Other(scheme) => Some(*scheme),
     });
     let others: Vec<_> = others.collect();
-    let named = popward_schemes::names(&mut spool, &maildrop, &others, &mut buffer, 0);
-    let named = named.map_err(Refused::Scan)?;
+    popward_schemes::name_messages(&mut spool, &mut maildrop, &others, &mut buffer)
+        .map_err(Refused::Scan)?;
     let none = vec![false; maildrop.messages.len()];
-    let base = |index: usize| named.get(index).cloned().flatten();
-    uidl::assign(&mut maildrop, &none, base, &mut Pins::default());
+    assignment::assign(&mut maildrop, &none, &mut Pins::default());
     let hidden = usize::from(maildrop.is_hidden(0));
     let messages = maildrop.messages.iter().enumerate();
     Ok(messages

@@ -67,8 +67,8 @@ impl Sets {
         let mut header = HEADER;
         // The lower halves of the effective, permitted and inheritable set, then the upper halves.
         let mut words = [0_u32; 6];
-        // SAFETY: the kernel reads and writes the header, and fills these six words. Both live until
-        // the call returns.
+        // SAFETY: the kernel reads and writes the header, and fills these six words. Both live
+        // until the call returns.
         Errno::result(unsafe {
             libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr())
         })?;
@@ -118,8 +118,8 @@ fn prctl(option: c_int, argument: c_ulong) -> nix::Result<c_int> {
 mod tests {
     use super::*;
 
-    /// The capability sets of this thread, as the kernel shows them: bounding, permitted, effective,
-    /// inheritable, ambient.
+    /// The capability sets of this thread, as the kernel shows them: bounding, permitted,
+    /// effective, inheritable, ambient.
     fn shown() -> [u64; 5] {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"].map(|name| {
@@ -129,7 +129,8 @@ mod tests {
         })
     }
 
-    /// The kernel has these sets for each thread. So the test gives up those of a thread of its own.
+    /// The kernel has these sets for each thread. So the test gives up those of a thread of its
+    /// own.
     #[test]
     fn p10_what_is_given_up_is_in_no_set_any_more() {
         let before = shown();

@@ -2,8 +2,9 @@
 //! `SOCK_SEQPACKET` socket.
 //!
 //! One packet is one message. A packet is wrong if it is truncated, cannot be decoded to its last
-//! byte, comes out of phase, or brings another number of descriptors than is due. A wrong packet is an
-//! error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are closed.
+//! byte, comes out of phase, or brings another number of descriptors than is due. A wrong packet is
+//! an error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are
+//! closed.
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -13,6 +14,7 @@ use nix::sys::socket::{
 };
 use popward_proto::codec::{self, CodecError, MESSAGE_LIMIT, PACKET_LIMIT};
 use popward_proto::permit::{Gate, Message, Refused};
+use serde::Serialize;
 use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -100,7 +102,7 @@ impl PacketBuffer {
 
 /// One end of a channel: it sends `S` and receives `R`.
 #[derive(Debug)]
-pub struct Channel<S: Message, R: Message> {
+pub struct Channel<S: Serialize, R: Message> {
     socket: OwnedFd,
     gate: Gate<R>,
     sends: PhantomData<fn(S)>,
@@ -116,7 +118,7 @@ pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     )
 }
 
-impl<S: Message, R: Message> Channel<S, R> {
+impl<S: Serialize, R: Message> Channel<S, R> {
     /// A channel over `socket`. Its receiving end starts in `phase`.
     pub fn new(socket: OwnedFd, phase: R::Phase) -> Self {
         Self {
@@ -158,16 +160,22 @@ impl<S: Message, R: Message> Channel<S, R> {
         let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
-        let mut packet = vec![0; S::LIMIT + 1];
-        let encoded = codec::encode(message, &mut packet).map_err(ChannelError::Codec);
-        let sent = encoded
-            .and_then(|length| self.send_packet(&[IoSlice::new(&packet[..length])], control));
-        wipe(&mut packet);
-        sent
+        let mut packet = [0; MESSAGE_LIMIT];
+        match codec::encode(message, &mut packet) {
+            Ok(length) => {
+                let sent = self.send_packet(&[IoSlice::new(&packet[..length])], control);
+                wipe(&mut packet[..length]);
+                sent
+            }
+            Err(error) => {
+                wipe(&mut packet);
+                Err(ChannelError::Codec(error))
+            }
+        }
     }
 
-    /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the message
-    /// that announces the stream.
+    /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the
+    /// message that announces the stream.
     pub fn send_data(
         &self,
         announced: Option<&S>,
@@ -292,14 +300,14 @@ impl<S: Message, R: Message> Channel<S, R> {
     }
 }
 
-impl<S: Message, R: Message> AsFd for Channel<S, R> {
+impl<S: Serialize, R: Message> AsFd for Channel<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-/// Wipes the encoded form of a message, because the message may hold a secret. No message to or from
-/// a worker holds one.
+/// Wipes the encoded form of a message, because the message may hold a secret. No message to or
+/// from a worker holds one.
 fn wipe(encoded: &mut [u8]) {
     #[cfg(feature = "server")]
     zeroize::Zeroize::zeroize(encoded);

@@ -1,8 +1,8 @@
 //! Gives up the rights that a process does not need, and proves that they are gone (promise P10).
 //!
-//! Every process does this before it reads its first untrusted byte, in this order: [`harden`], then
-//! what it needs privilege for (an empty root, locks), [`drop_capabilities`], [`prove`], Landlock, the
-//! system call filter.
+//! Every process does this before it reads its first untrusted byte, in this order: [`harden`],
+//! then what it needs privilege for (an empty root, locks), [`drop_capabilities`], [`prove`],
+//! Landlock, the system call filter.
 
 use crate::capabilities::{Capabilities, Sets, give_up_except};
 use nix::errno::Errno;
@@ -51,8 +51,8 @@ pub struct Identity {
 impl Identity {
     /// The user and the real group of this process. `None` if its three user ids differ.
     ///
-    /// The effective group may differ from the real one, because a worker gives up its effective group
-    /// later. [`prove`] checks that it has.
+    /// The effective group may differ from the real one, because a worker gives up its effective
+    /// group later. [`prove`] checks that it has.
     pub fn current() -> Option<Self> {
         let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
         let one = uid.real == uid.effective && uid.real == uid.saved;
@@ -63,8 +63,8 @@ impl Identity {
     }
 }
 
-/// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec. Limits
-/// the process to `files` open descriptors, or to fewer if its hard limit is lower.
+/// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec.
+/// Limits the process to `files` open descriptors, or to fewer if its hard limit is lower.
 pub fn harden(files: u64) -> Result<(), NotConfined> {
     attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     // Only a process with CAP_SYS_RESOURCE could raise the hard limit.
@@ -82,8 +82,8 @@ pub fn drop_capabilities(keep: Capabilities) -> Result<(), NotConfined> {
     attempt("drop capabilities", give_up_except(keep))
 }
 
-/// Proves that this process has the ids of `identity`, at most the supplementary groups `groups` and at
-/// most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
+/// Proves that this process has the ids of `identity`, at most the supplementary groups `groups`
+/// and at most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
 pub fn prove(identity: &Identity, groups: &[u32], keep: Capabilities) -> Result<(), NotConfined> {
     prove_ids(identity, groups, keep)?;
     if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
@@ -95,8 +95,8 @@ pub fn prove(identity: &Identity, groups: &[u32], keep: Capabilities) -> Result<
     Ok(())
 }
 
-/// Proves ids, groups and capabilities only. The monitor uses this: it cannot set `no_new_privs`, because
-/// a security module may have to change its children's domain at exec.
+/// Proves ids, groups and capabilities only. The monitor uses this: it cannot set `no_new_privs`,
+/// because a security module may have to change its children's domain at exec.
 pub fn prove_ids(
     identity: &Identity,
     groups: &[u32],
@@ -129,8 +129,8 @@ pub fn groups() -> Result<Vec<u32>, NotConfined> {
         // SAFETY: `into` has room for `room` groups. With 0 the kernel writes nothing.
         Errno::result(unsafe { libc::getgroups(room, into) })
     };
-    // nix would ask the C library for the most groups that there can be, which reads a file in /proc at
-    // each call.
+    // nix would ask the C library for the most groups that there can be, which reads a file in
+    // /proc at each call.
     let count = attempt("getgroups", ask(0, std::ptr::null_mut()))?;
     let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
     let count = attempt("getgroups", ask(count, groups.as_mut_ptr()))?;

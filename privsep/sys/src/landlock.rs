@@ -71,8 +71,8 @@ const TRUNCATE: Rights = 1 << 14;
 const WITHIN: Rights =
     WRITE_FILE | READ_FILE | READ_DIRECTORY | REMOVE_FILE | MAKE_REGULAR | TRUNCATE;
 
-/// `struct landlock_ruleset_attr`: what is forbidden unless a rule permits it. A kernel that does not
-/// know the later numbers takes them if they are 0.
+/// `struct landlock_ruleset_attr`: what is forbidden unless a rule permits it. A kernel that does
+/// not know the later numbers takes them if they are 0.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Forbidden {

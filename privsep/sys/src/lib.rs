@@ -1,14 +1,15 @@
-//! The system calls that safe libraries do not offer, or not in the form that popward needs: channels
-//! with typed messages and descriptors, process creation, dropping privilege and proving it, system
-//! call filters, Landlock.
+//! The system calls that safe libraries do not offer, or not in the form that popward needs:
+//! channels with typed messages and descriptors, process creation, dropping privilege and proving
+//! it, system call filters, Landlock.
 //!
-//! This code runs in every process, with that process's rights. It holds all `unsafe` code of popward,
-//! except auth's calls of libcrypt and libpam. A comment at each block says why it is sound. Reading
-//! order for an auditor: `channel`, `spawn`, `confine`, the rest.
+//! This code runs in every process, with that process's rights. It holds all `unsafe` code of
+//! popward, except auth's calls of libcrypt and libpam. A comment at each block says why it is
+//! sound. Reading order for an auditor: `channel`, `spawn`, `confine`, the rest.
 
 pub mod capabilities;
 pub mod channel;
 pub mod confine;
+pub mod flock;
 pub mod inherited;
 pub mod landlock;
 pub mod log;
@@ -23,8 +24,6 @@ pub mod socket;
 pub mod spawn;
 #[cfg(feature = "server")]
 pub mod systemd;
-#[cfg(feature = "vectors")]
-pub mod vector;
 #[cfg(feature = "server")]
 pub mod whole_file;
 

@@ -1,7 +1,10 @@
 //! The log of a process: it sends records to the monitor, which writes them.
 //!
-//! It never waits. A record that finds the channel full is lost and counted. The next record that gets
-//! through is preceded by one that says how many were lost.
+//! It never waits. A record that finds the channel full is lost and counted. The next record that
+//! gets through is preceded by one that says how many were lost.
+
+#[cfg(feature = "server")]
+mod levels;
 
 use crate::channel::{Channel, ChannelError};
 use popward_proto::account::SessionId;
@@ -32,42 +35,8 @@ impl Log {
         })
     }
 
-    /// Logs a problem that an operator should look at.
-    pub fn error(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
-        self.write(Level::Error, session, text, fields);
-    }
-
-    /// Logs a problem that popward has dealt with.
-    pub fn warning(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
-        self.write(Level::Warning, session, text, fields);
-    }
-
-    /// Logs a normal event, such as a login.
-    pub fn notice(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
-        self.write(Level::Notice, session, text, fields);
-    }
-
-    /// Logs a line in Qpopper's form, for programs that read Qpopper's log.
-    pub fn qpopper(&self, text: &str) {
-        let record = Record {
-            level: Level::Notice,
-            session: None,
-            qpopper: true,
-            text: Text::truncated(text),
-            fields: List::default(),
-        };
-        if matches!(self.channel.send(&record), Err(ChannelError::WouldBlock)) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Logs progress.
-    pub fn info(&self, session: Option<SessionId>, text: &str, fields: &[Field<'_>]) {
-        self.write(Level::Info, session, text, fields);
-    }
-
-    /// Sends a record. Texts, names and values that are too long are cut. Fields beyond [`FIELDS_MAX`] are
-    /// left out.
+    /// Sends a record. Texts, names and values that are too long are cut. Fields beyond
+    /// [`FIELDS_MAX`] are left out.
     pub fn write(
         &self,
         level: Level,
@@ -76,14 +45,8 @@ impl Log {
         fields: &[Field<'_>],
     ) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0
-            && !self.send(
-                Level::Warning,
-                None,
-                "log records were lost",
-                &[("records", &lost)],
-            )
-        {
+        let text_of_loss = "log records were lost";
+        if lost > 0 && !self.send(Level::Warning, None, text_of_loss, &[("records", &lost)]) {
             self.lost.fetch_add(lost, Ordering::Relaxed);
         }
         if !self.send(level, session, text, fields) {

@@ -59,7 +59,8 @@ pub fn drop_privileges(files: u64, root: Root) -> Result<(), NotConfined> {
     drop_capabilities(Capabilities::NONE)?;
     let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;
     // The monitor starts a process with an empty root without any group. A monitor that is not root
-    // cannot do so: its children keep its own groups. Auth keeps the groups that it was started with.
+    // cannot do so: its children keep its own groups. Auth keeps the groups that it was started
+    // with.
     let groups = if is_empty { Vec::new() } else { groups()? };
     prove(&identity, &groups, Capabilities::NONE)
 }

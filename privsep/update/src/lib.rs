@@ -19,6 +19,7 @@ pub mod locks;
 pub mod pins_file;
 pub mod read;
 mod recovery;
+pub mod session_log;
 pub mod start;
 pub mod state;
 mod steps;

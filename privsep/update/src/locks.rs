@@ -7,7 +7,7 @@ mod stale;
 pub use holder::Holder;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -75,20 +75,11 @@ impl Lost {
 #[derive(Debug)]
 pub struct LockedSpool {
     file: File,
-    flock: Option<Flock<File>>,
     dotlock: Option<(File, FileStat)>,
     directory: OwnedFd,
     name: String,
     lock_name: String,
     refreshed: Instant,
-}
-
-impl Drop for LockedSpool {
-    /// The kernel ends the flock when its descriptors are closed. This releases it first, because
-    /// Nix's own `Drop` panics if the kernel refuses to.
-    fn drop(&mut self) {
-        self.release_flock();
-    }
 }
 
 /// Tells the monitor that this worker has no dotlock any more. No file has these numbers.
@@ -149,7 +140,6 @@ pub fn try_lock(
         .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
     let mut locked = LockedSpool {
         file,
-        flock: None,
         dotlock: None,
         directory: clone,
         name: name.to_owned(),
@@ -311,18 +301,17 @@ fn is_on_nfs(file: impl AsFd) -> bool {
 }
 
 /// An exclusive fcntl lock of the whole file, and of everything that is appended later.
-fn whole_file() -> Result<libc::flock, LockError> {
-    // The kernel's structure has narrower fields than its constants.
-    let narrow =
-        |constant| i16::try_from(constant).map_err(|_| LockError::System("fcntl", Errno::EINVAL));
-    Ok(libc::flock {
-        l_type: narrow(libc::F_WRLCK)?,
-        l_whence: narrow(libc::SEEK_SET)?,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    })
-}
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the kernel's structure has narrower fields than its constants"
+)]
+const WHOLE_FILE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
 
 /// A file's time as one number of nanoseconds. It fits until the year 2262.
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
@@ -334,7 +323,7 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
 impl LockedSpool {
     fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
         if job.locks.fcntl {
-            match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file()?)) {
+            match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE)) {
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => {
                     return Err(LockError::Busy("the fcntl lock"));
@@ -345,23 +334,13 @@ impl LockedSpool {
         // Over NFS, flock(2) takes an fcntl lock. It would collide with this worker's own fcntl
         // lock.
         if job.locks.flock && !(job.locks.fcntl && is_on_nfs(&self.file)) {
-            let file = self
-                .file
-                .try_clone()
-                .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(flocked) => self.flock = Some(flocked),
-                Err((_, Errno::EAGAIN)) => return Err(LockError::Busy("the flock")),
-                Err((_, errno)) => return Err(LockError::System("flock", errno)),
+            match popward_sys::flock::lock(&self.file) {
+                Ok(()) => {}
+                Err(Errno::EAGAIN) => return Err(LockError::Busy("the flock")),
+                Err(errno) => return Err(LockError::System("flock", errno)),
             }
         }
         Ok(())
-    }
-
-    fn release_flock(&mut self) {
-        if let Some(Err((still_held, _))) = self.flock.take().map(Flock::unlock) {
-            std::mem::forget(still_held);
-        }
     }
 
     /// Checks that the spool's path still names the locked file, because some programs replace

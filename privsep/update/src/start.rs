@@ -3,11 +3,13 @@
 use crate::commit::recover;
 use crate::error::UpdateError;
 use crate::locks::{self, Holder, LockError, LockedSpool};
+use crate::session_log::SessionLog;
 use crate::state::State;
 use crate::syscalls;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
 use popward_sys::capabilities::Capabilities;
@@ -46,7 +48,7 @@ impl Ends {
 
 /// Takes the inherited descriptors and receives the job. `None`: a descriptor is missing, or the
 /// monitor sent something else than a job of this version.
-pub fn job() -> Option<(Job, Ends, Log)> {
+pub fn job() -> Option<(Job, Ends, SessionLog)> {
     let [control, log, session] = inherited::take::<3>().ok()?;
     let log = Log::new(log).ok()?;
     let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
@@ -61,6 +63,11 @@ pub fn job() -> Option<(Job, Ends, Log)> {
     monitor.enter(JobPhase::Working);
     let front = Channel::new(session, WorkerPhase::Opening);
     front.set_nonblocking().ok()?;
+    let log = SessionLog {
+        log,
+        session: job.session,
+        user: job.user.clone(),
+    };
     Some((job, Ends { front, monitor }, log))
 }
 
@@ -121,7 +128,7 @@ pub struct Started {
 
 /// Locks the spool of `job`, confines the process, and finishes an update that another process
 /// left. [`Task::Adopt`] finishes no update.
-pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
+pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
     let not_confined = |error: NotConfined| StartError::Confine(error.to_string());
     confine::harden(32).map_err(not_confined)?;
     let identity = Identity {
@@ -158,7 +165,7 @@ pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
     let state = state.map(|path| State::new(path.as_path()));
     // An adoption's state directory is new, so no session can have left an update in it.
     if let (Some(spool), Some(state), true) = (&mut spool, &state, job.task != Task::Adopt) {
-        finish_left_update(job, ends, log, spool, state)?;
+        finish_left_update(ends, log, spool, state)?;
     }
     Ok(Started {
         spool,
@@ -168,9 +175,8 @@ pub fn start(job: &Job, ends: &Ends, log: &Log) -> Result<Started, StartError> {
 }
 
 fn finish_left_update(
-    job: &Job,
     ends: &Ends,
-    log: &Log,
+    log: &SessionLog,
     spool: &mut LockedSpool,
     state: &State,
 ) -> Result<(), StartError> {
@@ -179,11 +185,7 @@ fn finish_left_update(
         let _ = ends.monitor.send(&WorkerToMonitor::Updates);
     };
     if recover(spool, state, begins).map_err(StartError::Recovery)? {
-        log.notice(
-            Some(job.session),
-            "finished an update that was broken off",
-            &[("user", &job.user)],
-        );
+        log.write(Level::Notice, "finished an update that was broken off", &[]);
         // If the message is lost, the front tells its waiting client that the update failed.
         let _ = ends.monitor.send(&WorkerToMonitor::Finished);
     }

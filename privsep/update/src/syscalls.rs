@@ -57,8 +57,6 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_ppoll),
     // Closes these files.
     allow(libc::SYS_close),
-    // Gives the flock back.
-    allow(libc::SYS_flock),
     // The Rust runtime checks its descriptors.
     allow_if(
         libc::SYS_fcntl,

@@ -13,36 +13,35 @@ mod outgoing;
 mod session;
 mod transport;
 
-use index::How;
 use naming::Naming;
-use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
+use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, NOT_FINISHED, NOT_OPENED, Task};
-use popward_proto::session::{Broken, OpenFailure, Update, WorkerPhase, WorkerToFront};
-use popward_sys::log::Log;
+use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_update::error::UpdateError;
-use popward_update::start::{self, Ends, StartError, Started};
-use session::Session;
+use popward_update::session_log::SessionLog;
+use popward_update::start::{self, Ends, StartError};
+use session::{Opened, Session};
 use std::process::ExitCode;
 use std::time::Instant;
-use transport::{Stop, answer};
+use transport::Stop;
 
 fn main() -> ExitCode {
-    let Some((job, mut ends, log)) = start::job() else {
+    let Some((job, ends, log)) = start::job() else {
         return ExitCode::FAILURE;
     };
     let failure = match open(&job, &ends, &log) {
-        Ok(Some(opened)) => return serve(&job, &mut ends, &log, opened),
+        Ok(Some(opened)) => return serve(&log, Session::new(ends, opened)),
         Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => failure,
     };
-    log.warning(
-        Some(job.session),
+    log.write(
+        Level::Warning,
         "maildrop not opened",
-        &[("user", &job.user), ("error", &failure)],
+        &[("error", &failure)],
     );
     // The front may have gone.
-    let _ = answer(&ends, None, &WorkerToFront::NotOpened(failure.answer()));
+    let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
         // No worker can finish this update: the spool is not the one that the update was made for.
         Failure::Start(StartError::Recovery(UpdateError::Changed(_))) => NOT_OPENED.into(),
@@ -85,138 +84,100 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A session, and whether its spool was read. If it was, the index must be written.
-struct Opened(Session, bool);
-
 /// Opens the maildrop. `None`: the task was only to finish an update.
-fn open(job: &Job, ends: &Ends, log: &Log) -> Result<Option<Opened>, Failure> {
+fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Start)?;
     if job.task != Task::Serve {
         return Ok(None);
     }
-    let Started {
-        spool,
-        state,
-        waited,
-    } = started;
-    let Some(mut spool) = spool else {
-        let naming = Naming::new(job, None).map_err(Failure::Naming)?;
-        let empty = Session::new(None, None, Maildrop::default(), None, 0, naming);
-        return Ok(Some(Opened(empty, false)));
-    };
-    if state.is_none() && !job.adopt.as_slice().is_empty() {
+    let (mut spool, state) = (started.spool, started.state);
+    if spool.is_some() && state.is_none() && !job.adopt.as_slice().is_empty() {
         let why = "the spool came after popward-adopt had looked for it";
         return Err(Failure::Start(StartError::System(why)));
     }
     let reading = Instant::now();
     let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
-    let found = index::open(&mut spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;
-    if let Some(error) = &found.unpinned {
-        let fields: &[(&str, &dyn std::fmt::Display)] = &[("user", &job.user), ("error", error)];
-        log.warning(Some(job.session), "UIDLs not pinned", fields);
+    let mut found = None;
+    if let Some(spool) = &mut spool {
+        let opened = index::open(spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;
+        if let Some(error) = &opened.unpinned {
+            log.write(Level::Warning, "UIDLs not pinned", &[("error", error)]);
+        }
+        log.write(
+            Level::Info,
+            "opened",
+            &[
+                ("messages", &opened.maildrop.messages.len()),
+                ("bytes", &opened.maildrop.length),
+                ("lock_ms", &started.waited.as_millis()),
+                ("how", &opened.how),
+                ("read_ms", &reading.elapsed().as_millis()),
+            ],
+        );
+        found = Some(opened);
     }
-    let index::Found {
-        maildrop,
-        seen,
-        read_from,
-        how,
-        ..
-    } = found;
-    log.info(
-        Some(job.session),
-        "opened",
-        &[
-            ("user", &job.user),
-            ("messages", &maildrop.messages.len()),
-            ("bytes", &maildrop.length),
-            ("lock_ms", &waited.as_millis()),
-            ("how", &how),
-            ("read_ms", &reading.elapsed().as_millis()),
-        ],
-    );
-    let session = Session::new(Some(spool), state, maildrop, Some(seen), read_from, naming);
-    Ok(Some(Opened(session, how != How::Unchanged)))
+    Ok(Some(Opened {
+        spool,
+        state,
+        naming,
+        found,
+    }))
 }
 
-fn serve(job: &Job, ends: &mut Ends, log: &Log, opened: Opened) -> ExitCode {
-    ends.front.enter(WorkerPhase::Transaction);
-    let id = Some(job.session);
-    let Opened(mut session, read) = opened;
+fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
     let kept = |result: std::io::Result<()>| {
         if let Err(error) = result {
-            let fields: &[(&str, &dyn std::fmt::Display)] =
-                &[("user", &job.user), ("error", &error)];
-            log.warning(id, "index or reserve not written", fields);
+            log.write(
+                Level::Warning,
+                "index or reserve not written",
+                &[("error", &error)],
+            );
         }
     };
-    let result = answer(ends, None, &WorkerToFront::Opened(session.totals())).and_then(|()| {
+    let result = session.open().and_then(|()| {
         // This happens after the answer, so that the client does not wait for it.
-        kept(session.keep(read));
-        session.serve(ends)
+        kept(session.keep_opened());
+        session.serve()
     });
-    let fields = |error| {
-        [
-            ("user", &job.user as &dyn std::fmt::Display),
-            ("error", error),
-        ]
-    };
-    let failure = match result {
-        Ok(Ok(done)) => {
-            log_update(job, log, done.update);
+    let failed = |what, error: &UpdateError| log.write(Level::Error, what, &[("error", error)]);
+    let answer = match result {
+        Ok(done) => {
+            let (deleted, left) = (done.update.deleted.messages, done.update.left.messages);
+            if deleted > 0 {
+                log.write(
+                    Level::Info,
+                    "updated",
+                    &[("deleted", &deleted), ("left", &left)],
+                );
+            }
             kept(done.put_away);
             return ExitCode::SUCCESS;
         }
         // The monitor has another worker finish the update, and tells the front of the result.
-        Ok(Err(UpdateError::Unfinished(error))) => {
-            log.error(id, "update broken off", &fields(&error));
+        Err(Stop::NotUpdated(UpdateError::Unfinished(error))) => {
+            failed("update broken off", &error);
             return ExitCode::FAILURE;
         }
-        Ok(Err(error)) => {
-            log.error(id, "update failed", &fields(&error));
-            if matches!(error, UpdateError::Changed(_)) {
-                session.distrust();
-            }
-            WorkerToFront::NotCommitted(match error {
-                UpdateError::Changed(_) => Broken::SpoolChanged,
-                UpdateError::LockLost => Broken::LockLost,
-                _ => Broken::System,
-            })
+        Err(Stop::NotUpdated(error)) => {
+            failed("update failed", &error);
+            WorkerToFront::NotCommitted(session.broken(&error))
         }
-        Err(Stop::Broken(broken)) => {
-            if broken == Broken::SpoolChanged {
-                session.distrust();
-            }
-            let why = format!("{broken:?}");
-            log.error(
-                id,
-                "session broken off, nothing deleted",
-                &[("user", &job.user), ("why", &why)],
-            );
-            WorkerToFront::Broken(broken)
+        Err(Stop::Broken(error)) => {
+            failed("session broken off, nothing deleted", &error);
+            WorkerToFront::Broken(session.broken(&error))
         }
         Err(Stop::Rules(error)) => {
-            log.error(id, "the front broke the rules", &[("error", &error)]);
+            log.write(
+                Level::Error,
+                "the front broke the rules",
+                &[("error", &error)],
+            );
             return ExitCode::FAILURE;
         }
         Err(Stop::FrontGone | Stop::MonitorGone) => return ExitCode::SUCCESS,
     };
-    // The front may have gone.
-    let _ = answer(ends, None, &failure);
+    session.end(&answer);
     ExitCode::SUCCESS
-}
-
-fn log_update(job: &Job, log: &Log, update: Update) {
-    if update.deleted.messages > 0 {
-        log.info(
-            Some(job.session),
-            "updated",
-            &[
-                ("user", &job.user),
-                ("deleted", &update.deleted.messages),
-                ("left", &update.left.messages),
-            ],
-        );
-    }
 }
 
 #[cfg(test)]

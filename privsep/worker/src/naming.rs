@@ -1,11 +1,11 @@
 //! What decides, besides the spool, how messages are named and shown: the pins in the user's state
 //! directory (promise P5), and the names of the hidden header fields.
 
+use popward_mbox::assignment;
 use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::pins::Pins;
-use popward_mbox::uidl;
 use popward_proto::monitor_worker::Job;
 use popward_update::pins_file;
 use popward_update::state::State;
@@ -66,8 +66,11 @@ impl Naming {
         (before, known): (usize, &[Message]),
     ) -> Option<io::Error> {
         let mut named = vec![true; before];
-        named.extend(uidl::carry_over(&mut maildrop.messages[before..], known));
-        let new = uidl::assign(maildrop, &named, |_| None, &mut self.pins);
+        named.extend(assignment::carry_over(
+            &mut maildrop.messages[before..],
+            known,
+        ));
+        let new = assignment::assign(maildrop, &named, &mut self.pins);
         match state {
             Some(state) if new => {
                 let kept = pins_file::replace(state, &self.pins);
@@ -80,6 +83,6 @@ impl Naming {
     /// The pins that hold once the messages that `deleted` marks are gone. `None`: the pins stay as
     /// they are.
     pub fn pins_left(&self, maildrop: &Maildrop, deleted: &[bool]) -> Option<Pins> {
-        uidl::pins_left(&self.pins, maildrop, deleted)
+        assignment::pins_left(&self.pins, maildrop, deleted)
     }
 }

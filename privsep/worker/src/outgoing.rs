@@ -5,21 +5,22 @@
 //! are the bytes that are sent.
 
 use popward_mbox::convert::Converter;
-use popward_mbox::header::{Hidden, LOOK, Shown};
+use popward_mbox::header::{Hidden, LOOK};
 use popward_mbox::message::Message;
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there};
+use popward_mbox::shown::Shown;
 use popward_mbox::source::Source;
 use popward_proto::codec::DATA_LIMIT;
-use popward_proto::session::Broken;
-use popward_update::locks::{LockedSpool, Lost};
+use popward_update::error::UpdateError;
+use popward_update::locks::LockedSpool;
 use std::io;
 
 /// A message, and how much of it has been sent.
 pub struct Outgoing {
     message: Message,
     converter: Converter,
-    /// Removes the hidden header fields. `None`: no field is hidden.
-    shown: Option<Shown>,
+    /// Removes the hidden header fields.
+    shown: Shown,
     /// Where the next bytes to send lie in the spool.
     offset: u64,
     /// A piece of the spool. `filled` bytes of it are valid, and the first of them lies at `base`
@@ -31,22 +32,17 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Begins to send `message`, as far as `converter` lets it through, without the fields of
-    /// `hide`. `piece` is a buffer for reuse, and its content does not matter.
-    pub fn new(message: Message, converter: Converter, hide: Hidden, piece: Vec<u8>) -> Self {
+    /// `hide`.
+    pub fn new(message: Message, converter: Converter, hide: Hidden) -> Self {
         Self {
             offset: message.header,
             base: message.header,
-            shown: (!hide.is_none()).then(|| Shown::new(hide)),
+            shown: Shown::new(hide),
             converter,
             message,
-            piece,
+            piece: Vec::new(),
             filled: 0,
         }
-    }
-
-    /// Returns the buffer, for the next message.
-    pub fn into_room(self) -> Vec<u8> {
-        self.piece
     }
 
     /// Whether the message was sent whole and had another size than the client was told.
@@ -57,7 +53,7 @@ impl Outgoing {
 
     /// Checks that the message begins where it was found, in a spool of `length` bytes. If it does
     /// not, a program that does not take our locks has changed the spool.
-    pub fn prove(&mut self, spool: &mut LockedSpool, length: u64) -> Result<(), Broken> {
+    pub fn prove(&mut self, spool: &mut LockedSpool, length: u64) -> Result<(), UpdateError> {
         // The check reads this many bytes. A short message is followed by part of the next one.
         let looked_at = self.message.from_line.saturating_add(BUFFER_MIN as u64);
         let end = self.message.end.max(looked_at).min(length);
@@ -70,9 +66,14 @@ impl Outgoing {
         prove(&mut near, &self.message, length)
     }
 
-    /// Puts the next bytes into `packet`, which must be empty. Returns whether they are the last
-    /// ones.
-    pub fn fill(&mut self, spool: &mut LockedSpool, packet: &mut Vec<u8>) -> Result<bool, Broken> {
+    /// Puts the next bytes into `packet`, in the place of what it held. Returns whether they are
+    /// the last ones.
+    pub fn fill(
+        &mut self,
+        spool: &mut LockedSpool,
+        packet: &mut Vec<u8>,
+    ) -> Result<bool, UpdateError> {
+        packet.clear();
         let mut rewritten = Vec::new();
         loop {
             if self.offset == self.message.end || self.converter.is_done() {
@@ -90,7 +91,7 @@ impl Outgoing {
             let bytes = bytes.unwrap_or_default();
             let header = usize::try_from(self.message.body.saturating_sub(self.offset));
             let header = header.unwrap_or(usize::MAX).min(bytes.len());
-            if let Some(shown) = self.shown.as_mut().filter(|_| header > 0) {
+            if header > 0 {
                 // What is taken always fits into the packet. At worst each byte becomes two,
                 // because of line ends and dots at the start of a line. A held-back start of a line
                 // may come in addition.
@@ -100,10 +101,10 @@ impl Outgoing {
                 }
                 let taken = header.min(room);
                 rewritten.clear();
-                shown.pass(&bytes[..taken], &mut rewritten);
+                self.shown.pass(&bytes[..taken], &mut rewritten);
                 self.offset += taken as u64;
                 if self.offset == self.message.body {
-                    shown.finish(&mut rewritten);
+                    self.shown.finish(&mut rewritten);
                 }
                 self.converter.convert(&rewritten, packet, DATA_LIMIT);
             } else {
@@ -119,16 +120,15 @@ impl Outgoing {
     }
 
     /// Reads the bytes from `offset` to `end`, or fewer if the piece is full.
-    fn read(&mut self, spool: &mut LockedSpool, offset: u64, end: u64) -> Result<(), Broken> {
+    fn read(&mut self, spool: &mut LockedSpool, offset: u64, end: u64) -> Result<(), UpdateError> {
         let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(DATA_LIMIT);
         if self.piece.len() < wanted {
             self.piece.resize(wanted, 0);
         }
         (self.base, self.filled) = (offset, 0);
-        let count = spool.read_at(offset, &mut self.piece[..wanted]);
-        if count.map_err(|error| broken(&error))? < wanted {
-            return Err(Broken::SpoolChanged);
+        if spool.read_at(offset, &mut self.piece[..wanted])? < wanted {
+            return Err(UpdateError::Changed("the spool is shorter than it was"));
         }
         self.filled = wanted;
         Ok(())
@@ -140,21 +140,11 @@ pub fn prove<S: Source<Error = io::Error>>(
     source: &mut S,
     message: &Message,
     length: u64,
-) -> Result<(), Broken> {
+) -> Result<(), UpdateError> {
     match begins_there(source, length, &mut [0; BUFFER_MIN], message) {
         Ok(true) => Ok(()),
-        Ok(false) | Err(ScanError::Truncated { .. }) => Err(Broken::SpoolChanged),
-        Err(ScanError::Source(error)) => Err(broken(&error)),
-        Err(_) => Err(Broken::System),
-    }
-}
-
-/// How the session ends if the spool cannot be read.
-fn broken(error: &io::Error) -> Broken {
-    if Lost::is(error) {
-        Broken::LockLost
-    } else {
-        Broken::System
+        Err(ScanError::Source(error)) => Err(error.into()),
+        _ => Err(UpdateError::Changed("a message is not where it was")),
     }
 }
 

@@ -1,17 +1,19 @@
 //! How a session's requests arrive and its answers leave. While a worker waits for its front, it
 //! refreshes the dotlock and watches for the monitor's end.
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use popward_proto::codec::DATA_LIMIT;
-use popward_proto::session::{Broken, FrontToWorker, WorkerToFront};
+use popward_proto::session::{FrontToWorker, WorkerToFront};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_update::error::UpdateError;
 use popward_update::locks::{LockedSpool, Lost};
 use popward_update::start::{Ends, ToFront};
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Why a session ends without QUIT. Nothing is deleted then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a session ends without its update.
+#[derive(Debug)]
 pub enum Stop {
     /// The front closed the session's socket.
     FrontGone,
@@ -19,23 +21,75 @@ pub enum Stop {
     MonitorGone,
     /// The front broke the rules of the channel.
     Rules(ChannelError),
-    /// The session cannot go on. The front is told why.
-    Broken(Broken),
+    /// The session cannot go on. Nothing is deleted.
+    Broken(UpdateError),
+    /// The update at QUIT failed.
+    NotUpdated(UpdateError),
+}
+
+impl From<UpdateError> for Stop {
+    fn from(error: UpdateError) -> Self {
+        Self::Broken(error)
+    }
 }
 
 impl From<Lost> for Stop {
-    fn from(_: Lost) -> Self {
-        Self::Broken(Broken::LockLost)
+    fn from(lost: Lost) -> Self {
+        Self::Broken(lost.into())
+    }
+}
+
+/// The front and the monitor of a session, and the spool whose dotlock is refreshed meanwhile.
+pub struct Transport {
+    /// The front and the monitor.
+    pub ends: Ends,
+    /// The spool. `None`: there is none.
+    pub spool: Option<LockedSpool>,
+}
+
+impl Transport {
+    /// The spool of a message, which there must be.
+    pub fn spool(&mut self) -> Result<&mut LockedSpool, UpdateError> {
+        self.spool.as_mut().ok_or(UpdateError::NoState)
+    }
+
+    /// Sends `message`.
+    pub fn answer(&mut self, message: &WorkerToFront) -> Result<(), Stop> {
+        send(&self.ends, self.spool.as_mut(), |front| front.send(message))
+    }
+
+    /// Sends a part of a stream. `last` says whether it ends the stream.
+    pub fn send_data(
+        &mut self,
+        announced: Option<&WorkerToFront>,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<(), Stop> {
+        send(&self.ends, self.spool.as_mut(), |front| {
+            front.send_data(announced, bytes, last)
+        })
+    }
+
+    /// The next request, if one has arrived. This does not wait.
+    pub fn pending(&mut self, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
+        match self.ends.front.receive(buffer) {
+            Ok(Packet::Message(request, _)) => Ok(Some(request)),
+            Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
+            Err(ChannelError::WouldBlock) => Ok(None),
+            Err(ChannelError::Closed) => Err(Stop::FrontGone),
+            Err(error) => Err(Stop::Rules(error)),
+        }
+    }
+
+    /// Waits until a request has arrived.
+    pub fn wait(&mut self) -> Result<(), Stop> {
+        wait(&self.ends, self.spool.as_mut(), PollFlags::POLLIN)
     }
 }
 
 /// Waits until the front's socket is ready for `events`, and refreshes the dotlock of `spool`
 /// meanwhile.
-pub fn wait(
-    ends: &Ends,
-    mut spool: Option<&mut LockedSpool>,
-    events: PollFlags,
-) -> Result<(), Stop> {
+fn wait(ends: &Ends, mut spool: Option<&mut LockedSpool>, events: PollFlags) -> Result<(), Stop> {
     loop {
         let due = spool.as_ref().map(|spool| spool.due());
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -50,8 +104,8 @@ pub fn wait(
             PollFd::new(ends.monitor.as_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut ready, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => return Err(Stop::Broken(Broken::System)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(UpdateError::System(io::Error::from(errno)).into()),
         }
         // The monitor sends nothing more, so any event on its channel means that it has ended.
         if ready[1].any() == Some(true) {
@@ -81,71 +135,5 @@ pub fn send(
             Err(ChannelError::Closed) => return Err(Stop::FrontGone),
             Err(error) => return Err(Stop::Rules(error)),
         }
-    }
-}
-
-/// Sends `answer`.
-pub fn answer(
-    ends: &Ends,
-    spool: Option<&mut LockedSpool>,
-    answer: &WorkerToFront,
-) -> Result<(), Stop> {
-    send(ends, spool, |front| front.send(answer))
-}
-
-/// The next request, if one has arrived. This does not wait.
-pub fn pending(ends: &mut Ends, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
-    match ends.front.receive(buffer) {
-        Ok(Packet::Message(request, _)) => Ok(Some(request)),
-        Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
-        Err(ChannelError::WouldBlock) => Ok(None),
-        Err(ChannelError::Closed) => Err(Stop::FrontGone),
-        Err(error) => Err(Stop::Rules(error)),
-    }
-}
-
-/// A stream of data. Its first packet is sent together with the message that announces it.
-pub struct Stream {
-    announced: Option<WorkerToFront>,
-    /// The next packet, as far as it has been filled.
-    pub packet: Vec<u8>,
-}
-
-impl Stream {
-    /// An empty stream, which `announced` announces.
-    pub fn of(announced: WorkerToFront) -> Self {
-        Self {
-            announced: Some(announced),
-            packet: Vec::with_capacity(4096),
-        }
-    }
-
-    /// Makes room for `bytes` more bytes in the packet. If the packet would become too long, sends
-    /// it first.
-    pub fn make_room(
-        &mut self,
-        bytes: usize,
-        ends: &Ends,
-        spool: Option<&mut LockedSpool>,
-    ) -> Result<(), Stop> {
-        if self.packet.len() + bytes <= DATA_LIMIT {
-            return Ok(());
-        }
-        self.send(ends, spool, false)
-    }
-
-    /// Sends the packet. `last` says whether it ends the stream.
-    pub fn send(
-        &mut self,
-        ends: &Ends,
-        spool: Option<&mut LockedSpool>,
-        last: bool,
-    ) -> Result<(), Stop> {
-        let announced = self.announced.take();
-        send(ends, spool, |front| {
-            front.send_data(announced.as_ref(), &self.packet, last)
-        })?;
-        self.packet.clear();
-        Ok(())
     }
 }

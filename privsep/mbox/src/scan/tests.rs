@@ -5,9 +5,12 @@ mod reader;
 
 use super::*;
 use crate::convert::Converter;
-use crate::header::Shown;
+use crate::from_line::{LINE_MAX, is_from_line};
+use crate::in_memory::InMemory;
+use crate::message_reader::BLOCK;
 use crate::plan::Plan;
-use crate::source::InMemory;
+use crate::shown::Shown;
+use memchr::memmem;
 use proptest::prelude::*;
 
 const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";

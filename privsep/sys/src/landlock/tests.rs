@@ -94,8 +94,8 @@ fn desk() -> tempfile::TempDir {
     desk
 }
 
-/// Tries everything that Landlock of this kernel can forbid, beneath `inside` and `outside`. Returns
-/// a line for each attempt that was forbidden.
+/// Tries everything that Landlock of this kernel can forbid, beneath `inside` and `outside`.
+/// Returns a line for each attempt that was forbidden.
 fn forbidden(inside: &Path, outside: &Path) -> Vec<String> {
     let abi = version();
     let mut found = Vec::new();

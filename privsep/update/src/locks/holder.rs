@@ -25,32 +25,10 @@ const NAME_MAX: usize = 64;
 /// The holder of a lock.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Another session of popward on this host.
-    Session {
-        /// The session, as the log names it.
-        session: String,
-        /// Its worker.
-        pid: i32,
-    },
-    /// Another program on this host.
-    Program {
-        /// The kernel's name for it.
-        name: String,
-        /// Its process id.
-        pid: i32,
-    },
+    /// A session of popward or another program, as the log names it.
+    Named(String),
     /// A process of this host that has ended.
-    Gone {
-        /// Its process id.
-        pid: i32,
-    },
-    /// A program on another host that shares the spool.
-    OtherHost {
-        /// The host, as the dotlock says it.
-        host: String,
-        /// The process id there.
-        pid: i32,
-    },
+    Gone(i32),
     /// Neither the lock nor the kernel says who it is.
     Unknown,
 }
@@ -58,14 +36,8 @@ pub enum Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Session { session, pid } => {
-                write!(out, "session {session} of popward (process {pid})")
-            }
-            Self::Program { name, pid } => write!(out, "{name} (process {pid})"),
-            Self::Gone { pid } => write!(out, "process {pid}, which has ended"),
-            Self::OtherHost { host, pid } => {
-                write!(out, "a program on host {host} (process {pid} there)")
-            }
+            Self::Named(name) => out.write_str(name),
+            Self::Gone(pid) => write!(out, "process {pid}, which has ended"),
             Self::Unknown => out.write_str("a program that left no process id"),
         }
     }
@@ -76,11 +48,9 @@ impl Holder {
     pub(super) fn of(job: &Job, directory: &OwnedFd) -> Self {
         let in_dotlock = job.locks.dotlock.then(|| by_dotlock(job, directory));
         match in_dotlock.flatten() {
-            Some(Self::Gone { pid }) => by_kernel(job, directory).or(Some(Self::Gone { pid })),
-            None => by_kernel(job, directory),
-            living => living,
+            Some(named @ Self::Named(_)) => named,
+            gone => by_kernel(job, directory).or(gone).unwrap_or(Self::Unknown),
         }
-        .unwrap_or(Self::Unknown)
     }
 }
 
@@ -95,7 +65,9 @@ fn by_dotlock(job: &Job, directory: &OwnedFd) -> Option<Holder> {
         return process(pid);
     }
     let host = shown(host);
-    Some(Holder::OtherHost { host, pid })
+    Some(Holder::Named(format!(
+        "a program on host {host} (process {pid} there)"
+    )))
 }
 
 /// Looks for the spool's inode in the kernel's list of locks. The list has no process for an open
@@ -127,20 +99,22 @@ fn holder_in(line: &str, inode: &str) -> Option<Holder> {
 /// Who the process `pid` is. `None`: it lives, and this process may not see its name.
 fn process(pid: i32) -> Option<Holder> {
     if super::stale::began(pid).is_none() {
-        return Some(Holder::Gone { pid });
+        return Some(Holder::Gone(pid));
     }
     let words = command_line(pid);
     let mut sessions = words.split('\0').filter_map(|word| {
         let session = word.strip_prefix(SESSION_ARGUMENT)?;
         words.starts_with("popward-").then_some(session)
     });
-    if let Some(session) = sessions.next() {
-        let session = shown(session);
-        return Some(Holder::Session { session, pid });
-    }
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let name = shown(name.trim_end());
-    Some(Holder::Program { name, pid })
+    let name = match sessions.next() {
+        Some(session) => format!("session {} of popward", shown(session)),
+        None => shown(
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .ok()?
+                .trim_end(),
+        ),
+    };
+    Some(Holder::Named(format!("{name} (process {pid})")))
 }
 
 /// The beginning of a process's command line. It is empty if there is no such process.

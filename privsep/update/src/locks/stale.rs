@@ -1,6 +1,6 @@
 //! Finds and removes stale dotlocks: those that a crash left.
 
-use super::{is_at, is_on_nfs, whole_file};
+use super::{WHOLE_FILE, is_at, is_on_nfs};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
@@ -97,9 +97,7 @@ fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
         Err(Errno::ENOENT) => return true,
         Err(_) => return false,
     };
-    let Ok(mut lock) = whole_file() else {
-        return false;
-    };
+    let mut lock = WHOLE_FILE;
     let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
     match asked {
         Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,

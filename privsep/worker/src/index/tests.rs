@@ -3,11 +3,12 @@
 
 use super::*;
 use crate::tests::{Desk, Names, message};
+use popward_mbox::assignment::assign;
+use popward_mbox::in_memory::InMemory;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::{Plan, left};
 use popward_mbox::scan::scan;
-use popward_mbox::source::InMemory;
-use popward_mbox::uidl::{assign, name};
+use popward_mbox::uidl::name;
 use popward_update::commit::Commit;
 use popward_update::testing::commit;
 use proptest::prelude::*;
@@ -232,7 +233,7 @@ fn p4_any_change_to_spool_or_index_is_noticed() {
         let length = bytes.len() as u64;
         let mut scanned = scan(&mut InMemory(&bytes), length, &mut vec![0; PIECE]).unwrap();
         let none = vec![false; scanned.messages.len()];
-        assign(&mut scanned, &none, |_| None, &mut Pins::default());
+        assign(&mut scanned, &none, &mut Pins::default());
         assert!(found.maildrop == scanned, "{what}");
     }
 }

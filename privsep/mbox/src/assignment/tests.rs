@@ -1,6 +1,7 @@
 //! Every message has a UIDL of its own, and keeps it whatever happens to the others.
 
 use super::*;
+use crate::uidl::is_valid;
 use proptest::prelude::*;
 
 /// Messages with these digests. Nothing else about them counts here.
@@ -36,17 +37,25 @@ fn names_of(maildrop: &Maildrop) -> Vec<String> {
 fn read(digests: &[u8], known: &Maildrop, pins: &mut Pins) -> Maildrop {
     let mut maildrop = maildrop(digests);
     let named = carry_over(&mut maildrop.messages, &known.messages);
-    assign(&mut maildrop, &named, |_| None, pins);
+    assign(&mut maildrop, &named, pins);
+    maildrop
+}
+
+/// Messages with these digests and the UIDLs of another server.
+fn based(digests: &[u8], base: impl Fn(usize) -> Option<Box<str>>) -> Maildrop {
+    let mut maildrop = maildrop(digests);
+    for (index, message) in maildrop.messages.iter_mut().enumerate() {
+        message.name = base(index);
+    }
     maildrop
 }
 
 /// Names messages with different digests and these base names, with nothing known.
 fn told(bases: &[&str]) -> Vec<String> {
     let digests: Vec<u8> = (0..bases.len()).map(|n| u8::try_from(n).unwrap()).collect();
-    let mut maildrop = maildrop(&digests);
+    let mut maildrop = based(&digests, |index| Some(bases[index].into()));
     let named = vec![false; bases.len()];
-    let base = |index: usize| Some(bases[index].into());
-    assign(&mut maildrop, &named, base, &mut Pins::default());
+    assign(&mut maildrop, &named, &mut Pins::default());
     maildrop.messages.iter().map(|m| name(m).into()).collect()
 }
 
@@ -97,10 +106,9 @@ fn p5_names_are_carried_over_by_content_where_messages_moved() {
 
 #[test]
 fn p5_two_messages_that_claim_one_uidl_are_both_pinned() {
-    let mut maildrop = maildrop(&[1, 2, 3]);
-    let base = |index: usize| (index != 1).then(|| "same".into());
+    let mut maildrop = based(&[1, 2, 3], |index| (index != 1).then(|| "same".into()));
     let mut pins = Pins::default();
-    assert!(assign(&mut maildrop, &[false; 3], base, &mut pins));
+    assert!(assign(&mut maildrop, &[false; 3], &mut pins));
     assert_eq!(names_of(&maildrop), ["same", "02", "same-2"]);
     assert_eq!(pins.of(&[1; 16]), ["same".into()]);
     assert_eq!(pins.of(&[2; 16]), []);
@@ -113,11 +121,11 @@ fn p5_a_chosen_suffix_of_equal_messages_changes_no_other_name() {
     let bases = ["abc", "abc-5", "abc-5"];
     let base = |index: usize| Some(bases[index].into());
     let mut pins = Pins::default();
-    let mut first = maildrop(&[1, 2, 2]);
-    assert!(assign(&mut first, &[false; 3], base, &mut pins));
+    let mut first = based(&[1, 2, 2], base);
+    assert!(assign(&mut first, &[false; 3], &mut pins));
     assert_eq!(names_of(&first), ["abc", "abc-5", "abc-5-2"]);
-    let mut again = maildrop(&[1, 2, 2]);
-    assign(&mut again, &[false; 3], base, &mut pins);
+    let mut again = based(&[1, 2, 2], base);
+    assign(&mut again, &[false; 3], &mut pins);
     assert_eq!(again, first);
 }
 
@@ -128,10 +136,10 @@ fn p5_a_chosen_suffix_changes_no_other_name() {
     let bases = ["foo", "foo-7", "foo-7"];
     let base = |index: usize| Some(bases[index].into());
     let mut pins = Pins::default();
-    let mut first = maildrop(&[1, 2, 3]);
-    assert!(assign(&mut first, &[false; 3], base, &mut pins));
-    let mut again = maildrop(&[1, 2, 3]);
-    assign(&mut again, &[false; 3], base, &mut pins);
+    let mut first = based(&[1, 2, 3], base);
+    assert!(assign(&mut first, &[false; 3], &mut pins));
+    let mut again = based(&[1, 2, 3], base);
+    assign(&mut again, &[false; 3], &mut pins);
     assert_eq!(names_of(&again), ["foo", "foo-7", "foo-7-2"]);
     assert_eq!(again, first);
 }
@@ -141,25 +149,18 @@ fn p5_a_pinned_uidl_has_priority_over_all_others() {
     let mut pins = Pins::default();
     pins.set([1; 16], vec!["old".into()]);
     pins.set([2; 16], vec!["02".into(), "two".into()]);
-    let mut maildrop = maildrop(&[2, 1, 2, 2]);
-    let base = |_| Some("base".into());
-    assert!(assign(&mut maildrop, &[false; 4], base, &mut pins));
+    let mut maildrop = based(&[2, 1, 2, 2], |_| Some("base".into()));
+    assert!(assign(&mut maildrop, &[false; 4], &mut pins));
     assert_eq!(names_of(&maildrop), ["02", "old", "two", "base"]);
     assert_eq!(pins.of(&[2; 16]).len(), 3);
 }
 
 #[test]
 fn p5_the_pseudo_message_takes_no_name_from_another() {
-    let mut maildrop = maildrop(&[1, 2]);
+    let mut maildrop = based(&[1, 2], |index| (index > 0).then(|| "01".into()));
     maildrop.messages[0].pseudo = true;
-    let base = |_| Some("same".into());
-    assert!(!assign(
-        &mut maildrop,
-        &[false; 2],
-        base,
-        &mut Pins::default()
-    ));
-    assert_eq!(names_of(&maildrop), ["01", "same"]);
+    assert!(!assign(&mut maildrop, &[false; 2], &mut Pins::default()));
+    assert_eq!(names_of(&maildrop), ["01", "01"]);
 }
 
 #[test]
@@ -206,12 +207,12 @@ proptest! {
     ) {
         let base = |index: usize| bases[index].map(Into::into);
         let mut pins = Pins::default();
-        let mut first = maildrop(&digests);
-        assign(&mut first, &vec![false; digests.len()], base, &mut pins);
+        let mut first = based(&digests, base);
+        assign(&mut first, &vec![false; digests.len()], &mut pins);
         let all = [digests, more].concat();
-        let mut now = maildrop(&all);
+        let mut now = based(&all, base);
         let named = carry_over(&mut now.messages, &first.messages);
-        assign(&mut now, &named, base, &mut pins);
+        assign(&mut now, &named, &mut pins);
         let names: BTreeSet<_> = now.messages.iter().map(name).collect();
         prop_assert_eq!(names.len(), all.len());
         prop_assert!(names.iter().all(|name| is_valid(name.as_bytes())));

@@ -1,0 +1,22 @@
+//! A spool in memory, for tests, benches and fuzzing.
+
+use crate::source::Source;
+use std::convert::Infallible;
+
+/// A spool in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct InMemory<'a>(pub &'a [u8]);
+
+impl Source for InMemory<'_> {
+    type Error = Infallible;
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, Infallible> {
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.0.len());
+        let available = &self.0[start..];
+        let count = available.len().min(into.len());
+        into[..count].copy_from_slice(&available[..count]);
+        Ok(count)
+    }
+}
