@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5840;
+const WORKER_LINES_MAX: usize = 5790;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -143,6 +143,7 @@ fn the_monitor_does_not_grow() {
         "privsep/sys/src/inherited.rs",
         "privsep/sys/src/landlock",
         "privsep/sys/src/landlock.rs",
+        "privsep/sys/src/log",
         "privsep/sys/src/log.rs",
         "privsep/sys/src/seccomp.rs",
         "privsep/sys/src/server.rs",
@@ -154,6 +155,7 @@ fn the_monitor_does_not_grow() {
         "privsep/proto/src/auth_handover.rs",
         "privsep/proto/src/config_names.rs",
         "privsep/proto/src/keys.rs",
+        "privsep/proto/src/session",
         "privsep/proto/src/session.rs",
     ];
     let monitor = whole - all(&others);
@@ -162,7 +164,7 @@ fn the_monitor_does_not_grow() {
     assert!(own <= MONITORS_OWN, "{own} lines are the monitor's own");
 }
 
-const OF_THE_MONITOR: usize = 5500;
+const OF_THE_MONITOR: usize = 5510;
 const MONITORS_OWN: usize = 3435;
 
 /// popward-config grows with the number of settings.

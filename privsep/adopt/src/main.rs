@@ -8,9 +8,10 @@
 #![forbid(unsafe_code)]
 
 use popward_mbox::assignment;
+use popward_mbox::header::Hidden;
 use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
-use popward_mbox::scan::{ScanError, scan};
+use popward_mbox::scan::{ScanError, scan_on};
 use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobScheme};
 use popward_proto::session::{OpenFailure, WorkerToFront};
@@ -108,7 +109,9 @@ fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Fail
         .length;
     let mut buffer = vec![0; BUFFER];
     let mut reading = Reading(&mut spool);
-    let mut maildrop = scan(&mut reading, length, &mut buffer).map_err(Failure::Scan)?;
+    let (hide, known) = (Hidden::default(), Maildrop::default());
+    let mut maildrop =
+        scan_on(&mut reading, length, &mut buffer, hide, known).map_err(Failure::Scan)?;
     let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
     popward_schemes::name_messages(&mut reading, &mut maildrop, &schemes, &mut buffer)
         .map_err(Failure::Scan)?;

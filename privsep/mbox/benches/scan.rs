@@ -6,8 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a bench may fail")]
 
 use divan::counter::BytesCount;
-use popward_mbox::scan::scan;
+
 use popward_mbox::source::Source;
+use popward_mbox::testing::scan;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;

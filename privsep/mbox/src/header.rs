@@ -7,7 +7,7 @@ pub const LOOK: usize = 96;
 
 /// The fields that mail readers add, change or remove: Dovecot, c-client, mutt, mailutils, Qpopper.
 /// None of them counts for the digest, so a message keeps its digest when a reader changes them.
-const REWRITTEN: [&str; 9] = [
+pub const REWRITTEN: [&str; 9] = [
     "Status",
     "X-Status",
     "X-Keywords",
@@ -24,28 +24,12 @@ const REWRITTEN: [&str; 9] = [
 pub struct Hidden(u16);
 
 impl Hidden {
-    /// The hidden fields if nothing else is configured: the notes of mail programs. So a program
-    /// that notes something changes no size.
-    pub fn by_default() -> Self {
-        let mut hidden = Self::default();
-        for name in REWRITTEN.iter().filter(|name| **name != "Lines") {
-            hidden.add(name);
-        }
-        hidden
-    }
-
     /// Hides this field too. Returns whether the field can be hidden.
     pub fn add(&mut self, name: &str) -> bool {
         let mut fields = REWRITTEN.iter();
         let place = fields.position(|field| field.eq_ignore_ascii_case(name));
         self.0 |= place.map_or(0, |place| 1 << place);
         place.is_some()
-    }
-
-    /// Whether this field is hidden.
-    pub fn has(self, name: &str) -> bool {
-        let mut one = Self::default();
-        one.add(name) && self.0 & one.0 != 0
     }
 }
 

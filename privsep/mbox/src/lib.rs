@@ -20,8 +20,6 @@ pub mod convert;
 mod error;
 pub mod from_line;
 pub mod header;
-#[cfg(any(test, feature = "testing"))]
-pub mod in_memory;
 pub mod index;
 pub mod journal;
 pub mod message;
@@ -32,5 +30,7 @@ pub mod plan;
 pub mod scan;
 pub mod shown;
 pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod uidl;
 pub mod window;

@@ -12,24 +12,10 @@ use crate::window::Window;
 use memchr::memchr;
 
 /// Scans the first `length` bytes of `source` through `buffer`, which has at least [`BUFFER_MIN`]
-/// bytes.
-pub fn scan<S: Source>(
-    source: &mut S,
-    length: u64,
-    buffer: &mut [u8],
-) -> Result<Maildrop, ScanError<S::Error>> {
-    scan_on(
-        source,
-        length,
-        buffer,
-        Hidden::default(),
-        Maildrop::default(),
-    )
-}
-
-/// Does the same as [`scan`] with a spool that was `known` when it was shorter. The last known
-/// message is read again, because the bytes behind it decide where it ends. No claim of `known` may
-/// point to less than `length`. Sizes do not count the lines that `hide` hides.
+/// bytes. Sizes do not count the lines that `hide` hides.
+///
+/// `known` is what the spool was when it was shorter. The last known message is read again, because
+/// the bytes behind it decide where it ends. No claim of `known` may point to less than `length`.
 pub fn scan_on<S: Source>(
     source: &mut S,
     length: u64,

@@ -8,8 +8,8 @@ mod sessions;
 
 use popward_mbox::convert::Converter;
 use popward_mbox::from_line::is_from_line;
-use popward_mbox::in_memory::InMemory;
-use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scan::BUFFER_MIN;
+use popward_mbox::testing::{InMemory, scan};
 use sessions::{body, reply, vector};
 
 /// The octets of each message, and what RETR sends of it, with dots stuffed.

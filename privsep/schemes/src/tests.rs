@@ -2,8 +2,8 @@
 
 use super::*;
 use popward_mbox::assignment;
-use popward_mbox::in_memory::InMemory;
-use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scan::BUFFER_MIN;
+use popward_mbox::testing::{InMemory, scan};
 use proptest::prelude::*;
 
 const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";

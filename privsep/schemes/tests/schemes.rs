@@ -7,8 +7,8 @@
 mod sessions;
 
 use popward_mbox::assignment;
-use popward_mbox::in_memory::InMemory;
-use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scan::BUFFER_MIN;
+use popward_mbox::testing::{InMemory, scan};
 use popward_schemes::{Scheme, names};
 use sessions::{body, vector};
 

@@ -3,7 +3,7 @@
 use crate::arguments::Namer;
 use nix::fcntl::OFlag;
 use popward_mbox::assignment;
-use popward_mbox::header::Hidden;
+use popward_mbox::header::{Hidden, REWRITTEN};
 use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::scan::{ScanError, scan_on};
@@ -61,7 +61,7 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
         &mut spool,
         length,
         &mut buffer,
-        Hidden::by_default(),
+        hidden_by_default(),
         Maildrop::default(),
     )
     .map_err(Refused::Scan)?;
@@ -89,6 +89,15 @@ pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused>
             key: message.digest,
         })
         .collect())
+}
+
+/// The header fields that popward hides if nothing else is configured.
+fn hidden_by_default() -> Hidden {
+    let mut hidden = Hidden::default();
+    for name in REWRITTEN.iter().filter(|name| **name != "Lines") {
+        hidden.add(name);
+    }
+    hidden
 }
 
 /// A spool that this process has not locked.

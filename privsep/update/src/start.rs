@@ -14,11 +14,17 @@ use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, Worker
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{Channel, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::confine::{self, Identity};
 use popward_sys::log::Log;
 use popward_sys::{inherited, landlock, seccomp};
+use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+/// Opens a directory for what lies in it, and not to read it.
+const DIRECTORY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
 
 /// The session's socket.
 pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
@@ -75,7 +81,7 @@ pub fn job() -> Option<(Job, Ends, SessionLog)> {
 #[derive(Debug)]
 pub enum StartError {
     /// The process could not confine itself.
-    Confine(String),
+    Confine(Box<dyn Error>),
     /// Another process held this lock until the time was up.
     Busy(&'static str, Holder),
     /// The spool could not be locked for another reason.
@@ -104,7 +110,7 @@ impl StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Confine(error) => out.write_str(error),
+            Self::Confine(error) => error.fmt(out),
             Self::Busy(lock, holder) => write!(out, "{lock} is held by {holder}"),
             Self::Lock(error) => error.fmt(out),
             Self::Gone => out.write_str("the client has gone"),
@@ -129,38 +135,21 @@ pub struct Started {
 /// Locks the spool of `job`, confines the process, and finishes an update that another process
 /// left. [`Task::Adopt`] finishes no update.
 pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
-    let not_confined = |error: NotConfined| StartError::Confine(error.to_string());
-    confine::harden(32).map_err(not_confined)?;
+    confine::harden(32).map_err(|error| StartError::Confine(error.into()))?;
     let identity = Identity {
         uid: job.uid,
         gid: job.gid,
     };
     if job.uid == 0 || Identity::current() != Some(identity.clone()) {
-        return Err(StartError::Confine("not run as the account".to_owned()));
+        return Err(StartError::Confine("not run as the account".into()));
     }
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = open(job.spool_directory.as_path(), flags, Mode::empty())
+    let directory = open(job.spool_directory.as_path(), DIRECTORY, Mode::empty())
         .map_err(|_| StartError::System("the spool's directory cannot be opened"))?;
     let began = Instant::now();
     let mut spool = lock(job, &directory, ends)?;
     let waited = began.elapsed();
 
-    // The process gives up the directory's group before it reads the spool's first byte. The group
-    // is the effective group, and the exec made it the saved group too. Once all three are the
-    // user's own group, there is no way back.
-    let gid = nix::unistd::Gid::from_raw(job.gid);
-    nix::unistd::setresgid(gid, gid, gid).map_err(|_| StartError::System("setresgid"))?;
-    confine::drop_capabilities(Capabilities::NONE).map_err(not_confined)?;
-    confine::prove(&identity, job.groups.as_slice(), Capabilities::NONE).map_err(not_confined)?;
-    let reach: Option<OwnedFd> = job
-        .state_directory
-        .as_ref()
-        .and_then(|path| open(path.as_path(), flags | OFlag::O_NOFOLLOW, Mode::empty()).ok());
-    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
-    landlock::restrict(&reachable).map_err(|error| StartError::Confine(error.to_string()))?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])
-        .map_err(|error| StartError::Confine(error.to_string()))?;
-
+    confine_to_state(job, &identity).map_err(StartError::Confine)?;
     let state = job.state_directory.as_ref();
     let state = state.map(|path| State::new(path.as_path()));
     // An adoption's state directory is new, so no session can have left an update in it.
@@ -172,6 +161,25 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
         state,
         waited,
     })
+}
+
+/// Gives up what only locking needs, and proves it. The process can open files of its state
+/// directory only.
+fn confine_to_state(job: &Job, identity: &Identity) -> Result<(), Box<dyn Error>> {
+    // The process gives up the directory's group before it reads the spool's first byte. The group
+    // is the effective group, and the exec made it the saved group too. Once all three are the
+    // user's own group, there is no way back.
+    let gid = nix::unistd::Gid::from_raw(job.gid);
+    nix::unistd::setresgid(gid, gid, gid)?;
+    confine::drop_capabilities(Capabilities::NONE)?;
+    confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
+    let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+    let reach = job.state_directory.as_ref();
+    let reach = reach.and_then(|path| open(path.as_path(), flags, Mode::empty()).ok());
+    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
+    landlock::restrict(&reachable)?;
+    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    Ok(())
 }
 
 fn finish_left_update(

@@ -1,8 +1,8 @@
 //! An index is decoded as it was encoded. Any other bytes are refused.
 
 use super::*;
-use crate::in_memory::InMemory;
-use crate::scan::{BUFFER_MIN, scan};
+use crate::scan::BUFFER_MIN;
+use crate::testing::{InMemory, scan};
 use proptest::prelude::*;
 
 const RULES: Rules = [9; 16];

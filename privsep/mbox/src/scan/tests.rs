@@ -6,10 +6,10 @@ mod reader;
 use super::*;
 use crate::convert::Converter;
 use crate::from_line::{LINE_MAX, is_from_line};
-use crate::in_memory::InMemory;
 use crate::message_reader::BLOCK;
 use crate::plan::Plan;
 use crate::shown::Shown;
+use crate::testing::{InMemory, scan};
 use memchr::memmem;
 use proptest::prelude::*;
 

@@ -7,9 +7,9 @@ use crate::commit::Commit;
 use crate::journal::RESERVE;
 use crate::recovery;
 use crate::testing::{Desk, message};
-use popward_mbox::in_memory::InMemory;
 use popward_mbox::message::Maildrop;
-use popward_mbox::scan::{BUFFER_MIN, scan};
+use popward_mbox::scan::BUFFER_MIN;
+use popward_mbox::testing::{InMemory, scan};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 

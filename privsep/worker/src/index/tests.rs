@@ -4,10 +4,10 @@
 use super::*;
 use crate::tests::{Desk, Names, message};
 use popward_mbox::assignment::assign;
-use popward_mbox::in_memory::InMemory;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::{Plan, left};
-use popward_mbox::scan::scan;
+use popward_mbox::testing::{InMemory, scan};
+
 use popward_mbox::uidl::name;
 use popward_update::commit::Commit;
 use popward_update::testing::commit;

@@ -1,5 +1,9 @@
-//! A spool in memory, for tests, benches and fuzzing.
+//! A spool in memory, and its scan, for tests, benches and fuzzing.
 
+use crate::error::ScanError;
+use crate::header::Hidden;
+use crate::message::Maildrop;
+use crate::scan::scan_on;
 use crate::source::Source;
 use std::convert::Infallible;
 
@@ -19,4 +23,14 @@ impl Source for InMemory<'_> {
         into[..count].copy_from_slice(&available[..count]);
         Ok(count)
     }
+}
+
+/// Scans a spool of which nothing is known, and hides nothing.
+pub fn scan<S: Source>(
+    source: &mut S,
+    length: u64,
+    buffer: &mut [u8],
+) -> Result<Maildrop, ScanError<S::Error>> {
+    let (hide, known) = (Hidden::default(), Maildrop::default());
+    scan_on(source, length, buffer, hide, known)
 }
