@@ -40,8 +40,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "names.rs",
         ],
     ),
-    ("privsep/mbox/src", &["message.rs", "scan.rs", "window.rs"]),
-    ("privsep/mbox/src", &["pins.rs", "uidl.rs"]),
     (
         "privsep/monitor/src",
         &["children.rs", "reader.rs", "sessions.rs"],
@@ -58,11 +56,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "setup.rs",
         ],
     ),
-    (
-        "privsep/update/src",
-        &["locks.rs", "locks/holder.rs", "locks/stale.rs"],
-    ),
-    ("privsep/worker/src", &["session.rs", "session/retrieve.rs"]),
 ];
 
 #[test]

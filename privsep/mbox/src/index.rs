@@ -87,7 +87,8 @@ pub fn is_plausible(head: &[u8; LOOK], index_length: u64, length: u64) -> bool {
     let (Some(was), Some(count)) = (was, count) else {
         return false;
     };
-    // Each message has a From_ line, which has more than 16 bytes. Only the first one may have fewer.
+    // Each message has a From_ line, which has more than 16 bytes. Only the first one may have
+    // fewer.
     let few = count <= was / 16 && count <= MESSAGES_MAX as u64;
     if !(head.starts_with(MAGIC) && was <= length && few) {
         return false;

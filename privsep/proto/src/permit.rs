@@ -6,8 +6,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A message of one direction of one pair of processes. Its receiver needs this. A sender needs only
-/// its encoding.
+/// A message of one direction of one pair of processes. Its receiver needs this. A sender needs
+/// only its encoding.
 pub trait Message: Serialize + DeserializeOwned {
     /// Largest encoded size in bytes, at most [`crate::codec::MESSAGE_LIMIT`] less the tag.
     const LIMIT: usize;

@@ -1,11 +1,13 @@
 //! The locks of one spool: all of them or none, for the whole session (promise P2). Only locking
 //! makes a [`LockedSpool`]. The spool is read and written only through it.
 
+mod file;
 mod holder;
 mod stale;
 
 pub use holder::Holder;
 
+use file::{WHOLE_FILE, is_at, is_on_nfs};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens};
@@ -17,7 +19,7 @@ use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name}
 use popward_sys::libc;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -287,31 +289,6 @@ fn dotlock(
     stale::remove(job, directory, &name);
     Err(LockError::Busy("the dotlock"))
 }
-
-/// Whether `name` still names this file.
-fn is_at(directory: &OwnedFd, name: &str, file: &FileStat) -> bool {
-    let at = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    at.is_ok_and(|at| (at.st_dev, at.st_ino) == (file.st_dev, file.st_ino))
-}
-
-/// Whether a file lies on NFS.
-fn is_on_nfs(file: impl AsFd) -> bool {
-    let nfs = nix::sys::statfs::NFS_SUPER_MAGIC;
-    nix::sys::statfs::fstatfs(file).is_ok_and(|system| system.filesystem_type() == nfs)
-}
-
-/// An exclusive fcntl lock of the whole file, and of everything that is appended later.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the kernel's structure has narrower fields than its constants"
-)]
-const WHOLE_FILE: libc::flock = libc::flock {
-    l_type: libc::F_WRLCK as libc::c_short,
-    l_whence: libc::SEEK_SET as libc::c_short,
-    l_start: 0,
-    l_len: 0,
-    l_pid: 0,
-};
 
 /// A file's time as one number of nanoseconds. It fits until the year 2262.
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {

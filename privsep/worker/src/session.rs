@@ -1,25 +1,18 @@
-//! One session: it answers requests and marks deletions. Only QUIT deletes (promise P7).
+//! The state of one session: its messages, and which of them are marked as deleted.
+//!
+//! [`requests`] answers what the front asks, [`retrieve`] sends messages, and [`update`] deletes at
+//! QUIT, and only there (promise P7).
 
+mod requests;
 mod retrieve;
+mod update;
 
 use crate::index::{self, Found, How, Seen};
 use crate::naming::Naming;
 use crate::outgoing::{Outgoing, prove};
 use crate::transport::{Stop, Transport, send};
-use popward_mbox::convert::Converter;
-use popward_mbox::index::Identity;
-use popward_mbox::message::{Maildrop, Message};
-use popward_mbox::plan::{self, Plan};
-use popward_mbox::uidl;
-use popward_proto::bounded::Text;
-use popward_proto::codec::DATA_LIMIT;
-use popward_proto::monitor_worker::WorkerToMonitor;
-use popward_proto::session::{
-    Broken, FrontToWorker, MessageNumber, OfAll, OfOne, Refusal, Totals, Update, WorkerPhase,
-    WorkerToFront,
-};
-use popward_sys::channel::PacketBuffer;
-use popward_update::commit::Commit;
+use popward_mbox::message::Maildrop;
+use popward_proto::session::{Broken, MessageNumber, Refusal, Totals, WorkerPhase, WorkerToFront};
 use popward_update::error::UpdateError;
 use popward_update::keep_reserve;
 use popward_update::locks::LockedSpool;
@@ -27,10 +20,7 @@ use popward_update::read::Reading;
 use popward_update::start::Ends;
 use popward_update::state::{INDEX, State};
 use std::collections::VecDeque;
-use std::io::{self, Write};
-
-/// The longest line of a listing, in bytes: a number, a space, a UIDL and CRLF.
-const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
+use std::io;
 
 /// What a session begins with.
 pub struct Opened {
@@ -70,15 +60,6 @@ pub struct Session {
     ahead: VecDeque<(MessageNumber, Option<Outgoing>)>,
     /// A buffer for a packet.
     packet: Vec<u8>,
-}
-
-/// What QUIT has done.
-pub struct Done {
-    /// What the client is told.
-    pub update: Update,
-    /// Whether the pins and the new index were written and the journal was put away, after the
-    /// answer.
-    pub put_away: io::Result<()>,
 }
 
 impl Session {
@@ -198,130 +179,6 @@ impl Session {
         }
     }
 
-    /// Writes the index of the messages that are left after an update.
-    fn keep_left(&mut self) -> io::Result<()> {
-        let (Some(spool), Some(state)) = (&mut self.transport.spool, &self.state) else {
-            return Ok(());
-        };
-        self.naming.load(Some(state))?;
-        let left = plan::left(&self.maildrop, &self.deleted);
-        let mut seen = Seen::soon(spool)?;
-        // After the deletions, a Content-Length that did not hold before may hold.
-        seen.settled &= !self.distrusted && !left.claims.within;
-        index::keep(state, seen, &self.naming.rules, &left)
-    }
-
-    /// Answers requests until QUIT or a stop. After QUIT, returns what was done.
-    pub fn serve(&mut self) -> Result<Done, Stop> {
-        let mut packets = PacketBuffer::for_messages();
-        loop {
-            match self.request(&mut packets)? {
-                FrontToWorker::Quit => {
-                    self.transport.ends.front.enter(WorkerPhase::Update);
-                    return self.update().map_err(Stop::NotUpdated);
-                }
-                FrontToWorker::Stat => self.answer_totals()?,
-                FrontToWorker::Rset => {
-                    self.deleted.fill(false);
-                    self.answer_totals()?;
-                }
-                FrontToWorker::OfAll(OfAll::Sizes) => self.listing(|message, out| {
-                    // Writing to a vector cannot fail.
-                    let _ = write!(out, "{}", message.octets);
-                })?,
-                FrontToWorker::OfAll(OfAll::UniqueIds) => self.listing(uidl::write)?,
-                FrontToWorker::OfOne(number, what) => self.of_one(number, what)?,
-            }
-        }
-    }
-
-    fn answer_totals(&mut self) -> Result<(), Stop> {
-        let totals = self.totals();
-        self.transport.answer(&WorkerToFront::Totals(totals))
-    }
-
-    /// Answers a request about one message.
-    fn of_one(&mut self, number: MessageNumber, what: OfOne) -> Result<(), Stop> {
-        let index = match self.find(number) {
-            Ok(index) => index,
-            Err(refusal) => return self.transport.answer(&WorkerToFront::Refused(refusal)),
-        };
-        let message = &self.maildrop.messages[index];
-        let octets = message.octets;
-        let answer = match what {
-            OfOne::Size => WorkerToFront::Size(number, octets),
-            OfOne::UniqueId => {
-                let id = Text::truncated(&uidl::name(message));
-                WorkerToFront::Unique(number, id)
-            }
-            OfOne::Whole => return self.retrieve(number, index),
-            OfOne::Top(lines) => return self.body(index, Converter::top(lines)),
-            OfOne::Delete => {
-                self.deleted[index] = true;
-                // A message that is checked now need not be checked at QUIT. If this check fails,
-                // the check at QUIT reports it.
-                let _ = self.prove(index);
-                WorkerToFront::Deleted(number, octets)
-            }
-        };
-        self.transport.answer(&answer)
-    }
-
-    /// The next request.
-    fn request(&mut self, packets: &mut PacketBuffer) -> Result<FrontToWorker, Stop> {
-        // A client can send requests without a pause, such as STAT, that do not read the spool. So
-        // the dotlock is refreshed here, and not only by reads.
-        if let Some(spool) = &mut self.transport.spool {
-            spool.refresh()?;
-        }
-        let request = loop {
-            if let Some(request) = self.transport.pending(packets)? {
-                break request;
-            }
-            if !self.look_ahead()? {
-                self.transport.wait()?;
-            }
-        };
-        self.expected = None;
-        // The front follows the same rule: both drop the packets that went ahead of the requested
-        // one.
-        let retrieves = request.retrieves();
-        let asked = self
-            .ahead
-            .iter()
-            .position(|ahead| retrieves == Some(ahead.0));
-        self.ahead.drain(..asked.unwrap_or(self.ahead.len()));
-        if retrieves.is_none() {
-            self.retrieved = None;
-        }
-        Ok(request)
-    }
-
-    /// Answers with a line for each message. `line` writes what follows the message's number.
-    fn listing(&mut self, line: impl Fn(&Message, &mut Vec<u8>)) -> Result<(), Stop> {
-        // The first packet announces the listing.
-        let mut announced = Some(WorkerToFront::Listing(self.totals()));
-        self.packet.clear();
-        let all = self.maildrop.messages.iter().zip(&self.deleted);
-        for (number, (message, deleted)) in (1_usize..).zip(all.skip(self.hidden)) {
-            if *deleted {
-                continue;
-            }
-            if self.packet.len() + LINE_MAX > DATA_LIMIT {
-                let first = announced.take();
-                self.transport
-                    .send_data(first.as_ref(), &self.packet, false)?;
-                self.packet.clear();
-            }
-            // Writing to a vector cannot fail.
-            let _ = write!(self.packet, "{number} ");
-            line(message, &mut self.packet);
-            self.packet.extend_from_slice(b"\r\n");
-        }
-        self.transport
-            .send_data(announced.as_ref(), &self.packet, true)
-    }
-
     /// Whether the message is proved to be where it was found: by a check, and because the spool
     /// provably has not changed since.
     fn is_proved(&self, index: usize) -> bool {
@@ -338,64 +195,5 @@ impl Session {
             self.proved[index] = true;
         }
         Ok(())
-    }
-
-    /// Deletes the marked messages, and answers QUIT once that is done.
-    fn update(&mut self) -> Result<Done, UpdateError> {
-        let update = Update {
-            deleted: self.sum(true),
-            left: self.totals(),
-        };
-        let Some(plan) = Plan::new(&self.maildrop, &self.deleted) else {
-            self.end(&WorkerToFront::Committed(update));
-            let put_away = Ok(());
-            return Ok(Done { update, put_away });
-        };
-        let seen = self.prove_plan(&plan)?;
-        let pins = self.naming.pins_left(&self.maildrop, &self.deleted);
-        let Transport { ends, spool } = &mut self.transport;
-        let commit = Commit {
-            spool: spool.as_mut().ok_or(UpdateError::NoState)?,
-            state: self.state.as_ref(),
-            plan: &plan,
-            seen,
-            pins: pins.as_ref(),
-        };
-        // If the message is lost and this process dies, the next opening finishes the update.
-        let begins = || {
-            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
-        };
-        // The front may have gone. The deletions stay done.
-        let committed = || {
-            let _ = send(ends, None, |front| {
-                front.send(&WorkerToFront::Committed(update))
-            });
-        };
-        let put_away = commit.run(begins, committed)?;
-        let put_away = put_away.and_then(|()| self.keep_left());
-        Ok(Done { update, put_away })
-    }
-
-    /// Checks each message that an update of this plan deletes or moves. Returns the spool's
-    /// numbers from before the checks.
-    fn prove_plan(&mut self, plan: &Plan) -> Result<Identity, UpdateError> {
-        let spool = self.transport.spool()?;
-        spool.prove_place()?;
-        let now = spool.identity()?;
-        if now.length != self.maildrop.length {
-            return Err(UpdateError::Changed("the spool is not as long as it was"));
-        }
-        // Kept messages move in whole ranges. So only each deleted message and the first message of
-        // each range need a check.
-        let begins = |start: u64| plan.kept.binary_search_by_key(&start, |kept| kept.start);
-        let as_seen = self.seen.is_some_and(|seen| seen.holds(spool));
-        for index in 0..self.deleted.len() {
-            let start = self.maildrop.messages[index].from_line;
-            let moves = self.deleted[index] || begins(start).is_ok();
-            if moves && !(as_seen && self.proved[index]) {
-                self.prove(index)?;
-            }
-        }
-        Ok(now)
     }
 }

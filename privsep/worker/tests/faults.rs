@@ -265,7 +265,8 @@ mod at_every_call {
         let tables = spread(&[(FEW, 3), (LARGE, 2)], |(size, number)| {
             fault_retrieval(&Case::all(*size).swap_remove(0), *number)
         });
-        assert!(print("retrievals", tables) > 100);
+        // An executable with debug assertions makes more calls than one without.
+        assert!(print("retrievals", tables) > 30);
     }
 
     fn fault_retrieval(case: &Case, number: u32) -> Table {

@@ -1,5 +1,5 @@
-//! Any bytes: what is not an encoding is refused, or is the encoding of what it decodes to. Values out
-//! of bounds do not decode.
+//! Any bytes: what is not an encoding is refused, or is the encoding of what it decodes to. Values
+//! out of bounds do not decode.
 
 use super::*;
 use proptest::prelude::*;

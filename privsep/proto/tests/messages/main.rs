@@ -1,5 +1,5 @@
-//! The messages of every boundary between processes. Each message decodes to itself, other bytes are
-//! refused, and the permit tables are those of `docs/design.md`.
+//! The messages of every boundary between processes. Each message decodes to itself, other bytes
+//! are refused, and the permit tables are those of `docs/design.md`.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 

@@ -1,6 +1,6 @@
 //! Finds and removes stale dotlocks: those that a crash left.
 
-use super::{WHOLE_FILE, is_at, is_on_nfs};
+use super::file::{WHOLE_FILE, is_at, is_on_nfs};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
