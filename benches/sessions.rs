@@ -127,7 +127,7 @@ fn logins(host: &Host, names: &[&str]) {
         .map(|(after, before)| (after - before) / LOGINS as f64)
         .collect();
     say(&format!(
-        "  processor time of a whole session: {:.2} ms (monitor {:.2}, worker {:.2}, front {:.2}, auth {:.2})",
+        "  processor time of a whole session: {:.2} ms (supervisor, monitor and log {:.2}, worker {:.2}, front {:.2}, auth {:.2})",
         each.iter().sum::<f64>(),
         each[0],
         each[1],
@@ -138,6 +138,8 @@ fn logins(host: &Host, names: &[&str]) {
 
 fn all(host: &Host) -> u64 {
     let children = [
+        "popward-monitor",
+        "popward-log",
         "popward-front",
         "popward-auth",
         "popward-keys",

@@ -14,10 +14,15 @@ const TIME: Duration = Duration::from_secs(6);
 
 const NAMES: [&str; 8] = ["ann", "bea", "cleo", "dora", "eve", "fay", "gwen", "hope"];
 
-/// How many open descriptors each lasting process of the server has. Without root only the
-/// monitor's can be counted.
+/// How many open descriptors each lasting process of the server has. Without root only those of the
+/// supervisor and the monitor can be counted.
 fn descriptors(host: &Host) -> Vec<usize> {
-    let lasting = ["popward-front", "popward-auth", "popward-keys"];
+    let lasting = [
+        "popward-front",
+        "popward-auth",
+        "popward-keys",
+        "popward-log",
+    ];
     let others = lasting
         .iter()
         .filter(|_| root())
@@ -27,7 +32,8 @@ fn descriptors(host: &Host) -> Vec<usize> {
             .unwrap()
             .count()
     };
-    std::iter::once(host.pid())
+    [host.pid(), host.monitor()]
+        .into_iter()
         .chain(others)
         .map(count)
         .collect()

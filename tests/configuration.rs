@@ -210,7 +210,7 @@ fn a_reload_changes_the_number_of_fronts_and_their_user() {
 
 /// The kernel reports which process opens each file of the configuration.
 #[test]
-fn p1_the_monitor_opens_none_of_the_configurations_files() {
+fn p1_supervisor_and_monitor_open_none_of_the_configurations_files() {
     use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
     let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
     let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_NONBLOCK;
@@ -257,7 +257,9 @@ fn p1_the_monitor_opens_none_of_the_configurations_files() {
                 .filter(|(name, _)| name == file)
                 .map(|(_, pid)| *pid)
                 .collect();
-            assert!(!by.contains(&host.pid()), "{file}, reload: {reload}");
+            for root in [host.pid(), host.monitor()] {
+                assert!(!by.contains(&root), "{file}, reload: {reload}");
+            }
             // Auth reads this one, at a login.
             let expected = reload || file != "users";
             assert!(!expected || !by.is_empty(), "{file} is watched");

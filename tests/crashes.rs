@@ -222,21 +222,88 @@ fn p2_a_worker_that_is_ended_by_a_nameless_signal_leaves_no_lock() {
 }
 
 #[test]
-fn p7_no_process_outlives_a_killed_monitor() {
+fn p7_no_process_outlives_a_killed_supervisor() {
     let host = Host::start(&two());
     let mut alice = host.login("alice");
     assert_ok(&alice.ask("DELE 1"));
-    let all = [
-        "popward-front",
-        "popward-auth",
-        "popward-keys",
-        "popward-worker",
-    ];
-    let children: Vec<i32> = all.iter().flat_map(|name| host.children(name)).collect();
-    assert_eq!(children.len(), 4);
+    let all = host::descendants(host.pid());
+    // Log, monitor, front, auth, keys, worker.
+    assert_eq!(all.len(), 6);
     host.signal(Signal::SIGKILL);
-    until("all end", || children.iter().all(|pid| is_dead(*pid)));
+    until("all end", || all.iter().all(|pid| is_dead(*pid)));
     assert_eq!(host.bytes("alice"), spool(3));
+    assert!(!host.spool("alice.lock").exists());
+}
+
+#[test]
+fn p7_a_killed_monitor_is_replaced_and_its_sessions_delete_nothing() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let monitor = host.monitor();
+    let below = host::descendants(monitor);
+    assert_eq!(below.len(), 4);
+    kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
+    // The front may hear of the worker's end before its own.
+    let rest = alice.until_end();
+    assert!(
+        rest.is_empty() || rest.starts_with("-ERR [SYS/TEMP]"),
+        "{rest}"
+    );
+    until("the processes below it end", || {
+        below.iter().all(|pid| is_dead(*pid))
+    });
+    // Clients wait in the queues of the listening sockets, which the supervisor has.
+    let mut bob = host.login("bob");
+    successor(&host, "popward-monitor", monitor);
+    let died = host.logged("process died process=monitor");
+    assert!(died.contains(&format!("pid={monitor} ")), "{died}");
+    assert_ok(&bob.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool(3));
+    // The new monitor looks for what the old one left.
+    until("no dotlock stays", || !host.spool("alice.lock").exists());
+    let mut alice = host.login("alice");
+    assert!(alice.ask("STAT").starts_with("+OK 3 "));
+    assert_ok(&alice.ask("DELE 1"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+    assert!(host.reload(&[]).status.success(), "a reload works");
+}
+
+/// A worker that is killed with its monitor leaves its dotlock.
+#[test]
+fn p2_a_dotlock_that_a_killed_monitor_left_is_removed_by_the_next_one() {
+    let host = Host::start(&two());
+    let _client = host.login("alice");
+    let monitor = Pid::from_raw(host.monitor());
+    kill(monitor, Signal::SIGSTOP).unwrap();
+    let worker = host.children("popward-worker")[0];
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    kill(monitor, Signal::SIGKILL).unwrap();
+    until("the dotlock goes", || !host.spool("alice.lock").exists());
+    assert!(host.login("alice").ask("STAT").starts_with("+OK 3 "));
+}
+
+#[test]
+fn a_killed_log_process_is_replaced_and_nothing_else_ends() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let others = |host: &Host| {
+        let all = ["monitor", "front", "auth", "keys", "worker"];
+        all.map(|name| host.children(&format!("popward-{name}")))
+    };
+    let before = others(&host);
+    // What it has not written when it dies is lost.
+    host.logged("] login session=");
+    let log = kill_one(&host, "popward-log");
+    host.logged(&format!("process died process=log pid={log}"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_ok(&host.login("bob").ask("QUIT"));
+    assert!(
+        host.logged_times("] login session=", 2)
+            .contains("user=bob")
+    );
+    assert_eq!(others(&host)[..4], before[..4]);
 }
 
 #[test]
@@ -455,17 +522,19 @@ fn p3_the_worker_that_finishes_an_update_may_be_killed_too() {
     panic!("{finished} finished, {killed} times by others than the first who came to do it");
 }
 
-/// Kills the workers and the monitor, and waits until they are dead.
+/// Kills the workers, the monitor and the supervisor, and waits until they are dead.
 fn crash(host: &Host) {
     // A stopped monitor cannot see that its workers end.
-    host.signal(Signal::SIGSTOP);
-    let mut pids = host.children("popward-worker");
-    for worker in &pids {
-        // The worker may have ended already.
-        let _ = kill(Pid::from_raw(*worker), Signal::SIGKILL);
+    let parents = [host.monitor(), host.pid()];
+    for parent in parents {
+        kill(Pid::from_raw(parent), Signal::SIGSTOP).unwrap();
     }
-    host.signal(Signal::SIGKILL);
-    pids.push(host.pid());
+    let mut pids = host.children("popward-worker");
+    pids.extend(parents);
+    for pid in &pids {
+        // A worker may have ended already.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
     until("they are dead", || pids.iter().all(|pid| is_dead(*pid)));
 }
 

@@ -1,4 +1,5 @@
-//! A reload starts new processes with the new configuration. The old ones serve their connections to the end.
+//! A reload starts new processes with the new configuration. The old ones serve their connections
+//! to the end.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -183,7 +184,8 @@ fn p9_a_guesser_gains_no_try_and_an_account_no_login_by_a_reload() {
     host.logged("too many failures: nothing is checked for this user for a while");
 }
 
-/// The old auth still checks the password when the new one takes over. The guess counts at the new one too.
+/// The old auth still checks the password when the new one takes over. The guess counts at the new
+/// one too.
 #[test]
 fn p9_a_guess_under_way_at_a_reload_counts() {
     let auth = [(
@@ -207,7 +209,8 @@ fn p9_a_guess_under_way_at_a_reload_counts() {
     host.logged("too many failures: nothing is checked for this user for a while");
 }
 
-/// The old front ends before the old auth hands over. The old auth was ended then, and its memory was lost.
+/// The old front ends before the old auth hands over. The old auth was ended then, and its memory
+/// was lost.
 #[test]
 fn p9_an_old_auth_hands_over_although_its_fronts_have_ended() {
     let auth = [("[auth]\n", "[auth]\naccount_failures = 1\n")];
@@ -267,25 +270,25 @@ fn a_generation_that_cannot_serve_changes_nothing_and_the_error_names_the_file()
     });
 }
 
-/// The descriptors of the monitor, and its children.
-fn held(host: &Host) -> (usize, usize) {
-    let pid = host.pid();
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |all| all.count());
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    (descriptors, children.split_whitespace().count())
+/// The descriptors of the supervisor and of popward-log, and how many other processes there are.
+fn held(host: &Host) -> (usize, usize, usize) {
+    let open = |pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |all| all.count());
+    let log = host.children("popward-log")[0];
+    let others = host::descendants(host.pid()).len();
+    (open(host.pid()), open(log), others)
 }
 
-/// Ten reloads succeed, some of them with a session that the old processes still serve. Others fail: in
-/// popward-config, and when auth reads a list that only auth opens.
+/// Ten reloads succeed, some of them with a session that the old processes still serve. Others
+/// fail: in popward-config, and when auth reads a list that only auth opens.
 #[test]
 fn p8_reloads_leave_no_descriptor_open_and_no_process_behind() {
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
     if !root() {
-        host::skipped("the monitor's descriptors are shown to root");
+        host::skipped("the descriptors of other processes are shown to root");
     }
     drop(host.login("alice"));
     until("the first session's worker has ended", || {
-        held(&host).1 == 3
+        held(&host).2 == 5
     });
     let before = held(&host);
     let path = host.at("popward.toml");
@@ -319,8 +322,9 @@ fn a_reload_waits_while_connections_of_two_earlier_configurations_last() {
         .collect();
     let host = Host::start(&people);
     let mut logins = 0;
-    // The front before may accept a connection that comes as a reload is done.
-    let mut session_at = |front: u32, name: &str| {
+    // The front before may accept a connection that comes as a reload is done. Each monitor numbers
+    // its fronts from another number on.
+    let mut session_at = |front: &str, name: &str| {
         for _ in 0..100 {
             let mut client = host.login(name);
             logins += 1;
@@ -332,13 +336,13 @@ fn a_reload_waits_while_connections_of_two_earlier_configurations_last() {
         }
         panic!("front {front} accepts nobody")
     };
-    let mut alice = session_at(1, "alice");
+    let mut alice = session_at("1", "alice");
     reload(&host, |config| config);
-    let mut bob = session_at(2, "bob");
+    let mut bob = session_at("1001", "bob");
     reload(&host, |config| config);
     host.signal(nix::sys::signal::Signal::SIGHUP);
     host.logged("reload waits for the last connections of an earlier configuration");
-    let mut carol = session_at(3, "carol");
+    let mut carol = session_at("2001", "carol");
     assert_eq!(host.log().matches("configuration reloaded").count(), 2);
     assert_ok(&alice.ask("QUIT"));
     host.logged_times("configuration reloaded", 3);

@@ -55,6 +55,7 @@ fn p1_p10_each_process_has_the_ids_and_rights_that_it_should() {
         ("popward-auth", AUTH, "0"),
         ("popward-keys", KEYS, "2"),
         ("popward-worker", 64401, "2"),
+        ("popward-log", 65534, "2"),
     ];
     for (executable, id, seccomp) in rows {
         let pid = one(&host, executable);
@@ -94,20 +95,28 @@ fn p1_p10_each_process_has_the_ids_and_rights_that_it_should() {
             assert!(environment.is_empty(), "{executable}: its environment");
         }
     }
-    let monitor = status(host.pid());
+    let (supervisor, monitor) = (status(host.pid()), status(host.monitor()));
     if root() {
+        let set = |capabilities: &[u32]| {
+            let bits = capabilities.iter().map(|number| 1u64 << number);
+            format!("{:016x}", bits.sum::<u64>())
+        };
         // CAP_CHOWN 0, KILL 5, SETGID 6, SETUID 7, SYS_CHROOT 18.
-        let kept = format!(
-            "{:016x}",
-            (1u64 << 0) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 18)
-        );
-        for set in ["CapPrm", "CapEff", "CapBnd"] {
-            assert_eq!(monitor[set], kept, "monitor {set}");
+        let of_monitor = set(&[0, 5, 6, 7, 18]);
+        for name in ["CapPrm", "CapEff", "CapBnd"] {
+            assert_eq!(monitor[name], of_monitor, "monitor {name}");
         }
+        for name in ["CapPrm", "CapEff"] {
+            assert_eq!(supervisor[name], set(&[5, 6, 7]), "supervisor {name}");
+        }
+        // Its monitors cannot have others than these.
+        assert_eq!(supervisor["CapBnd"], of_monitor);
+        assert_eq!((&*supervisor["Groups"], &*monitor["Groups"]), ("", ""));
     } else {
+        assert_eq!(supervisor["CapEff"], none);
         assert_eq!(monitor["CapEff"], none);
         assert!(host.log().contains("not root"), "{}", host.log());
-        skipped("user ids, groups and capabilities of a root monitor");
+        skipped("user ids, groups and capabilities of root's processes");
     }
 }
 
@@ -185,17 +194,20 @@ fn each_process_has_only_the_descriptors_that_it_was_given() {
     assert_ok(&alice.ask("NOOP"));
 }
 
-/// Sockets that two processes have. Listening sockets do not count, because the monitor keeps them
-/// for the next front.
+/// Sockets that two processes have. Listening sockets do not count, because the supervisor keeps them
+/// for the next monitor, and the monitor for the next front.
 fn shared(host: &Host) -> Vec<String> {
-    let pair = [host.pid(), one(host, "popward-front")];
-    let others = [one(host, "popward-auth"), one(host, "popward-keys")];
+    let pair = [host.pid(), host.monitor(), one(host, "popward-front")];
+    let others = ["popward-auth", "popward-keys", "popward-log"];
+    let others = others.map(|name| one(host, name));
     let workers = host.children("popward-worker");
+    // All of a test's processes may have one standard error.
+    let stderr = descriptors(host.pid()).remove(&2);
     let mut seen = BTreeMap::new();
     let mut shared = Vec::new();
     for pid in pair.into_iter().chain(others).chain(workers) {
         let open = descriptors(pid).into_values();
-        for target in open.filter(|to| to.starts_with("socket:")) {
+        for target in open.filter(|to| to.starts_with("socket:") && Some(to) != stderr.as_ref()) {
             if let Some(other) = seen.insert(target.clone(), pid) {
                 let handed_on = pair.contains(&other) && pair.contains(&pid) && pid != other;
                 if !(handed_on && is_listening(&target)) {

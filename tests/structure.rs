@@ -40,22 +40,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "names.rs",
         ],
     ),
-    (
-        "privsep/monitor/src",
-        &["children.rs", "reader.rs", "sessions.rs"],
-    ),
-    ("privsep/monitor/src", &["log/mod.rs", "log/sinks.rs"]),
-    (
-        "privsep/monitor/src",
-        &[
-            "monitor/end.rs",
-            "monitor/hear.rs",
-            "monitor/mod.rs",
-            "monitor/reload.rs",
-            "monitor/serve.rs",
-            "setup.rs",
-        ],
-    ),
 ];
 
 #[test]

@@ -11,12 +11,16 @@ use popward_proto::auth_handover::AuthToSuccessor;
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeysToFront};
 use popward_proto::log::Record;
+use popward_proto::log_line::Line;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
+use popward_proto::monitor_config::ConfigToMonitor;
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
 use popward_proto::permit::Message;
 use popward_proto::session::{FrontToWorker, WorkerToFront};
+use popward_proto::supervisor_log::SupervisorToLog;
+use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
 
 fn check<M: Message + PartialEq + std::fmt::Debug>(payload: &[u8]) {
     let Ok(message) = decode::<M>(payload) else {
@@ -32,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, payload)) = data.split_first() else {
         return;
     };
-    match which % 18 {
+    match which % 23 {
         0 => check::<FrontToAuth>(payload),
         1 => check::<AuthToFront>(payload),
         2 => check::<AuthToConversation>(payload),
@@ -50,6 +54,11 @@ fuzz_target!(|data: &[u8]| {
         14 => check::<FrontToWorker>(payload),
         15 => check::<WorkerToFront>(payload),
         16 => check::<Record>(payload),
-        _ => check::<AuthToSuccessor>(payload),
+        17 => check::<AuthToSuccessor>(payload),
+        18 => check::<Line>(payload),
+        19 => check::<SupervisorToLog>(payload),
+        20 => check::<SupervisorToMonitor>(payload),
+        21 => check::<MonitorToSupervisor>(payload),
+        _ => check::<ConfigToMonitor>(payload),
     }
 });

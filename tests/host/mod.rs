@@ -314,27 +314,31 @@ impl Host {
         std::fs::read(self.spool(user)).unwrap()
     }
 
-    /// The monitor's process id.
+    /// The process id of the server's first process, the supervisor.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.server.id()).unwrap()
     }
 
-    /// Signals the monitor.
+    /// Signals the supervisor.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// The process ids of the monitor's children that run this executable.
+    /// The process ids of the server's processes that run this executable, the oldest first.
     pub fn children(&self, executable: &str) -> Vec<i32> {
-        let list = format!("/proc/{0}/task/{0}/children", self.pid());
-        let list = std::fs::read_to_string(list).unwrap();
-        list.split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .filter(|pid: &i32| {
-                let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
-                name.is_ok_and(|name| name.split('\0').next() == Some(executable))
-            })
-            .collect()
+        let below = descendants(self.pid()).into_iter();
+        let runs = |pid: &i32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            name.is_ok_and(|name| name.split('\0').next() == Some(executable))
+        };
+        below.filter(runs).collect()
+    }
+
+    /// The process id of the monitor, if there is one.
+    pub fn monitor(&self) -> i32 {
+        let found = self.children("popward-monitor");
+        assert_eq!(found.len(), 1, "monitors: {found:?}");
+        found[0]
     }
 
     /// Waits for a log line with `text` in it, and returns the first one.
@@ -488,7 +492,7 @@ fn configuration(directory: &Path, plain: u16, tls: u16, more: &str) -> String {
     config.replace("first_uid = 1\n", &own)
 }
 
-/// Where the monitor's executable is in a host's directory.
+/// Where the server's executable is in a host's directory.
 const SERVER: &str = "libexec/popward";
 
 fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
@@ -514,6 +518,15 @@ fn run(mut command: Command, directory: &Path) -> (Child, Arc<Lines>) {
         lines.more.notify_all();
     });
     (server, log)
+}
+
+/// The children of a process, and theirs. One that ends meanwhile may be missing.
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let list = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(list).unwrap_or_default();
+    let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let with_theirs = |child| [vec![child], descendants(child)].concat();
+    children.flat_map(with_theirs).collect()
 }
 
 fn wait(child: &mut Child) -> std::process::ExitStatus {

@@ -29,8 +29,11 @@ use popward_proto::monitor_auth::{
 use popward_proto::permit::Refused;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use state::{Front, Settings};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+/// Most older monitors at once.
+const OLDER_MAX: usize = 16;
 
 /// Most fronts at once, including fronts that are ending.
 const FRONTS_MAX: usize = 256;
@@ -47,9 +50,15 @@ impl Auth {
         loop {
             let heard = self.heard_fronts().len();
             let ready = self.wait()?;
-            let (own, others) = ready.split_at(2);
-            let fronts = &others[..heard];
+            // Monitors first: one may say that another auth is still to hand over what it
+            // remembers. Before that, no front is heard.
+            while is_readable(self.monitor.as_fd()) {
+                self.hear_monitor(&mut buffer)?;
+            }
+            self.hear_older_monitors(&mut buffer);
             self.hear_predecessor(&mut buffer);
+            let heard = heard.min(self.heard_fronts().len());
+            let fronts = &ready[2..][..heard];
             // In reverse order, because a removal moves only the fronts behind it.
             for place in (0..fronts.len()).rev().filter(|place| fronts[*place]) {
                 if let Err(error) = self.hear_front(place, &mut buffer) {
@@ -60,7 +69,7 @@ impl Auth {
                             .warning(None, "a front's channel ended", &[("error", &error)]);
                         // The front still runs, and every login there would fail now. So the
                         // monitor ends it.
-                        self.monitor.send(&AuthToMonitor::BrokeRules(gone))?;
+                        self.tell_monitor_of(gone, &AuthToMonitor::BrokeRules(gone))?;
                     }
                 }
             }
@@ -70,9 +79,6 @@ impl Auth {
                 self.conclude(login_id, verdict)?;
             }
             self.handle_due()?;
-            if own[0] {
-                self.hear_monitor(&mut buffer)?;
-            }
             self.hand_over()?;
         }
     }
@@ -85,6 +91,7 @@ impl Auth {
         let next = next
             .chain(self.conversations.next())
             .chain(successor.and_then(Successor::next))
+            .chain(self.settles().filter(|at| *at > Instant::now()))
             .chain(predecessor.and_then(Predecessor::awaited))
             .min();
         let wait = next.map_or(PollTimeout::NONE, |at| {
@@ -98,6 +105,7 @@ impl Auth {
             .chain(fronts)
             .chain(self.conversations.descriptors())
             .chain(predecessor.map(Predecessor::as_fd))
+            .chain(self.older_monitors.iter().map(|(older, _)| older.as_fd()))
             .map(|end| PollFd::new(end, PollFlags::POLLIN))
             .collect();
         let told = successor.and_then(Successor::waits);
@@ -117,6 +125,52 @@ impl Auth {
             self.fronts.len()
         };
         &self.fronts[..count]
+    }
+
+    /// Handles what older monitors have said. One that has ended or broken the rules is not heard
+    /// any more.
+    fn hear_older_monitors(&mut self, buffer: &mut PacketBuffer) {
+        let mut older = std::mem::take(&mut self.older_monitors);
+        older.retain_mut(|(monitor, fronts)| {
+            loop {
+                match monitor.receive(buffer) {
+                    Ok(Packet::Message(message, mut files)) => {
+                        if let MonitorToAuth::Front(front) = &message {
+                            fronts.push(*front);
+                        }
+                        if !self.heed(message, files.pop()) {
+                            return false;
+                        }
+                    }
+                    Err(ChannelError::WouldBlock) => return true,
+                    Ok(Packet::Data { .. }) | Err(_) => return false,
+                }
+            }
+        });
+        self.older_monitors = older;
+    }
+
+    /// Handles a message that every monitor may send. Returns false if it is another one.
+    fn heed(&mut self, message: MonitorToAuth, descriptor: Option<OwnedFd>) -> bool {
+        match (message, descriptor) {
+            (MonitorToAuth::Front(id), Some(socket)) if self.fronts.len() < FRONTS_MAX => {
+                let front = Channel::new(socket, AuthPhase::Serving);
+                if front.set_nonblocking().is_ok() {
+                    self.fronts.push((id, front));
+                }
+            }
+            (MonitorToAuth::Predecessor, Some(socket)) => match Predecessor::new(socket) {
+                Ok(predecessor) => self.predecessor = Some(predecessor),
+                Err(_) => return false,
+            },
+            (MonitorToAuth::NotOpened { session, user }, _) => {
+                // The auth before this one may have granted the session: its word comes first.
+                self.hear_predecessor(&mut PacketBuffer::for_messages());
+                self.history.intervals.take_back(&user, session);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Handles one message from the monitor.
@@ -149,29 +203,22 @@ impl Auth {
                 self.successor = Some(Successor::new(socket).map_err(ChannelError::System)?);
                 Ok(())
             }
-            (MonitorToAuth::Predecessor, Some(socket)) => {
-                self.predecessor = Some(Predecessor::new(socket).map_err(ChannelError::System)?);
-                Ok(())
-            }
-            (MonitorToAuth::NotOpened { session, user }, _) => {
-                // The old auth may have granted this session. Its message about that may still be
-                // unread, and it must be handled first.
-                self.hear_predecessor(buffer);
-                self.history.intervals.take_back(&user, session);
+            (MonitorToAuth::OlderMonitor, Some(socket))
+                if self.older_monitors.len() < OLDER_MAX =>
+            {
+                let older = Channel::new(socket, SetupPhase::Serving);
+                older.set_nonblocking().map_err(ChannelError::System)?;
+                self.older_monitors.push((older, Vec::new()));
                 Ok(())
             }
             (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
                 self.delays.push((named, delay_s));
                 Ok(())
             }
-            (MonitorToAuth::Front(id), Some(socket)) if self.fronts.len() < FRONTS_MAX => {
-                let front = Channel::new(socket, AuthPhase::Serving);
-                if front.set_nonblocking().is_ok() {
-                    self.fronts.push((id, front));
-                }
-                Ok(())
-            }
-            _ => Err(ChannelError::Closed),
+            (message, descriptor) => self
+                .heed(message, descriptor)
+                .then_some(())
+                .ok_or(ChannelError::Closed),
         }
     }
 
@@ -279,6 +326,12 @@ impl Auth {
         }
         Ok(())
     }
+}
+
+/// Whether a descriptor can be read now, or its other end is closed.
+fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    let mut ready = [PollFd::new(descriptor, PollFlags::POLLIN)];
+    poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Checks that the files and the PAM service of the settings exist and are safe. So the operator

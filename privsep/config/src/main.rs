@@ -1,5 +1,5 @@
 //! popward-config: reads popward.toml and the files that it names, and checks them. It sends the
-//! result to the monitor as typed messages and open descriptors. Then it ends.
+//! result to the supervisor as typed messages and open descriptors. Then it ends.
 //!
 //! popward-config runs as root without any capability, because only root may be able to read the
 //! configuration and the keys. If a user other than root starts popward, it runs as that user. It
@@ -23,11 +23,11 @@ mod pattern;
 mod removed;
 mod syscalls;
 
-use hand_over::{Monitor, hand_over};
+use hand_over::{Supervisor, hand_over};
 use host::Host;
 use popward_proto::VERSION;
 use popward_proto::monitor_auth::SetupPhase;
-use popward_proto::monitor_config::{ConfigToMonitor, Finding, MonitorToConfig};
+use popward_proto::monitor_config::{ConfigToMonitor, Finding, SupervisorToConfig};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
@@ -38,24 +38,24 @@ use std::process::ExitCode;
 /// Most open descriptors of a process: two for each certificate, and a few more.
 const FILES: u64 = 128;
 
-/// After how many seconds the kernel ends this process and the one that looks up names. The monitor
-/// waits 30 s and then kills popward-config. A monitor that is dead cannot.
+/// After how many seconds the kernel ends this process and the one that looks up names. The supervisor
+/// waits 30 s and then kills popward-config. A supervisor that is dead cannot.
 const LIFE_S: u32 = 35;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(names::ARGUMENT) {
         return names::main();
     }
-    // Errors and warnings go to the monitor over the first descriptor, because the monitor shows
+    // Errors and warnings go to the supervisor over the first descriptor, because the supervisor shows
     // them to the operator. This process writes no log lines of its own.
     let Ok([control, _log]) = inherited::take::<2>() else {
         return ExitCode::FAILURE;
     };
-    let mut monitor: Monitor = Channel::new(control, SetupPhase::Starting);
+    let mut supervisor: Supervisor = Channel::new(control, SetupPhase::Starting);
     let said = match confine() {
-        Ok(names) => answer(&mut monitor, names),
+        Ok(names) => answer(&mut supervisor, names),
         Err(error) => refuse(
-            &monitor,
+            &supervisor,
             &format!("popward-config is not confined: {error}"),
         ),
     };
@@ -71,7 +71,7 @@ fn confine() -> Result<names::Names, Box<dyn Error>> {
     server::end_after(LIFE_S);
     let names = names::start()?;
     server::drop_privileges(FILES, Root::Host)?;
-    // A look-up that hangs would keep this process alive after the monitor's death.
+    // A look-up that hangs would keep this process alive after the supervisor's death.
     server::end_with_parent()?;
     landlock::reading::restrict_to_reading()?;
     // The first use of the random generator looks for a device file. The filter forbids the call
@@ -85,10 +85,10 @@ fn confine() -> Result<names::Names, Box<dyn Error>> {
     Ok(names)
 }
 
-fn answer(monitor: &mut Monitor, names: names::Names) -> Result<(), ChannelError> {
+fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
-    let Packet::Message(MonitorToConfig::Read { version, path }, _) =
-        monitor.receive(&mut buffer)?
+    let Packet::Message(SupervisorToConfig::Read { version, path }, _) =
+        supervisor.receive(&mut buffer)?
     else {
         return Err(ChannelError::Closed);
     };
@@ -96,19 +96,19 @@ fn answer(monitor: &mut Monitor, names: names::Names) -> Result<(), ChannelError
         let text = format!(
             "popward-config speaks protocol version {VERSION}, but the running popward speaks version {version}: restart popward"
         );
-        return refuse(monitor, &text);
+        return refuse(supervisor, &text);
     }
     let host = Host::this(names);
     let (config, warnings) = load::load(Path::new(path.as_str()), &host);
     for warning in warnings {
-        monitor.send(&ConfigToMonitor::Warning(Finding::truncated(&warning)))?;
+        supervisor.send(&ConfigToMonitor::Warning(Finding::truncated(&warning)))?;
     }
     match config {
-        Ok(config) => hand_over(monitor, config),
-        Err(error) => refuse(monitor, &error.to_string()),
+        Ok(config) => hand_over(supervisor, config),
+        Err(error) => refuse(supervisor, &error.to_string()),
     }
 }
 
-fn refuse(monitor: &Monitor, why: &str) -> Result<(), ChannelError> {
-    monitor.send(&ConfigToMonitor::Refused(Finding::truncated(why)))
+fn refuse(supervisor: &Supervisor, why: &str) -> Result<(), ChannelError> {
+    supervisor.send(&ConfigToMonitor::Refused(Finding::truncated(why)))
 }

@@ -14,7 +14,7 @@ pub(crate) const TABLE: &[Rule] = &[
     allow_without(libc::SYS_openat, 2, WRITING),
     // Reads the configuration.
     allow(libc::SYS_read),
-    // Reads the files whose descriptors the monitor gets. The call leaves their offset at the
+    // Reads the files whose descriptors the supervisor gets. The call leaves their offset at the
     // start.
     allow(libc::SYS_pread64),
     // Finds the length of a file.
@@ -38,7 +38,7 @@ pub(crate) const TABLE: &[Rule] = &[
     allow(libc::SYS_geteuid),
     // Closes files.
     allow(libc::SYS_close),
-    // Receives the request of the monitor, and answers about users and groups.
+    // Receives the request of the supervisor, and answers about users and groups.
     allow(libc::SYS_recvmsg),
     // Sends the configuration, and questions about users and groups.
     allow(libc::SYS_sendmsg),

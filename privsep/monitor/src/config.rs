@@ -1,56 +1,36 @@
-//! The configuration as popward-config sends it: checked values, and descriptors of the files that
-//! it names. Nothing in this file opens or reads one of these files.
+//! The configuration of this monitor: checked values, and descriptors of the files that the
+//! configuration names. Nothing in this file opens or reads one of these files.
 
 use popward_proto::VERSION;
 use popward_proto::account::GROUPS_MAX;
-use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
+use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth, TABLES_MAX};
 use popward_proto::monitor_config::{
-    Accounts, Base, CERTIFICATES_MAX, ConfigToMonitor, Listen, LogSettings, MEMBERS_MAX, Member,
-    WARNINGS_MAX,
+    Base, CERTIFICATES_MAX, ConfigToMonitor, MEMBERS_MAX, Member, ReadingPhase, SupervisorToConfig,
 };
-use popward_proto::monitor_front::FrontSettings;
 use popward_proto::settings::{AllSettings, Table};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Duration;
+
+/// The channel over which the configuration comes.
+pub(crate) type ConfigChannel = Channel<SupervisorToConfig, ConfigToMonitor>;
 
 /// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The configuration file. A reload reads it again.
-    pub(crate) path: PathBuf,
-    /// The directory of the other executables.
-    pub(crate) libexec: PathBuf,
-    /// The directory of the users' state directories.
-    pub(crate) state: PathBuf,
-    /// This host's name, as workers write it in locks.
-    pub(crate) host: Text<64>,
-    /// How long running sessions may go on after SIGTERM.
-    pub(crate) grace: Duration,
-    /// The number of front processes.
-    pub(crate) fronts: u32,
-    /// The users that the processes run as. `None`: the monitor is not root, and all processes run
-    /// as its user.
-    pub(crate) accounts: Option<Accounts>,
-    /// The addresses to listen at.
-    pub(crate) listen: Vec<Listen>,
-    /// Certificates with their keys, in order of preference.
-    pub(crate) certificates: Rc<[Certificate]>,
-    /// The authorities of client certificates, a PEM file. `None`: fronts ask no client for a
-    /// certificate.
-    pub(crate) client_ca: Option<OwnedFd>,
+    /// All that is not in another field.
+    pub(crate) base: Base,
     /// The settings for auth.
     pub(crate) auth: AuthSettings,
     /// The settings that may differ between accounts.
     pub(crate) settings: AllSettings,
     /// The members of the groups that tables with a `spool.path` name.
-    pub(crate) members: Vec<Member>,
-    /// The settings for fronts.
-    pub(crate) front: FrontSettings,
-    /// Where the log goes, and the least important level that is written.
-    pub(crate) log: LogSettings,
+    members: Vec<Member>,
+    /// The authorities of client certificates, a PEM file. `None`: fronts ask no client for a
+    /// certificate.
+    pub(crate) client_ca: Option<OwnedFd>,
+    /// Certificates with their keys, in order of preference.
+    pub(crate) certificates: Vec<Certificate>,
 }
 
 /// A certificate chain and its key: two PEM files. The monitor keeps them open, because it may have
@@ -86,49 +66,46 @@ impl Config {
     }
 }
 
-/// The part of a configuration that popward-config has sent so far.
+/// The part of a configuration that has come so far.
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
-    path: PathBuf,
+struct Draft {
     base: Option<Base>,
     auth: Option<AuthSettings>,
     tables: Vec<Table>,
     members: Vec<Member>,
     client_ca: Option<OwnedFd>,
     certificates: Vec<Certificate>,
-    /// Warnings for the operator.
-    pub(crate) warnings: Vec<String>,
 }
 
-/// The result of adding a message to a draft.
-#[derive(Debug)]
-pub(crate) enum Drafted {
-    /// The draft is not complete yet.
-    More,
-    /// The configuration is complete.
-    Whole(Box<Config>),
-    /// The configuration cannot be used. The text says why.
-    Refused(String),
-    /// popward-config broke the rules: the message may not come now, or it is one too many.
-    Nonsense,
+/// Waits for the whole configuration.
+///
+/// # Errors
+///
+/// The supervisor has ended, or broke the rules.
+pub(crate) fn receive(channel: &mut ConfigChannel) -> Result<Config, ChannelError> {
+    let mut buffer = PacketBuffer::for_messages();
+    let mut draft = Draft::default();
+    loop {
+        let Packet::Message(message, files) = channel.receive(&mut buffer)? else {
+            return Err(ChannelError::Closed);
+        };
+        match message {
+            ConfigToMonitor::Base(_) => channel.enter(ReadingPhase::Rest),
+            ConfigToMonitor::End => return draft.whole().ok_or(ChannelError::Closed),
+            _ => {}
+        }
+        if !draft.add(message, files) {
+            return Err(ChannelError::Closed);
+        }
+    }
 }
 
 impl Draft {
-    /// An empty draft of the configuration in the file `path`.
-    pub(crate) fn of(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    /// Adds a message that the permit table permits, with its descriptors.
-    pub(crate) fn hear(&mut self, message: ConfigToMonitor, files: Vec<OwnedFd>) -> Drafted {
+    /// Adds a message that the permit table permits, with its descriptors. Returns false if it is
+    /// one too many, or none for a monitor.
+    fn add(&mut self, message: ConfigToMonitor, files: Vec<OwnedFd>) -> bool {
         let mut files = files.into_iter();
-        let room = match message {
-            ConfigToMonitor::Refused(why) => return Drafted::Refused(why.into()),
-            ConfigToMonitor::End => return self.whole(),
-            ConfigToMonitor::Warning(text) => push(&mut self.warnings, WARNINGS_MAX, text.into()),
+        match message {
             ConfigToMonitor::Base(base) => self.base.replace(*base).is_none(),
             ConfigToMonitor::Auth(auth) => self.auth.replace(*auth).is_none(),
             ConfigToMonitor::Table(table) => push(&mut self.tables, TABLES_MAX, *table),
@@ -139,7 +116,7 @@ impl Draft {
             }
             ConfigToMonitor::Certificate { key: key_path, .. } => {
                 let (Some(chain), Some(key)) = (files.next(), files.next()) else {
-                    return Drafted::Nonsense;
+                    return false;
                 };
                 let certificate = Certificate {
                     chain,
@@ -148,41 +125,25 @@ impl Draft {
                 };
                 push(&mut self.certificates, CERTIFICATES_MAX, certificate)
             }
-        };
-        if room {
-            Drafted::More
-        } else {
-            Drafted::Nonsense
+            ConfigToMonitor::Warning(_) | ConfigToMonitor::Refused(_) | ConfigToMonitor::End => {
+                false
+            }
         }
     }
 
-    fn whole(&mut self) -> Drafted {
-        let draft = std::mem::take(self);
-        self.warnings = draft.warnings;
-        let (Some(base), Some(auth)) = (draft.base, draft.auth) else {
-            return Drafted::Nonsense;
-        };
-        let path = |path: &AbsolutePath| path.as_path().to_owned();
-        Drafted::Whole(Box::new(Config {
-            path: draft.path,
-            libexec: path(&base.libexec),
-            state: path(&base.state),
-            host: base.host,
-            grace: Duration::from_secs(base.grace_s.into()),
-            fronts: base.fronts,
-            accounts: base.accounts,
-            listen: base.listen.into(),
-            certificates: draft.certificates.into(),
-            client_ca: draft.client_ca,
-            auth,
+    fn whole(self) -> Option<Config> {
+        let (base, auth) = self.base.zip(self.auth)?;
+        Some(Config {
             settings: AllSettings {
-                everybody: base.everybody,
-                tables: draft.tables,
+                everybody: base.everybody.clone(),
+                tables: self.tables,
             },
-            members: draft.members,
-            front: base.front,
-            log: base.log,
-        }))
+            base,
+            auth,
+            members: self.members,
+            client_ca: self.client_ca,
+            certificates: self.certificates,
+        })
     }
 }
 

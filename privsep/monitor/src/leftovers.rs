@@ -1,16 +1,16 @@
 //! Finds what a crash of the whole server or of the host has left: unfinished updates, and dotlocks
 //! that block the delivery of mail.
 //!
-//! The monitor looks once, at the start, because its rights reach into users' directories only
-//! then. It opens no user's file. For each account with leftovers it starts a worker, which cleans
-//! up as the user.
+//! A monitor looks once, at its start, with the rights of each user. It opens no user's file. For
+//! each account with leftovers it starts a worker, which cleans up as the user.
 
+use crate::as_user::AsUser;
 use crate::config::Config;
-use crate::log::Log;
 use crate::spool;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use popward_parent::log::LogWriter;
 use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
@@ -18,15 +18,16 @@ use popward_proto::monitor_worker::{ADOPTING, JOURNAL, dotlock_name};
 use std::path::Path;
 
 /// Returns the accounts that need a worker to clean up.
-pub(crate) fn find(config: &Config, log: &mut Log) -> Vec<Account> {
+pub(crate) fn find(config: &Config, log: &mut LogWriter) -> Vec<Account> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let users = Dir::open(&config.state, flags, Mode::empty()).and_then(|mut directory| {
-        let names = directory.iter().map(|entry| {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            Ok(name)
+    let users =
+        Dir::open(config.base.state.as_path(), flags, Mode::empty()).and_then(|mut directory| {
+            let names = directory.iter().map(|entry| {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                Ok(name)
+            });
+            names.collect::<nix::Result<Vec<_>>>()
         });
-        names.collect::<nix::Result<Vec<_>>>()
-    });
     match users {
         Ok(names) => {
             let names = names.iter();
@@ -44,16 +45,16 @@ fn look(path: &Path) -> Option<FileStat> {
     fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
-/// Returns the account with the directory `directory_name`, if a crash left an unfinished update or a
-/// dotlock of this account. The directory is a state directory, or the one that popward-adopt works
-/// in if the user has no state directory.
-fn of(config: &Config, log: &mut Log, directory_name: &str) -> Option<Account> {
+/// Returns the account with the directory `directory_name`, if a crash left an unfinished update or
+/// a dotlock of this account. The directory is a state directory, or the one that popward-adopt
+/// works in if the user has no state directory.
+fn of(config: &Config, log: &mut LogWriter, directory_name: &str) -> Option<Account> {
     let user = directory_name.strip_prefix(ADOPTING);
-    if user.is_some_and(|user| look(&config.state.join(user)).is_some()) {
+    if user.is_some_and(|user| look(&config.base.state.as_path().join(user)).is_some()) {
         return None;
     }
     let name = UserName::try_from(user.unwrap_or(directory_name).to_owned()).ok()?;
-    let directory = config.state.join(directory_name);
+    let directory = config.base.state.as_path().join(directory_name);
     let status = look(&directory)?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;
@@ -67,8 +68,16 @@ fn of(config: &Config, log: &mut Log, directory_name: &str) -> Option<Account> {
         home: None,
         spool: None,
     };
-    let journal = look(&directory.join(JOURNAL)).is_some();
     let own = config.settings.of(&account);
+    // A server that is not root has the user's rights already.
+    let _as_user = match config.base.accounts {
+        Some(_) => {
+            let gid = own.spool.group.unwrap_or(account.gid);
+            Some(AsUser::enter(account.uid, gid).ok()?)
+        }
+        None => None,
+    };
+    let journal = look(&directory.join(JOURNAL)).is_some();
     let Ok((spool_directory, spool)) = spool::place(&own.spool, &account) else {
         // The path of this spool needs the user's home directory. Only auth knows that directory,
         // and only at a login.

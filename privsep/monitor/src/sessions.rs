@@ -1,24 +1,36 @@
-//! From auth's grant to a worker, and what is left of it when it has gone.
+//! Workers: from an account to a process, and what is known of its session until it has ended.
 
-use crate::children::{Nursery, Role, Sockets};
 use crate::config::Config;
 use crate::dotlock::Dotlock;
 use crate::spool;
+use crate::starter::Starter;
 use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
+use popward_parent::events::ChildId;
+use popward_parent::process::{Process, Started};
+use popward_proto::VERSION;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
+use popward_proto::log_line::Role;
 use popward_proto::monitor_worker::{
-    Job, JobPhase, MonitorToWorker, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Task,
+    Job, JobPhase, MonitorToWorker, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Task,
     WorkerToMonitor,
 };
 use popward_proto::settings::Settings;
+use popward_proto::supervisor_monitor::Refusal;
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::confine;
-use popward_sys::spawn::{Child, ChildIdentity};
+use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+
+/// A worker, and its session.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
+    pub(crate) session: Session,
+}
 
 /// A session that has a worker.
 #[derive(Debug)]
@@ -27,9 +39,7 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Whose.
     pub(crate) account: Account,
-    /// What held for it when it began, and holds for whoever finishes its update: a reload may say that its spool is elsewhere.
-    pub(crate) settings: Settings,
-    directory: PathBuf,
+    directory: AbsolutePath,
     spool: UserName,
     /// With which group's rights its dotlock is made and removed.
     lock_gid: u32,
@@ -41,7 +51,8 @@ pub(crate) struct Session {
     pub(crate) update: Progress,
     /// How many workers have been started to finish what a session left, this one among them.
     pub(crate) finishers: u8,
-    /// The front's end of its socket, until a front has it. If it were closed, the worker would end.
+    /// The front's end of its socket, until a front has it. If it were closed, the worker would
+    /// end.
     pub(crate) front_end: Option<OwnedFd>,
     /// The worker's end, while popward-adopt has it: the worker that follows gets it.
     pub(crate) worker_end: Option<OwnedFd>,
@@ -52,7 +63,7 @@ pub(crate) struct Session {
 pub(crate) enum Progress {
     /// There is none.
     None,
-    /// It begins, and if the worker ends before its time somebody has to finish it.
+    /// It begins. If the worker dies, another one must finish it.
     Begun,
     /// Another worker's update is done.
     Finished,
@@ -64,7 +75,13 @@ impl Session {
         self.update == Progress::Begun || matches!(self.task, Task::Finish { .. })
     }
 
-    /// Whether its worker, which has ended with this status, leaves the spool half moved for another one to finish.
+    /// Whether its worker opens a maildrop for a client.
+    pub(crate) fn opens(&self) -> bool {
+        matches!(self.task, Task::Serve | Task::Adopt)
+    }
+
+    /// Whether its worker, which has ended with this status, leaves the spool half moved, so that
+    /// another one must finish.
     pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
         match (status, self.task) {
             // It changes no spool.
@@ -76,20 +93,16 @@ impl Session {
         }
     }
 
-    /// What kind of process its worker is.
-    pub(crate) fn role(&self) -> Role {
-        role(self.task)
-    }
-
-    /// Whether its spool is this one, in this directory.
-    pub(crate) fn is_at(&self, directory: &Path, spool: &UserName) -> bool {
-        self.directory == directory && self.spool == *spool
+    /// Whether popward-adopt has done its task, or found no spool. A worker follows.
+    pub(crate) fn worker_follows(&self, status: WaitStatus) -> bool {
+        let code = |code| [0, i32::from(NO_SPOOL)].contains(&code);
+        self.task == Task::Adopt && matches!(status, WaitStatus::Exited(_, with) if code(with))
     }
 
     /// The dotlock that is to be removed when worker `pid` has gone.
     pub(crate) fn left_behind(&self, pid: u32) -> Option<Dotlock> {
         Some(Dotlock {
-            directory: self.directory.clone(),
+            directory: self.directory.as_path().to_owned(),
             spool: self.spool.clone(),
             pid,
             file: self.dotlock?,
@@ -102,12 +115,8 @@ impl Session {
 /// Why a grant became no worker.
 #[derive(Debug)]
 pub(crate) enum NoWorker {
-    /// Its user has as many sessions as a user may have.
-    TooMany,
-    /// popward-adopt works for another session of this user.
-    Adopting,
-    /// There is a session with what was their spool, before a reload or by another source of accounts.
-    Elsewhere,
+    /// The supervisor has refused the session.
+    Refused(Refusal),
     /// The account may not log in, whatever auth says.
     Account(&'static str),
     /// There is no place for its spool.
@@ -121,9 +130,13 @@ pub(crate) enum NoWorker {
 impl std::fmt::Display for NoWorker {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooMany => out.write_str("as many sessions as a user may have"),
-            Self::Adopting => out.write_str("popward-adopt works for another session of theirs"),
-            Self::Elsewhere => out.write_str("a session with what was their spool lasts"),
+            Self::Refused(Refusal::TooMany) => out.write_str("as many sessions as a user may have"),
+            Self::Refused(Refusal::Adopting) => {
+                out.write_str("popward-adopt works for another session of theirs")
+            }
+            Self::Refused(Refusal::Elsewhere) => {
+                out.write_str("a session with what was their spool lasts")
+            }
             Self::Account(why) => out.write_str(why),
             Self::Spool(error) => write!(out, "spool.path: {error}"),
             Self::State(error) => write!(out, "state directory: {error}"),
@@ -132,16 +145,12 @@ impl std::fmt::Display for NoWorker {
     }
 }
 
-/// A worker that was started.
-pub(crate) struct Started {
-    pub(crate) child: Child,
-    pub(crate) log: OwnedFd,
-    pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
-    pub(crate) session: Session,
-}
-
-/// Checks an account again: auth is trusted with passwords, not with who may be whom.
-fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
+/// Checks an account, and returns where its spool lies: the directory, and the spool's name in it.
+/// Auth is trusted with passwords, not with who may be whom.
+pub(crate) fn place(
+    config: &Config,
+    (account, own): (&Account, &Settings),
+) -> Result<(AbsolutePath, UserName), NoWorker> {
     let may = &config.auth.admission;
     let within = (may.first_uid..=may.last_uid).contains(&account.uid);
     if account.uid == 0 || !within {
@@ -150,75 +159,65 @@ fn permitted(config: &Config, account: &Account) -> Result<(), NoWorker> {
     if account.gid == 0 {
         return Err(NoWorker::Account("root's group"));
     }
-    if config.accounts.is_none() && account.uid != nix::unistd::geteuid().as_raw() {
+    if config.base.accounts.is_none() && account.uid != nix::unistd::geteuid().as_raw() {
         return Err(NoWorker::Account(
             "another user, and the monitor is not root",
         ));
     }
-    Ok(())
+    spool::place(&own.spool, account).map_err(NoWorker::Spool)
 }
 
-fn role(task: Task) -> Role {
-    match task {
-        Task::Adopt => Role::Adopt,
-        Task::Serve | Task::Finish { .. } => Role::Worker,
-    }
+/// Whether popward-adopt works before a session of this account. It does so for a user who has no
+/// state directory, if `adopt.from` is configured.
+pub(crate) fn adopts(state: &StateRoot, (account, own): (&Account, &Settings)) -> bool {
+    !own.spool.adopt.as_slice().is_empty() && !state.has(&account.name)
 }
 
 /// Decides between a session and an adoption, and returns the path of the state directory, if the
 /// process gets one. `adopted`: popward-adopt has worked for this session.
 ///
-/// Nothing but an adoption makes a state directory while the user's mail waits for its names. With a
-/// state directory, the user would not be adopted any more.
+/// Nothing but an adoption makes a state directory while the user's mail waits for its names. With
+/// a state directory, the user would not be adopted any more.
 fn task_and_state(
     state: &StateRoot,
-    (account, own): (&Account, &Settings),
+    whose: (&Account, &Settings),
     task: Task,
     adopted: bool,
-) -> Result<(Task, Option<PathBuf>), StateError> {
+) -> Result<(Task, Option<AbsolutePath>), NoWorker> {
+    let account = whose.0;
     let (user, uid, gid) = (&account.name, account.uid, account.gid);
-    let is_new = !state.has(user);
-    match task {
-        Task::Serve if is_new && !own.spool.adopt.as_slice().is_empty() => {
-            if adopted {
-                return Ok((task, None));
-            }
-            let draft = state.draft_of(user, uid, gid)?;
-            Ok((Task::Adopt, Some(draft)))
-        }
-        Task::Finish { .. } if is_new => Ok((task, None)),
-        task => Ok((task, Some(state.of(user, uid, gid)?))),
-    }
+    let (task, directory) = match task {
+        Task::Serve if adopts(state, whose) && adopted => return Ok((task, None)),
+        Task::Serve if adopts(state, whose) => (Task::Adopt, state.draft_of(user, uid, gid)),
+        Task::Finish { .. } if !state.has(user) => return Ok((task, None)),
+        task => (task, state.of(user, uid, gid)),
+    };
+    let directory = directory.map_err(NoWorker::State)?;
+    let directory = AbsolutePath::try_from(directory.to_string_lossy().into_owned());
+    Ok((task, Some(directory.map_err(NoWorker::Spool)?)))
 }
 
 /// Starts popward-adopt or a worker for an account, by these settings. The task of a new session is
-/// [`Task::Serve`]. It becomes [`Task::Adopt`] for a user who has no state directory, if `adopt.from`
-/// is configured. `socket` is the worker's end of the session's socket, if popward-adopt had it
+/// [`Task::Serve`]. `socket` is the worker's end of the session's socket, if popward-adopt had it
 /// before.
 pub(crate) fn start(
     config: &Config,
-    nursery: &mut Nursery,
+    starter: &mut Starter,
     state: &StateRoot,
     session: SessionId,
     (account, own): (&Account, &Settings),
     task: Task,
     socket: Option<OwnedFd>,
-) -> Result<Started, NoWorker> {
-    permitted(config, account)?;
-    let (directory, spool) = spool::place(&own.spool, account).map_err(NoWorker::Spool)?;
-    let (task, state) =
-        task_and_state(state, (account, own), task, socket.is_some()).map_err(NoWorker::State)?;
-    let state = state.map(|path| AbsolutePath::try_from(path.to_string_lossy().into_owned()));
-    let state = state.transpose().map_err(NoWorker::Spool)?;
-    let lock_group = config.accounts.and(own.spool.group);
-    let groups: Vec<u32> = if config.accounts.is_some() {
-        let groups = account.groups.as_slice().iter().copied();
-        groups.filter(|gid| *gid != 0).collect()
-    } else {
-        // Nobody but root can give groups up.
-        confine::groups().map_err(|_| NoWorker::Account("this process's groups"))?
+) -> Result<(ChildId, Worker), NoWorker> {
+    let (spool_directory, spool_name) = place(config, (account, own))?;
+    let (task, state_directory) = task_and_state(state, (account, own), task, socket.is_some())?;
+    let role = match task {
+        Task::Adopt => Role::Adopt,
+        Task::Serve | Task::Finish { .. } => Role::Worker,
     };
-    let identity = config.accounts.map(|_| ChildIdentity {
+    let lock_group = config.base.accounts.and(own.spool.group);
+    let groups = groups(config, account)?;
+    let identity = config.base.accounts.map(|_| ChildIdentity {
         uid: account.uid,
         gid: account.gid,
         effective_gid: lock_group.unwrap_or(account.gid),
@@ -232,34 +231,36 @@ pub(crate) fn start(
         (Some(front_end), worker_end)
     };
     let shown = format!("{SESSION_ARGUMENT}{session}");
-    let (child, sockets) = nursery
-        .start(
-            config,
-            (role(task), &[role(task).executable(), &shown]),
-            identity.as_ref(),
-            &[worker_end.as_fd()],
-        )
-        .map_err(NoWorker::Start)?;
+    let started = starter.start(role, &[&shown], identity.as_ref(), &[worker_end.as_fd()]);
+    let Started {
+        child,
+        control,
+        log,
+    } = started.map_err(NoWorker::Start)?;
+    let id = starter.events.next_id();
+    let about = Some((session, account.name.clone()));
+    let child = (child, Some(log));
+    let process = Process::watch(&starter.events, id, (role, about), child, control.as_fd());
+    let process = process.map_err(NoWorker::Start)?;
     let job = Job {
-        version: popward_proto::VERSION,
+        version: VERSION,
         session,
         task,
         user: account.name.clone(),
         uid: account.uid,
         gid: account.gid,
         groups: List::try_from(groups).map_err(|_| NoWorker::Account("too many groups"))?,
-        spool_directory: directory.clone(),
-        spool_name: spool.clone(),
-        state_directory: state,
-        host: config.host.clone(),
+        spool_directory: spool_directory.clone(),
+        spool_name: spool_name.clone(),
+        state_directory,
+        host: config.base.host.clone(),
         locks: own.spool.locks,
         adopt: own.spool.adopt.clone(),
         hide: own.spool.hide.clone(),
     };
-    let Sockets { control, log } = sockets;
     let channel = Channel::new(control, JobPhase::Working);
-    // The first packet of an empty socket never waits. Should it fail, the worker finds its channel closed and ends,
-    // and the front its session.
+    // The first packet of an empty socket never waits. If it fails, the worker finds its channel
+    // closed and ends, and the front ends the session.
     let _ = channel
         .set_nonblocking()
         .map_err(ChannelError::System)
@@ -267,9 +268,8 @@ pub(crate) fn start(
     let session = Session {
         id: session,
         account: account.clone(),
-        settings: own.clone(),
-        directory: directory.as_path().to_owned(),
-        spool,
+        directory: spool_directory,
+        spool: spool_name,
         lock_gid: lock_group.unwrap_or(account.gid),
         dotlock: match task {
             Task::Serve | Task::Adopt => None,
@@ -281,10 +281,20 @@ pub(crate) fn start(
         front_end,
         worker_end: (task == Task::Adopt).then_some(worker_end),
     };
-    Ok(Started {
-        child,
-        log,
+    let worker = Worker {
+        process,
         channel,
         session,
-    })
+    };
+    Ok((id, worker))
+}
+
+/// The supplementary groups of an account's worker.
+fn groups(config: &Config, account: &Account) -> Result<Vec<u32>, NoWorker> {
+    if config.base.accounts.is_some() {
+        let groups = account.groups.as_slice().iter().copied();
+        return Ok(groups.filter(|gid| *gid != 0).collect());
+    }
+    // Only root can give groups up.
+    confine::groups().map_err(|_| NoWorker::Account("this process's groups"))
 }

@@ -1,134 +1,132 @@
-//! The start, while there is still all of root's privilege: sockets, directories, descriptors; then most of it goes.
+//! The start of a monitor: it receives what it needs, gives up what it does not need, and opens
+//! directories.
 
-use crate::children::Nursery;
-use crate::config::Config;
-use crate::events::Events;
-use crate::generation::Starter;
+use crate::config::{Config, ConfigChannel, receive};
 use crate::leftovers;
-use crate::listeners::{self, ListenError};
-use crate::log::Log;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, RISE, Stage, Supervisor};
+use crate::parts::Listener;
+use crate::start_error::StartError;
+use crate::starter::Starter;
 use crate::state::StateRoot;
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use popward_proto::log::Level;
+use crate::trial;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use popward_parent::events::Events;
+use popward_parent::log::LogWriter;
+use popward_proto::VERSION;
+use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::supervisor_monitor::{Start, SupervisorToMonitor};
 use popward_sys::capabilities::Capabilities;
+use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
-use popward_sys::spawn::Spawner;
-use popward_sys::systemd;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::time::Instant;
 
-/// Why there is no server.
-#[derive(Debug)]
-pub(crate) enum StartError {
-    /// No socket to listen at.
-    Listen(ListenError),
-    /// A directory or device could not be opened or made.
-    Open(PathBuf, Errno),
-    /// The monitor could not give up what it must.
-    Confine(NotConfined),
-    /// A system call failed.
-    System(&'static str, Errno),
-    /// A process that is needed ended or refused before everything was ready; its own words are in the log.
-    Child(String),
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(out),
-            Self::Open(path, errno) => write!(out, "{}: {errno}", path.display()),
-            Self::Confine(error) => error.fmt(out),
-            Self::System(what, errno) => write!(out, "{what}: {errno}"),
-            Self::Child(why) => out.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// What the monitor keeps of root's capabilities. With `CAP_SETUID` it could become anybody, so the list does not make
-/// it harmless: it makes a mistake with a path or a socket harmless.
-pub(crate) const KEPT: Capabilities = Capabilities::SETUID
+/// What the monitor keeps of root's capabilities. With `CAP_SETUID` it could become anybody, so the
+/// list does not make the monitor harmless: it makes a mistake with a path or a socket harmless.
+const KEPT: Capabilities = Capabilities::SETUID
     .with(Capabilities::SETGID)
     .with(Capabilities::KILL)
     .with(Capabilities::CHOWN)
     .with(Capabilities::SYS_CHROOT);
 
-/// Opens all that the server needs, and gives up what it then does not.
-pub(crate) fn start(config: Config, warnings: &[String]) -> Result<Monitor, StartError> {
-    let given = systemd::sockets().map_err(|e| StartError::System("sockets from systemd", e))?;
-    let mut log = Log::open(config.log);
-    log.warn_of_configuration(warnings);
-    let listeners = listeners::open(&config.listen, given).map_err(StartError::Listen)?;
-    if listeners.iter().any(|listener| listener.tls) && config.certificates.is_empty() {
-        return Err(StartError::Child(
-            "a listener has tls = true, and there is no [[certificate]]".into(),
-        ));
-    }
-    let state = StateRoot::open(&config.state)
-        .map_err(|errno| StartError::Open(config.state.clone(), errno))?;
-    let nursery = nursery(&config)?;
-    let left = leftovers::find(&config, &mut log);
-    let events = Events::new().map_err(|e| StartError::System("event loop", e))?;
-    confine(&config)?;
-    if config.accounts.is_none() {
-        let text = "not root: all processes run as one user; a break-in into one reaches the mail and the keys of that user";
-        log.write(Level::Warning, text, &[]);
-    }
-    for listener in &listeners {
-        log.write(
-            Level::Info,
-            "listening",
-            &[("address", &listener.address), ("tls", &listener.tls)],
-        );
-    }
-    let starter = Starter {
-        nursery,
-        events,
-        listeners,
-        children: 0,
-        fronts: 0,
-        connections: None,
+/// Runs a monitor from its start to its end. After an error at the start, returns the channel to
+/// the supervisor too, so that the supervisor can be told.
+pub(crate) fn run(
+    mut supervisor: Supervisor,
+    mut config: ConfigChannel,
+    mut log: LogWriter,
+) -> Result<(), (Supervisor, StartError)> {
+    let given = confine()
+        .map_err(StartError::Confine)
+        .and_then(|()| receive(&mut config).map_err(StartError::Supervisor))
+        .and_then(|config| Ok((config, collect(&mut supervisor)?)));
+    drop(config);
+    let (config, (start, listeners)) = match given {
+        Ok(given) => given,
+        Err(error) => return Err((supervisor, error)),
     };
-    Ok(Monitor::new(config, log, starter, state, left))
+    log.set_level(config.base.log.level);
+    if start.trial {
+        return match trial::of_auth(&config, &supervisor, &mut log) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((supervisor, error)),
+        };
+    }
+    match open(&config, &supervisor) {
+        Ok((starter, state)) => {
+            let left = if start.after_crash {
+                leftovers::find(&config, &mut log)
+            } else {
+                Vec::new()
+            };
+            let mut monitor = Monitor::new(config, supervisor, log, starter, state);
+            monitor.listeners = listeners;
+            monitor.first_front = start.first_front;
+            monitor.oldest = start.oldest;
+            monitor.to_tend = left;
+            monitor.stage = Stage::Rising(Instant::now() + RISE);
+            monitor.run();
+            Ok(())
+        }
+        Err(error) => Err((supervisor, error)),
+    }
 }
 
-fn nursery(config: &Config) -> Result<Nursery, StartError> {
-    let empty = config.state.join(".empty");
-    match nix::unistd::mkdir(&empty, Mode::from_bits_truncate(0o555)) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(StartError::Open(empty, errno)),
-    }
-    let open = |path: &Path, flags| {
-        open(path, flags | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| StartError::Open(path.to_owned(), errno))
+/// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
+/// could then no longer change domains at the execs. Each child sets it for itself.
+fn confine() -> Result<(), NotConfined> {
+    let limit = |errno| NotConfined::System {
+        what: "limit on open files",
+        errno,
     };
-    let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    Ok(Nursery {
-        spawner: Spawner::default(),
-        null: open(Path::new("/dev/null"), OFlag::O_RDWR)?,
-        root: open(Path::new("/"), directory)?,
-        empty: open(&empty, directory | OFlag::O_NOFOLLOW)?,
-    })
-}
-
-/// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor could then no longer
-/// change domains at the execs; each child sets it for itself.
-fn confine(config: &Config) -> Result<(), StartError> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let fail = |errno| StartError::System("limit on open files", errno);
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(fail)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(fail)?;
-    if config.accounts.is_none() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(limit)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(limit)?;
+    if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    nix::unistd::setgroups(&[]).map_err(|e| StartError::System("setgroups", e))?;
-    confine::drop_capabilities(KEPT).map_err(StartError::Confine)?;
+    confine::drop_capabilities(KEPT)?;
     let root = Identity {
         uid: 0,
         gid: nix::unistd::getgid().as_raw(),
     };
-    confine::prove_ids(&root, &[], KEPT).map_err(StartError::Confine)
+    confine::prove_ids(&root, &[], KEPT)
+}
+
+/// Receives the listening sockets, and how to start.
+fn collect(supervisor: &mut Supervisor) -> Result<(Start, Vec<Listener>), StartError> {
+    let mut buffer = PacketBuffer::for_messages();
+    let mut listeners = Vec::new();
+    loop {
+        let packet = supervisor.receive(&mut buffer);
+        match packet.map_err(StartError::Supervisor)? {
+            Packet::Message(SupervisorToMonitor::Listener { tls, headers }, files) => {
+                listeners.extend(files.into_iter().map(|socket| Listener {
+                    socket,
+                    tls,
+                    headers,
+                }));
+            }
+            Packet::Message(SupervisorToMonitor::Start(start), _) if start.version == VERSION => {
+                supervisor.enter(SetupPhase::Serving);
+                return Ok((start, listeners));
+            }
+            Packet::Message(SupervisorToMonitor::Start(start), _) => {
+                return Err(StartError::Version(start.version));
+            }
+            _ => return Err(StartError::Supervisor(ChannelError::Closed)),
+        }
+    }
+}
+
+/// Opens what the monitor needs of the file system.
+fn open(config: &Config, supervisor: &Supervisor) -> Result<(Starter, StateRoot), StartError> {
+    let system = |errno| StartError::System("event loop", errno);
+    let opened = |(path, errno)| StartError::Open(path, errno);
+    supervisor.set_nonblocking().map_err(system)?;
+    let events = Events::new(supervisor.as_fd()).map_err(system)?;
+    let path = config.base.state.as_path();
+    let state = StateRoot::open(path).map_err(|errno| opened((path.to_owned(), errno)))?;
+    let mut starter = Starter::new(config, events).map_err(opened)?;
+    starter.make_empty(path).map_err(opened)?;
+    Ok((starter, state))
 }

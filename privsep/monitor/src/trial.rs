@@ -2,45 +2,60 @@
 //! its part of the configuration, waits for the answer, and ends auth.
 
 use crate::config::Config;
-use crate::log::escaped;
-use crate::reader;
-use popward_proto::log::{Level, LogPhase, NoMessage, Record};
+use crate::monitor::{READY, Supervisor};
+use crate::start_error::StartError;
+use crate::starter::{Starter, identity};
+use popward_parent::events::Events;
+use popward_parent::log::{LogWriter, Source};
+use popward_parent::process::{end, readable};
+use popward_proto::log::{LogPhase, NoMessage, Record};
+use popward_proto::log_line::{Origin, Role};
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::spawn::{ChildIdentity, Spawner};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// How long auth may take to look at its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Returns the warnings of auth about its part of the configuration. All text of auth is escaped,
-/// because it goes to a terminal.
+/// Asks auth whether it can use its part of the configuration, and passes on what it logs.
 ///
 /// # Errors
 ///
-/// Why auth cannot use its part, or could not be asked. The text is in words for the operator.
-pub(crate) fn of_auth(config: &Config) -> Result<Vec<String>, String> {
-    let identity = config.accounts.map(|accounts| ChildIdentity {
-        uid: accounts.auth.0,
-        gid: accounts.auth.1,
-        effective_gid: accounts.auth.1,
-        groups: Vec::new(),
-        keep_chroot: false,
-    });
-    let executable = config.libexec.join("popward-auth");
-    let failed = |error: ChannelError| format!("{}: {error}", executable.display());
-    let started = reader::spawned(&mut Spawner::default(), &executable, identity.as_ref());
-    let (child, control, log) = started.map_err(failed)?;
+/// Why auth cannot use its part, or could not be asked.
+pub(crate) fn of_auth(
+    config: &Config,
+    supervisor: &Supervisor,
+    log: &mut LogWriter,
+) -> Result<(), StartError> {
+    let system = |errno| StartError::System("popward-auth", errno);
+    let events = Events::new(supervisor.as_fd()).map_err(system)?;
+    let mut starter =
+        Starter::new(config, events).map_err(|(path, errno)| StartError::Open(path, errno))?;
+    let identity = identity(config, Role::Auth);
+    let started = starter.start(Role::Auth, &[], identity.as_ref(), &[]);
+    let started = started.map_err(system)?;
     let mut auth: Channel<MonitorToAuth, AuthToMonitor> =
-        Channel::new(control, SetupPhase::Starting);
+        Channel::new(started.control, SetupPhase::Starting);
     let answer = asked(&mut auth, config);
-    let warnings = warnings(Channel::new(log, LogPhase::Open));
-    // Auth is no longer needed. Its exit status does not matter, because its answer is known.
-    let _ = reader::end(&child, true);
-    match answer.map_err(failed)? {
-        None => Ok(warnings),
-        Some(why) => Err(escaped(&why)),
+    let origin = Origin {
+        role: Role::Auth,
+        pid: started.child.pid,
+    };
+    pass_on(
+        Channel::new(started.log, LogPhase::Open),
+        &mut Source::new(origin, None),
+        log,
+    );
+    // Auth is not needed any more. Its exit status does not matter, because its answer is known.
+    let _ = end(&started.child, true);
+    match answer {
+        Ok(None) => supervisor.send(&READY).map_err(StartError::Supervisor),
+        Ok(Some(why)) => Err(StartError::Auth(why)),
+        Err(error) => {
+            let auth = config.base.libexec.as_path().join("popward-auth");
+            Err(StartError::Auth(format!("{}: {error}", auth.display())))
+        }
     }
 }
 
@@ -52,7 +67,7 @@ fn asked(
     for message in config.for_auth() {
         auth.send(&message)?;
     }
-    if !reader::wait(&[auth.as_fd()], Instant::now() + PATIENCE) {
+    if !readable(&[auth.as_fd()], Instant::now() + PATIENCE) {
         return Ok(Some("auth does not answer".to_owned()));
     }
     match auth.receive(&mut PacketBuffer::for_messages())? {
@@ -62,20 +77,12 @@ fn asked(
     }
 }
 
-/// Returns the warnings that auth logged before its answer.
-fn warnings(mut log: Channel<NoMessage, Record>) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// Passes on what auth logged before its answer.
+fn pass_on(mut from: Channel<NoMessage, Record>, auth: &mut Source, log: &mut LogWriter) {
     let mut buffer = PacketBuffer::for_messages();
-    if log.set_nonblocking().is_err() {
-        return warnings;
-    }
-    while let Ok(Packet::Message(record, _)) = log.receive(&mut buffer) {
-        if record.level <= Level::Warning {
-            let fields = record.fields.as_slice().iter();
-            let values = fields.map(|(_, value)| value.as_str());
-            let parts: Vec<&str> = [record.text.as_str()].into_iter().chain(values).collect();
-            warnings.push(escaped(&parts.join(": ")));
+    if from.set_nonblocking().is_ok() {
+        while let Ok(Packet::Message(record, _)) = from.receive(&mut buffer) {
+            auth.write(record, log);
         }
     }
-    warnings
 }

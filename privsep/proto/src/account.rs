@@ -7,7 +7,8 @@ mod granted;
 pub use granted::Account;
 use serde::{Deserialize, Serialize};
 
-/// The number of a front process. The monitor gives each number once.
+/// The number of a front process. Each number is given once: a monitor gives those of its own
+/// range, and the supervisor gives each monitor another range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FrontId(pub u32);
 

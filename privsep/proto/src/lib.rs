@@ -28,6 +28,8 @@ pub mod config_names;
 pub mod keys;
 pub mod log;
 #[cfg(feature = "server")]
+pub mod log_line;
+#[cfg(feature = "server")]
 pub mod monitor_auth;
 #[cfg(feature = "server")]
 pub mod monitor_config;
@@ -48,6 +50,10 @@ pub mod secret;
 pub mod session;
 #[cfg(feature = "server")]
 pub mod settings;
+#[cfg(feature = "server")]
+pub mod supervisor_log;
+#[cfg(feature = "server")]
+pub mod supervisor_monitor;
 
 /// The version of all messages in this crate. The first message in each direction carries it. A
 /// process ends if its peer has another version.

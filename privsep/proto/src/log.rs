@@ -1,4 +1,4 @@
-//! Any process → monitor: log records. The monitor writes them to the configured destination.
+//! Any process → its parent, the supervisor or a monitor: log records.
 
 use crate::account::SessionId;
 use crate::bounded::{List, Text};
@@ -26,7 +26,7 @@ pub const FIELDS_MAX: usize = 20;
 /// A field's name: lower-case ASCII letters and `_`.
 pub type FieldName = Text<24>;
 
-/// A field's value. It may hold any character: the monitor escapes control characters when it writes.
+/// A field's value. It may hold any character: popward-log escapes control characters.
 pub type FieldValue = Text<256>;
 
 /// One line of the log.
@@ -36,8 +36,8 @@ pub struct Record {
     pub level: Level,
     /// The session that this is about, if any.
     pub session: Option<SessionId>,
-    /// Whether this is a line in Qpopper's form, for programs that read Qpopper's log. It is written under
-    /// Qpopper's name, with nothing but the text.
+    /// Whether this is a line in Qpopper's form, for programs that read Qpopper's log. It is
+    /// written under Qpopper's name, with nothing but the text.
     pub qpopper: bool,
     /// What happened.
     pub text: Text<512>,
@@ -60,7 +60,7 @@ impl Message for Record {
     }
 }
 
-/// The messages from the monitor over a log channel: there are none. This type has no values.
+/// The messages to a process over its log channel: there are none. This type has no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoMessage {}
 

@@ -1,4 +1,7 @@
 //! monitor ↔ auth: auth's settings, the fronts that it serves, and its grants.
+//!
+//! After a reload, auth has a channel to each older monitor too. Over this channel come the fronts
+//! of that monitor, and over it go the grants for their sessions.
 
 use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
@@ -51,8 +54,8 @@ pub struct Admission {
     pub deny_file: Option<AbsolutePath>,
     /// Groups. A user must be in one of them. If the list is empty, all may log in.
     pub groups: List<u32, ALLOWED_GROUPS_MAX>,
-    /// The login delay, in seconds (RFC 2449, section 6.5). 0: none. [`MonitorToAuth::LoginDelay`] sets
-    /// another one for some accounts.
+    /// The login delay, in seconds (RFC 2449, section 6.5). 0: none. [`MonitorToAuth::LoginDelay`]
+    /// sets another one for some accounts.
     pub login_delay_s: u32,
 }
 
@@ -95,8 +98,8 @@ pub struct NameRules {
 /// The cost of wrong guesses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// The failure delay, in milliseconds. A failure is answered after a whole number of these (promise
-    /// P9).
+    /// The failure delay, in milliseconds. A failure is answered after a whole number of these
+    /// (promise P9).
     pub failure_delay_ms: u32,
     /// From so many failures on, a source waits before its next check. 0: it never waits.
     pub source_failures: u32,
@@ -106,8 +109,8 @@ pub struct Throttle {
     pub source_wait_max_ms: u32,
     /// Sources that never wait.
     pub exempt: List<Network, EXEMPT_MAX>,
-    /// After so many failures of one name within the window, nothing is checked for this name until the
-    /// window ends. 0: there is no such limit.
+    /// After so many failures of one name within the window, nothing is checked for this name until
+    /// the window ends. 0: there is no such limit.
     pub account_failures: u32,
     /// The window, in seconds.
     pub account_window_s: u32,
@@ -123,7 +126,8 @@ pub enum TokenSource {
         /// The claims that a token must have.
         rules: TokenRules,
     },
-    /// By a program. It reads the token from standard input and writes the user's name to standard output.
+    /// By a program. It reads the token from standard input and writes the user's name to standard
+    /// output.
     Program {
         /// The program.
         program: AbsolutePath,
@@ -166,7 +170,8 @@ pub struct CertificateRules {
 /// The limits on conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationLimits {
-    /// Longest conversation, in milliseconds. Then its process is killed, and the login fails temporarily.
+    /// Longest conversation, in milliseconds. Then its process is killed, and the login fails
+    /// temporarily.
     pub limit_ms: u32,
     /// Most conversations at once. A login beyond waits, and fails temporarily after 10 seconds.
     pub at_once: u16,
@@ -201,18 +206,22 @@ pub enum MonitorToAuth {
         /// The settings.
         settings: Box<AuthSettings>,
     },
-    /// Before the settings: the login delay of these accounts, in seconds. 0: none. The first message that
-    /// names an account counts.
+    /// Before the settings: the login delay of these accounts, in seconds. 0: none. The first
+    /// message that names an account counts.
     LoginDelay(AccountSelector, u32),
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
-    /// Another auth takes over: one descriptor, the channel to it. This auth hands over what it remembers
-    /// of logins once each front has said [`crate::auth::FrontToAuth::Last`].
+    /// An older monitor: one descriptor, the channel to it. Over it may come `Front`, `Predecessor`
+    /// and `NotOpened`.
+    OlderMonitor,
+    /// Another auth takes over: one descriptor, the channel to it. This auth hands over what it
+    /// remembers of logins once each front has said [`crate::auth::FrontToAuth::Last`].
     Successor,
-    /// This auth takes over from another one: one descriptor, the channel to it. It checks no login before
-    /// it has everything.
+    /// This auth takes over from another one: one descriptor, the channel to it. It checks no login
+    /// before it has everything.
     Predecessor,
-    /// The maildrop of a granted session was not opened. So this login does not count for the login delay.
+    /// The maildrop of a granted session was not opened. So this login does not count for the login
+    /// delay.
     NotOpened {
         /// The session.
         session: SessionId,
@@ -238,8 +247,8 @@ pub enum AuthToMonitor {
         /// The account.
         account: Account,
     },
-    /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login can
-    /// succeed there any more.
+    /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login
+    /// can succeed there any more.
     BrokeRules(FrontId),
     /// After `Successor`: everything is handed over, and no login is left. This auth can end.
     Drained,
@@ -263,6 +272,7 @@ impl Message for MonitorToAuth {
             Self::Settings { .. } => once("Settings", &[Starting]),
             Self::LoginDelay(..) => any("LoginDelay", &[Starting]),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
+            Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(1),
             Self::Successor => once("Successor", &[Serving]).with_descriptors(1),
             Self::Predecessor => once("Predecessor", &[Serving]).with_descriptors(1),
             Self::NotOpened { .. } => any("NotOpened", &[Serving]),

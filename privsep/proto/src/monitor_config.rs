@@ -1,5 +1,7 @@
-//! monitor ↔ config: a configuration that was read and checked, as typed messages, with the descriptors of the
-//! files that it names.
+//! supervisor ↔ config: a configuration that was read and checked, as typed messages, with the
+//! descriptors of the files that it names.
+//!
+//! The supervisor passes the same messages on to the monitor that serves with this configuration.
 
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::log::Level;
@@ -17,16 +19,16 @@ pub const CERTIFICATES_MAX: usize = 16;
 /// Most warnings about one configuration.
 pub const WARNINGS_MAX: usize = 64;
 
-/// Most [`Member`]s: users of the system who have a state directory and are in a group of a table with a
-/// `spool.path`.
+/// Most [`Member`]s: users of the system who have a state directory and are in a group of a table
+/// with a `spool.path`.
 pub const MEMBERS_MAX: usize = 65_536;
 
 /// What is said to the operator: file, line, what was found, what was expected.
 pub type Finding = Text<4096>;
 
-/// What the monitor tells popward-config.
+/// What the supervisor tells popward-config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MonitorToConfig {
+pub enum SupervisorToConfig {
     /// The first message and the only one: read this file.
     Read {
         /// [`crate::VERSION`].
@@ -36,12 +38,12 @@ pub enum MonitorToConfig {
     },
 }
 
-/// What popward-config tells the monitor.
+/// What popward-config tells the supervisor, and the supervisor a monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigToMonitor {
-    /// The configuration can be used, and the operator should see this.
+    /// The configuration can be used, and the operator should see this. Not passed on to a monitor.
     Warning(Finding),
-    /// Why the configuration cannot be used. Nothing comes after it.
+    /// Why the configuration cannot be used. Nothing comes after it, and it is not passed on.
     Refused(Finding),
     /// All that is not in another message.
     Base(Box<Base>),
@@ -51,10 +53,11 @@ pub enum ConfigToMonitor {
     Table(Box<Table>),
     /// Who is in a group for which there is another `spool.path`.
     Member(Member),
-    /// The authorities of client certificates: one descriptor, a PEM file. Without it no client is asked for a
-    /// certificate.
+    /// The authorities of client certificates: one descriptor, a PEM file. Without it no client is
+    /// asked for a certificate.
     ClientAuthorities(AbsolutePath),
-    /// A certificate: two descriptors, the PEM files of its chain and of its key. The most preferred comes first.
+    /// A certificate: two descriptors, the PEM files of its chain and of its key. The most
+    /// preferred comes first.
     Certificate {
         /// Where the chain is, for the log.
         chain: AbsolutePath,
@@ -78,13 +81,15 @@ pub struct Base {
     pub grace_s: u16,
     /// How many front processes, 1 to 64.
     pub fronts: u32,
-    /// Who the processes run as; `None` where the monitor is not root and everybody is its own user.
+    /// The users that the processes run as. `None`: popward is not root, and all processes run as
+    /// its user.
     pub accounts: Option<Accounts>,
     /// Where to listen.
     pub listen: List<Listen, LISTENERS_MAX>,
     /// What holds for accounts that no table names.
     pub everybody: Settings,
-    /// What fronts are told; the monitor puts each front's number in.
+    /// What fronts are told. The monitor puts each front's number in, and the supervisor whether
+    /// `limits.connections` is as before.
     pub front: FrontSettings,
     /// Where the log goes, and from which level on.
     pub log: LogSettings,
@@ -124,7 +129,7 @@ pub struct LogSettings {
 /// Where the log can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
-    /// The monitor's standard error.
+    /// The supervisor's standard error.
     Stderr,
     /// journald's native socket, with fields.
     Journald,
@@ -132,7 +137,8 @@ pub enum Destination {
     Syslog,
 }
 
-/// A user of the system with a state directory, and a group that this user has beside the primary one.
+/// A user of the system with a state directory, and a group that this user has beside the primary
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The user's name.
@@ -143,7 +149,7 @@ pub struct Member {
     pub gid: u32,
 }
 
-impl Message for MonitorToConfig {
+impl Message for SupervisorToConfig {
     const LIMIT: usize = 4200;
     type Phase = SetupPhase;
     fn permit(&self) -> Permit<SetupPhase> {
@@ -153,7 +159,7 @@ impl Message for MonitorToConfig {
     }
 }
 
-/// The monitor's phases while it is told a configuration.
+/// The receiver's phases while it is told a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadingPhase {
     /// The base is to come.

@@ -60,16 +60,16 @@ class Server:
         threading.Thread(target=read, args=[self.process.stderr], daemon=True).start()
         if not ready.wait(PATIENCE) or self.process.poll() is not None:
             raise SystemExit("popward did not start:\n" + "\n".join(self.log))
-        self.monitor = children(self.process.pid)[0] if self.through else self.process.pid
+        self.supervisor = children(self.process.pid)[0] if self.through else self.process.pid
         return self
 
     def processes(self, executable=""):
-        """The ids of the monitor's children that run this executable."""
-        return [pid for pid in children(self.monitor) if executable in command_line(pid)]
+        """The ids of the server's processes that run this executable."""
+        return [pid for pid in descendants(self.supervisor) if executable in command_line(pid)]
 
     def kill(self):
         """A crash of all of it."""
-        pids = self.processes() + [self.monitor]
+        pids = self.processes() + [self.supervisor]
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -79,7 +79,7 @@ class Server:
         until("popward is gone", lambda: not any(command_line(pid) for pid in pids))
 
     def stop(self):
-        os.kill(self.monitor, signal.SIGTERM)
+        os.kill(self.supervisor, signal.SIGTERM)
         self.process.wait(PATIENCE)
 
     def kill_worker(self, call, times):
@@ -170,6 +170,15 @@ class Client:
 def children(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid)) as list_:
         return [int(child) for child in list_.read().split()]
+
+
+def descendants(pid):
+    """Its children, and theirs. One that ends meanwhile may be missing."""
+    try:
+        below = children(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return below + [other for child in below for other in descendants(child)]
 
 
 def command_line(pid):

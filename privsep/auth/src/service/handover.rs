@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 /// How long fronts may take to change to the new auth. A front that takes longer is ended.
 const LEAVE: Duration = Duration::from_secs(5);
 
+/// How long this process stays after it has granted a session of an older monitor's front. The
+/// front takes the end of auth for the end of each login that has no session yet.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// How long the new auth waits for what the old one remembers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TURN: usize = 1024;
 
 /// Most guesses that the old auth can have under way: its own logins, and those that it took over
-/// from the auth before. The monitor keeps two older generations.
+/// from the auth before. There are at most two older
+/// monitors.
 const UNDER_WAY_MAX: usize = 3 * LOGINS_MAX;
 
 /// The auth that takes over.
@@ -130,11 +135,11 @@ impl Auth {
                     let error = "it does not go over to the auth that takes over";
                     self.log
                         .warning(None, "a front's channel ended", &[("error", &error)]);
-                    self.monitor.send(&AuthToMonitor::BrokeRules(front))?;
+                    self.tell_monitor_of(front, &AuthToMonitor::BrokeRules(front))?;
                 }
             }
-            // While a front can begin logins here, the successor could not count every guess. So the
-            // handover waits until each front has changed to the successor.
+            // While a front can begin logins here, the successor could not count every guess. So
+            // the handover waits until each front has changed to the successor.
             if self.fronts.iter().any(|(_, front)| stays(front)) || self.awaits_predecessor() {
                 return Ok(());
             }
@@ -155,7 +160,12 @@ impl Auth {
                 Err(_) => successor.queue.clear(),
             }
         }
-        if self.logins.is_empty() && self.predecessor.is_none() && !successor.drained {
+        let settled = self
+            .granted_to_older
+            .is_none_or(|at| at.elapsed() >= SETTLE);
+        let over = self.logins.is_empty() && self.predecessor.is_none() && settled;
+        let successor = self.successor.as_mut().filter(|_| over);
+        if let Some(successor) = successor.filter(|successor| !successor.drained) {
             successor.drained = true;
             self.monitor.send(&AuthToMonitor::Drained)?;
         }
@@ -188,6 +198,14 @@ impl Auth {
         successor.push(names, AuthToSuccessor::UnderWay);
         successor.queue.push_back(AuthToSuccessor::Whole);
         successor.given = true;
+    }
+
+    /// When this process can say that it is not needed any more, if nothing else happens before.
+    pub(super) fn settles(&self) -> Option<Instant> {
+        let waits = self.successor.as_ref().is_some_and(|it| !it.drained);
+        self.granted_to_older
+            .filter(|_| waits)
+            .map(|at| at + SETTLE)
     }
 
     fn tell_successor(&mut self, message: AuthToSuccessor) {

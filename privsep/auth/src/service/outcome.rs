@@ -153,7 +153,7 @@ impl Auth {
                 self.hand_over()?;
             }
             let granted = AuthToMonitor::Granted { session, account };
-            return self.monitor.send(&granted);
+            return self.tell_monitor_of(session.front(), &granted);
         }
         if let Some(times) = self.log_limits.too_soon.may_log(user.clone(), now) {
             let why = "auth.login_delay";

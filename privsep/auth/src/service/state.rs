@@ -15,10 +15,11 @@ use popward_proto::monitor_auth::{
     AccountSelector, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase,
 };
 use popward_proto::network::Network;
-use popward_sys::channel::Channel;
+use popward_sys::channel::{Channel, ChannelError};
 use popward_sys::log::Log;
 use popward_sys::log_rate_limit::LogRateLimit;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 pub(super) type Monitor = Channel<AuthToMonitor, MonitorToAuth>;
 pub(super) type Front = Channel<AuthToFront, FrontToAuth>;
@@ -51,6 +52,10 @@ pub(super) struct LogLimits {
 /// The process's state.
 pub(crate) struct Auth {
     pub(super) monitor: Monitor,
+    /// The monitors before, which serve their last connections, and the fronts of each.
+    pub(super) older_monitors: Vec<(Monitor, Vec<FrontId>)>,
+    /// When a session of an older monitor's front was last granted.
+    pub(super) granted_to_older: Option<Instant>,
     pub(super) fronts: Vec<(FrontId, Front)>,
     pub(super) settings: Option<Settings>,
     /// Login delays that belong to the next settings.
@@ -79,6 +84,8 @@ impl Auth {
         };
         Ok(Self {
             monitor: Channel::new(control, SetupPhase::Starting),
+            older_monitors: Vec::new(),
+            granted_to_older: None,
             fronts: Vec::new(),
             settings: None,
             delays: Vec::new(),
@@ -100,6 +107,26 @@ impl Auth {
     /// The log.
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Tells the monitor of a front. An error is one of the channel to the own monitor. An older
+    /// monitor that does not read loses what it is told.
+    pub(super) fn tell_monitor_of(
+        &mut self,
+        front: FrontId,
+        message: &AuthToMonitor,
+    ) -> Result<(), ChannelError> {
+        let mut older = self.older_monitors.iter();
+        match older.find(|(_, fronts)| fronts.contains(&front)) {
+            Some((monitor, _)) => {
+                if matches!(message, AuthToMonitor::Granted { .. }) {
+                    self.granted_to_older = Some(Instant::now());
+                }
+                let _ = monitor.send(message);
+                Ok(())
+            }
+            None => self.monitor.send(message),
+        }
     }
 
     /// Tells a front that its session's login was refused.

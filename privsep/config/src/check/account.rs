@@ -109,7 +109,7 @@ fn groups(ids: &[Spanned<file::Id>], names: &Names) -> Checked<Vec<u32>> {
 }
 
 /// Returns the members of a group who have a directory in `state`, or an unfinished adoption. At
-/// its start, the monitor looks for unfinished updates in these users' directories and spools. No
+/// its start, a monitor looks for unfinished updates in these users' directories and spools. No
 /// login has told it the groups of these users, so it gets them from here. A member who is no user
 /// of this system is left out.
 fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>, String> {

@@ -49,8 +49,10 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
     }
 }
 
-/// The executables that the monitor starts from `server.libexec`.
-const EXECUTABLES: [&str; 5] = [
+/// The executables that popward starts from `server.libexec`.
+const EXECUTABLES: [&str; 7] = [
+    "popward-monitor",
+    "popward-log",
     "popward-adopt",
     "popward-front",
     "popward-auth",
@@ -130,7 +132,7 @@ fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<Ab
 
 /// Checks who can write to the state directory. Whoever can write there can replace a user's
 /// directory by another one, with a journal or UIDL pins in it. If the state directory is missing,
-/// this checks its parent, because the monitor makes the directory there. Warns of a directory that
+/// this checks its parent, because a monitor makes the directory there. Warns of a directory that
 /// users cannot pass through to their own directories.
 fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
     let offset = value.as_ref().map_or(0, |value| value.span().start);
@@ -288,8 +290,8 @@ fn listening(files: &[file::Listen], certificate: bool) -> Checked<List<Listen, 
     if files.len() > LISTENERS_MAX {
         return too_many();
     }
-    // A socket from systemd can have TLS from the start, too. Only the monitor has these sockets,
-    // so the monitor checks them when it starts.
+    // A socket from systemd can have TLS from the start, too. Only the supervisor has these sockets,
+    // so it checks them when it starts.
     let tls = files.iter().find(|file| file.tls && !certificate);
     if let Some(tls) = tls {
         let expected = "listen.tls: expected a [[certificate]] beside it";

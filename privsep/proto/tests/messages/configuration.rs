@@ -2,7 +2,7 @@
 
 use super::*;
 use popward_proto::config_names::{ConfigToNames, NAME_MAX, NamesToConfig};
-use popward_proto::monitor_config::{ConfigToMonitor, Member, MonitorToConfig, ReadingPhase};
+use popward_proto::monitor_config::{ConfigToMonitor, Member, ReadingPhase, SupervisorToConfig};
 
 fn long(length: usize) -> String {
     "x".repeat(length)
@@ -14,7 +14,7 @@ fn longest_path() -> AbsolutePath {
 
 #[test]
 fn the_messages_of_a_configuration_fit_at_their_largest() {
-    there_and_back(&MonitorToConfig::Read {
+    there_and_back(&SupervisorToConfig::Read {
         version: u32::MAX,
         path: Text::truncated(&long(4096)),
     });

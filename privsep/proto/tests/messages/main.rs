@@ -43,6 +43,7 @@ mod configuration;
 mod handover;
 mod largest;
 mod permits;
+mod supervisor;
 
 const ONE: MessageNumber = MessageNumber(NonZeroU32::MIN);
 

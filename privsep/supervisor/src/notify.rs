@@ -1,10 +1,11 @@
-//! systemd's protocol (`sd_notify(3)`): one datagram to the socket that it named. And the times that it is told.
+//! systemd's protocol (`sd_notify(3)`): one datagram to the socket that systemd named. And the
+//! times in these datagrams.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells systemd `state`, such as `READY=1`, if it asked to be told.
+/// Tells systemd `state`, such as `READY=1`, if systemd wants to be told.
 pub(crate) fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
@@ -14,13 +15,13 @@ pub(crate) fn notify(state: &str) {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&path),
     };
-    // Nobody can be told of a failure to tell.
+    // An error is ignored, because there is nobody to tell.
     if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }
 
-/// `CLOCK_MONOTONIC` in microseconds, by which systemd puts `RELOADING=1` in order.
+/// `CLOCK_MONOTONIC` in microseconds. systemd puts `RELOADING=1` in order by it.
 pub(crate) fn uptime_us() -> i64 {
     let clock = nix::time::ClockId::CLOCK_MONOTONIC;
     nix::time::clock_gettime(clock).map_or(0, |at| at.tv_sec() * 1_000_000 + at.tv_nsec() / 1000)
@@ -32,7 +33,8 @@ pub(crate) fn utc(time: SystemTime) -> String {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years are counted from a March, so that a leap day is the last of its year, in eras of 400 years.
+    // A year begins in March here, so that a leap day is the last day of its year. An era has 400
+    // years.
     let (era, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);

@@ -1,12 +1,13 @@
 //! The three destinations of the log: standard error, journald by its native protocol, and syslog
 //! by the protocol of local sockets (RFC 3164).
 
-use super::{Origin, QPOPPER, line, tag};
+use crate::line::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::log::Level;
 use popward_proto::monitor_config::Destination;
+use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -17,21 +18,39 @@ const MAIL: u8 = 2 << 3;
 
 /// An open destination.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
+    /// The server's process id.
+    server: u32,
+    /// The server's standard error.
+    stderr: File,
     to: Destination,
     socket: Option<UnixDatagram>,
 }
 
 impl Sink {
-    pub(super) fn open(to: Destination) -> Self {
-        let mut sink = Self { to, socket: None };
-        sink.connect();
-        sink
+    /// Standard error, until another destination is known.
+    pub(crate) fn open(server: u32, stderr: OwnedFd) -> Self {
+        Self {
+            server,
+            stderr: stderr.into(),
+            to: Destination::Stderr,
+            socket: None,
+        }
+    }
+
+    /// Writes to this destination from now on. If its socket cannot be reached, each line tries
+    /// again, and goes to standard error if that fails.
+    pub(crate) fn change(&mut self, to: Destination) {
+        self.to = to;
+        self.connect();
     }
 
     fn connect(&mut self) {
         let path = match self.to {
-            Destination::Stderr => return,
+            Destination::Stderr => {
+                self.socket = None;
+                return;
+            }
             Destination::Journald => JOURNAL,
             Destination::Syslog => SYSLOG,
         };
@@ -43,7 +62,7 @@ impl Sink {
         });
     }
 
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         origin: Origin,
         level: Level,
@@ -51,12 +70,12 @@ impl Sink {
         fields: &[(String, String)],
     ) {
         let packet = match self.to {
-            Destination::Stderr => return stderr(origin, level, text, fields),
+            Destination::Stderr => return self.write_stderr(origin, level, text, fields),
             Destination::Journald => journal(origin, level, text, fields),
             Destination::Syslog => {
                 let priority = MAIL | severity(level);
                 let line = line(origin, text, fields);
-                format!("<{priority}>{}: {line}", tag(origin)).into_bytes()
+                format!("<{priority}>{}: {line}", tag(origin, self.server)).into_bytes()
             }
         };
         if self
@@ -73,7 +92,29 @@ impl Sink {
             .as_ref()
             .is_none_or(|socket| socket.send(&packet).is_err())
         {
-            stderr(origin, level, text, fields);
+            self.write_stderr(origin, level, text, fields);
+        }
+    }
+
+    fn write_stderr(
+        &mut self,
+        origin: Origin,
+        level: Level,
+        text: &str,
+        fields: &[(String, String)],
+    ) {
+        let level = format!("{level:?}").to_lowercase();
+        let line = line(origin, text, fields);
+        let mut ready = [PollFd::new(self.stderr.as_fd(), PollFlags::POLLOUT)];
+        // If nobody reads standard error, the line is lost. Waiting for a reader would stop the
+        // log.
+        if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+            let tag = tag(origin, self.server);
+            // One write for the whole line, so that lines of several processes do not mix. An error
+            // is ignored, because there is no other place to report it.
+            let _ = self
+                .stderr
+                .write_all(format!("{tag} {level} {line}\n").as_bytes());
         }
     }
 }
@@ -86,19 +127,6 @@ fn severity(level: Level) -> u8 {
         Level::Notice => 5,
         Level::Info => 6,
         Level::Debug => 7,
-    }
-}
-
-fn stderr(origin: Origin, level: Level, text: &str, fields: &[(String, String)]) {
-    let level = format!("{level:?}").to_lowercase();
-    let line = line(origin, text, fields);
-    let mut out = std::io::stderr();
-    let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-    // If nobody reads standard error, the line is lost. Waiting for a reader would stop the server.
-    if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
-        // One write for the whole line, so that lines of several processes do not mix. An error is
-        // ignored, because there is no other place to report it.
-        let _ = out.write_all(format!("{} {level} {line}\n", tag(origin)).as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reports the outcome of the start and of each reload, to the service manager and in a file for
 //! `popward reload`.
 //!
-//! The monitor writes this file and never reads it, because it parses nothing that comes from
+//! The supervisor writes this file and never reads it, because it parses nothing that comes from
 //! outside. The file is in the runtime directory that the service manager made
 //! (`RuntimeDirectory=`, in `$RUNTIME_DIRECTORY`). It is not in the state directory, because
 //! several hosts can share that one. Without a runtime directory there is no file.

@@ -1,5 +1,5 @@
-//! The listening sockets. The monitor binds them, or gets them from systemd (`sd_listen_fds(3)`).
-//! Only fronts accept connections from them.
+//! The listening sockets. The supervisor binds them, or gets them from systemd
+//! (`sd_listen_fds(3)`). Only fronts accept connections from them.
 
 use popward_proto::monitor_config::Listen;
 use popward_proto::monitor_front::LISTENERS_MAX;
@@ -83,16 +83,6 @@ pub(crate) fn open(
         Err(ListenError::Nothing)
     } else {
         Ok(listeners)
-    }
-}
-
-impl Listener {
-    /// Sets how long a client may leave sent bytes unacknowledged, in milliseconds. Connections
-    /// that are accepted from now on inherit the option. The monitor sets it, because the system
-    /// call filter of a front does not permit this option.
-    pub(crate) fn set_stall(&self, stall_ms: u32) -> nix::Result<()> {
-        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-        setsockopt(&self.socket, TcpUserTimeout, &stall_ms)
     }
 }
 

@@ -1,0 +1,123 @@
+//! The ends of children, and what they lead to: a free spool, a worker that finishes an update,
+//! another part.
+
+use crate::monitor::{Monitor, Stage};
+use crate::sessions::{Session, Worker};
+use nix::sys::wait::WaitStatus;
+use popward_parent::events::ChildId;
+use popward_parent::process::{Process, REST, how};
+use popward_proto::log::Level;
+use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED};
+use popward_sys::channel::PacketBuffer;
+use std::fmt::Display;
+use std::os::fd::AsFd;
+
+impl Monitor {
+    /// A child may have ended.
+    pub(crate) fn ended(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
+        let Some(status) = self.process(id).and_then(Process::reap) else {
+            return;
+        };
+        // Everything that it said before its end counts.
+        self.read_log(id, buffer, REST);
+        self.read_control(id, buffer, REST);
+        if let Some(worker) = self.workers.remove(&id) {
+            self.starter.events.forget(worker.channel.as_fd());
+            worker.process.forget(&self.starter.events);
+            self.report(&worker.process, status, Some(&worker.session));
+            self.worker_ended(worker, status);
+        } else if let Some((_, process)) = self.leaving.remove(&id) {
+            process.forget(&self.starter.events);
+        } else {
+            self.part_ended(id, status);
+        }
+    }
+
+    /// A part has ended by itself, or was killed.
+    fn part_ended(&mut self, id: ChildId, status: WaitStatus) {
+        let Some(process) = self.parts.take(id, &self.starter.events) else {
+            return;
+        };
+        process.forget(&self.starter.events);
+        self.report(&process, status, None);
+        let role = process.origin().role;
+        if matches!(self.stage, Stage::Rising(_)) {
+            let name = role.name();
+            self.not_risen(&format_args!(
+                "popward-{name} ended before everything was ready"
+            ));
+        }
+        self.again_later(role, process.life());
+        self.tidy();
+    }
+
+    fn worker_ended(&mut self, worker: Worker, status: WaitStatus) {
+        let (session, pid) = (worker.session, worker.process.origin().pid);
+        if self.serves() && session.worker_follows(status) {
+            self.remove_dotlock(pid, &session);
+            let done = matches!(status, WaitStatus::Exited(_, 0));
+            return self.serve_after_adoption(session, done);
+        }
+        let exited =
+            |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
+        if session.opens() && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
+            self.not_opened(session.id, &session.account);
+        }
+        let torn = session.is_torn(status);
+        // A worker that came to finish an update and could not has no successor. One that died has.
+        let could = session.opens() || !matches!(status, WaitStatus::Exited(..));
+        let now = torn && could && !matches!(self.stage, Stage::Ending(_));
+        if !(now && self.finish(&session)) {
+            // Nobody should read a spool that is half moved. So its dotlock stays. The next login,
+            // or the next start, takes over the dotlock of a dead process and finishes the update.
+            if !torn {
+                self.remove_dotlock(pid, &session);
+            }
+            self.tell_of_end(&session);
+        }
+        self.tend();
+    }
+
+    fn remove_dotlock(&mut self, pid: u32, session: &Session) {
+        if let Some(Err(error)) = session.left_behind(pid).map(|lock| lock.remove()) {
+            let fields: &[(&str, &dyn Display)] = &[
+                ("session", &session.id),
+                ("user", &session.account.name),
+                ("error", &error),
+            ];
+            self.log.write(Level::Error, "dotlock not removed", fields);
+        }
+    }
+
+    /// Logs an end that is not in order.
+    fn report(&mut self, process: &Process, status: WaitStatus, session: Option<&Session>) {
+        let code = match status {
+            WaitStatus::Exited(_, code) => Some(code),
+            _ => None,
+        };
+        let in_order = match session {
+            Some(session) => {
+                code == Some(0)
+                    || code == Some(i32::from(NOT_OPENED))
+                    || session.worker_follows(status)
+            }
+            None => code == Some(0) && matches!(self.stage, Stage::Ending(_)),
+        };
+        if in_order {
+            return;
+        }
+        let (origin, how, seconds) = (process.origin(), how(status), process.life().as_secs());
+        let name = origin.role.name();
+        let mut fields: Vec<(&str, &dyn Display)> = vec![
+            ("process", &name),
+            ("pid", &origin.pid),
+            ("of", &how),
+            ("seconds", &seconds),
+        ];
+        if let Some(session) = session {
+            fields.push(("session", &session.id));
+            fields.push(("user", &session.account.name));
+        }
+        self.log.write(Level::Error, "process died", &fields);
+    }
+}

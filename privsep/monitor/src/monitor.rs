@@ -1,0 +1,344 @@
+//! The monitor's state, and what its other files share: whom it knows, whom it tells what, and how
+//! a child that breaks the rules ends.
+
+use crate::config::Config;
+use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, introduce_to_auth};
+use crate::sessions::{NoWorker, Worker};
+use crate::starter::Starter;
+use crate::state::StateRoot;
+use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
+use popward_parent::events::ChildId;
+use popward_parent::log::LogWriter;
+use popward_parent::process::{BackOff, Process, send};
+use popward_proto::VERSION;
+use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::bounded::UserName;
+use popward_proto::log::Level;
+use popward_proto::log_line::Role;
+use popward_proto::monitor_front::MonitorToFront;
+use popward_proto::supervisor_monitor::{
+    FRONTS_MAX, MonitorToSupervisor, SupervisorToMonitor, Why,
+};
+use popward_sys::channel::{Channel, ChannelError};
+use popward_sys::log_rate_limit::LogRateLimit;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::mem::Discriminant;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+/// The channel to the supervisor.
+pub(crate) type Supervisor = Channel<MonitorToSupervisor, SupervisorToMonitor>;
+
+/// Tells the supervisor that this monitor can serve.
+pub(crate) const READY: MonitorToSupervisor = MonitorToSupervisor::Ready { version: VERSION };
+
+/// How long the parts may take until they can serve.
+pub(crate) const RISE: Duration = Duration::from_secs(30);
+
+/// How long children have, after their channels were closed, to end by themselves.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Where a monitor is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The parts start. They must be able to serve by then.
+    Rising(Instant),
+    /// The parts serve, or are started again.
+    Serving,
+    /// A newer monitor's fronts accept. The sessions of this one go on to their ends.
+    Retired,
+    /// The server ends. There are no new sessions, and the running ones have until then.
+    Draining(Instant),
+    /// All channels are closed. What still runs then is killed.
+    Ending(Instant),
+}
+
+/// A monitor.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    pub(crate) config: Config,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) log: LogWriter,
+    pub(crate) starter: Starter,
+    pub(crate) state: StateRoot,
+    pub(crate) stage: Stage,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) parts: Parts,
+    /// Whether fronts accept.
+    pub(crate) accepting: bool,
+    /// The auths of newer monitors. The last one is asked about new logins, and those before still
+    /// decide some.
+    pub(crate) newer_auths: BTreeMap<ChildId, AuthChannel>,
+    /// There is no older monitor.
+    pub(crate) oldest: bool,
+    /// Its auth has handed over, and has decided all logins.
+    pub(crate) auth_drained: bool,
+    /// Until when its auth may take to hand over what it remembers, after `Retire`.
+    pub(crate) hands_over_until: Option<Instant>,
+    /// Sessions for which the supervisor was asked.
+    pub(crate) claims: BTreeMap<SessionId, Account>,
+    pub(crate) workers: BTreeMap<ChildId, Worker>,
+    /// Processes whose channels are closed, and when they are killed.
+    pub(crate) leaving: BTreeMap<ChildId, (Instant, Process)>,
+    pub(crate) first_front: FrontId,
+    /// How many fronts were started.
+    fronts_started: u32,
+    back_off: BTreeMap<Role, BackOff>,
+    /// Which parts are to be started again, and when.
+    pub(crate) due: Vec<(Instant, Role)>,
+    /// Accounts whose update was broken off, or whose dotlock was left, before the start.
+    pub(crate) to_tend: Vec<Account>,
+    pub(crate) tended: u32,
+    /// About whom the log said that they get no worker, and why.
+    pub(crate) said: LogRateLimit<(UserName, Discriminant<NoWorker>)>,
+}
+
+impl Monitor {
+    pub(crate) fn new(
+        config: Config,
+        supervisor: Supervisor,
+        log: LogWriter,
+        starter: Starter,
+        state: StateRoot,
+    ) -> Self {
+        Self {
+            config,
+            supervisor,
+            log,
+            starter,
+            state,
+            stage: Stage::Serving,
+            listeners: Vec::new(),
+            parts: Parts::default(),
+            accepting: false,
+            newer_auths: BTreeMap::new(),
+            oldest: true,
+            auth_drained: false,
+            hands_over_until: None,
+            claims: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            first_front: FrontId(1),
+            fronts_started: 0,
+            back_off: BTreeMap::new(),
+            due: Vec::new(),
+            to_tend: Vec::new(),
+            tended: 0,
+            said: LogRateLimit::default(),
+        }
+    }
+
+    /// Whether workers can be started.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self.stage, Stage::Serving | Stage::Retired)
+    }
+
+    /// The process of this number.
+    pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
+        let worker = self.workers.get_mut(&id).map(|worker| &mut worker.process);
+        let leaving = self.leaving.get_mut(&id).map(|(_, process)| process);
+        worker.or(leaving).or_else(|| self.parts.process(id))
+    }
+
+    /// The front of this number, if its channel is open.
+    pub(crate) fn front(&self, wanted: FrontId) -> Option<&Front> {
+        let mut fronts = self.parts.fronts.values();
+        fronts.find(|front| front.number == wanted && front.part.channel.is_some())
+    }
+
+    /// Tells the supervisor. Returns whether it takes the message. If the supervisor has ended, the
+    /// monitor sees that soon.
+    pub(crate) fn tell(&self, message: &MonitorToSupervisor) -> bool {
+        send(&self.supervisor, message, &[]).is_ok()
+    }
+
+    /// Tells all fronts.
+    pub(crate) fn tell_fronts(&mut self, message: &MonitorToFront) {
+        let fronts = self.parts.fronts.values();
+        let told = fronts.map(|front| (front.part.id, front.part.send(message, &[])));
+        let faults: Vec<Fault> = told
+            .filter_map(|(id, sent)| Some((id, sent.err()?)))
+            .collect();
+        self.banish_all(faults);
+    }
+
+    /// Tells one front. Returns whether there is a front that hears it.
+    pub(crate) fn tell_front(&mut self, front: FrontId, message: &MonitorToFront) -> bool {
+        let Some(front) = self.front(front) else {
+            return false;
+        };
+        match (front.part.id, front.part.send(message, &[])) {
+            (_, Ok(())) => return true,
+            (_, Err(ChannelError::Closed)) => {}
+            (id, Err(error)) => self.banish(id, &error),
+        }
+        false
+    }
+
+    /// Ends a child that broke the rules of its channel, or does not read it.
+    pub(crate) fn banish(&mut self, id: ChildId, error: &dyn Display) {
+        if let Some(worker) = self.workers.get(&id) {
+            self.starter.events.forget(worker.channel.as_fd());
+        }
+        self.parts.disconnect(id, &self.starter.events);
+        let Some(process) = self.process(id) else {
+            return;
+        };
+        process.kill();
+        let origin = process.origin();
+        let fields: &[(&str, &dyn Display)] = &[
+            ("process", &origin.role.name()),
+            ("pid", &origin.pid),
+            ("error", error),
+        ];
+        let text = "broke the rules of its channel: killed";
+        self.log.write(Level::Error, text, fields);
+    }
+
+    pub(crate) fn banish_all(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        for (id, error) in faults {
+            self.banish(id, &error);
+        }
+    }
+
+    /// Starts a part that does not run.
+    pub(crate) fn start_part(&mut self, role: Role) {
+        if role == Role::Front && self.fronts_started >= FRONTS_MAX {
+            // The numbers beyond belong to another monitor. The supervisor starts one.
+            let text = "too many fronts have died: this monitor ends";
+            self.log.write(Level::Error, text, &[]);
+            return self.end(FAREWELL);
+        }
+        let (config, starter) = (&self.config, &mut self.starter);
+        let started = match role {
+            Role::Auth if self.parts.auth.is_none() => self.parts.start_auth(config, starter),
+            Role::Keys if self.parts.keys.is_none() => self.parts.start_keys(config, starter),
+            Role::Front if self.parts.fronts.len() < config.base.fronts as usize => {
+                let next = self.first_front.0.saturating_add(self.fronts_started);
+                let (first, listeners) = (self.fronts_started == 0, &self.listeners);
+                self.fronts_started += 1;
+                let number = (FrontId(next), !first);
+                self.parts.start_front(config, starter, number, listeners)
+            }
+            _ => return,
+        };
+        let rises = matches!(self.stage, Stage::Rising(_));
+        match started {
+            Ok(Some((_, error))) if rises => {
+                self.not_risen(&format_args!("{}: {error}", role.name()));
+            }
+            Ok(fault) => {
+                self.banish_all(fault);
+                if role == Role::Auth && !rises {
+                    self.tell(&MonitorToSupervisor::NewAuth);
+                }
+            }
+            Err(errno) => {
+                self.log_not_started(role, errno);
+                if rises {
+                    let name = role.name();
+                    return self.not_risen(&format_args!("popward-{name} not started: {errno}"));
+                }
+                self.again_later(role, Duration::ZERO);
+            }
+        }
+    }
+
+    fn log_not_started(&mut self, role: Role, errno: Errno) {
+        let fields: &[(&str, &dyn Display)] = &[("process", &role.name()), ("error", &errno)];
+        self.log.write(Level::Error, "not started", fields);
+    }
+
+    /// Starts a part again after a wait. `life` is how long the last one lived.
+    pub(crate) fn again_later(&mut self, role: Role, life: Duration) {
+        if self.stage == Stage::Serving {
+            let wait = self.back_off.entry(role).or_default().after(life);
+            self.due.push((Instant::now() + wait, role));
+        }
+    }
+
+    /// A part has said something: the next step of the start may be due.
+    pub(crate) fn advance(&mut self) {
+        if !matches!(self.stage, Stage::Rising(_)) {
+            return;
+        }
+        if self.parts.are_ready(&self.config) {
+            self.stage = Stage::Serving;
+            self.tell(&READY);
+        } else if self.parts.have_what_fronts_need(&self.config) && self.parts.fronts.is_empty() {
+            for _ in 0..self.config.base.fronts {
+                self.start_part(Role::Front);
+            }
+        }
+    }
+
+    /// The parts cannot serve with this configuration, so the monitor ends.
+    pub(crate) fn not_risen(&mut self, why: &dyn Display) {
+        let why = Why::truncated(&why.to_string());
+        self.tell(&MonitorToSupervisor::Unusable(why));
+        self.end(Duration::ZERO);
+    }
+
+    /// The fronts ask the auth `newest` about new logins.
+    pub(crate) fn introduce_fronts(&mut self, newest: ChildId) {
+        let channel = self.newer_auths.get(&newest);
+        let channel = channel.map(|channel| (newest, channel));
+        let fronts = self.parts.fronts.values();
+        let faults = fronts.filter_map(|front| introduce_to_auth(front, channel));
+        let faults: Vec<Fault> = faults.collect();
+        self.banish_all(faults);
+    }
+
+    /// Lets a process end whose channel is closed. If it takes longer than `time`, it is killed.
+    pub(crate) fn dismiss(&mut self, id: ChildId, time: Duration) {
+        if let Some(process) = self.parts.take(id, &self.starter.events) {
+            self.leaving.insert(id, (Instant::now() + time, process));
+        }
+    }
+
+    /// Ends the parts of a retired monitor that have nothing left to do.
+    pub(crate) fn tidy(&mut self) {
+        if self.stage != Stage::Retired {
+            return;
+        }
+        let fronts = self.parts.fronts.values();
+        let drained = fronts.filter(|front| front.drained);
+        for id in drained.map(|front| front.part.id).collect::<Vec<_>>() {
+            self.dismiss(id, FAREWELL);
+        }
+        let no_fronts = self.parts.fronts.is_empty();
+        let keys = self.parts.keys.as_ref().map(|keys| keys.id);
+        // A front takes the end of auth for the end of each login that has no session yet. So auth
+        // stays while claims wait for the supervisor.
+        let drained = self.auth_drained && self.claims.is_empty();
+        // Auth also finishes logins of fronts of older monitors. It says itself when it has handed
+        // over and decided all of them. An auth that hangs does not.
+        let now = Instant::now();
+        let late = self.hands_over_until.is_none_or(|until| until <= now);
+        let hangs = late && no_fronts && self.oldest;
+        let auth = self.parts.auth.as_ref().map(|auth| auth.id);
+        let auth = auth.filter(|_| drained || hangs);
+        for id in keys.filter(|_| no_fronts).into_iter().chain(auth) {
+            self.dismiss(id, FAREWELL);
+        }
+    }
+
+    /// Closes all channels. Every child ends by itself, workers without update.
+    pub(crate) fn end(&mut self, time: Duration) {
+        self.stage = Stage::Ending(Instant::now() + FAREWELL);
+        self.due.clear();
+        self.listeners.clear();
+        self.newer_auths.clear();
+        for id in self.parts.ids() {
+            self.dismiss(id, time);
+        }
+        for worker in self.workers.values() {
+            // The channel is shut and not closed, because the session's dotlock is still to be
+            // removed. This fails if the worker has gone.
+            let fd = worker.channel.as_fd().as_raw_fd();
+            let _ = shutdown(fd, Shutdown::Write);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The parts of a server: its fronts, its auth and its keys.
+
+use crate::config::Config;
+use crate::starter::{Starter, identity};
+use nix::errno::Errno;
+use popward_parent::events::{ChildId, Events};
+use popward_parent::process::{Process, send};
+use popward_proto::VERSION;
+use popward_proto::account::FrontId;
+use popward_proto::keys::KeyId;
+use popward_proto::log_line::Role;
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
+use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
+use popward_proto::permit::Message;
+use popward_proto::proxies::ProxyHeaders;
+use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A child that does not take what it is sent.
+pub(crate) type Fault = (ChildId, ChannelError);
+
+/// The channel to an auth.
+pub(crate) type AuthChannel = Channel<MonitorToAuth, AuthToMonitor>;
+
+/// A part with its channel.
+#[derive(Debug)]
+pub(crate) struct Part<S: Message, R: Message> {
+    pub(crate) id: ChildId,
+    pub(crate) process: Process,
+    /// `None` once it has ended or broken the rules: then the part is being killed.
+    pub(crate) channel: Option<Channel<S, R>>,
+    /// It has said that it can serve.
+    pub(crate) ready: bool,
+}
+
+/// Auth.
+pub(crate) type Auth = Part<MonitorToAuth, AuthToMonitor>;
+
+/// Keys.
+pub(crate) type Keys = Part<MonitorToKeys, KeysToMonitor>;
+
+/// A front.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) number: FrontId,
+    pub(crate) part: Part<MonitorToFront, FrontToMonitor>,
+    /// Its last connection has ended.
+    pub(crate) drained: bool,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: OwnedFd,
+    /// Whether TLS begins with the connection.
+    pub(crate) tls: bool,
+    /// Which connections begin with a PROXY header.
+    pub(crate) headers: ProxyHeaders,
+}
+
+/// The parts that run.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) fronts: BTreeMap<ChildId, Front>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) keys: Option<Keys>,
+    /// What keys says of each key that it has loaded.
+    pub(crate) facts: BTreeMap<u16, KeyFacts>,
+}
+
+impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
+    fn start(starter: &mut Starter, config: &Config, role: Role) -> Result<Self, Errno> {
+        let started = starter.start(role, &[], identity(config, role).as_ref(), &[])?;
+        let (id, child) = (starter.events.next_id(), (started.child, Some(started.log)));
+        let channel = Channel::new(started.control, SetupPhase::Starting);
+        let (events, whose) = (&starter.events, (role, None));
+        let process = Process::watch(events, id, whose, child, channel.as_fd())?;
+        // The monitor never waits for room in the channel of a part that hangs.
+        channel.set_nonblocking()?;
+        Ok(Self {
+            id,
+            process,
+            channel: Some(channel),
+            ready: false,
+        })
+    }
+
+    /// It has said that it can serve.
+    fn enter_service(&mut self) {
+        self.ready = true;
+        if let Some(channel) = &mut self.channel {
+            channel.enter(SetupPhase::Serving);
+        }
+    }
+
+    /// Sends to it, if its channel is open. An error says that it does not read.
+    pub(crate) fn send(&self, message: &S, files: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let channel = self.channel.as_ref();
+        channel.map_or(Ok(()), |channel| send(channel, message, files))
+    }
+
+    fn disconnect(&mut self, events: &Events) {
+        if let Some(channel) = self.channel.take() {
+            events.forget(channel.as_fd());
+        }
+    }
+}
+
+impl Parts {
+    /// Starts auth. A fault names the child that does not read.
+    pub(crate) fn start_auth(
+        &mut self,
+        config: &Config,
+        starter: &mut Starter,
+    ) -> Result<Option<Fault>, Errno> {
+        let auth = self.auth.insert(Part::start(starter, config, Role::Auth)?);
+        let all = config.for_auth();
+        let sent = all.iter().try_for_each(|message| auth.send(message, &[]));
+        if let Err(error) = sent {
+            return Ok(Some((auth.id, error)));
+        }
+        let channel = auth.channel.as_ref().map(|channel| (auth.id, channel));
+        let mut fronts = self.fronts.values();
+        Ok(fronts.find_map(|front| introduce_to_auth(front, channel)))
+    }
+
+    /// Starts keys.
+    pub(crate) fn start_keys(
+        &mut self,
+        config: &Config,
+        starter: &mut Starter,
+    ) -> Result<Option<Fault>, Errno> {
+        let keys = self.keys.insert(Part::start(starter, config, Role::Keys)?);
+        let settings = MonitorToKeys::Settings {
+            version: VERSION,
+            ticket_ms: config.base.front.tls.ticket_ms,
+        };
+        let mut sent = keys.send(&settings, &[]);
+        for (number, certificate) in (0..).zip(&config.certificates) {
+            let key = MonitorToKeys::Key(KeyId(number));
+            sent = sent.and_then(|()| keys.send(&key, &[certificate.key.as_fd()]));
+        }
+        if let Err(error) = sent {
+            return Ok(Some((keys.id, error)));
+        }
+        let mut fronts = self.fronts.values();
+        Ok(fronts.find_map(|front| introduce_to_keys(front, keys)))
+    }
+
+    /// Starts a front with this number.
+    pub(crate) fn start_front(
+        &mut self,
+        config: &Config,
+        starter: &mut Starter,
+        (number, connections_known): (FrontId, bool),
+        listeners: &[Listener],
+    ) -> Result<Option<Fault>, Errno> {
+        let front = Front {
+            number,
+            part: Part::start(starter, config, Role::Front)?,
+            drained: false,
+        };
+        let id = front.part.id;
+        self.fronts.insert(id, front);
+        let Some(front) = self.fronts.get(&id) else {
+            return Ok(None);
+        };
+        if let Err(error) = self.furnish(config, front, connections_known, listeners) {
+            return Ok(Some((id, error)));
+        }
+        let auth = self.auth.as_ref();
+        let auth = auth.and_then(|auth| Some((auth.id, auth.channel.as_ref()?)));
+        let fault = introduce_to_auth(front, auth)
+            .or_else(|| introduce_to_keys(front, self.keys.as_ref()?))
+            .or_else(|| {
+                let sent = front.part.send(&MonitorToFront::Serve, &[]);
+                sent.err().map(|error| (id, error))
+            });
+        Ok(fault)
+    }
+
+    /// Gives a front its settings, the listening sockets and the certificates.
+    fn furnish(
+        &self,
+        config: &Config,
+        front: &Front,
+        connections_known: bool,
+        listeners: &[Listener],
+    ) -> Result<(), ChannelError> {
+        let mut settings = config.base.front.clone();
+        settings.front = front.number;
+        settings.connections_known |= connections_known;
+        let settings = MonitorToFront::Settings(Box::new(settings));
+        front.part.send(&settings, &[])?;
+        for listener in listeners {
+            let (tls, headers) = (listener.tls, listener.headers);
+            let message = MonitorToFront::Listener { tls, headers };
+            front.part.send(&message, &[listener.socket.as_fd()])?;
+        }
+        if let Some(file) = &config.client_ca {
+            let message = MonitorToFront::ClientAuthorities;
+            front.part.send(&message, &[file.as_fd()])?;
+        }
+        for (number, certificate) in (0..).zip(&config.certificates) {
+            if let Some(facts) = self.facts.get(&number) {
+                let message = MonitorToFront::Certificate(facts.clone());
+                front.part.send(&message, &[certificate.chain.as_fd()])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether auth and keys can serve, so that fronts can be started.
+    pub(crate) fn have_what_fronts_need(&self, config: &Config) -> bool {
+        let auth = self.auth.as_ref().is_some_and(|auth| auth.ready);
+        let keys = self.keys.as_ref().is_some_and(|keys| keys.ready);
+        auth && keys && self.facts.len() == config.certificates.len()
+    }
+
+    /// Whether all parts can serve.
+    pub(crate) fn are_ready(&self, config: &Config) -> bool {
+        let fronts = self.fronts.values().filter(|front| front.part.ready);
+        self.have_what_fronts_need(config) && fronts.count() == config.base.fronts as usize
+    }
+
+    /// The first part that has not said that it can serve.
+    pub(crate) fn late(&self, config: &Config) -> Role {
+        if !self.auth.as_ref().is_some_and(|auth| auth.ready) {
+            Role::Auth
+        } else if self.have_what_fronts_need(config) {
+            Role::Front
+        } else {
+            Role::Keys
+        }
+    }
+
+    /// A part has said that it can serve.
+    pub(crate) fn enter_service(&mut self, id: ChildId) {
+        if let Some(front) = self.fronts.get_mut(&id) {
+            front.part.enter_service();
+        } else if let Some(auth) = self.auth.as_mut().filter(|auth| auth.id == id) {
+            auth.enter_service();
+        } else if let Some(keys) = self.keys.as_mut().filter(|keys| keys.id == id) {
+            keys.enter_service();
+        }
+    }
+
+    /// The process of this number, if it is a part.
+    pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
+        if let Some(front) = self.fronts.get_mut(&id) {
+            return Some(&mut front.part.process);
+        }
+        let auth = self.auth.as_mut().filter(|auth| auth.id == id);
+        let keys = self.keys.as_mut().filter(|keys| keys.id == id);
+        auth.map(|auth| &mut auth.process)
+            .or(keys.map(|keys| &mut keys.process))
+    }
+
+    /// Closes the channel of a part.
+    pub(crate) fn disconnect(&mut self, id: ChildId, events: &Events) {
+        if let Some(front) = self.fronts.get_mut(&id) {
+            front.part.disconnect(events);
+        } else if let Some(auth) = self.auth.as_mut().filter(|auth| auth.id == id) {
+            auth.disconnect(events);
+        } else if let Some(keys) = self.keys.as_mut().filter(|keys| keys.id == id) {
+            keys.disconnect(events);
+        }
+    }
+
+    /// Takes a part out, with its channel closed.
+    pub(crate) fn take(&mut self, id: ChildId, events: &Events) -> Option<Process> {
+        self.disconnect(id, events);
+        let front = self.fronts.remove(&id).map(|front| front.part.process);
+        let auth = self.auth.take_if(|auth| auth.id == id);
+        let keys = self.keys.take_if(|keys| keys.id == id);
+        front
+            .or(auth.map(|auth| auth.process))
+            .or(keys.map(|keys| keys.process))
+    }
+
+    /// The numbers of all parts.
+    pub(crate) fn ids(&self) -> Vec<ChildId> {
+        let auth = self.auth.as_ref().map(|auth| auth.id);
+        let keys = self.keys.as_ref().map(|keys| keys.id);
+        let fronts = self.fronts.keys().copied();
+        fronts.chain(auth).chain(keys).collect()
+    }
+}
+
+/// Gives a front and an auth a channel to each other.
+pub(crate) fn introduce_to_auth(
+    front: &Front,
+    auth: Option<(ChildId, &AuthChannel)>,
+) -> Option<Fault> {
+    let told = MonitorToAuth::Front(front.number);
+    introduce(front, &MonitorToFront::Auth, auth?, &told)
+}
+
+/// Gives a front and keys a channel to each other.
+fn introduce_to_keys(front: &Front, keys: &Keys) -> Option<Fault> {
+    let told = MonitorToKeys::Front(front.number);
+    let channel = keys.channel.as_ref()?;
+    introduce(front, &MonitorToFront::Keys, (keys.id, channel), &told)
+}
+
+fn introduce<S: Message, R: Message>(
+    front: &Front,
+    front_is_told: &MonitorToFront,
+    (id, other): (ChildId, &Channel<S, R>),
+    other_is_told: &S,
+) -> Option<Fault> {
+    let (front_end, other_end) = match socket_pair() {
+        Ok(pair) => pair,
+        Err(errno) => return Some((front.part.id, ChannelError::System(errno))),
+    };
+    if let Err(error) = send(other, other_is_told, &[other_end.as_fd()]) {
+        return Some((id, error));
+    }
+    let sent = front.part.send(front_is_told, &[front_end.as_fd()]);
+    sent.err().map(|error| (front.part.id, error))
+}

@@ -1,0 +1,111 @@
+//! How the monitor starts its processes: which executable, as which user, in which root directory.
+
+use crate::config::Config;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use popward_parent::events::Events;
+use popward_parent::process::{Launch, Launcher, Started};
+use popward_proto::log_line::Role;
+use popward_sys::spawn::ChildIdentity;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What is needed to start any process.
+#[derive(Debug)]
+pub(crate) struct Starter {
+    launcher: Launcher,
+    /// The directory of the executables.
+    libexec: PathBuf,
+    /// `/`.
+    root: OwnedFd,
+    /// An empty directory. It becomes the root directory of fronts and keys.
+    empty: Option<OwnedFd>,
+    pub(crate) events: Events,
+}
+
+impl Starter {
+    /// Opens what a start needs.
+    ///
+    /// # Errors
+    ///
+    /// A path, and why it could not be opened.
+    pub(crate) fn new(config: &Config, events: Events) -> Result<Self, (PathBuf, Errno)> {
+        let null = |errno| (PathBuf::from("/dev/null"), errno);
+        Ok(Self {
+            launcher: Launcher::new().map_err(null)?,
+            libexec: config.base.libexec.as_path().to_owned(),
+            root: directory(Path::new("/"), OFlag::empty())?,
+            empty: None,
+            events,
+        })
+    }
+
+    /// Makes the empty directory in `state`, if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Starter::new`].
+    pub(crate) fn make_empty(&mut self, state: &Path) -> Result<(), (PathBuf, Errno)> {
+        let path = state.join(".empty");
+        let mode = Mode::from_bits_truncate(0o555);
+        // The umask removes rights that front and keys need, so the mode is set again.
+        let made = nix::unistd::mkdir(&path, mode)
+            .and_then(|()| fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink));
+        match made {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err((path, errno)),
+        }
+        self.empty = Some(directory(&path, OFlag::O_NOFOLLOW)?);
+        Ok(())
+    }
+
+    /// Starts the executable of `role` as `identity`. `words` follow its name on the command line.
+    pub(crate) fn start(
+        &mut self,
+        role: Role,
+        words: &[&str],
+        identity: Option<&ChildIdentity>,
+        extra: &[BorrowedFd<'_>],
+    ) -> Result<Started, Errno> {
+        let name = format!("popward-{}", role.name());
+        let command_line: Vec<&str> = [name.as_str()]
+            .into_iter()
+            .chain(words.iter().copied())
+            .collect();
+        let directory = match role {
+            Role::Front | Role::Keys => self.empty.as_ref().ok_or(Errno::ENOENT)?,
+            _ => &self.root,
+        };
+        let launch = Launch {
+            executable: &self.libexec.join(&name),
+            command_line: &command_line,
+            directory: directory.as_fd(),
+            identity,
+        };
+        self.launcher.start(&launch, extra)
+    }
+}
+
+fn directory(path: &Path, flags: OFlag) -> Result<OwnedFd, (PathBuf, Errno)> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | flags;
+    open(path, flags, Mode::empty()).map_err(|errno| (path.to_owned(), errno))
+}
+
+/// The identity of front, auth or keys. `None`: the server is not root, and all processes run as
+/// its user.
+pub(crate) fn identity(config: &Config, role: Role) -> Option<ChildIdentity> {
+    let accounts = config.base.accounts?;
+    let (uid, gid) = match role {
+        Role::Front => accounts.front,
+        Role::Keys => accounts.keys,
+        _ => accounts.auth,
+    };
+    Some(ChildIdentity {
+        uid,
+        gid,
+        effective_gid: gid,
+        groups: Vec::new(),
+        keep_chroot: role != Role::Auth,
+    })
+}

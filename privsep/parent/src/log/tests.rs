@@ -1,0 +1,97 @@
+//! What a parent vouches for in the records of its children.
+
+use super::*;
+use popward_proto::account::FrontId;
+use popward_sys::channel::{Packet, PacketBuffer, socket_pair};
+
+/// A log, and the other end of its channel.
+fn log() -> (LogWriter, Channel<NoMessage, Line>) {
+    let (own, other) = socket_pair().unwrap();
+    let mut log = LogWriter::new(Role::Monitor, Level::Info);
+    log.connect(own);
+    let other = Channel::new(other, LogPhase::Open);
+    other.set_nonblocking().unwrap();
+    (log, other)
+}
+
+fn lines(from: &mut Channel<NoMessage, Line>) -> Vec<Line> {
+    let mut buffer = PacketBuffer::for_messages();
+    let mut lines = Vec::new();
+    while let Ok(Packet::Message(line, _)) = from.receive(&mut buffer) {
+        lines.push(line);
+    }
+    lines
+}
+
+fn session(count: u32) -> SessionId {
+    SessionId::new(FrontId(1), count)
+}
+
+fn source(role: Role, about: Option<(SessionId, &str)>) -> Source {
+    let user = |name: &str| UserName::try_from(name.to_owned()).unwrap();
+    let about = about.map(|(session, name)| (session, user(name)));
+    Source::new(Origin { role, pid: 7 }, about)
+}
+
+fn record(level: Level) -> Record {
+    let user = (Text::truncated("user"), Text::truncated("mallory"));
+    Record {
+        level,
+        session: Some(session(9)),
+        qpopper: true,
+        text: Text::truncated("opened"),
+        fields: List::try_from(vec![user]).unwrap(),
+    }
+}
+
+#[test]
+fn a_workers_record_names_its_own_session_and_user() {
+    let (mut log, mut other) = log();
+    source(Role::Worker, Some((session(1), "alice"))).write(record(Level::Info), &mut log);
+    source(Role::Front, None).write(record(Level::Info), &mut log);
+    let lines = lines(&mut other);
+    let seen: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let record = &line.record;
+            let user = record.fields.as_slice()[0].1.as_str();
+            (record.session, user, record.qpopper)
+        })
+        .collect();
+    assert_eq!(seen[0], (Some(session(1)), "alice", false));
+    assert_eq!(seen[1], (Some(session(9)), "mallory", true));
+}
+
+#[test]
+fn p8_a_worker_writes_a_bounded_number_of_records() {
+    let (mut log, mut other) = log();
+    let mut worker = source(Role::Worker, Some((session(1), "alice")));
+    let mut seen = 0;
+    for _ in 0..WORKER_RECORDS_MAX + 50 {
+        worker.write(record(Level::Info), &mut log);
+        seen += lines(&mut other).len();
+    }
+    // And one that says that there were more. A slow machine may come into the next second.
+    let most = WORKER_RECORDS_MAX as usize + 1;
+    assert!(
+        worker.second.0.elapsed().as_secs() > 0 || seen == most,
+        "{seen}"
+    );
+}
+
+#[test]
+fn lines_wait_while_there_is_no_log_process() {
+    let (mut log, other) = log();
+    drop(other);
+    for text in ["one", "two"] {
+        log.write(Level::Error, text, &[]);
+    }
+    log.write(Level::Debug, "below the level", &[]);
+    let (own, other) = socket_pair().unwrap();
+    log.connect(own);
+    let mut other = Channel::new(other, LogPhase::Open);
+    other.set_nonblocking().unwrap();
+    let lines = lines(&mut other);
+    let texts: Vec<_> = lines.iter().map(|line| line.record.text.as_str()).collect();
+    assert_eq!(texts, ["one", "two"]);
+}

@@ -1,0 +1,95 @@
+//! supervisor or monitor → log: log records, and who they come from.
+//!
+//! A parent says who a record comes from, because it knows that by the socket. popward-log writes
+//! the records to the configured destination.
+
+use crate::log::{LogPhase, Record};
+use crate::permit::{Message, Permit, any};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Starts monitors, and speaks with the service manager.
+    Supervisor,
+    /// Starts the processes of one configuration.
+    Monitor,
+    /// Writes the log.
+    Log,
+    /// Reads the configuration.
+    Config,
+    /// Speaks with clients.
+    Front,
+    /// Checks credentials.
+    Auth,
+    /// Signs.
+    Keys,
+    /// Serves one session.
+    Worker,
+    /// Pins the old server's UIDLs before a user's first session.
+    Adopt,
+}
+
+impl Role {
+    /// The name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Supervisor => "supervisor",
+            Self::Monitor => "monitor",
+            Self::Log => "log",
+            Self::Config => "config",
+            Self::Front => "front",
+            Self::Auth => "auth",
+            Self::Keys => "keys",
+            Self::Worker => "worker",
+            Self::Adopt => "adopt",
+        }
+    }
+}
+
+/// A process, as its parent knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What it is for.
+    pub role: Role,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// A record, and the process that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The process.
+    pub origin: Origin,
+    /// What it said.
+    pub record: Record,
+}
+
+impl Message for Line {
+    const LIMIT: usize = Record::LIMIT + 16;
+    type Phase = LogPhase;
+    fn permit(&self) -> Permit<LogPhase> {
+        any("Line", &[LogPhase::Open])
+    }
+}
+
+/// Escapes all characters of `text` that could begin a new line, move the cursor or hide text.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\\' {
+            out.push_str("\\\\");
+        } else if c.is_control() || is_format(c) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether `c` is an invisible character that reorders or hides text on a terminal.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}

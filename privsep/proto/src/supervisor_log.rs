@@ -1,0 +1,47 @@
+//! supervisor ↔ log: the destination of the log, and the sockets from which its lines come.
+
+use crate::monitor_auth::SetupPhase;
+use crate::monitor_config::Destination;
+use crate::permit::{Message, Permit, any, once};
+use serde::{Deserialize, Serialize};
+
+/// Messages from the supervisor to popward-log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SupervisorToLog {
+    /// The first message: one descriptor, the supervisor's standard error.
+    Open {
+        /// [`crate::VERSION`].
+        version: u32,
+        /// The supervisor's process id. Lines begin with it.
+        pid: u32,
+    },
+    /// From now on, lines go here.
+    To(Destination),
+    /// A process with lines: one descriptor, the channel of [`crate::log_line::Line`]s.
+    Writer,
+}
+
+/// Messages back. There are none: a value of this type cannot exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogToSupervisor {}
+
+impl Message for SupervisorToLog {
+    const LIMIT: usize = 32;
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        use SetupPhase::{Serving, Starting};
+        match self {
+            Self::Open { .. } => once("Open", &[Starting]).with_descriptors(1),
+            Self::To(_) => any("To", &[Serving]),
+            Self::Writer => any("Writer", &[Serving]).with_descriptors(1),
+        }
+    }
+}
+
+impl Message for LogToSupervisor {
+    const LIMIT: usize = 0;
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        match *self {}
+    }
+}

@@ -1,0 +1,100 @@
+//! What the supervisor, its monitors and popward-log say to each other.
+
+use super::*;
+use popward_proto::log_line::{Line, Origin, Role};
+use popward_proto::monitor_config::Destination;
+use popward_proto::proxies::ProxyHeaders;
+use popward_proto::supervisor_log::SupervisorToLog;
+use popward_proto::supervisor_monitor::{
+    MonitorToSupervisor, Refusal, Start, SupervisorToMonitor, Why,
+};
+
+fn longest_path() -> AbsolutePath {
+    path(&format!("/{}", "x".repeat(AbsolutePath::MAX - 1)))
+}
+
+fn start() -> SupervisorToMonitor {
+    SupervisorToMonitor::Start(Start {
+        version: u32::MAX,
+        first_front: FrontId(u32::MAX),
+        trial: true,
+        after_crash: true,
+        oldest: true,
+    })
+}
+
+#[test]
+fn the_messages_of_supervisor_and_monitor_fit_at_their_largest() {
+    let session = SessionId::new(FrontId(u32::MAX), u32::MAX);
+    for message in [
+        start(),
+        SupervisorToMonitor::Listener {
+            tls: true,
+            headers: ProxyHeaders::FromProxies,
+        },
+        SupervisorToMonitor::Claimed(session, Some(Refusal::Elsewhere)),
+        SupervisorToMonitor::Claimed(session, None),
+        SupervisorToMonitor::Retire,
+    ] {
+        there_and_back(&message);
+    }
+    for message in [
+        MonitorToSupervisor::Unusable(Why::truncated(&"x".repeat(4096))),
+        MonitorToSupervisor::Claim {
+            session,
+            user: user(&"x".repeat(UserName::MAX)),
+            directory: longest_path(),
+            spool: user(&"x".repeat(UserName::MAX)),
+            sessions_max: u32::MAX,
+            adopts: true,
+        },
+        MonitorToSupervisor::Released(session),
+    ] {
+        there_and_back(&message);
+    }
+}
+
+#[test]
+fn a_line_fits_if_its_record_does() {
+    let text = Text::truncated(&"x".repeat(512));
+    let field = || {
+        let name = Text::truncated(&"x".repeat(24));
+        (name, Text::truncated(&"x".repeat(256)))
+    };
+    let record = Record {
+        level: Level::Debug,
+        session: Some(SessionId::new(FrontId(u32::MAX), u32::MAX)),
+        qpopper: true,
+        text,
+        fields: list((0..20).map(|_| field()).collect()),
+    };
+    let origin = Origin {
+        role: Role::Adopt,
+        pid: u32::MAX,
+    };
+    there_and_back(&record);
+    there_and_back(&Line { origin, record });
+    there_and_back(&SupervisorToLog::Open {
+        version: u32::MAX,
+        pid: u32::MAX,
+    });
+    there_and_back(&SupervisorToLog::To(Destination::Syslog));
+}
+
+#[test]
+fn a_monitor_starts_once_and_is_told_to_accept_only_after_that() {
+    let mut gate: Gate<SupervisorToMonitor> = Gate::new(SetupPhase::Starting);
+    assert!(gate.admit(&SupervisorToMonitor::Accept, 0, false).is_err());
+    assert!(gate.admit(&start(), 0, false).is_ok());
+    gate.enter(SetupPhase::Serving);
+    assert!(gate.admit(&start(), 0, false).is_err());
+    assert!(gate.admit(&SupervisorToMonitor::Accept, 0, false).is_ok());
+    // A newer auth without its channel.
+    for message in [SupervisorToMonitor::Retire, SupervisorToMonitor::NewerAuth] {
+        assert!(gate.admit(&message, 0, false).is_err());
+        assert!(gate.admit(&message, 1, false).is_ok());
+    }
+    let mut gate: Gate<MonitorToSupervisor> = Gate::new(SetupPhase::Starting);
+    let released = MonitorToSupervisor::Released(SessionId::new(FrontId(1), 1));
+    assert!(gate.admit(&released, 0, false).is_err(), "before Ready");
+}

@@ -1,0 +1,73 @@
+//! `popward --check`: a monitor on trial asks auth to look at the files that only auth's user can
+//! read. Nothing is served.
+
+use crate::config::Config;
+use crate::monitors;
+use popward_parent::process::{Launcher, end, readable};
+use popward_proto::VERSION;
+use popward_proto::account::FrontId;
+use popward_proto::log::{Level, LogPhase, NoMessage};
+use popward_proto::log_line::{Line, escaped};
+use popward_proto::supervisor_monitor::{MonitorToSupervisor, Start};
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long the trial may take. Auth has 10 s of it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Returns auth's warnings about its part of the configuration. All text is escaped, because it
+/// goes to a terminal.
+///
+/// # Errors
+///
+/// Why auth cannot use its part, or could not be asked. The text is in words for the operator.
+pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<String>, String> {
+    let failed = |error: ChannelError| format!("popward-monitor: {error}");
+    let start = Start {
+        version: VERSION,
+        first_front: FrontId(1),
+        trial: true,
+        after_crash: false,
+        oldest: true,
+    };
+    let pair = socket_pair().map_err(ChannelError::System);
+    let (lines, theirs) = pair.map_err(failed)?;
+    let launched = monitors::launch(launcher, config, start, &[], &theirs);
+    drop(theirs);
+    let (child, mut channel) = launched.map_err(failed)?;
+    let mut buffer = PacketBuffer::for_messages();
+    let answer = if readable(&[channel.as_fd()], Instant::now() + PATIENCE) {
+        channel.receive(&mut buffer)
+    } else {
+        Err(ChannelError::WouldBlock)
+    };
+    let answer = match answer {
+        Ok(Packet::Message(MonitorToSupervisor::Ready { .. }, _)) => Ok(()),
+        Ok(Packet::Message(MonitorToSupervisor::Unusable(why), _)) => Err(escaped(why.as_str())),
+        Ok(_) => Err("popward-monitor: an answer that must not be".to_owned()),
+        Err(error) => Err(failed(error)),
+    };
+    // The monitor is not needed any more. Its exit status does not matter.
+    let _ = end(&child, true);
+    answer.map(|()| warnings(Channel::new(lines, LogPhase::Open)))
+}
+
+/// The warnings that were logged before the answer.
+fn warnings(mut lines: Channel<NoMessage, Line>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut buffer = PacketBuffer::for_messages();
+    if lines.set_nonblocking().is_err() {
+        return warnings;
+    }
+    while let Ok(Packet::Message(line, _)) = lines.receive(&mut buffer) {
+        let record = line.record;
+        if record.level <= Level::Warning {
+            let fields = record.fields.as_slice().iter();
+            let values = fields.map(|(_, value)| value.as_str());
+            let parts: Vec<&str> = [record.text.as_str()].into_iter().chain(values).collect();
+            warnings.push(escaped(&parts.join(": ")));
+        }
+    }
+    warnings
+}

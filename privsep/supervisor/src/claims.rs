@@ -1,0 +1,75 @@
+//! Which sessions the users have, at all monitors. So the limits on a user's sessions hold while
+//! two configurations serve.
+
+use popward_parent::events::ChildId;
+use popward_proto::account::SessionId;
+use popward_proto::bounded::{AbsolutePath, UserName};
+use popward_proto::supervisor_monitor::Refusal;
+use std::collections::BTreeMap;
+
+/// A session of a user.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) monitor: ChildId,
+    pub(crate) user: UserName,
+    pub(crate) directory: AbsolutePath,
+    pub(crate) spool: UserName,
+    /// popward-adopt works for it.
+    pub(crate) adopts: bool,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(BTreeMap<SessionId, Claim>);
+
+impl Claims {
+    /// Adds a session, if its user may have one more. Otherwise returns why not.
+    ///
+    /// - Each session waits for the spool's locks. So a limit keeps one user's logins from becoming
+    ///   all of the server's processes.
+    /// - Two adoptions would work in one directory, and the first to end would rename it.
+    /// - A state directory is for one spool at a time. The locks of two spools would not keep its
+    ///   journals apart.
+    pub(crate) fn add(
+        &mut self,
+        session: SessionId,
+        claim: Claim,
+        sessions_max: u32,
+    ) -> Option<Refusal> {
+        let all = self.0.values();
+        let theirs: Vec<&Claim> = all.filter(|other| other.user == claim.user).collect();
+        let elsewhere =
+            |other: &&Claim| (&other.directory, &other.spool) != (&claim.directory, &claim.spool);
+        if theirs.len() >= sessions_max as usize {
+            return Some(Refusal::TooMany);
+        }
+        if theirs.iter().any(|other| other.adopts) {
+            return Some(Refusal::Adopting);
+        }
+        if theirs.iter().any(elsewhere) {
+            return Some(Refusal::Elsewhere);
+        }
+        self.0.insert(session, claim);
+        None
+    }
+
+    /// popward-adopt does not work for this session any more.
+    pub(crate) fn adopted(&mut self, session: SessionId) {
+        if let Some(claim) = self.0.get_mut(&session) {
+            claim.adopts = false;
+        }
+    }
+
+    /// A session has ended.
+    pub(crate) fn release(&mut self, session: SessionId) {
+        self.0.remove(&session);
+    }
+
+    /// A monitor has ended, and its sessions with it.
+    pub(crate) fn release_all(&mut self, monitor: ChildId) {
+        self.0.retain(|_, claim| claim.monitor != monitor);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! The supervisor's life: its loop, signals, messages from its children, and their ends.
+
+use crate::claims::Claim;
+use crate::config::Drafted;
+use crate::notify::notify;
+use crate::reader;
+use crate::supervisor::{Stage, Supervisor};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use popward_parent::events::{ChildId, Event};
+use popward_parent::process::{Process, REST, TURN, how};
+use popward_proto::VERSION;
+use popward_proto::log::Level;
+use popward_proto::log_line::Role;
+use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
+use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use std::fmt::Display;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long popward-log may take for its last lines.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// A message from a child, by the kind of the child.
+enum Heard {
+    Monitor(MonitorToSupervisor),
+    Config(Drafted),
+}
+
+impl Supervisor {
+    /// Runs until SIGTERM, or until the start has failed.
+    ///
+    /// # Errors
+    ///
+    /// Why the start failed, or the error of a system call.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let mut buffer = PacketBuffer::for_messages();
+        let noted = self.outcomes.start();
+        self.noted(noted);
+        self.rise(Rc::clone(&self.config))?;
+        while !self.is_over() {
+            let events = self.events.wait(self.deadline());
+            for event in events.map_err(|errno| format!("epoll_wait: {errno}"))? {
+                match event {
+                    Event::Own => self.hear_signals(),
+                    Event::Control(child) => self.read_control(child, &mut buffer, TURN),
+                    Event::Log(child) => self.read_log(child, &mut buffer, TURN),
+                    Event::Ended(child) => self.ended(child, &mut buffer),
+                }
+            }
+            self.start_due();
+            self.end_late();
+        }
+        self.end_log();
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// When something is due, whatever happens.
+    fn deadline(&self) -> Option<Instant> {
+        let due = self.due.iter().map(|(at, _)| *at);
+        let reading = self.reading.as_ref().and_then(|reading| reading.until);
+        let rising = self
+            .rising
+            .iter()
+            .chain(&self.ready)
+            .map(|(until, _)| *until);
+        due.chain(reading).chain(rising).min()
+    }
+
+    fn hear_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let number = i32::try_from(info.ssi_signo).ok();
+            let signal = number.and_then(|number| Signal::try_from(number).ok());
+            match (signal, self.stage) {
+                (Some(Signal::SIGHUP), Stage::Starting | Stage::Serving) => {
+                    self.wanted = true;
+                    self.reload_if_wanted();
+                }
+                (Some(Signal::SIGHUP), _) => {}
+                (_, Stage::Serving) => self.drain(),
+                _ => self.end(),
+            }
+        }
+    }
+
+    /// Reads at most `most` records of popward-config.
+    fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
+        if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
+            let (log, events) = (&mut self.log, &self.events);
+            reading.process.read_log(log, events, buffer, most);
+        }
+    }
+
+    /// Reads at most `most` packets of a child's channel.
+    fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
+        for _ in 0..most {
+            let heard = if let Some(monitor) = self.monitors.get_mut(&id) {
+                let Some(channel) = &mut monitor.channel else {
+                    return;
+                };
+                channel.receive(buffer).and_then(|packet| match packet {
+                    Packet::Message(message, _) => Ok(Heard::Monitor(message)),
+                    Packet::Data { .. } => Err(ChannelError::Truncated),
+                })
+            } else if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
+                let drafted = reading.draft.hear(&mut reading.channel, buffer);
+                drafted.map(Heard::Config)
+            } else {
+                // popward-log says nothing.
+                return;
+            };
+            match heard {
+                Ok(Heard::Monitor(message)) => self.heard(id, message),
+                Ok(Heard::Config(Drafted::More)) => {}
+                Ok(Heard::Config(Drafted::Whole(config))) => self.was_read(Ok(config)),
+                Ok(Heard::Config(Drafted::Refused(why))) => self.was_read(Err(why)),
+                Err(ChannelError::WouldBlock) => return,
+                Err(ChannelError::Closed) => return self.closed(id),
+                Err(error) => return self.banish(id, &error),
+            }
+        }
+    }
+
+    /// A child has closed its channel. It ends by itself.
+    fn closed(&mut self, id: ChildId) {
+        if let Some(monitor) = self.monitors.get_mut(&id) {
+            monitor.dismiss(&self.events);
+        } else if let Some(reading) = self.reading.as_ref().filter(|reading| reading.id == id) {
+            self.events.forget(reading.channel.as_fd());
+        }
+    }
+
+    fn heard(&mut self, id: ChildId, message: MonitorToSupervisor) {
+        let is_next = self.rising.is_some_and(|(_, rising)| rising == id);
+        match message {
+            MonitorToSupervisor::Ready { version } if version != VERSION => {
+                self.banish(id, &format_args!("version {version}, not {VERSION}"));
+            }
+            MonitorToSupervisor::Ready { .. } if is_next => self.risen(id),
+            MonitorToSupervisor::Unusable(why) => {
+                if let Some(monitor) = self.monitors.get_mut(&id) {
+                    monitor.why = Some(why.to_string());
+                }
+                if is_next {
+                    self.not_risen(&why);
+                }
+            }
+            MonitorToSupervisor::Retired if self.current == Some(id) => self.switch(),
+            MonitorToSupervisor::NewAuth => {
+                if self.current == Some(id) {
+                    for older in self.old() {
+                        self.connect(id, older, false);
+                    }
+                }
+            }
+            MonitorToSupervisor::Reload => {
+                self.wanted |= self.current == Some(id);
+                self.reload_if_wanted();
+            }
+            MonitorToSupervisor::Claim {
+                session,
+                user,
+                directory,
+                spool,
+                sessions_max,
+                adopts,
+            } => {
+                let monitor = id;
+                let claim = Claim {
+                    monitor,
+                    user,
+                    directory,
+                    spool,
+                    adopts,
+                };
+                let refusal = self.claims.add(session, claim, sessions_max);
+                self.tell(id, &SupervisorToMonitor::Claimed(session, refusal));
+            }
+            MonitorToSupervisor::Adopted(session) => self.claims.adopted(session),
+            MonitorToSupervisor::Released(session) => self.claims.release(session),
+            // A monitor that was given up meanwhile.
+            MonitorToSupervisor::Ready { .. } | MonitorToSupervisor::Retired => {}
+        }
+    }
+
+    /// A child may have ended.
+    fn ended(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
+        let Some(status) = self.process(id).and_then(Process::reap) else {
+            return;
+        };
+        // Everything that it said before its end counts, such as the rest of a configuration.
+        self.read_log(id, buffer, REST);
+        self.read_control(id, buffer, REST);
+        if let Some(mut monitor) = self.monitors.remove(&id) {
+            monitor.dismiss(&self.events);
+            monitor.process.forget(&self.events);
+            let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
+            let in_order = status_is_0(status) && (ends || self.current != Some(id));
+            if !in_order && monitor.why.is_none() {
+                self.report(&monitor.process, status);
+            }
+            self.monitor_ended(id, &monitor.process);
+        } else if let Some(reading) = self.reading.take_if(|reading| reading.id == id) {
+            self.events.forget(reading.channel.as_fd());
+            reading.process.forget(&self.events);
+            if reading.until.is_some() {
+                self.not_reloaded(&reader::gone(Ok(status)));
+                self.report(&reading.process, status);
+            }
+            self.reload_if_wanted();
+        } else if let Some(log) = self.log_process.take_if(|log| log.id == id) {
+            log.process.forget(&self.events);
+            self.report(&log.process, status);
+            self.again_later(Role::Log, log.process.life());
+        }
+    }
+
+    fn monitor_ended(&mut self, id: ChildId, process: &Process) {
+        self.claims.release_all(id);
+        let is = |other: Option<(Instant, ChildId)>| other.is_some_and(|(_, other)| other == id);
+        let why = &"popward-monitor ended before everything was ready";
+        if is(self.rising) {
+            self.not_risen(why);
+        } else if is(self.ready) {
+            // The current monitor has been told to retire. Another one follows it.
+            self.ready = None;
+            self.current = None;
+            self.not_reloaded(why);
+            self.again_later(Role::Monitor, process.life());
+        } else if self.current == Some(id) {
+            self.current = None;
+            if self.ready.is_some() {
+                self.switch();
+            } else if self.stage == Stage::Serving {
+                self.again_later(Role::Monitor, process.life());
+            }
+        }
+        // The oldest monitor that is left has to know that it is the oldest.
+        let oldest = self.monitors.first_entry();
+        let oldest = oldest.filter(|oldest| !oldest.get().oldest);
+        if let Some(mut oldest) = oldest {
+            oldest.get_mut().oldest = true;
+            let id = *oldest.key();
+            self.tell(id, &SupervisorToMonitor::Oldest);
+        }
+        self.reload_if_wanted();
+    }
+
+    fn report(&mut self, process: &Process, status: WaitStatus) {
+        let (origin, how, seconds) = (process.origin(), how(status), process.life().as_secs());
+        let fields: &[(&str, &dyn Display)] = &[
+            ("process", &origin.role.name()),
+            ("pid", &origin.pid),
+            ("of", &how),
+            ("seconds", &seconds),
+        ];
+        self.log.write(Level::Error, "process died", fields);
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let is_due = |(at, _): &(Instant, Role)| *at <= now;
+        let (due, later) = std::mem::take(&mut self.due).into_iter().partition(is_due);
+        self.due = later;
+        for (_, role) in due {
+            let waits = self
+                .current
+                .or(self.rising.or(self.ready).map(|(_, id)| id));
+            let started = match role {
+                Role::Log => self.start_log().map_err(|error| error.to_string()),
+                _ if waits.is_some() || self.stage != Stage::Serving => Ok(()),
+                _ => self.rise(Rc::clone(&self.config)),
+            };
+            if let Err(error) = started {
+                let fields: &[(&str, &dyn Display)] =
+                    &[("process", &role.name()), ("error", &error)];
+                self.log.write(Level::Error, "not started", fields);
+                self.again_later(role, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Ends what takes too long.
+    fn end_late(&mut self) {
+        let now = Instant::now();
+        if let Some(reading) = &mut self.reading {
+            if reading.until.is_some_and(|until| until <= now) {
+                reading.until = None;
+                reading.process.kill();
+                self.not_reloaded(&reader::late());
+            }
+        }
+        if let Some((_, id)) = self.rising.filter(|(until, _)| *until <= now) {
+            self.process(id)
+                .into_iter()
+                .for_each(|process| process.kill());
+            self.not_risen(&"popward-monitor does not answer");
+        }
+        if self.ready.is_some_and(|(until, _)| until <= now) {
+            let text = "the monitor before does not hand over";
+            self.log.write(Level::Error, text, &[]);
+            self.switch();
+        }
+    }
+
+    /// Breaks off a reload that is under way.
+    fn stop_reload(&mut self) {
+        self.wanted = false;
+        self.due.retain(|(_, role)| *role == Role::Log);
+        let why = "the server ends";
+        if let Some(reading) = &mut self.reading {
+            reading.process.kill();
+            if reading.until.take().is_some() {
+                self.not_reloaded(&why);
+            }
+        }
+        if self.stage == Stage::Serving {
+            self.not_risen(&why);
+            self.due.retain(|(_, role)| *role == Role::Log);
+        }
+    }
+
+    /// The server ends: no new sessions, and some time for those that run.
+    fn drain(&mut self) {
+        self.stop_reload();
+        notify("STOPPING=1");
+        let fields: &[(&str, &dyn Display)] = &[("seconds", &self.config.base.grace_s)];
+        self.log
+            .write(Level::Notice, "ending: no new sessions", fields);
+        self.stage = Stage::Draining;
+        // So that clients are turned away and do not wait in a queue.
+        self.listeners.clear();
+        for id in self.monitors.keys().copied().collect::<Vec<_>>() {
+            self.tell(id, &SupervisorToMonitor::Drain);
+        }
+    }
+
+    /// Closes all channels: every monitor ends, with its sessions.
+    fn end(&mut self) {
+        self.stop_reload();
+        self.dismiss_all();
+    }
+
+    fn is_over(&self) -> bool {
+        let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
+        ends && self.monitors.is_empty() && self.reading.is_none()
+    }
+
+    /// Waits until popward-log has written the last lines.
+    fn end_log(&mut self) {
+        if let Some(log) = self.log_process.take() {
+            self.log.disconnect();
+            log.end(Instant::now() + LAST_LINES);
+        }
+    }
+}
+
+fn status_is_0(status: WaitStatus) -> bool {
+    matches!(status, WaitStatus::Exited(_, 0))
+}

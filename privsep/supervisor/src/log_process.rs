@@ -1,0 +1,104 @@
+//! popward-log, the process that writes the log.
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use popward_parent::events::{ChildId, Events};
+use popward_parent::process::{Launch, Launcher, Process, Started, send};
+use popward_proto::VERSION;
+use popward_proto::log_line::Role;
+use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::monitor_config::Destination;
+use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
+use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::spawn::ChildIdentity;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+/// The user and the group `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// A running popward-log.
+#[derive(Debug)]
+pub(crate) struct LogProcess {
+    pub(crate) id: ChildId,
+    pub(crate) process: Process,
+    channel: Channel<SupervisorToLog, LogToSupervisor>,
+}
+
+impl LogProcess {
+    /// Starts popward-log.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started, or does not take its first messages.
+    pub(crate) fn start(
+        launcher: &mut Launcher,
+        events: &mut Events,
+        libexec: &Path,
+        to: Destination,
+    ) -> Result<Self, ChannelError> {
+        let system = ChannelError::System;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open("/", flags, Mode::empty()).map_err(system)?;
+        let nobody = ChildIdentity {
+            uid: NOBODY,
+            gid: NOBODY,
+            effective_gid: NOBODY,
+            groups: Vec::new(),
+            keep_chroot: false,
+        };
+        let started = launcher.start(
+            &Launch {
+                executable: &libexec.join("popward-log"),
+                command_line: &["popward-log"],
+                directory: root.as_fd(),
+                identity: nix::unistd::geteuid().is_root().then_some(&nobody),
+            },
+            &[],
+        );
+        let Started { child, control, .. } = started.map_err(system)?;
+        let (id, whose) = (events.next_id(), (Role::Log, None));
+        let process = Process::watch(events, id, whose, (child, None), control.as_fd());
+        let process = process.map_err(system)?;
+        let channel = Channel::new(control, SetupPhase::Serving);
+        let open = SupervisorToLog::Open {
+            version: VERSION,
+            pid: std::process::id(),
+        };
+        channel.set_nonblocking().map_err(system)?;
+        send(&channel, &open, &[std::io::stderr().as_fd()])?;
+        send(&channel, &SupervisorToLog::To(to), &[])?;
+        Ok(Self {
+            id,
+            process,
+            channel,
+        })
+    }
+
+    /// Writes to another destination from now on.
+    pub(crate) fn change(&self, to: Destination) -> Result<(), ChannelError> {
+        send(&self.channel, &SupervisorToLog::To(to), &[])
+    }
+
+    /// A channel for the lines of one more process. Returns the end of that process.
+    pub(crate) fn writer(&self) -> Result<OwnedFd, ChannelError> {
+        let (own, theirs) = socket_pair().map_err(ChannelError::System)?;
+        send(&self.channel, &SupervisorToLog::Writer, &[theirs.as_fd()])?;
+        Ok(own)
+    }
+
+    /// Waits until it has written the last lines and ended, at most until then. Kills it then.
+    pub(crate) fn end(self, until: Instant) {
+        let Self {
+            mut process,
+            channel,
+            ..
+        } = self;
+        drop(channel);
+        if !process.ends_until(until) {
+            process.kill();
+        }
+        let _ = process.reap();
+    }
+}

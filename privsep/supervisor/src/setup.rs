@@ -1,0 +1,125 @@
+//! The start of the supervisor, while it has all of root's rights: it opens the listening sockets,
+//! gives up what it does not need, and starts popward-log.
+
+use crate::config::Config;
+use crate::listeners::{self, ListenError};
+use crate::supervisor::Supervisor;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use popward_parent::events::Events;
+use popward_parent::process::Launcher;
+use popward_proto::log::Level;
+use popward_sys::capabilities::Capabilities;
+use popward_sys::channel::ChannelError;
+use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::systemd;
+
+/// Why there is no server.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// There is no socket to listen at.
+    Listen(ListenError),
+    /// A listener needs a certificate.
+    NoCertificate,
+    /// The supervisor could not give up what it must.
+    Confine(NotConfined),
+    /// popward-log could not be started.
+    Log(ChannelError),
+    /// A system call failed.
+    System(&'static str, Errno),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(out),
+            Self::NoCertificate => {
+                out.write_str("a listener has tls = true, and there is no [[certificate]]")
+            }
+            Self::Confine(error) => error.fmt(out),
+            Self::Log(error) => write!(out, "popward-log not started: {error}"),
+            Self::System(what, errno) => write!(out, "{what}: {errno}"),
+        }
+    }
+}
+
+/// What the supervisor keeps of root's capabilities: to start popward-log as nobody and
+/// popward-config without groups, and to end popward-log.
+const KEPT: Capabilities = Capabilities::SETUID
+    .with(Capabilities::SETGID)
+    .with(Capabilities::KILL);
+
+/// What no process of the server can have but these: the capabilities of the supervisor and of its
+/// monitors.
+const BOUNDING: Capabilities = KEPT
+    .with(Capabilities::CHOWN)
+    .with(Capabilities::SYS_CHROOT);
+
+/// The signals that end the server.
+const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
+
+/// Holds back the signals of a server until it reads them. Otherwise a SIGHUP during the start
+/// would end it. The first descriptor is readable after a signal that ends the server, and nobody
+/// reads it. The second one reads all signals.
+pub(crate) fn hold_signals() -> nix::Result<(SignalFd, SignalFd)> {
+    let mut all = SigSet::from_iter(ENDING);
+    all.add(Signal::SIGHUP);
+    all.thread_block()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let ending = SignalFd::with_flags(&SigSet::from_iter(ENDING), flags)?;
+    Ok((ending, SignalFd::with_flags(&all, flags)?))
+}
+
+/// Opens all that the server needs, and gives up what it then does not need.
+pub(crate) fn start(
+    config: Config,
+    launcher: Launcher,
+    signals: SignalFd,
+    warnings: &[String],
+) -> Result<Supervisor, StartError> {
+    let system = |what| move |errno| StartError::System(what, errno);
+    let given = systemd::sockets().map_err(system("sockets from systemd"))?;
+    let listeners =
+        listeners::open(config.base.listen.as_slice(), given).map_err(StartError::Listen)?;
+    if listeners.iter().any(|listener| listener.tls) && !config.has_certificate() {
+        return Err(StartError::NoCertificate);
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        confine().map_err(StartError::Confine)?;
+    }
+    let events = Events::new(&signals).map_err(system("event loop"))?;
+    let mut supervisor = Supervisor::new(config, launcher, (events, signals), listeners);
+    supervisor.start_log().map_err(StartError::Log)?;
+    supervisor.warn_of_configuration(warnings);
+    if !is_root {
+        let text = "not root: all processes run as one user; a break-in into one reaches the mail and the keys of that user";
+        supervisor.log.write(Level::Warning, text, &[]);
+    }
+    for listener in &supervisor.listeners {
+        supervisor.log.write(
+            Level::Info,
+            "listening",
+            &[("address", &listener.address), ("tls", &listener.tls)],
+        );
+    }
+    Ok(supervisor)
+}
+
+/// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
+/// could then no longer change domains at the execs. Each child sets it for itself.
+fn confine() -> Result<(), NotConfined> {
+    nix::unistd::setgroups(&[]).map_err(|errno| NotConfined::System {
+        what: "setgroups",
+        errno,
+    })?;
+    confine::drop_capabilities(BOUNDING)?;
+    // Without CAP_SETPCAP, this leaves the bounding set as it is.
+    confine::drop_capabilities(KEPT)?;
+    let root = Identity {
+        uid: 0,
+        gid: nix::unistd::getgid().as_raw(),
+    };
+    confine::prove_ids(&root, &[], KEPT)
+}
