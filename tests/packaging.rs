@@ -189,3 +189,16 @@ fn grep(rules: &Path, line: &str) -> bool {
         .unwrap();
     output.success()
 }
+
+#[test]
+fn the_packages_have_the_version_of_the_workspace() {
+    let read = |name: &str| std::fs::read_to_string(project(name)).unwrap();
+    let version = format!("\"{}\"", env!("CARGO_PKG_VERSION"));
+    let workspace = read("Cargo.toml");
+    assert!(workspace.contains(&format!("[workspace.package]\nversion = {version}\n")));
+    let version = version.trim_matches('"');
+    assert!(read("packaging/debian/changelog").starts_with(&format!("popward ({version}-")));
+    let spec = read("packaging/fedora/popward.spec");
+    assert!(spec.contains(&format!("\nVersion:        {version}\n")));
+    assert!(spec.contains(&format!(" - {version}-1\n")));
+}

@@ -1,17 +1,16 @@
-# Runs in the guest: installs popward by the commands that docs/operation.md shows, and has systemd run it.
+# Runs in the guest: installs Debian's package, and has systemd run it.
 # shellcheck shell=bash
-mkdir -p /root/popward/target/release && cd /root/popward || exit 125
-cp -r "$VM_PAYLOAD"/packaging . && cp "$VM_PAYLOAD"/popward* target/release/
-for f in target/release/popward*; do
+cd "$VM_PAYLOAD" || exit 125
+for f in popward popward-*; do
   if ldd "$f" 2>&1 | grep 'not found'; then echo "the guest has not what $f needs: build on the guest's Debian"; exit 3; fi
 done
-cp -r "$VM_PAYLOAD"/docs .
-shown() { sed -n "/^    $1/,/^\$/s/^    //p" docs/operation.md; }
-shown packaging.install > install
-shown 'install -m 0600 -o _popward-auth' > password-file
-[ -s install ] && [ -s password-file ] || { echo "not ok systemd: docs/operation.md shows how to install"; exit 1; }
-bash -ex install || { echo "not ok systemd: the commands of docs/operation.md install popward"; exit 1; }
-install -m 0600 "$VM_PAYLOAD/chain.pem" "$VM_PAYLOAD/key.pem" /etc/popward/
-useradd alice || exit 125
-echo secret | bash -ex password-file || { echo "not ok systemd: the commands of docs/operation.md make a password file"; exit 1; }
-python3 -S "$VM_PAYLOAD/sessions.py"
+useradd alice && echo alice:secret | chpasswd || exit 125
+cp popward_*.deb /root/popward.deb
+dpkg -i needed/*.deb || exit 125
+dpkg -i /root/popward.deb || { echo "not ok systemd: the package installs"; exit 1; }
+sed -n '/^    install -m 0600 -o _popward-auth/,/^$/s/^    //p' docs/operation.md > /root/password-file
+[ -s /root/password-file ] || { echo "not ok systemd: docs/operation.md shows how to make a password file"; exit 1; }
+# The same files in a later version.
+dpkg-deb -R /root/popward.deb /root/later && sed -i 's/^Version: .*/&+later/' /root/later/DEBIAN/control &&
+  dpkg-deb -b /root/later /root/later.deb || exit 125
+python3 -S sessions.py

@@ -1,5 +1,5 @@
-"""popward as a service of systemd's, by the unit and the sockets that are shipped: sessions outlive what ends the service."""
-import os, shutil, socket, subprocess, sys, time
+"""popward as a service of systemd's, by the package: sessions outlive what ends the service."""
+import os, shutil, socket, ssl, subprocess, sys, time
 
 SPOOL, CONFIG, UNIT = "/var/mail/alice", "/etc/popward/popward.toml", "/usr/lib/systemd/system/popward.service"
 OWN = "/etc/systemd/system/popward.service"
@@ -29,8 +29,10 @@ def wait_for(true):
 
 
 class Client:
-    def __init__(self):
-        self.socket = socket.create_connection(("127.0.0.1", 110), 60)
+    def __init__(self, tls=None):
+        self.socket = socket.create_connection(("127.0.0.1", 995 if tls else 110), 60)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=socket.gethostname())
         self.lines = self.socket.makefile("rb")
 
     def line(self):
@@ -63,7 +65,7 @@ def outlives(what, *words):
     client = Client()
     said = client.login() + [client.ask("DELE 1")]
     before, until = told_to_end(), time.monotonic() + 25
-    ending = subprocess.Popen(("systemctl",) + words)
+    ending = subprocess.Popen(words if words[0] == "dpkg" else ("systemctl",) + words)
     while told_to_end() == before and time.monotonic() < until:
         time.sleep(0.1)
     said += ["+OK told" if told_to_end() > before else "-ERR it was not told"]
@@ -74,7 +76,21 @@ def outlives(what, *words):
         check("%s: what QUIT deleted is gone, and nothing else" % what, file.read() == MESSAGES[1])
 
 
-check("it starts, and says when it has", systemctl("start", "popward") == 0)
+write_spool()
+check("the package has started it", systemctl("is-active", "popward") == 0)
+check("and it starts at the next boot", systemctl("is-enabled", "popward") == 0)
+# The guest has no domain, so the certificate's name is not the host's.
+tls = ssl.create_default_context(cafile="/etc/popward/chain.pem")
+tls.check_hostname = False
+client = Client(tls)
+said = client.login() + [client.ask("RETR 1")]
+check("a user of the system gets mail over TLS", all(line.startswith("+OK") for line in said), said)
+client.socket.close()
+security = subprocess.run(("systemd-analyze", "security", "--no-pager", "popward"), stdout=subprocess.PIPE, text=True).stdout
+print("note systemd: " + security.strip().split("\n")[-1], flush=True)
+commands = subprocess.run(("bash", "-ex", "/root/password-file"), input="secret\n", text=True)
+check("docs/operation.md shows how to use a password file", commands.returncode == 0)
+check("it starts again, and says when it has", systemctl("restart", "popward") == 0)
 check("it reloads", systemctl("reload", "popward") == 0)
 check("and says since when", "configuration of %s in use since 2" % CONFIG in shown("StatusText"), shown("StatusText"))
 good = open(CONFIG).read()
@@ -123,4 +139,17 @@ check("a client starts the service", all(line.startswith("+OK") for line in said
 outlives("restart", "restart", "popward")
 systemctl("stop", "popward")
 check("the sockets are still there", all(line.startswith("+OK") for line in Client().login()))
+open(CONFIG, "w").write(good)
+systemctl("stop", "popward-pop3.socket", "popward-pop3s.socket", "popward")
+systemctl("start", "popward")
+outlives("an upgrade", "dpkg", "-i", "/root/later.deb")
+check("the later version runs", systemctl("is-active", "popward") == 0)
+check("the configuration is the old one", open(CONFIG).read() == good)
+outlives("a removal", "dpkg", "-r", "popward")
+pins = "/var/lib/popward/alice/pins"
+open(pins, "w").close()
+before = open(SPOOL).read()
+check("it is purged", subprocess.run(("dpkg", "--purge", "popward"), stdin=subprocess.DEVNULL).returncode == 0)
+check("and mail is as it was, with its UIDLs", open(SPOOL).read() == before and os.path.exists(pins))
+check("and no unit is left", systemctl("cat", "popward") != 0)
 sys.exit(failed > 0)
