@@ -2,9 +2,10 @@
 //! messages.
 //!
 //! Only this crate can change a byte of a spool. Only locking makes a [`locks::LockedSpool`], and
-//! only this crate can call its methods that write. There are two ways in:
+//! only this crate can call its methods that write. There are three ways in:
 //!
 //! - [`commit::Commit`] deletes messages, at QUIT;
+//! - [`last_line::end_last_line`] adds a line end that is missing, behind such a commit;
 //! - [`commit::recover`] finishes the commit of a process that died.
 //!
 //! Both run as the spool's owner. [`start`] brings a process there: it locks the spool, gives up
@@ -15,6 +16,7 @@
 pub mod commit;
 pub mod error;
 mod journal;
+pub mod last_line;
 pub mod locks;
 pub mod pins_file;
 pub mod read;

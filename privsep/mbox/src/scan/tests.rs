@@ -491,6 +491,27 @@ proptest! {
         }
     }
 
+    /// An update ends a last line that has no line end, if no Content-Length can hold by that.
+    #[test]
+    fn a_line_end_behind_the_last_line_changes_no_message(
+        spool in spool(), last in prop::sample::select(vec!["", "x", "Fro", "Subject: x", "From a"]),
+    ) {
+        let spool = [&spool[..], last.as_bytes()].concat();
+        let before = read(&spool, BUFFER_MIN).unwrap();
+        let open = !spool.ends_with(b"\n") && !spool.ends_with(b"\r") && before.tail == 0;
+        let last_line = spool.rsplit(|byte| *byte == b'\n').next().unwrap();
+        if !open || last_line.starts_with(b"From ") || before.claims.within || before.claims.ahead <= before.length {
+            return Ok(());
+        }
+        let ended = [&spool[..], b"\n"].concat();
+        let after = read(&ended, BUFFER_MIN).unwrap();
+        prop_assert_eq!(before.messages.len(), after.messages.len());
+        for (before, after) in before.messages.iter().zip(&after.messages) {
+            prop_assert_eq!(sent(&spool, before), sent(&ended, after));
+            prop_assert_eq!((before.octets, before.digest), (after.octets, after.digest));
+        }
+    }
+
     #[test]
     fn hidden_lines_are_neither_sent_nor_counted(
         fields in prop::collection::vec((prop::sample::select(vec!["Status", "x-uid", "X-UIDL", "Subject", "Stat", "X-Keywords"]), "[ -~]{0,120}", any::<bool>()), 0..8),

@@ -9,6 +9,8 @@ use popward_proto::monitor_worker::WorkerToMonitor;
 use popward_proto::session::{Update, WorkerToFront};
 use popward_update::commit::Commit;
 use popward_update::error::UpdateError;
+use popward_update::last_line::end_last_line;
+use popward_update::state::INDEX;
 use std::io;
 
 /// What QUIT has done.
@@ -80,13 +82,18 @@ impl Session {
         Ok(now)
     }
 
-    /// Writes the index of the messages that are left after an update.
+    /// Ends the spool's last line after an update, and writes the index of the messages that are
+    /// left.
     fn keep_left(&mut self) -> io::Result<()> {
         let (Some(spool), Some(state)) = (&mut self.transport.spool, &self.state) else {
             return Ok(());
         };
-        self.naming.load(Some(state))?;
         let left = plan::left(&self.maildrop, &self.deleted);
+        if end_last_line(spool, &left)? {
+            // The spool is a byte longer than the index would say. The next session reads it.
+            return state.remove(INDEX);
+        }
+        self.naming.load(Some(state))?;
         let mut seen = Seen::soon(spool)?;
         // After the deletions, a Content-Length that did not hold before may hold.
         seen.settled &= !self.distrusted && !left.claims.within;
