@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an agent did with a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -152,8 +152,7 @@ impl Post {
         text: &str,
         again: bool,
     ) -> Delivery {
-        let home = self.home_of(account);
-        let mut command = match agent {
+        match agent {
             "postfix" => {
                 let mut command = self.postfix.as_ref().unwrap().sendmail(account.name);
                 let ended = run(&mut command, text, PATIENCE);
@@ -161,6 +160,62 @@ impl Post {
                 return Delivery::Queued;
             }
             "exim4" => return self.deliver_by_exim(account, queue, text, again),
+            _ => {}
+        }
+        let ended = run(&mut self.command(agent, account), text, PATIENCE);
+        match ended.code {
+            Some(0) => Delivery::Done,
+            // 75 is EX_TEMPFAIL. putmail ends with 69 instead, EX_UNAVAILABLE, which an MTA takes
+            // for a permanent failure.
+            Some(code @ (75 | 69)) => Delivery::Deferred(code),
+            // An MTA tries again then.
+            None if ended.took < PATIENCE => {
+                let signal = ended.signal.unwrap_or_default();
+                say(&format!(
+                    "{agent} died of signal {signal} after {:?}",
+                    ended.took
+                ));
+                Delivery::Deferred(-signal)
+            }
+            code => panic!(
+                "{agent} ended with {code:?} after {:?}: {}",
+                ended.took, ended.output
+            ),
+        }
+    }
+
+    /// Lets an agent try to deliver where there is too little room. Returns how it ended. An agent
+    /// with a queue keeps the message there.
+    pub fn attempt(&self, agent: &str, account: &Account, queue: &str, text: &str) -> String {
+        match agent {
+            "postfix" => {
+                let deferred = |post: &Self| post.postfix.as_ref().unwrap().deferred();
+                let before = deferred(self);
+                self.deliver(agent, account, queue, text, false);
+                let until = Instant::now() + Duration::from_secs(60);
+                while deferred(self) == before {
+                    assert!(Instant::now() < until, "postfix does not defer");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                "in its queue".to_owned()
+            }
+            "exim4" => {
+                let delivery = self.deliver_by_exim(account, queue, text, false);
+                assert_ne!(delivery, Delivery::Done);
+                "in its queue".to_owned()
+            }
+            _ => {
+                let ended = run(&mut self.command(agent, account), text, PATIENCE);
+                assert_ne!(ended.code, Some(0), "{agent}");
+                format!("exit code {:?}: {}", ended.code, ended.output.trim_end())
+            }
+        }
+    }
+
+    /// The command of an agent without a queue. It reads the message from standard input.
+    fn command(&self, agent: &str, account: &Account) -> Command {
+        let home = self.home_of(account);
+        let mut command = match agent {
             // As an MTA calls procmail, with the spools where procmail looks for them. Only there
             // it makes dotlocks.
             "procmail" => {
@@ -189,26 +244,7 @@ impl Post {
                 .args(["-f", "sender@example.org"]),
             _ => panic!("{agent}?"),
         };
-        let ended = run(&mut command, text, PATIENCE);
-        match ended.code {
-            Some(0) => Delivery::Done,
-            // 75 is EX_TEMPFAIL. putmail ends with 69 instead, EX_UNAVAILABLE, which an MTA takes
-            // for a permanent failure.
-            Some(code @ (75 | 69)) => Delivery::Deferred(code),
-            // An MTA tries again then.
-            None if ended.took < PATIENCE => {
-                let signal = ended.signal.unwrap_or_default();
-                say(&format!(
-                    "{agent} died of signal {signal} after {:?}",
-                    ended.took
-                ));
-                Delivery::Deferred(-signal)
-            }
-            code => panic!(
-                "{agent} ended with {code:?} after {:?}: {}",
-                ended.took, ended.output
-            ),
-        }
+        command
     }
 
     fn deliver_by_exim(&self, account: &Account, queue: &str, text: &str, again: bool) -> Delivery {
