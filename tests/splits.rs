@@ -97,11 +97,7 @@ fn listed() -> BTreeMap<(String, usize), String> {
 
 #[test]
 fn messages_begin_where_dovecot_and_c_client_see_them_or_the_difference_is_listed() {
-    let mut servers = servers::installed();
-    if servers.contains(&"dovecot") && !servers::is_dovecot_2_3() {
-        host::skipped("this is not Dovecot 2.3: the differences are listed for that");
-        servers.retain(|server| *server != "dovecot");
-    }
+    let servers = servers::installed();
     let others = Servers::new();
     let host = Host::start(&[user("alice", 64401, b"")]);
     let mut listed = listed();
@@ -186,7 +182,7 @@ fn shown(name: &str) -> Option<Vec<(usize, usize)>> {
 fn each_case_has_its_messages_in_a_listing_and_over_the_wire() {
     let host = Host::start(&[user("alice", 64401, b"")]);
     let others = Servers::new();
-    let dovecot = servers::installed().contains(&"dovecot") && servers::is_dovecot_2_3();
+    let dovecot = servers::installed().contains(&"dovecot");
     for (name, theirs, count) in table() {
         let spool = case(&name);
         let sent = popward(&host, &spool);

@@ -1,7 +1,13 @@
 //! Spools of all kinds, each made from its number alone.
 
 /// How many spools there are.
-pub const COUNT: usize = 340;
+pub const COUNT: usize = VARIED + FOLDED;
+/// How many spools there are with all of [`KINDS`].
+const VARIED: usize = 340;
+/// How many spools there are behind those with [`FOLDED_LENGTH`].
+const FOLDED: usize = 24;
+
+const FOLDED_LENGTH: &str = "a folded Content-Length";
 
 /// What a spool is made to have. Its number modulo the length of this list says which it has first.
 pub const KINDS: [&str; 34] = [
@@ -140,7 +146,10 @@ fn inner(random: &mut Random) -> String {
 /// Spool `number`, and which kind it is.
 pub fn spool(number: usize) -> (&'static str, Vec<u8>) {
     let random = &mut Random(number as u64);
-    let kind = KINDS[number % KINDS.len()];
+    let kind = match number {
+        0..VARIED => KINDS[number % KINDS.len()],
+        _ => FOLDED_LENGTH,
+    };
     let mut mails: Vec<Mail> = (1..2 + random.below(4))
         .map(|n| Mail::new(n, random))
         .collect();
@@ -208,6 +217,17 @@ fn vary(mails: &mut [Mail], kind: &str, random: &mut Random) {
                 (right.to_string(), wrong)
             };
             mail.header += &format!("Content-Length: {one}\nContent-Length: {two}\n");
+        }
+        FOLDED_LENGTH => {
+            mail.body += &inner(random);
+            let length = mail.body.len().to_string();
+            let (tens, ones) = length.split_at(length.len() - 1);
+            let fold = random.one_of(&["\n ", "\n\t", " \n  ", "\n \n ", "\r\n "]);
+            mail.header += &match random.below(4) {
+                0 | 1 => format!("Content-Length:{fold}{length}\n"),
+                2 => format!("Content-Length: {length}{fold}\n"),
+                _ => format!("Content-Length: {tens}{fold}{ones}\n"),
+            };
         }
         "CR in a body" => {
             mail.body = random.one_of(&[

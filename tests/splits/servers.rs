@@ -24,8 +24,17 @@ impl Servers {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path().display();
+        let places = if crate::host::dovecot_has_new_settings() {
+            format!(
+                "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\nmail_driver = mbox\nmail_path = {base}\n\
+                 mail_inbox_path = {base}/%{{user}}\nmail_index_path = MEMORY\n\
+                 import_environment {{\n  USER = spool\n  HOME = {base}\n}}\n"
+            )
+        } else {
+            format!("mail_location = mbox:{base}:INBOX={base}/%u:INDEX=MEMORY\n")
+        };
         let mut config = format!(
-            "base_dir = {base}\nstate_dir = {base}\nmail_location = mbox:{base}:INBOX={base}/%u:INDEX=MEMORY\n\
+            "{places}base_dir = {base}\nstate_dir = {base}\n\
              log_path = {base}/log\nfirst_valid_uid = 1\nstats_writer_socket_path =\nmbox_read_locks = fcntl\n\
              mbox_write_locks = fcntl\nssl = no\n"
         );
@@ -111,12 +120,6 @@ pub fn installed() -> Vec<&'static str> {
         there
     });
     there.map(|(name, _)| name).collect()
-}
-
-/// Whether this is the Dovecot that `differences.txt` is about.
-pub fn is_dovecot_2_3() -> bool {
-    let output = Command::new("/usr/sbin/dovecot").arg("--version").output();
-    output.is_ok_and(|output| output.stdout.starts_with(b"2.3."))
 }
 
 fn root() -> bool {
