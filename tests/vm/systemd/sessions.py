@@ -64,7 +64,7 @@ def outlives(what, *words):
     write_spool()
     client = Client()
     said = client.login() + [client.ask("DELE 1")]
-    before, until = told_to_end(), time.monotonic() + 25
+    before, until = told_to_end(), time.monotonic() + 120
     ending = subprocess.Popen(words if words[0] == "dpkg" else ("systemctl",) + words)
     while told_to_end() == before and time.monotonic() < until:
         time.sleep(0.1)
