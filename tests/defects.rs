@@ -17,7 +17,7 @@ use neighbourhood::{Account, MAIL, accounts, say};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,17 @@ fn mount(kind: Kind, place: &Path, image: &Path) -> bool {
     command.arg(place).status().unwrap().success()
 }
 
+/// A mounted file system. It must go before the directory that it is in.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
 /// A host like Debian's. Its spools are in a file system of this kind, if one is given.
-fn host_on(kind: Option<Kind>, accounts: &[Account]) -> Option<Host> {
+fn host_on(kind: Option<Kind>, accounts: &[Account]) -> Option<(Host, Option<Mounted>)> {
     let users: Vec<host::User> = accounts
         .iter()
         .map(|account| user(account.name, account.uid, b""))
@@ -86,6 +95,7 @@ fn host_on(kind: Option<Kind>, accounts: &[Account]) -> Option<Host> {
         skipped(&format!("no {kind:?} can be mounted"));
         return None;
     }
+    let mounted = kind.map(|_| Mounted(mail.clone()));
     chown(&mail, Some(0), Some(MAIL)).unwrap();
     fs::set_permissions(&mail, PermissionsExt::from_mode(0o2775)).unwrap();
     for account in accounts {
@@ -94,7 +104,7 @@ fn host_on(kind: Option<Kind>, accounts: &[Account]) -> Option<Host> {
         chown(&spool, Some(account.uid), Some(MAIL)).unwrap();
         fs::set_permissions(&spool, PermissionsExt::from_mode(0o660)).unwrap();
     }
-    Some(host)
+    Some((host, mounted))
 }
 
 /// Writes a spool. If there was one, it keeps its owner.
@@ -218,7 +228,7 @@ const LEAVE_A_PART: [&str; 2] = ["maildrop", "putmail"];
 /// read. That ends a line that was broken off, and the next message is whole.
 fn on_a_full_disk(kind: Kind) {
     let accounts = accounts();
-    let Some(host) = host_on(Some(kind), &accounts) else {
+    let Some((host, _mounted)) = host_on(Some(kind), &accounts) else {
         return;
     };
     let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "10 secs");
@@ -321,7 +331,7 @@ fn p3_a_message_behind_a_broken_off_delivery_is_whole() {
         return skipped("deliveries behind broken-off ones: needs root");
     }
     let accounts = accounts();
-    let Some(host) = host_on(None, &accounts) else {
+    let Some((host, _mounted)) = host_on(None, &accounts) else {
         return;
     };
     let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "10 secs");
@@ -413,7 +423,7 @@ fn readers_edit_defective_spools_that_popward_has_updated() {
         return skipped("readers of defective spools: needs root");
     }
     let accounts = accounts();
-    let Some(host) = host_on(None, &accounts) else {
+    let Some((host, _mounted)) = host_on(None, &accounts) else {
         return;
     };
     let post = Post::new(&host.at("post"), &host.at("mail"), &accounts, "10 secs");
