@@ -13,6 +13,7 @@
 mod reader;
 
 use libfuzzer_sys::fuzz_target;
+use popward_mbox::assignment::assign;
 use popward_mbox::convert::Converter;
 use popward_mbox::from_line::is_from_line;
 use popward_mbox::index::{Identity, decode, encode};
@@ -21,7 +22,6 @@ use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use popward_mbox::scan::{BUFFER_MIN, begins_there};
 use popward_mbox::testing::{InMemory, scan};
-use popward_mbox::assignment::assign;
 use popward_mbox::uidl::name;
 use popward_schemes::{Scheme, names};
 
