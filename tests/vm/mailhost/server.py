@@ -85,13 +85,7 @@ class Server:
     def kill_worker(self, call, times):
         """The worker of the session that is open dies as it enters this system call for this time from now on. Wait for
         what is returned."""
-        tracer = subprocess.Popen(
-            ["strace", "-p", str(self.processes("popward-worker")[-1]), "-o", "/dev/null", "-e", "trace=" + CALLS[call],
-             "-e", "inject=%s:signal=SIGKILL:when=%s" % (CALLS[call], times)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if b"attached" not in tracer.stderr.readline():
-            raise SystemExit("strace does not attach")
-        return tracer
+        return kill_at(self.processes("popward-worker")[-1], call, times)
 
     def login(self):
         """A session, or the answer to PASS where there is none."""
@@ -120,13 +114,22 @@ class Refused(Exception):
 
 
 class Client:
-    def __init__(self, address):
+    """`tls` is for a server that begins with TLS."""
+
+    def __init__(self, address, tls=None):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), PATIENCE)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket)
         self.file = self.socket.makefile("rb")
         greeting = self.line()
         if not greeting.startswith("+OK"):
             raise Refused(greeting)
+
+    def start_tls(self, tls):
+        self.ok("STLS")
+        self.socket = tls.wrap_socket(self.socket)
+        self.file = self.socket.makefile("rb")
 
     def send(self, command):
         self.socket.sendall(command.encode() + b"\r\n")
@@ -165,6 +168,17 @@ class Client:
     def close(self):
         self.file.close()
         self.socket.close()
+
+
+def kill_at(pid, call, times):
+    """The process dies as it enters this system call for this time from now on. Wait for what is returned."""
+    tracer = subprocess.Popen(
+        ["strace", "-p", str(pid), "-o", "/dev/null", "-e", "trace=" + CALLS[call],
+         "-e", "inject=%s:signal=SIGKILL:when=%s" % (CALLS[call], times)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if b"attached" not in tracer.stderr.readline():
+        raise SystemExit("strace does not attach")
+    return tracer
 
 
 def children(pid):

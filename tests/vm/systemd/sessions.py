@@ -1,31 +1,15 @@
 """popward as a service of systemd's, by the package: sessions outlive what ends the service."""
 import os, shutil, socket, ssl, subprocess, sys, time
+import service
+from service import CONFIG, shown, systemctl, wait_for
 
-SPOOL, CONFIG, UNIT = "/var/mail/alice", "/etc/popward/popward.toml", "/usr/lib/systemd/system/popward.service"
+SPOOL, UNIT = "/var/mail/alice", "/usr/lib/systemd/system/popward.service"
 OWN = "/etc/systemd/system/popward.service"
 MESSAGES = ["From sender Mon Nov 23 10:00:0%d 2026\nSubject: message %d\n\nbody\n\n" % (n, n) for n in (1, 2)]
-failed = 0
 
 
 def check(name, good, detail=""):
-    global failed
-    failed += not good
-    print("%s systemd: %s%s" % ("ok" if good else "not ok", name, "" if good else " (%s)" % (detail,)), flush=True)
-
-
-def systemctl(*words):
-    return subprocess.run(("systemctl",) + words).returncode
-
-
-def shown(what):
-    return subprocess.run(("systemctl", "show", "-P", what, "popward"), stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
-def wait_for(true):
-    until = time.monotonic() + 60
-    while not true() and time.monotonic() < until:
-        time.sleep(0.2)
-    return true()
+    service.check("systemd", name, good, detail)
 
 
 class Client:
@@ -152,4 +136,4 @@ before = open(SPOOL).read()
 check("it is purged", subprocess.run(("dpkg", "--purge", "popward"), stdin=subprocess.DEVNULL).returncode == 0)
 check("and mail is as it was, with its UIDLs", open(SPOOL).read() == before and os.path.exists(pins))
 check("and no unit is left", systemctl("cat", "popward") != 0)
-sys.exit(failed > 0)
+sys.exit(service.failed > 0)

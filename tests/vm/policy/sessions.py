@@ -1,0 +1,384 @@
+"""popward as a service under a mandatory policy: all of it works, nothing of it is denied, and what a break-in would try is.
+
+The module of the policy (apparmor.py says what it must have) is the one that the guest's $VM_LSM names."""
+import fcntl, os, pwd, shutil, signal, socket, ssl, subprocess, sys, threading, time
+import break_in, messages, service
+from server import PATIENCE, Client, Refused, command_line, kill_at, until
+from service import CONFIG, systemctl
+
+policy = __import__(os.environ["VM_LSM"])
+LIBEXEC, MAIL, PLAIN, TLS = "/usr/libexec/popward/", "/var/mail/", "127.0.0.1:110", "127.0.0.1:995"
+PARTS = ["popward", "popward-monitor", "popward-log", "popward-front", "popward-auth", "popward-keys", "popward-worker"]
+# Bob's mail is in his home directory. Carol comes from another server.
+TABLES = """
+[[account]]
+users = ["alice"]
+spool.lock_timeout = 1
+
+[[account]]
+users = ["bob"]
+spool.path = "{home}/mbox"
+
+[[account]]
+users = ["carol"]
+adopt.from = ["x-uidl"]
+"""
+tls = ssl.create_default_context(cafile="/etc/ssl/certs/ssl-cert-snakeoil.pem")
+# The guest has no domain, so the certificate's name is not the host's.
+tls.check_hostname = False
+
+
+def check(name, good, detail=""):
+    service.check(os.environ["VM_LSM"], name, good, detail)
+
+
+def step(function):
+    """Runs a part of the test. Its docstring is what it shows."""
+    try:
+        function()
+    except (Exception, SystemExit) as error:
+        check(function.__doc__, False, repr(error))
+    else:
+        check(function.__doc__, True)
+
+
+def expect(good, what):
+    if not good:
+        raise Refused(what)
+
+
+# What happens on the host.
+
+def write(path, text, owner, group="mail", mode=0o660):
+    with open(path, "wb") as file:
+        file.write(text)
+    shutil.chown(path, owner, group)
+    os.chmod(path, mode)
+    policy.placed(path)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def edit(old, new):
+    with open(CONFIG) as file:
+        text = file.read()
+    expect(old in text, "%s is not in the configuration" % old)
+    with open(CONFIG, "w") as file:
+        file.write(text.replace(old, new, 1))
+
+
+def run(*words, **more):
+    """The output of a command that must succeed."""
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    expect(done.returncode == 0, "%s: %s" % (" ".join(words), done.stdout))
+    return done.stdout
+
+
+def processes():
+    """The processes of popward: id and executable."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            path = os.readlink("/proc/%s/exe" % pid)
+            if path.startswith(LIBEXEC) and command_line(int(pid)):
+                found[int(pid)] = path[len(LIBEXEC):]
+        except OSError:
+            pass
+    return found
+
+
+def pids(executable):
+    return [pid for pid, name in processes().items() if name == executable]
+
+
+class Watch(threading.Thread):
+    """Sees processes that live for a moment, and how each is confined."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over, self.seen = False, set()
+
+    def run(self):
+        while not self.over:
+            for pid, name in processes().items():
+                try:
+                    self.seen.add((name, policy.confinement(pid)))
+                except OSError:
+                    pass
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.join()
+
+
+marks = 0
+
+
+def audit_lines():
+    """The lines of the audit log since the last call."""
+    global marks
+    marks += 1
+    mark = "popward-mark-%d." % marks
+    run("auditctl", "-m", mark)
+    until("the audit log has its mark", lambda: mark in open("/var/log/audit/audit.log", errors="replace").read())
+    with open("/var/log/audit/audit.log", errors="replace") as log:
+        text = log.read()
+    begin = text.find("popward-mark-%d." % (marks - 1))
+    return text[max(begin, 0):text.index(mark)].splitlines()
+
+
+def login(user, client=None):
+    """A session. One that has just ended may still be in the way, and a part that was killed may not be back."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        answer = ""
+        try:
+            own = client or Client(PLAIN)
+            own.ask("USER " + user)
+            answer = own.ask("PASS secret")
+            if answer.startswith("+OK"):
+                return own
+            own.close()
+        except (OSError, Refused) as error:
+            answer = answer or repr(error)
+        expect(client is None and time.monotonic() < end, answer)
+        time.sleep(0.2)
+
+
+def uidls(client):
+    return [line.split()[1] for line in client.lines("UIDL").decode().splitlines()]
+
+
+# The steps.
+
+def by_pam():
+    """a user of the system logs in by PAM over TLS, and gets mail"""
+    write(MAIL + "alice", messages.spool([1, 2, 3]), "alice")
+    client = login("alice", Client(TLS, tls))
+    expect(client.lines("RETR 2") == messages.retrieved(2), "another message")
+    client.ok("QUIT")
+
+
+def confined():
+    """each process is confined by the policy, as its executable"""
+    client = login("alice")
+    there = processes()
+    expect(set(PARTS) <= set(there.values()), "processes: %s" % sorted(there.values()))
+    wrong = ["%s: %s" % (name, policy.confinement(pid)) for pid, name in there.items()
+             if policy.confinement(pid) != policy.expected(name)]
+    expect(not wrong, wrong)
+    client.ok("QUIT")
+
+
+def confined_by_itself():
+    """each process has also confined itself, as it does without the policy"""
+    client = login("alice")
+    for pid, name in processes().items():
+        with open("/proc/%d/status" % pid) as file:
+            status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+        if name in ("popward-front", "popward-keys"):
+            expect(os.readlink("/proc/%d/root" % pid).endswith("/.empty"), "%s: its root" % name)
+        if name in ("popward-front", "popward-keys", "popward-log", "popward-worker"):
+            facts = [status[field] for field in ("Seccomp", "NoNewPrivs", "CapEff")]
+            expect(facts == ["2", "1", "0" * 16], "%s: %s" % (name, facts))
+    client.ok("QUIT")
+
+
+def update():
+    """over STLS, QUIT removes what was deleted"""
+    client = Client(PLAIN)
+    client.start_tls(tls)
+    login("alice", client).ok("DELE 1")
+    client.ok("QUIT")
+    expect(read(MAIL + "alice") == messages.spool([2, 3]), "another spool")
+
+
+def procmail_waits():
+    """procmail delivers once a session has ended"""
+    client = login("alice")
+    agent = subprocess.Popen(("procmail", "-d", "alice"), stdin=subprocess.PIPE)
+    agent.stdin.write(messages.message(4))
+    agent.stdin.close()
+    client.ok("DELE 1")
+    expect(client.lines("RETR 2") == messages.retrieved(3), "another message")
+    time.sleep(1)
+    expect(agent.poll() is None and read(MAIL + "alice") == messages.spool([2, 3]), "procmail has not waited")
+    client.ok("QUIT")
+    expect(agent.wait(PATIENCE) == 0, "procmail has failed")
+    client = login("alice")
+    expect(client.count() == 2 and client.lines("RETR 2") == messages.retrieved(4), "the message is not there")
+    client.ok("QUIT")
+
+
+def locks_of_others():
+    """a dotlock and an fcntl lock of other programs are respected, and a dead program's dotlock is removed"""
+    lock = MAIL + "alice.lock"
+
+    def is_in_use():
+        client = Client(PLAIN)
+        client.ask("USER alice")
+        expect("[IN-USE]" in client.ask("PASS secret"), "it is not in use")
+        client.close()
+    write(lock, b"%d" % os.getpid(), "root", mode=0o644)
+    is_in_use()
+    os.remove(lock)
+    with open(MAIL + "alice", "rb+") as spool:
+        fcntl.lockf(spool, fcntl.LOCK_EX)
+        is_in_use()
+    dead = subprocess.Popen(("true",))
+    dead.wait()
+    write(lock, b"%d:%s" % (dead.pid, socket.gethostname().encode()), "alice", mode=0o600)
+    login("alice").ok("QUIT")
+
+
+def killed_worker():
+    """a session whose worker is killed leaves no lock"""
+    client = login("alice")
+    os.kill(pids("popward-worker")[-1], signal.SIGKILL)
+    expect(not client.ask("STAT").startswith("+OK"), "the session goes on")
+    login("alice").ok("QUIT")
+    expect(os.listdir(MAIL) == ["alice"], os.listdir(MAIL))
+
+
+def killed_update():
+    """an update whose worker is killed is finished by another one"""
+    write(MAIL + "alice", messages.spool(range(1, 30)), "alice")
+    client = login("alice")
+    tracer = kill_at(pids("popward-worker")[-1], "pwrite64", 4)
+    client.ok("DELE 1")
+    client.ok("QUIT")
+    tracer.wait(PATIENCE)
+    expect(read(MAIL + "alice") == messages.spool(range(2, 30)), "another spool")
+    expect("finished an update" in run("journalctl", "-o", "cat", "--no-pager", "-t", "popward"), "nobody has finished it")
+
+
+def killed_parts():
+    """a process that is killed is started again"""
+    for name in ["popward-front", "popward-auth", "popward-keys", "popward-log", "popward-monitor"]:
+        old = pids(name)
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until("%s is started again" % name, lambda: set(pids(name)) - set(old))
+        login("alice").ok("QUIT")
+
+
+def reload():
+    """a reload works, with a confined popward-config"""
+    with Watch() as watch:
+        expect(systemctl("reload", "popward") == 0, "it fails")
+    wrong = [(name, seen) for name, seen in watch.seen if seen != policy.expected(name)]
+    expect("popward-config" in dict(watch.seen), "popward-config was not seen")
+    # Between clone and exec a child still is its parent.
+    expect(all(seen in map(policy.expected, PARTS) for _, seen in wrong), wrong)
+    login("alice").ok("QUIT")
+
+
+def restart():
+    """a restart works"""
+    expect(systemctl("restart", "popward") == 0, "it fails")
+    login("alice").ok("QUIT")
+
+
+def password_file():
+    """with a password file, a spool in a home directory is served, and auth is not root"""
+    line = run("popward", "secret", input="secret\n")
+    text = "".join("%s:%s::\n" % (user, line.strip()) for user in ("alice", "bob", "carol"))
+    write("/etc/popward/users", text.encode(), "root", "_popward-auth", 0o640)
+    edit("\nauth = 0\n", "\n")
+    edit('\nsource = "pam"\n', '\nsource = "passwd-file"\npasswd_file = "/etc/popward/users"\n')
+    expect(systemctl("reload", "popward") == 0, "the reload fails")
+    write("/home/bob/mbox", messages.spool([5, 6, 7]), "bob", "bob", 0o600)
+    client = login("bob")
+    expect(os.stat("/proc/%d" % pids("popward-auth")[-1]).st_uid != 0, "auth is root")
+    expect(client.lines("RETR 3") == messages.retrieved(7), "another message")
+    client.ok("DELE 2")
+    client.ok("QUIT")
+    expect(read("/home/bob/mbox") == messages.spool([5, 7]), "another spool")
+    client = login("bob")
+    os.kill(pids("popward-worker")[-1], signal.SIGKILL)
+    client.ask("STAT")
+    login("bob").ok("QUIT")
+    expect(not os.path.exists("/home/bob/mbox.lock"), "a lock stands")
+
+
+def adopted():
+    """the UIDLs of another server are adopted, by a confined popward-adopt"""
+    text = messages.spool([8, 9]).replace(b"X-Hash:", b"X-UIDL: old-%d\nX-Hash:" % 1, 1)
+    write(MAIL + "carol", text, "carol")
+    with Watch() as watch:
+        client = login("carol")
+    expect(uidls(client)[0] == "old-1", uidls(client))
+    client.ok("QUIT")
+    expect(("popward-adopt", policy.expected("popward-adopt")) in watch.seen, sorted(watch.seen))
+
+
+def logged():
+    """journald gets the log, and so does syslog's socket"""
+    def lines(transport):
+        return run("journalctl", "-o", "cat", "--no-pager", "-t", "popward", "_TRANSPORT=" + transport)
+    expect("user=alice" in lines("journal"), "nothing in journald")
+    edit('\nto = "journald"\n', '\nto = "syslog"\n')
+    expect(systemctl("reload", "popward") == 0, "the reload fails")
+    login("alice").ok("QUIT")
+    until("syslog's socket has a line", lambda: "user=alice" in lines("syslog"))
+    edit('\nto = "syslog"\n', '\nto = "journald"\n')
+    expect(systemctl("reload", "popward") == 0, "the reload fails")
+
+
+def tools():
+    """the commands for users and operators work"""
+    shown = run("runuser", "-u", "alice", "--", "/usr/sbin/popward", "spool", MAIL + "alice")
+    expect(len(shown.splitlines()) >= 28, shown)
+    run("popward", "--check")
+    run("popward", "--version")
+
+
+def rest():
+    """it stops"""
+    expect(systemctl("stop", "popward") == 0 and not processes(), "%s" % processes())
+
+
+def break_ins():
+    """Tries each action under the confinement of each executable."""
+    write(MAIL + "open", b"", "bob", mode=0o666)
+    os.makedirs("/var/lib/popward/open", exist_ok=True)
+    os.chmod("/var/lib/popward/open", 0o777)
+    write("/var/lib/popward/open/pins", b"", "bob", mode=0o666)
+    policy.placed("/var/lib/popward/open")
+    client = login("alice")
+    user, bystander = pwd.getpwnam("alice").pw_uid, subprocess.Popen(("sleep", "600"))
+    results = {}
+    for executable in break_in.EXECUTABLES:
+        sibling = pids("popward-keys" if executable == "popward-front" else "popward-front")[0]
+        todo = break_in.actions(user, sibling, bystander.pid)
+        results[executable] = break_in.attempt(policy.entry(executable), todo)
+    bystander.kill()
+    client.ok("QUIT")
+    denied = set(filter(None, map(policy.denial, audit_lines())))
+    for executable, result in results.items():
+        wrong = break_in.judge(executable, result, denied, policy.PERMITTED)
+        check("%s: what a break-in would try is denied, and the log says so" % executable, not wrong, "; ".join(wrong))
+
+
+check("the machine enforces the policy", policy.enforces())
+if service.failed:
+    sys.exit(1)
+policy.install("/root/")
+with open(CONFIG, "a") as file:
+    file.write(TABLES)
+expect(systemctl("restart", "popward") == 0, "popward does not start")
+for part in (by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,
+             killed_parts, reload, restart, password_file, adopted, logged, tools):
+    step(part)
+denials = [line for line in audit_lines() if policy.denial(line)]
+check("nothing of all that was denied", not denials, "%d denials: %s" % (len(denials), "\n".join(denials[:40])))
+break_ins()
+step(rest)
+sys.exit(service.failed > 0)
