@@ -194,8 +194,8 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2145;
-const SUPERVISOR_ALL: usize = 4380;
+const SUPERVISOR_OWN: usize = 2160;
+const SUPERVISOR_ALL: usize = 4400;
 const MONITOR_OWN: usize = 2750;
 const MONITOR_ALL: usize = 4990;
 
@@ -203,7 +203,7 @@ const MONITOR_ALL: usize = 4990;
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
-    assert!(own <= 2200, "popward-config has {own} lines");
+    assert!(own <= 2700, "popward-config has {own} lines");
 }
 
 /// The crates that a package links, by name.

@@ -135,13 +135,13 @@ fn a_configuration_that_auth_cannot_use_changes_nothing() {
     std::fs::write(&list, "../alice\n").unwrap();
     std::fs::set_permissions(&list, PermissionsExt::from_mode(0o644)).unwrap();
     reload(&format!(
-        "login_delay = 3600\ndeny_file = \"{}\"",
+        "login_delay = \"3600s\"\ndeny_file = \"{}\"",
         list.display()
     ));
     let error = host.logged("configuration not reloaded");
     assert!(error.contains("line 1: expected a name"), "{error}");
     assert!(!announced(), "what is announced is what is kept");
-    reload("login_delay = 3600");
+    reload("login_delay = \"3600s\"");
     host.logged("configuration reloaded");
     until("it is announced", announced);
     host.login("alice");

@@ -106,7 +106,7 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
         user("emil", 64406, b""),
     ];
     let mut more = String::new();
-    let mut changes = vec![("failure_delay_ms = 200", "failure_delay_ms = 1".to_owned())];
+    let mut changes = vec![("failure_delay = \"200ms\"", "failure_delay = \"1ms\"".to_owned())];
     for (section, line) in configuration {
         let mut line = line.clone();
         for (word, file) in [
@@ -119,7 +119,7 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
         match section.as_str() {
             "[auth]" => changes.push(("[auth]\n", format!("[auth]\n{line}\n"))),
             "[spool]" if line.starts_with("lock_timeout") => {
-                changes.push(("lock_timeout = 2", line));
+                changes.push(("lock_timeout = \"2s\"", line));
             }
             "[spool]" => changes.push(("[spool]\n", format!("[spool]\n{line}\n"))),
             _ => more += &format!("{section}\n{line}\n"),

@@ -115,7 +115,7 @@ fn fail2bans_filter_finds_each_kind_of_failed_login_with_its_address() {
     }
     let auth = format!("[auth]\n{MECHANISMS}");
     let limits = "[limits]\nfailed_logins = 100\n";
-    let quick = ("failure_delay_ms = 200", "failure_delay_ms = 1");
+    let quick = ("failure_delay = \"200ms\"", "failure_delay = \"1ms\"");
     let host = Host::with(
         &[user("alice", 64401, &spool(1))],
         limits,

@@ -87,7 +87,7 @@ fn assert_rate_limited(host: &Host, text: &str, causes: usize) {
 #[test]
 fn simultaneous_guesses_are_checked_only_up_to_the_failure_limit() {
     let host = host(
-        "source_failures = 0\naccount_failures = 4\naccount_window = 3600",
+        "source_failures = 0\naccount_failures = 4\naccount_window = \"3600s\"",
         "",
     );
     let answers = at_once(&host, 50, "alice", "b");
@@ -107,7 +107,7 @@ fn simultaneous_guesses_are_checked_only_up_to_the_failure_limit() {
 
 #[test]
 fn simultaneous_logins_with_the_right_password_do_not_count_as_failures() {
-    let host = host("account_failures = 1\naccount_window = 3600", "");
+    let host = host("account_failures = 1\naccount_window = \"3600s\"", "");
     // Only one session can have the spool's locks.
     let answers = at_once(&host, 6, "alice", "a");
     let opened = answers.iter().filter(|answer| answer.starts_with("+OK"));
@@ -120,7 +120,7 @@ fn simultaneous_logins_with_the_right_password_do_not_count_as_failures() {
 
 #[test]
 fn p8_a_source_that_must_wait_is_logged_once_and_not_for_each_login() {
-    let auth = "source_exempt = []\nsource_failures = 2\nsource_wait_max = 1\naccount_failures = 0";
+    let auth = "source_exempt = []\nsource_failures = 2\nsource_wait_max = \"1s\"\naccount_failures = 0";
     let host = host(auth, "");
     for _ in 0..2 {
         assert_eq!(pass(&host, "alice", "b"), WRONG);
@@ -152,7 +152,7 @@ fn p8_each_cause_why_logins_cannot_be_checked_is_logged_once() {
 
 #[test]
 fn p8_logins_without_a_worker_or_too_soon_are_logged_once() {
-    let delay = "source_failures = 0\nlogin_delay = 3600";
+    let delay = "source_failures = 0\nlogin_delay = \"3600s\"";
     let host = host(delay, "sessions_per_user = 1");
     assert_ok(&pass(&host, "alice", "a"));
     for answer in at_once(&host, 20, "alice", "a") {
@@ -162,7 +162,7 @@ fn p8_logins_without_a_worker_or_too_soon_are_logged_once() {
     let config = fs::read_to_string(host.at("popward.toml")).unwrap();
     fs::write(
         host.at("popward.toml"),
-        config.replace("login_delay = 3600", ""),
+        config.replace("login_delay = \"3600s\"", ""),
     )
     .unwrap();
     host.signal(nix::sys::signal::Signal::SIGHUP);

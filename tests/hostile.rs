@@ -41,7 +41,7 @@ fn drip(stream: &TcpStream, octets: &[u8]) -> Duration {
 
 #[test]
 fn p8_an_octet_now_and_then_does_not_extend_the_login_limit() {
-    let host = host("login = 1");
+    let host = host("login = \"1s\"");
     let plain = Client::new(host.plain);
     assert!(drip(plain.stream(), b"USER alice") < PATIENCE / 2);
     // The record of a handshake whose end does not come.
@@ -57,7 +57,7 @@ fn p8_an_octet_now_and_then_does_not_extend_the_login_limit() {
 
 #[test]
 fn p8_a_command_that_is_not_complete_in_time_ends_its_session_and_no_other() {
-    let host = host("line = 4");
+    let host = host("line = \"4s\"");
     let mut alice = host.login("alice");
     let mut carol = host.login("carol");
     let slow = std::thread::spawn(move || drip(alice.stream(), b"N").max(drained(&mut alice)));
@@ -118,7 +118,7 @@ fn sip(client: &Client, octets: usize, time: Duration) -> bool {
 
 #[test]
 fn p8_a_client_that_reads_too_slowly_loses_its_session_and_locks() {
-    let host = host("stall = 5\nrate = 20000");
+    let host = host("stall = \"5s\"\nrate = \"20000B\"");
     let bob = retrieving(&host);
     let locked = || host.at("mail/bob.lock").exists();
     assert!(locked());
@@ -139,7 +139,7 @@ fn p8_a_client_that_reads_too_slowly_loses_its_session_and_locks() {
 
 #[test]
 fn p8_a_pipelined_command_does_not_save_a_slow_reader() {
-    let host = host("stall = 5\nrate = 20000");
+    let host = host("stall = \"5s\"\nrate = \"20000B\"");
     let mut openssl = Command::new("openssl");
     openssl.args(["s_client", "-quiet", "-connect"]);
     openssl.arg(format!("127.0.0.1:{}", host.tls));
@@ -166,7 +166,7 @@ fn p8_a_pipelined_command_does_not_save_a_slow_reader() {
 
 #[test]
 fn a_client_that_reads_slowly_but_fast_enough_may_go_on() {
-    let host = host("stall = 2\nrate = 20000");
+    let host = host("stall = \"2s\"\nrate = \"20000B\"");
     let bob = retrieving(&host);
     // Ten times the required rate, for several times the limit.
     assert!(!sip(&bob, 20_000, Duration::from_secs(9)), "{}", host.log());
@@ -180,7 +180,7 @@ fn a_client_that_still_reads_a_reply_is_not_idle() {
         &"A line of sixty octets and not one more, but for its ends.\n".repeat(15_000),
     );
     let users = [user("dave", 64404, mail.as_bytes())];
-    let host = Host::with(&users, "[limits]\nidle = 3\nrate = 1000\n", &[]);
+    let host = Host::with(&users, "[limits]\nidle = \"3s\"\nrate = \"1000B\"\n", &[]);
     let mut dave = host.login("dave");
     dave.send(b"RETR 1\r\n");
     assert_ok(&dave.line());
@@ -280,7 +280,7 @@ const BEFORE_LOGIN: u64 = 32;
 
 #[test]
 fn p8_a_strangers_memory_is_bounded_whatever_it_sends_and_does_not_read() {
-    let host = host("connections_per_address = 2000\nlogin = 600");
+    let host = host("connections_per_address = 2000\nlogin = \"10m\"");
     let front = host.children("popward-front")[0];
     let many = 300;
     // Some connections beforehand, because what the first ones cost stays.
@@ -337,7 +337,7 @@ fn p2_a_reload_changes_how_long_a_vanished_peer_may_hold_locks() {
     p2_a_vanished_peer(3600, |host| {
         let file = host.at("popward.toml");
         let old = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, old.replace("stall = 3600", "stall = 2")).unwrap();
+        std::fs::write(&file, old.replace("stall = \"3600s\"", "stall = \"2s\"")).unwrap();
         host.signal(nix::sys::signal::Signal::SIGHUP);
         host.logged("configuration reloaded");
     });
@@ -414,7 +414,7 @@ fn p2_a_vanished_peer(stall: u32, before: impl Fn(&Host)) {
     };
     let (server, client) = (network.machine(1), network.machine(2));
     let everywhere = ("address = \"127.0.0.1:", "address = \"0.0.0.0:");
-    let limits = format!("plaintext = \"always\"\n[limits]\nstall = {stall}\n[spool]");
+    let limits = format!("plaintext = \"always\"\n[limits]\nstall = \"{stall}s\"\n[spool]");
     let changes = [everywhere, ("[spool]", limits.as_str())];
     let host = Host::by(|path| server.command(path), &users, "", &changes);
     before(&host);

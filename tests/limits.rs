@@ -19,7 +19,7 @@ fn host(limits: &str) -> Host {
 
 #[test]
 fn p8_a_connection_without_a_login_ends_in_time() {
-    let host = host("login = 1");
+    let host = host("login = \"1s\"");
     let why = "-ERR [SYS/TEMP] no login in time, the connection is closed: please try again\r\n";
     let mut silent = host.connect();
     let mut busy = host.connect();
@@ -44,7 +44,7 @@ fn p8_a_connection_without_a_login_ends_in_time() {
 
 #[test]
 fn the_end_of_the_login_time_is_told_in_the_clients_language() {
-    let host = host("login = 1");
+    let host = host("login = \"1s\"");
     let mut client = host.connect();
     client.send(b"LANG de\r\n");
     let heard = client.until_end();
@@ -54,7 +54,7 @@ fn the_end_of_the_login_time_is_told_in_the_clients_language() {
 
 #[test]
 fn p7_an_idle_session_ends_without_deletions_and_frees_the_spool() {
-    let host = host("idle = 4");
+    let host = host("idle = \"4s\"");
     let mut client = host.login("alice");
     assert_ok(&client.ask("DELE 1"));
     client.until_end();
@@ -65,7 +65,7 @@ fn p7_an_idle_session_ends_without_deletions_and_frees_the_spool() {
 
 #[test]
 fn p8_a_client_that_reads_nothing_is_ended_and_delays_nobody() {
-    let host = host("stall = 2");
+    let host = host("stall = \"2s\"");
     let mut bob = host.login("bob");
     bob.send(b"RETR 1\r\n");
     let mut alice = host.login("alice");
@@ -99,7 +99,7 @@ fn p8_a_client_that_reads_nothing_is_ended_and_delays_nobody() {
 
 #[test]
 fn p8_a_stalled_reply_takes_no_more_memory_than_a_packet() {
-    let host = host("stall = 60");
+    let host = host("stall = \"60s\"");
     let front = host.children("popward-front")[0];
     let before = resident(front);
     let mut bob = host.login("bob");
@@ -138,7 +138,7 @@ fn p8_connections_of_one_address_are_limited() {
 
 #[test]
 fn p2_the_dotlock_is_refreshed_while_a_reply_stalls() {
-    let host = host("stall = 120");
+    let host = host("stall = \"120s\"");
     let touched = || {
         let status = std::fs::metadata(host.at("mail/bob.lock")).unwrap();
         status.modified().unwrap()

@@ -60,9 +60,9 @@ fn host(keys: &str) -> Host {
     } else {
         1
     };
-    let fronts = format!("shutdown_grace = 5\nfronts = {fronts}\n");
+    let fronts = format!("shutdown_grace = \"5s\"\nfronts = {fronts}\n");
     let keys = format!("connections = 14000\nconnections_per_address = 14000\n{keys}");
-    let changes = [("shutdown_grace = 5\n", fronts.as_str())];
+    let changes = [("shutdown_grace = \"5s\"\n", fronts.as_str())];
     let host = Host::with(&users, &format!("[limits]\n{keys}\n"), &changes);
     // A user's first login makes the state directory. That happens only once.
     logins(&host, 1);
@@ -136,7 +136,7 @@ fn p8_idle_connections_do_not_slow_logins_down() {
         return skipped("many users are root's to have");
     }
     let many = if large() { 10_000 } else { 1000 };
-    let host = host("login = 600");
+    let host = host("login = \"600s\"");
     assert_within("idle", || {
         let quiet = logins(&host, ROUNDS);
         let before = pss_of(&host, "popward-front");
@@ -176,7 +176,7 @@ fn p8_slow_clients_do_not_slow_logins_down_and_end_in_time() {
 /// The medians without and with `many` slow clients. Each of these clients must have ended after
 /// `login` seconds. `None` if the logins took longer than that.
 fn slow(many: usize, login: u64) -> Option<(Duration, Duration)> {
-    let host = host(&format!("login = {login}"));
+    let host = host(&format!("login = \"{login}s\""));
     let quiet = logins(&host, ROUNDS);
     let before = pss_of(&host, "popward-front");
     let start = Instant::now();

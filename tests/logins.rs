@@ -260,7 +260,7 @@ fn the_field_userdb_mail_names_the_spool_that_is_served() {
 fn a_login_that_comes_too_soon_is_told_so_only_with_the_right_password() {
     let lines =
         "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
-    let Some(host) = host("login_delay = 3600", lines) else {
+    let Some(host) = host("login_delay = \"3600s\"", lines) else {
         return;
     };
     let mut client = host.connect_any();
@@ -276,7 +276,7 @@ fn a_login_that_comes_too_soon_is_told_so_only_with_the_right_password() {
 fn a_login_that_opened_no_maildrop_starts_no_login_delay() {
     let lines =
         "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
-    let Some(host) = host("login_delay = 3600", lines) else {
+    let Some(host) = host("login_delay = \"3600s\"", lines) else {
         return;
     };
     let opens_once = |name: &str, secret: &str| {
@@ -314,7 +314,7 @@ fn guessing_makes_a_source_wait_and_closes_an_account_for_a_while() {
     let lines =
         "alice:{PLAIN}a:64421:64421::/nonexistent\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
     let auth =
-        "source_exempt = []\nsource_failures = 3\naccount_failures = 4\naccount_window = 3600";
+        "source_exempt = []\nsource_failures = 3\naccount_failures = 4\naccount_window = \"3600s\"";
     let Some(host) = host(auth, lines) else {
         return;
     };

@@ -111,7 +111,7 @@ fn pams_account_phase_can_refuse_a_login() {
 
 #[test]
 fn stuck_conversations_are_bounded_in_number_and_time() {
-    let auth = "conversation_limit = 3\nconversations = 2";
+    let auth = "conversation_limit = \"3s\"\nconversations = 2";
     let Some((_service, host, _scripts)) = host("popward-test-c", "pam_permit.so", "617", auth)
     else {
         return;

@@ -250,7 +250,7 @@ fn health_checks_leave_no_log_line_and_use_up_no_limit() {
 
 #[test]
 fn p8_a_missing_or_slow_header_ends_the_connection_and_is_logged_once() {
-    let host = host("header = 1", "");
+    let host = host("header = \"1s\"", "");
     for _ in 0..20 {
         let mut client = proxied(&host, b"USER alice\r\n");
         assert_eq!(client.until_end(), "");
@@ -309,7 +309,7 @@ fn p8_clients_of_a_proxy_are_limited_by_their_own_addresses() {
 
 #[test]
 fn the_end_does_not_wait_for_a_client_that_was_turned_away_behind_a_proxy() {
-    let grace = [("shutdown_grace = 5\n", "shutdown_grace = 600\n")];
+    let grace = [("shutdown_grace = \"5s\"\n", "shutdown_grace = \"600s\"\n")];
     let mut host = host_with("", "connections_per_address = 1", &grace);
     let mut one = of(&host, "192.0.2.7");
     assert_ok(&one.line());

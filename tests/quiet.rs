@@ -94,14 +94,14 @@ impl Kind {
 
 /// A host with this delay of failures. `stored` makes what the password file has for a password.
 fn host(delay_ms: u32, mechanisms: &str, stored: &dyn Fn(&str) -> String) -> Host {
-    let limits = "[limits]\nbad_commands = 100000\nfailed_logins = 100000\nlogin = 3600\n";
+    let limits = "[limits]\nbad_commands = 100000\nfailed_logins = 100000\nlogin = \"1h\"\n";
     let host = Host::with(
         &[user("alice", 64401, &spool(1))],
         limits,
         &[
             (
-                "failure_delay_ms = 200",
-                &format!("failure_delay_ms = {delay_ms}"),
+                "failure_delay = \"200ms\"",
+                &format!("failure_delay = \"{delay_ms}ms\""),
             ),
             (
                 "[auth]\n",

@@ -150,7 +150,7 @@ fn sigterm_during_the_start_ends_it_at_once() {
 fn popward_config_and_its_process_for_names_do_not_outlive_the_monitor() {
     let mut host = host();
     let mut text = fs::read_to_string(host.at("popward.toml")).unwrap();
-    text += "\n[[account]]\ngroups = [\"root\"]\nauth.login_delay = 1\n";
+    text += "\n[[account]]\ngroups = [\"root\"]\nauth.login_delay = \"1s\"\n";
     fs::write(host.at("popward.toml"), text).unwrap();
     let config = stopped_reader(&host);
     // It goes on until it has the process for names, and then waits for the group's id.

@@ -156,7 +156,7 @@ fn p9_a_guesser_gains_no_try_and_an_account_no_login_by_a_reload() {
     ];
     let auth = [(
         "[auth]\n",
-        "[auth]\naccount_failures = 3\nlogin_delay = 3600\n",
+        "[auth]\naccount_failures = 3\nlogin_delay = \"3600s\"\n",
     )];
     let host = Host::with(&people, "", &auth);
     let fails = || {
@@ -189,8 +189,8 @@ fn p9_a_guesser_gains_no_try_and_an_account_no_login_by_a_reload() {
 #[test]
 fn p9_a_guess_under_way_at_a_reload_counts() {
     let auth = [(
-        "failure_delay_ms = 200\n",
-        "failure_delay_ms = 200\nsource_failures = 2\nsource_exempt = []\nsource_wait_max = 8\naccount_failures = 3\n",
+        "failure_delay = \"200ms\"\n",
+        "failure_delay = \"200ms\"\nsource_failures = 2\nsource_exempt = []\nsource_wait_max = \"8s\"\naccount_failures = 3\n",
     )];
     let host = Host::with(&[user("alice", 64401, &spool(1))], "", &auth);
     let begin = |password: &str| {

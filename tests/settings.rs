@@ -102,7 +102,7 @@ users = ["nobody-here", "alice"]
 spool.path = "@/{user}/mbox"
 adopt.from = ["popa3d"]
 spool.hide = ["Status"]
-auth.login_delay = 3600
+auth.login_delay = "3600s"
 [[account]]
 groups = [64443]
 spool.hide = ["Lines"]
@@ -157,7 +157,7 @@ fn a_table_for_a_named_group_sets_limits_for_its_members_only() {
 [[account]]
 groups = ["games"]
 limits.sessions_per_user = 1
-spool.lock_timeout = 50
+spool.lock_timeout = "50s"
 "#;
     let Some(host) = host(&Outside::new(), tables) else {
         return;
@@ -192,7 +192,7 @@ spool.lock_timeout = 50
 fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
     let outside = Outside::new();
     outside.home("alice", IDS[0], &spool(3));
-    let table = "[[account]]\nusers = [\"alice\"]\nspool.path = \"@/{user}/mbox\"\nauth.login_delay = 3600\n";
+    let table = "[[account]]\nusers = [\"alice\"]\nspool.path = \"@/{user}/mbox\"\nauth.login_delay = \"3600s\"\n";
     let Some(host) = host(&outside, "") else {
         return;
     };

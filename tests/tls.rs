@@ -366,7 +366,7 @@ fn alpn_agrees_on_pop3_and_nothing_else() {
 
 #[test]
 fn another_front_and_a_restarted_front_resume_a_tls_session() {
-    let grace = "shutdown_grace = 5\n";
+    let grace = "shutdown_grace = \"5s\"\n";
     let two = format!("{grace}fronts = 2\n");
     let host = Host::with(&[user("alice", 64401, &spool(1))], "", &[(grace, &two)]);
     let stop = |pid: &i32| kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
@@ -421,7 +421,7 @@ fn another_front_and_a_restarted_front_resume_a_tls_session() {
 
 #[test]
 fn a_ticket_is_refused_after_two_rotations_or_if_tickets_are_off() {
-    let more = "[tls]\nticket_rotation = 1\n";
+    let more = "[tls]\nticket_rotation = \"1s\"\n";
     let host = Host::with(&[user("alice", 64401, &spool(1))], more, &[]);
     let file = host.at("session");
     let file = file.to_str().unwrap();
@@ -434,7 +434,11 @@ fn a_ticket_is_refused_after_two_rotations_or_if_tickets_are_off() {
     }
     let path = host.at("popward.toml");
     let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, config.replace("rotation = 1", "rotation = 0")).unwrap();
+    std::fs::write(
+        &path,
+        config.replace("rotation = \"1s\"", "rotation = \"0s\""),
+    )
+    .unwrap();
     reload(&host, "");
     host::until("no tickets", || {
         let heard = session(&host, &["-tls1_3"]);
@@ -540,7 +544,7 @@ fn p8_requested_server_names_take_no_memory() {
     use rustls::pki_types::pem::PemObject;
     // The front queues the time at which it looks at a connection again, and keeps the entry after
     // the connection's end. A short limit keeps the queue short.
-    let soon = [("[spool]", "[limits]\nlogin = 2\n[spool]")];
+    let soon = [("[spool]", "[limits]\nlogin = \"2s\"\n[spool]")];
     let host = Host::with(&[user("alice", 64401, &spool(1))], "", &soon);
     let leaf = [
         host::P256,

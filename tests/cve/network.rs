@@ -10,7 +10,7 @@ fn host() -> Host {
     Host::with(
         &[user("alice", 64401, &spool(3))],
         "[limits]\nbad_commands = 1000\nfailed_logins = 1000\n",
-        &[("failure_delay_ms = 200", "failure_delay_ms = 1")],
+        &[("failure_delay = \"200ms\"", "failure_delay = \"1ms\"")],
     )
 }
 
@@ -224,7 +224,7 @@ fn empty_sasl_messages_are_refused_and_auth_lives_on() {
         &[user("alice", 64401, &spool(1))],
         "[limits]\nbad_commands = 1000\nfailed_logins = 1000\n",
         &[
-            ("failure_delay_ms = 200", "failure_delay_ms = 1"),
+            ("failure_delay = \"200ms\"", "failure_delay = \"1ms\""),
             ("[auth]\n", &format!("[auth]\nmechanisms = {all}\n")),
         ],
     );
@@ -255,7 +255,7 @@ fn abandoned_logins_leak_no_memory() {
         &[user("alice", 64401, &spool(1))],
         "[limits]\nbad_commands = 100000\nfailed_logins = 100000\n",
         &[
-            ("failure_delay_ms = 200", "failure_delay_ms = 1"),
+            ("failure_delay = \"200ms\"", "failure_delay = \"1ms\""),
             (
                 "[auth]\n",
                 "[auth]\nmechanisms = [\"user\", \"plain\", \"login\", \"scram-sha-256\"]\n",

@@ -478,11 +478,11 @@ fn configuration(directory: &Path, plain: u16, tls: u16, more: &str) -> String {
     };
     let base = directory.display();
     let config = format!(
-        "[server]\nlibexec = \"{base}/libexec\"\nstate = \"{base}/state\"\nshutdown_grace = 5\n{accounts}\n\
+        "[server]\nlibexec = \"{base}/libexec\"\nstate = \"{base}/state\"\nshutdown_grace = \"5s\"\n{accounts}\n\
          [[listen]]\naddress = \"127.0.0.1:{plain}\"\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\n\
          [[certificate]]\nchain = \"{base}/cert.pem\"\nkey = \"{base}/key.pem\"\n\
-         [auth]\npasswd_file = \"{base}/users\"\nfailure_delay_ms = 200\nfirst_uid = 1\n\
-         [spool]\npath = \"{base}/mail/{{user}}\"\n{group}lock_timeout = 2\n{more}"
+         [auth]\npasswd_file = \"{base}/users\"\nfailure_delay = \"200ms\"\nfirst_uid = 1\n\
+         [spool]\npath = \"{base}/mail/{{user}}\"\n{group}lock_timeout = \"2s\"\n{more}"
     );
     if root() {
         return config;

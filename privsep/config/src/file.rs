@@ -1,7 +1,8 @@
 //! The form of popward.toml: every key and its type. `check` checks the values and sets the
 //! defaults.
 
-use crate::removed::{BULLETINS, LAST, Removed, UIDL, YIELD_IDLE};
+use crate::removed::{BULLETINS, FAILURE_DELAY_MS, LAST, Removed, UIDL, YIELD_IDLE};
+use crate::values::{Id, Size, Time};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -44,21 +45,13 @@ pub(crate) struct File {
 /// A string and its position in the file.
 pub(crate) type Placed = Spanned<String>;
 
-/// A user or a group of the system, by name or by number.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Id {
-    Number(u32),
-    Name(String),
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Server {
     pub(crate) libexec: Option<Placed>,
     pub(crate) state: Option<Placed>,
     pub(crate) host: Option<Placed>,
-    pub(crate) shutdown_grace: Option<u16>,
+    pub(crate) shutdown_grace: Option<Spanned<Time>>,
     pub(crate) fronts: Option<Spanned<u32>>,
 }
 
@@ -91,7 +84,7 @@ pub(crate) struct Certificate {
 pub(crate) struct Tls {
     pub(crate) minimum: Option<Placed>,
     pub(crate) client_ca: Option<Placed>,
-    pub(crate) ticket_rotation: Option<Spanned<u32>>,
+    pub(crate) ticket_rotation: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,7 +94,7 @@ pub(crate) struct Auth {
     pub(crate) passwd_file: Option<Placed>,
     pub(crate) pam_service: Option<Placed>,
     pub(crate) checkpassword: Option<Placed>,
-    pub(crate) conversation_limit: Option<u16>,
+    pub(crate) conversation_limit: Option<Spanned<Time>>,
     pub(crate) conversations: Option<u16>,
     pub(crate) first_uid: Option<Spanned<u32>>,
     pub(crate) last_uid: Option<u32>,
@@ -110,14 +103,16 @@ pub(crate) struct Auth {
     pub(crate) allow_file: Option<Placed>,
     pub(crate) deny_file: Option<Placed>,
     pub(crate) groups: Option<Spanned<Vec<Id>>>,
-    pub(crate) login_delay: Option<Spanned<u32>>,
-    pub(crate) failure_delay_ms: Option<Spanned<u32>>,
+    pub(crate) login_delay: Option<Spanned<Time>>,
+    pub(crate) failure_delay: Option<Spanned<Time>>,
+    #[serde(default, rename = "failure_delay_ms")]
+    _failure_delay_ms: Removed<FAILURE_DELAY_MS>,
     pub(crate) source_failures: Option<u32>,
-    pub(crate) source_half_life: Option<u32>,
-    pub(crate) source_wait_max: Option<Spanned<u32>>,
+    pub(crate) source_half_life: Option<Spanned<Time>>,
+    pub(crate) source_wait_max: Option<Spanned<Time>>,
     pub(crate) source_exempt: Option<Spanned<Vec<String>>>,
     pub(crate) account_failures: Option<u32>,
-    pub(crate) account_window: Option<u32>,
+    pub(crate) account_window: Option<Spanned<Time>>,
     pub(crate) plaintext: Option<Placed>,
     pub(crate) mechanisms: Option<Spanned<Vec<String>>>,
     pub(crate) oauth2: Option<Spanned<OAuth2>>,
@@ -142,7 +137,7 @@ pub(crate) struct Spool {
     pub(crate) path: Option<Placed>,
     pub(crate) group: Option<Spanned<Id>>,
     pub(crate) locks: Option<Spanned<Vec<String>>>,
-    pub(crate) lock_timeout: Option<Spanned<u16>>,
+    pub(crate) lock_timeout: Option<Spanned<Time>>,
     #[serde(default, rename = "uidl")]
     _uidl: Removed<UIDL>,
     pub(crate) hide: Option<Spanned<Vec<String>>>,
@@ -181,13 +176,13 @@ pub(crate) struct Limits {
     pub(crate) connections_per_prefix: Option<u32>,
     pub(crate) connections_per_minute: Option<u32>,
     pub(crate) sessions_per_user: Option<u32>,
-    pub(crate) login: Option<u16>,
-    pub(crate) idle: Option<u16>,
-    pub(crate) line: Option<u16>,
-    pub(crate) stall: Option<u16>,
-    pub(crate) rate: Option<u32>,
-    pub(crate) session: Option<u32>,
-    pub(crate) open: Option<u16>,
+    pub(crate) login: Option<Spanned<Time>>,
+    pub(crate) idle: Option<Spanned<Time>>,
+    pub(crate) line: Option<Spanned<Time>>,
+    pub(crate) stall: Option<Spanned<Time>>,
+    pub(crate) rate: Option<Spanned<Size>>,
+    pub(crate) session: Option<Spanned<Time>>,
+    pub(crate) open: Option<Spanned<Time>>,
     pub(crate) bad_commands: Option<u32>,
     pub(crate) failed_logins: Option<u32>,
 }
@@ -202,7 +197,7 @@ pub(crate) struct Proxy {
     pub(crate) xclient: Networks,
     pub(crate) tls: Networks,
     pub(crate) plaintext: Networks,
-    pub(crate) header: Option<u16>,
+    pub(crate) header: Option<Spanned<Time>>,
     pub(crate) connections: Option<u32>,
 }
 
@@ -243,7 +238,7 @@ pub(crate) struct Account {
 pub(crate) struct AccountSpool {
     pub(crate) path: Option<Placed>,
     pub(crate) group: Option<Spanned<Id>>,
-    pub(crate) lock_timeout: Option<Spanned<u16>>,
+    pub(crate) lock_timeout: Option<Spanned<Time>>,
     #[serde(default, rename = "uidl")]
     _uidl: Removed<UIDL>,
     pub(crate) hide: Option<Spanned<Vec<String>>>,
@@ -252,7 +247,7 @@ pub(crate) struct AccountSpool {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountAuth {
-    pub(crate) login_delay: Option<Spanned<u32>>,
+    pub(crate) login_delay: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,7 +3,9 @@
 
 use crate::check;
 use crate::file;
+use crate::excerpt::excerpt;
 use crate::host::Host;
+use crate::mistakes::{self, Failure, Mistake};
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::monitor_config::{Base, Member};
@@ -48,15 +50,40 @@ pub(crate) enum ConfigError {
     Unreadable(PathBuf, std::io::Error),
     /// Another user can change the file. The text says which owner and mode were expected.
     Foreign(PathBuf, String),
-    /// The file is not TOML, or has an unknown key or a wrong value.
+    /// The file is not TOML, or has unknown keys or wrong values.
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The expected value, in words for the operator.
-        expected: String,
+        /// Its contents.
+        text: String,
+        /// All mistakes that were found, in the order of the file.
+        mistakes: Vec<Mistake>,
     },
+}
+
+impl ConfigError {
+    /// Returns all mistakes, each with the line of the file and a mark under the place, for a
+    /// terminal.
+    pub(crate) fn with_excerpts(&self) -> String {
+        let Self::Invalid {
+            path,
+            text,
+            mistakes,
+        } = self
+        else {
+            return self.to_string();
+        };
+        let shown = mistakes.iter().map(|mistake| {
+            let excerpt = excerpt(text, mistake);
+            format!("{}{excerpt}", located(path, text, mistake))
+        });
+        shown.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn located(path: &Path, text: &str, mistake: &Mistake) -> String {
+    let line = line(text, mistake.place.start);
+    format!("{}:{line}: {}", path.display(), mistake.expected)
 }
 
 impl std::fmt::Display for ConfigError {
@@ -66,10 +93,11 @@ impl std::fmt::Display for ConfigError {
             Self::Foreign(path, expected) => write!(out, "{}: {expected}", path.display()),
             Self::Invalid {
                 path,
-                line,
-                expected,
+                text,
+                mistakes,
             } => {
-                write!(out, "{}:{line}: {expected}", path.display())
+                let all = mistakes.iter().map(|mistake| located(path, text, mistake));
+                out.write_str(&all.collect::<Vec<_>>().join("; "))
             }
         }
     }
@@ -108,18 +136,18 @@ fn line(text: &str, offset: usize) -> usize {
 
 /// Checks `text`, the contents of the file `path`.
 pub(crate) fn from_text(path: &Path, text: &str, host: &Host) -> Result<Config, ConfigError> {
-    let invalid = |offset: usize, expected: String| ConfigError::Invalid {
-        path: path.to_owned(),
-        line: line(text, offset),
-        expected,
+    let once = |text: &str| {
+        // A former reading has given the same warnings, and more.
+        host.warnings();
+        let file: file::File = toml::from_str(text).map_err(Failure::Form)?;
+        check::check(file, host)
+            .map_err(|problem| Failure::Value(problem.offset, problem.expected))
     };
-    let file: file::File = toml::from_str(text).map_err(|e| {
-        invalid(
-            e.span().map_or(0, |span| span.start),
-            e.message().to_owned(),
-        )
-    })?;
-    check::check(file, host).map_err(|problem| invalid(problem.offset, problem.expected))
+    mistakes::all(text, once).map_err(|mistakes| ConfigError::Invalid {
+        path: path.to_owned(),
+        text: text.to_owned(),
+        mistakes,
+    })
 }
 
 #[cfg(test)]

@@ -12,16 +12,19 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod excerpt;
 mod file;
 mod hand_over;
 mod host;
 mod load;
+mod mistakes;
 mod names;
 mod owner;
 mod pair;
 mod pattern;
 mod removed;
 mod syscalls;
+mod values;
 
 use hand_over::{Supervisor, hand_over};
 use host::Host;
@@ -87,11 +90,14 @@ fn confine() -> Result<names::Names, Box<dyn Error>> {
 
 fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
-    let Packet::Message(SupervisorToConfig::Read { version, path }, _) =
-        supervisor.receive(&mut buffer)?
-    else {
+    let Packet::Message(read, _) = supervisor.receive(&mut buffer)? else {
         return Err(ChannelError::Closed);
     };
+    let SupervisorToConfig::Read {
+        version,
+        path,
+        excerpts,
+    } = read;
     if version != VERSION {
         let text = format!(
             "popward-config speaks protocol version {VERSION}, but the running popward speaks version {version}: restart popward"
@@ -105,6 +111,7 @@ fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), Channe
     }
     match config {
         Ok(config) => hand_over(supervisor, config),
+        Err(error) if excerpts => refuse(supervisor, &error.with_excerpts()),
         Err(error) => refuse(supervisor, &error.to_string()),
     }
 }

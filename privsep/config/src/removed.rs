@@ -12,12 +12,26 @@ pub(crate) const YIELD_IDLE: usize = 2;
 /// `spool.uidl`.
 pub(crate) const UIDL: usize = 3;
 
+/// `auth.failure_delay_ms`.
+pub(crate) const FAILURE_DELAY_MS: usize = 4;
+
+/// The names of these keys in their tables.
+pub(crate) const REMOVED: [&str; 6] = [
+    "bulletins",
+    "last",
+    "lock",
+    "yield_idle",
+    "uidl",
+    "failure_delay_ms",
+];
+
 /// The error for each key, in the order of the numbers above.
-const ADVICE: [&str; 4] = [
+const ADVICE: [&str; 5] = [
     "bulletins was removed: deliver a message to each user instead",
     "pop3.last was removed: clients that need it are older than UIDL (RFC 1725)",
     "lock.yield_idle was removed: a session holds its locks until it ends; use a shorter limits.idle",
     "spool.uidl was removed: adopt.from names the mail that is there before a user's first session; later mail has popward's own names",
+    "auth.failure_delay_ms was removed: write auth.failure_delay, a time with its unit, such as \"2s\"",
 ];
 
 /// A removed key. `KEY` is its position in [`ADVICE`]. Deserializing it always fails, so a value

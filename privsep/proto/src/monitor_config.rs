@@ -23,8 +23,8 @@ pub const WARNINGS_MAX: usize = 64;
 /// with a `spool.path`.
 pub const MEMBERS_MAX: usize = 65_536;
 
-/// What is said to the operator: file, line, what was found, what was expected.
-pub type Finding = Text<4096>;
+/// What is said to the operator, for each mistake: file, line, what was found, what was expected.
+pub type Finding = Text<8192>;
 
 /// What the supervisor tells popward-config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum SupervisorToConfig {
         version: u32,
         /// The file, as the operator named it. A relative path is one from the working directory.
         path: Text<4096>,
+        /// Whether to show the lines with the mistakes, for a terminal.
+        excerpts: bool,
     },
 }
 

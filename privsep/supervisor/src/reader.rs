@@ -46,13 +46,18 @@ pub(crate) fn as_root() -> Option<ChildIdentity> {
     })
 }
 
-/// Starts popward-config, and tells it to read the file `path`.
+/// Starts popward-config, and tells it to read the file `path`. `excerpts` is whether errors show the
+/// lines with the mistakes, for a terminal.
 ///
 /// # Errors
 ///
 /// Why it could not be started, in words for the operator. It is not started if others can change
 /// its executable.
-pub(crate) fn start(launcher: &mut Launcher, path: &Path) -> Result<Reader, String> {
+pub(crate) fn start(
+    launcher: &mut Launcher,
+    path: &Path,
+    excerpts: bool,
+) -> Result<Reader, String> {
     let own = std::env::current_exe().map_err(|error| format!("{EXECUTABLE}: {error}"))?;
     let executable = own.with_file_name(EXECUTABLE);
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", executable.display());
@@ -70,6 +75,7 @@ pub(crate) fn start(launcher: &mut Launcher, path: &Path) -> Result<Reader, Stri
     let read = SupervisorToConfig::Read {
         version: VERSION,
         path: named,
+        excerpts,
     };
     // popward-config runs in this directory, because the path of the configuration may be relative.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -120,7 +126,7 @@ pub(crate) fn first(
     ending: &SignalFd,
 ) -> (Result<Config, NotRead>, Vec<String>) {
     let mut draft = Draft::of(path);
-    let started = start(launcher, path).map_err(NotRead::Failed);
+    let started = start(launcher, path, true).map_err(NotRead::Failed);
     let read = started.and_then(|reader| all(reader, &mut draft, ending));
     (read, draft.warnings)
 }

@@ -253,7 +253,7 @@ impl Supervisor {
     /// Starts popward-config.
     pub(crate) fn read(&mut self) -> Result<(), String> {
         let path = &self.config.path;
-        let reader = reader::start(&mut self.launcher, path)?;
+        let reader = reader::start(&mut self.launcher, path, false)?;
         let (id, whose) = (self.events.next_id(), (Role::Config, None));
         let (child, channel) = ((reader.child, Some(reader.log)), reader.channel);
         let process = Process::watch(&self.events, id, whose, child, channel.as_fd());

@@ -40,10 +40,10 @@ class Server:
         os.chmod(home + "/users", 0o600)
         with open(home + "/popward.toml", "w") as config:
             config.write(
-                '[server]\nlibexec = "%s"\nstate = "%s/state"\nshutdown_grace = 1\n%s'
+                '[server]\nlibexec = "%s"\nstate = "%s/state"\nshutdown_grace = "1s"\n%s'
                 "[accounts]\nfront = %d\nauth = %d\nkeys = %d\n"
                 '[[listen]]\naddress = "%s"\n[auth]\npasswd_file = "%s/users"\nplaintext = "always"\n'
-                'failure_delay_ms = 0\n[spool]\npath = "%s/mail/{user}"\ngroup = %d\nlock_timeout = 1\n%s'
+                'failure_delay = "0s"\n[spool]\npath = "%s/mail/{user}"\ngroup = %d\nlock_timeout = "1s"\n%s'
                 % (libexec, disk, 'host = "%s"\n' % host if host else "", FRONT, AUTH, KEYS, address, home, disk, MAIL, more))
         self.command = [libexec + "/popward", "--config", home + "/popward.toml"]
 

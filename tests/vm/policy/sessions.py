@@ -13,7 +13,7 @@ PARTS = ["popward", "popward-monitor", "popward-log", "popward-front", "popward-
 TABLES = """
 [[account]]
 users = ["alice"]
-spool.lock_timeout = 1
+spool.lock_timeout = "1s"
 
 [[account]]
 users = ["bob"]

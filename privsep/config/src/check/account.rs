@@ -4,6 +4,7 @@ use super::{Checked, auth, group, problem, spool};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
+use crate::values::Id;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
@@ -15,12 +16,12 @@ use popward_proto::settings::Table;
 use toml::Spanned;
 
 /// Checks the tables. Returns them in their order, and the members of the groups that tables with a
-/// `spool.path` name ([`of_group`] says which members). `open` is how many seconds a login may
-/// take.
+/// `spool.path` name ([`of_group`] says which members). `open` is how many milliseconds a login
+/// may take.
 pub(super) fn tables(
     file: Vec<Spanned<file::Account>>,
     host: &Host,
-    open: u16,
+    open: u32,
     state: &AbsolutePath,
 ) -> Checked<(Vec<Table>, Vec<Member>)> {
     if let Some(beyond) = file.get(TABLES_MAX) {
@@ -44,7 +45,7 @@ pub(super) fn tables(
     Ok((tables, members))
 }
 
-fn table(file: Spanned<file::Account>, host: &Host, open: u16) -> Checked<Table> {
+fn table(file: Spanned<file::Account>, host: &Host, open: u32) -> Checked<Table> {
     let offset = file.span().start;
     let file = file.into_inner();
     if file.users.is_empty() && file.groups.is_empty() {
@@ -56,13 +57,15 @@ fn table(file: Spanned<file::Account>, host: &Host, open: u16) -> Checked<Table>
     Ok(Table {
         named: AccountSelector { users, groups },
         place: place(file.spool.path, file.spool.group, host)?,
-        lock_timeout_ms: (file.spool.lock_timeout)
-            .map(|seconds| spool::lock_timeout_ms(seconds, open))
+        lock_timeout_ms: (file.spool.lock_timeout.as_ref())
+            .map(|timeout| spool::lock_timeout_ms(timeout, open))
             .transpose()?,
         adopt: given(file.adopt.from, spool::adopt)?,
         hide: given(file.spool.hide, spool::hide)?,
         sessions_per_user: file.limits.sessions_per_user.map(|most| most.max(1)),
-        login_delay_s: given(file.auth.login_delay, auth::login_delay_s)?,
+        login_delay_s: given(file.auth.login_delay, |value| {
+            auth::login_delay_s(value.as_ref())
+        })?,
     })
 }
 
@@ -96,8 +99,8 @@ fn users(names: &[file::Placed]) -> Checked<Vec<UserName>> {
     names.iter().map(user).collect()
 }
 
-fn groups(ids: &[Spanned<file::Id>], names: &Names) -> Checked<Vec<u32>> {
-    let known = |id: &Spanned<file::Id>| match group(id.get_ref(), names) {
+fn groups(ids: &[Spanned<Id>], names: &Names) -> Checked<Vec<u32>> {
+    let known = |id: &Spanned<Id>| match group(id.get_ref(), names) {
         Ok(Some(gid)) => Ok(gid),
         Ok(None) => problem(
             id.span().start,
@@ -129,7 +132,7 @@ fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>
 
 fn place(
     path: Option<file::Placed>,
-    group: Option<Spanned<file::Id>>,
+    group: Option<Spanned<Id>>,
     host: &Host,
 ) -> Checked<Option<(Pattern, Option<u32>)>> {
     match (path, group) {

@@ -1,11 +1,12 @@
 //! `[auth]`: where accounts come from, which accounts may log in, and what guessing passwords
 //! costs.
 
-use super::{Checked, group, pam, placed, problem, safe};
+use super::{Checked, group, pam, placed, problem, safe, seconds, time};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
 use crate::owner::Owners;
+use crate::values::{Id, Time};
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, CertificateRules, CertificateUser, ConversationLimits,
@@ -40,7 +41,12 @@ pub(super) fn auth(
         tokens: tokens.transpose()?,
         certificates: certificates(file, authorities)?,
         conversation_limits: ConversationLimits {
-            limit_ms: u32::from(file.conversation_limit.unwrap_or(30).max(1)) * 1000,
+            limit_ms: time(
+                "auth.conversation_limit",
+                file.conversation_limit.as_ref(),
+                Time::s(30),
+                Time::s(1)..=Time::days(1),
+            )?,
             at_once: file.conversations.unwrap_or(16).clamp(1, 1024),
         },
     })
@@ -199,20 +205,18 @@ fn admission(file: &file::Auth, lists: &Owners, names: &Names) -> Checked<Admiss
         allow_file: optional("auth.allow_file", file.allow_file.as_ref(), lists)?,
         deny_file: optional("auth.deny_file", file.deny_file.as_ref(), lists)?,
         groups: groups(file.groups.as_ref(), names)?,
-        login_delay_s: login_delay_s(file.login_delay.clone())?,
+        login_delay_s: login_delay_s(file.login_delay.as_ref())?,
     })
 }
 
-/// Checks how many seconds must pass from one login of an account to the next: 0 to 86,400.
-pub(super) fn login_delay_s(value: Option<Spanned<u32>>) -> Checked<u32> {
-    match placed(value, || 0) {
-        (_, seconds) if seconds <= 86_400 => Ok(seconds),
-        (offset, _) => problem(offset, "auth.login_delay: expected at most 86400"),
-    }
+/// Checks how many seconds must pass from one login of an account to the next.
+pub(super) fn login_delay_s(value: Option<&Spanned<Time>>) -> Checked<u32> {
+    let range = Time::s(0)..=Time::days(1);
+    seconds("auth.login_delay", value, Time::s(0), range)
 }
 
 fn groups<const MAX: usize>(
-    file: Option<&Spanned<Vec<file::Id>>>,
+    file: Option<&Spanned<Vec<Id>>>,
     names: &Names,
 ) -> Checked<List<u32, MAX>> {
     let offset = file.map_or(0, |ids| ids.span().start);
@@ -229,15 +233,31 @@ fn groups<const MAX: usize>(
 }
 
 fn throttle(file: &file::Auth) -> Checked<Throttle> {
-    let (offset, failure_delay_ms) = placed(file.failure_delay_ms.clone(), || 2000);
-    if failure_delay_ms > 30_000 {
-        return problem(offset, "auth.failure_delay_ms: expected at most 30000");
-    }
-    let (offset, wait) = placed(file.source_wait_max.clone(), || 16);
-    if wait > 45 {
-        let expected = "auth.source_wait_max: expected at most 45, because a login that waits longer can time out";
-        return problem(offset, expected);
-    }
+    let failure_delay_ms = time(
+        "auth.failure_delay",
+        file.failure_delay.as_ref(),
+        Time::s(2),
+        Time::s(0)..=Time::s(30),
+    )?;
+    // A login that waits longer can time out.
+    let source_wait_max_ms = time(
+        "auth.source_wait_max",
+        file.source_wait_max.as_ref(),
+        Time::s(16),
+        Time::s(0)..=Time::s(45),
+    )?;
+    let source_half_life_s = seconds(
+        "auth.source_half_life",
+        file.source_half_life.as_ref(),
+        Time::s(600),
+        Time::s(1)..=Time::days(11),
+    )?;
+    let account_window_s = seconds(
+        "auth.account_window",
+        file.account_window.as_ref(),
+        Time::s(600),
+        Time::s(0)..=Time::days(11),
+    )?;
     let (offset, exempt) = placed(file.source_exempt.clone(), || {
         ["127.0.0.0/8", "::1"].map(str::to_owned).to_vec()
     });
@@ -250,11 +270,11 @@ fn throttle(file: &file::Auth) -> Checked<Throttle> {
     Ok(Throttle {
         failure_delay_ms,
         source_failures: file.source_failures.unwrap_or(10),
-        source_half_life_s: file.source_half_life.unwrap_or(600).max(1),
-        source_wait_max_ms: wait * 1000,
+        source_half_life_s,
+        source_wait_max_ms,
         exempt,
         account_failures: file.account_failures.unwrap_or(100),
-        account_window_s: file.account_window.unwrap_or(600),
+        account_window_s,
     })
 }
 

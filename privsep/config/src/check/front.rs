@@ -1,28 +1,43 @@
 //! The settings for fronts: `[limits]`, `auth.plaintext` and `auth.mechanisms`. Other files check
 //! the rest of these settings.
 
-use super::{Checked, placed, problem};
+use super::{Checked, placed, problem, time};
 use crate::file;
+use crate::values::{Size, Time};
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{
     FrontSettings, Limits, MECHANISMS_MAX, Mechanism, Plaintext, Pop3Settings, TlsSettings,
 };
 use popward_proto::proxies::Proxies;
+use toml::Spanned;
 
-/// The default of `limits.open`: how many seconds may pass from PASS until the maildrop is open.
-pub(super) const OPEN_S: u16 = 60;
+/// The longest time that a limit can have, but for a session.
+const LIMIT_MAX: Time = Time::days(1);
+
+/// The longest time that a session can have.
+const SESSION_MAX: Time = Time::days(11);
+
+/// Checks a time of `[limits]`, from 0 to `LIMIT_MAX`. Returns it in milliseconds.
+fn limit(key: &str, value: Option<&Spanned<Time>>, default: Time) -> Checked<u32> {
+    let range = Time::s(0)..=LIMIT_MAX;
+    time(&format!("limits.{key}"), value, default, range)
+}
+
+/// Checks `limits.open`: the time from PASS until the maildrop is open, in milliseconds.
+pub(super) fn open(file: &file::Limits) -> Checked<u32> {
+    limit("open", file.open.as_ref(), Time::s(60))
+}
 
 pub(super) fn front(
     file: &file::Limits,
     auth: &file::Auth,
     host: Text<64>,
     tls: TlsSettings,
-    grace: Option<u16>,
+    grace_s: u32,
     pop3: Pop3Settings,
     proxies: Proxies,
 ) -> Checked<FrontSettings> {
-    let ms = |seconds: Option<u16>, default: u16| u32::from(seconds.unwrap_or(default)) * 1000;
     let connections = file
         .connections
         .as_ref()
@@ -78,20 +93,32 @@ pub(super) fn front(
                 .unwrap_or(per_address.saturating_mul(8))
                 .max(1),
             connections_per_minute: file.connections_per_minute.unwrap_or(600),
-            login_ms: ms(file.login, 180),
-            idle_ms: ms(file.idle, 600),
-            line_ms: ms(file.line, 60),
-            stall_ms: ms(file.stall, 300),
-            rate: file.rate.unwrap_or(64),
-            session_ms: file.session.unwrap_or(14_400).clamp(1, 1_000_000) * 1000,
-            open_ms: ms(file.open, OPEN_S),
+            login_ms: limit("login", file.login.as_ref(), Time::s(180))?,
+            idle_ms: limit("idle", file.idle.as_ref(), Time::s(600))?,
+            line_ms: limit("line", file.line.as_ref(), Time::s(60))?,
+            stall_ms: limit("stall", file.stall.as_ref(), Time::s(300))?,
+            rate: rate(file.rate.as_ref())?,
+            session_ms: time(
+                "limits.session",
+                file.session.as_ref(),
+                Time::s(14_400),
+                Time::s(1)..=SESSION_MAX,
+            )?,
+            open_ms: open(file)?,
             bad_commands: file.bad_commands.unwrap_or(20).max(1),
             failed_logins: file.failed_logins.unwrap_or(3).max(1),
-            drain_ms: ms(grace, 30),
+            drain_ms: grace_s * 1000,
         },
         pop3,
         proxies,
     })
+}
+
+/// Checks `limits.rate`, in octets a second.
+fn rate(value: Option<&Spanned<Size>>) -> Checked<u32> {
+    let (offset, size) = placed(value.cloned(), || Size { octets: 64 });
+    let octets = u32::try_from(size.octets);
+    octets.or_else(|_| problem(offset, r#"limits.rate: expected less than "4GiB""#))
 }
 
 /// The values of `auth.mechanisms`.

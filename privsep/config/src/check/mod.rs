@@ -12,6 +12,7 @@ mod spool;
 mod tls;
 
 use crate::file;
+use crate::values::{Id, Time};
 use crate::host::Host;
 use crate::load::Config;
 use crate::names::Names;
@@ -20,6 +21,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_config::{Accounts, Base, Listen};
 use popward_proto::monitor_front::LISTENERS_MAX;
 use popward_proto::settings::{AllSettings, Settings};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use toml::Spanned;
@@ -49,6 +51,37 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
     }
 }
 
+/// Checks that a time is in `range`. Returns it, or the default, in milliseconds. `range` ends before
+/// 49 days.
+fn time(
+    key: &str,
+    value: Option<&Spanned<Time>>,
+    default: Time,
+    range: RangeInclusive<Time>,
+) -> Checked<u32> {
+    let (offset, time) = placed(value.cloned(), || default);
+    if let (true, Ok(ms)) = (range.contains(&time), u32::try_from(time.ms)) {
+        return Ok(ms);
+    }
+    let (least, most) = (range.start(), range.end());
+    problem(offset, format!("{key}: expected {least} to {most}"))
+}
+
+/// Does the same for a time that must have whole seconds. Returns it in seconds.
+fn seconds(
+    key: &str,
+    value: Option<&Spanned<Time>>,
+    default: Time,
+    range: RangeInclusive<Time>,
+) -> Checked<u32> {
+    let ms = time(key, value, default, range)?;
+    if ms % 1000 == 0 {
+        return Ok(ms / 1000);
+    }
+    let offset = value.map_or(0, |value| value.span().start);
+    problem(offset, format!("{key}: expected whole seconds"))
+}
+
 /// The executables that popward starts from `server.libexec`.
 const EXECUTABLES: [&str; 7] = [
     "popward-monitor",
@@ -74,7 +107,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
     let authorities = client_ca.as_ref().map(|(path, _)| path);
     let auth = auth::auth(&file.auth, authorities, host, auth_id)?;
-    let open = file.limits.open.unwrap_or(front::OPEN_S);
+    let open = front::open(&file.limits)?;
     let everybody = Settings {
         spool: spool::spool(file.spool, file.adopt, open, host)?,
         sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
@@ -84,7 +117,12 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let (tables, members) = account::tables(file.account, host, open, &state)?;
     let settings = AllSettings { everybody, tables };
     let host_name = host_name(file.server.host)?;
-    let grace = file.server.shutdown_grace;
+    let grace = seconds(
+        "server.shutdown_grace",
+        file.server.shutdown_grace.as_ref(),
+        Time::s(30),
+        Time::s(0)..=Time::s(18 * 3600),
+    )?;
     let pop3 = pop3::pop3(&file.pop3, file.log.qpopper, settings.longest_login_delay())?;
     let front = front::front(
         &file.limits,
@@ -103,7 +141,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         libexec: libexec(file.server.libexec, host)?,
         state,
         host: host_name,
-        grace_s: grace.unwrap_or(30),
+        grace_s: u16::try_from(grace).unwrap_or(u16::MAX),
         fronts: fronts.1,
         accounts,
         listen,
@@ -154,15 +192,15 @@ fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
 
 fn user(
     key: &str,
-    id: Option<Spanned<file::Id>>,
+    id: Option<Spanned<Id>>,
     default: &str,
     names: &Names,
 ) -> Checked<(u32, u32)> {
-    let (offset, id) = placed(id, || file::Id::Name(default.to_owned()));
+    let (offset, id) = placed(id, || Id::Name(default.to_owned()));
     let name = match id {
         // A number need not have a user on this system. The group gets the same number.
-        file::Id::Number(number) => return Ok((number, number)),
-        file::Id::Name(name) => name,
+        Id::Number(number) => return Ok((number, number)),
+        Id::Name(name) => name,
     };
     match names.user(&name) {
         Ok(Some(ids)) => Ok(ids),
@@ -257,11 +295,11 @@ fn safe(key: &str, offset: usize, path: &Path, owners: &Owners) -> Checked<()> {
 }
 
 /// Returns a group's id. `None`: the system has no such group. `Err` says why the look-up failed.
-fn group(id: &file::Id, names: &Names) -> Result<Option<u32>, String> {
+fn group(id: &Id, names: &Names) -> Result<Option<u32>, String> {
     match id {
         // A number need not have a group on this system.
-        file::Id::Number(gid) => Ok(Some(*gid)),
-        file::Id::Name(name) => names.group(name),
+        Id::Number(gid) => Ok(Some(*gid)),
+        Id::Name(name) => names.group(name),
     }
 }
 

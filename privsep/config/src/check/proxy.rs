@@ -1,8 +1,9 @@
 //! `[proxy]`: the networks of proxies that may tell fronts a client's address, and the statements
 //! of proxies that fronts believe.
 
-use super::{Checked, problem};
+use super::{Checked, problem, time};
 use crate::file;
+use crate::values::Time;
 use popward_proto::network::Network;
 use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};
 use std::net::IpAddr;
@@ -13,7 +14,12 @@ pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
         xclient: networks("xclient", &file.xclient)?,
         tls: networks("tls", &file.tls)?,
         plaintext: networks("plaintext", &file.plaintext)?,
-        header_ms: u32::from(file.header.unwrap_or(5).max(1)) * 1000,
+        header_ms: time(
+            "proxy.header",
+            file.header.as_ref(),
+            Time::s(5),
+            Time::s(1)..=Time::days(1),
+        )?,
         connections: file.connections.unwrap_or(512).max(1),
     })
 }

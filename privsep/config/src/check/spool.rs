@@ -6,6 +6,7 @@ use crate::file;
 use crate::host::Host;
 use crate::names::Names;
 use crate::pattern;
+use crate::values::{Id, Time};
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use popward_proto::pattern::Pattern;
@@ -13,11 +14,11 @@ use popward_proto::settings::Spool;
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
-/// Checks the settings of spools for all accounts. `open` is how many seconds a login may take.
+/// Checks the settings of spools for all accounts. `open` is how many milliseconds a login may take.
 pub(super) fn spool(
     file: file::Spool,
     from: file::Adopt,
-    open: u16,
+    open: u32,
     host: &Host,
 ) -> Checked<Spool> {
     let pattern = pattern(file.path, host)?;
@@ -41,8 +42,8 @@ pub(super) fn spool(
         fcntl: has("fcntl"),
         flock: has("flock"),
         timeout_ms: match file.lock_timeout {
-            Some(seconds) => lock_timeout_ms(seconds, open)?,
-            None => u32::from(open.saturating_sub(1).min(10)) * 1000,
+            Some(timeout) => lock_timeout_ms(&timeout, open)?,
+            None => open.saturating_sub(1000).min(10_000),
         },
     };
     Ok(Spool {
@@ -83,17 +84,19 @@ fn there(offset: usize, base: &str, host: &Host) {
     host.warn(offset, format!("spool.path: {base}: {why}"));
 }
 
-/// Returns the lock timeout in milliseconds. `open` is how many seconds a login may take in all.
+/// Returns the lock timeout in milliseconds. `open` is how many milliseconds a login may take in all.
 /// The lock timeout must be shorter, or the login times out before the client gets `[IN-USE]`.
-pub(super) fn lock_timeout_ms(value: Spanned<u16>, open: u16) -> Checked<u32> {
-    let (offset, seconds) = (value.span().start, value.into_inner());
-    if seconds >= open {
-        let expected = format!(
-            "spool.lock_timeout: expected less than limits.open, which is {open}: otherwise a login times out before the client gets [IN-USE]"
-        );
-        return problem(offset, expected);
+pub(super) fn lock_timeout_ms(value: &Spanned<Time>, open: u32) -> Checked<u32> {
+    match u32::try_from(value.get_ref().ms) {
+        Ok(timeout) if timeout < open => Ok(timeout),
+        _ => {
+            let open = Time::ms(open.into());
+            let expected = format!(
+                "spool.lock_timeout: expected less than limits.open, which is {open}: otherwise a login times out before the client gets [IN-USE]"
+            );
+            problem(value.span().start, expected)
+        }
     }
-    Ok(u32::from(seconds) * 1000)
 }
 
 /// The header fields in which mail programs keep their own notes. No other field can be hidden.
@@ -160,7 +163,7 @@ pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, 
 /// Returns the group that workers need to make dotlocks beside the spools. `None`: they need no
 /// group.
 pub(super) fn lock_group(
-    id: Option<Spanned<file::Id>>,
+    id: Option<Spanned<Id>>,
     pattern: &Pattern,
     names: &Names,
 ) -> Checked<Option<u32>> {

@@ -1,11 +1,12 @@
 //! `[tls]` and `[[certificate]]`: checks the settings of TLS, certificates and keys.
 
-use super::{Checked, Problem, placed, problem, safe};
+use super::{Checked, Problem, placed, problem, safe, seconds};
 use crate::file;
 use crate::host::Host;
 use crate::load::{Certificate, Named};
 use crate::owner::Owners;
 use crate::pair;
+use crate::values::Time;
 use nix::fcntl::OFlag;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_config::CERTIFICATES_MAX;
@@ -13,8 +14,8 @@ use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-/// Most seconds between two ticket keys: one day, so that no ticket key is valid for more than two.
-const ROTATION_MAX: u32 = 86_400;
+/// Longest time between two ticket keys: one day, so that no ticket key is valid for more than two.
+const ROTATION_MAX: Time = Time::days(1);
 
 /// Checks the settings that all certificates share, and opens the file with the authorities of
 /// client certificates.
@@ -25,10 +26,12 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
         "1.3" => true,
         _ => return problem(offset, r#"tls.minimum: expected "1.2" or "1.3""#),
     };
-    let (offset, rotation) = placed(file.ticket_rotation, || 3600);
-    if rotation > ROTATION_MAX {
-        return problem(offset, "tls.ticket_rotation: expected 0 to 86400");
-    }
+    let ticket_s = seconds(
+        "tls.ticket_rotation",
+        file.ticket_rotation.as_ref(),
+        Time::s(3600),
+        Time::s(0)..=ROTATION_MAX,
+    )?;
     let client_ca = match file.client_ca {
         Some(value) => {
             let (path, file) = readable("tls.client_ca", &value)?;
@@ -45,7 +48,7 @@ pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Opt
     };
     let settings = TlsSettings {
         only_1_3,
-        ticket_ms: rotation * 1000,
+        ticket_ms: ticket_s * 1000,
     };
     Ok((settings, client_ca))
 }

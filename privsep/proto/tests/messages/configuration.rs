@@ -15,10 +15,11 @@ fn longest_path() -> AbsolutePath {
 #[test]
 fn the_messages_of_a_configuration_fit_at_their_largest() {
     there_and_back(&SupervisorToConfig::Read {
+        excerpts: true,
         version: u32::MAX,
         path: Text::truncated(&long(4096)),
     });
-    let text = || Text::truncated(&long(4096));
+    let text = || Text::truncated(&long(8192));
     let member = Member {
         user: user(&long(UserName::MAX)),
         uid: u32::MAX,
