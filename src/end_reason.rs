@@ -25,6 +25,8 @@ pub(crate) enum EndReason {
     SlowTime,
     /// It made room for another connection.
     Yielded,
+    /// It was silent, and its user logged in again.
+    Newcomer,
     /// A proxy named a client that has too many connections.
     TooMany,
     /// The worker did not answer within the limit.
@@ -55,6 +57,7 @@ impl std::fmt::Display for EndReason {
             Self::LineTime => "command not complete in time",
             Self::SlowTime => "client took too little",
             Self::Yielded => "ended to make room",
+            Self::Newcomer => "silent, and the user logged in again",
             Self::TooMany => "too many connections",
             Self::StallTime => "client took nothing",
             Self::WorkerTime => "worker did not answer",

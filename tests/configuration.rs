@@ -31,7 +31,7 @@ fn refused(text: &str) -> String {
 fn a_bad_configuration_names_file_line_and_what_was_expected() {
     let table = [
         ("nonsense", 1, "expected"),
-        ("[server]\nlibexec = 7\n", 2, "expected a string"),
+        ("[server]\nlibexec = 7\n", 2, "expected a text in quotes"),
         ("[server]\nfrobnicate = true\n", 2, "frobnicate"),
         (
             "[server]\nlibexec = \"@/libexec\"\n[[listen]]\naddress = \"nowhere\"\n",

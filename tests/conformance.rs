@@ -106,7 +106,10 @@ fn host(configuration: &[(String, String)], things: &Path) -> Host {
         user("emil", 64406, b""),
     ];
     let mut more = String::new();
-    let mut changes = vec![("failure_delay = \"200ms\"", "failure_delay = \"1ms\"".to_owned())];
+    let mut changes = vec![(
+        "failure_delay = \"200ms\"",
+        "failure_delay = \"1ms\"".to_owned(),
+    )];
     for (section, line) in configuration {
         let mut line = line.clone();
         for (word, file) in [

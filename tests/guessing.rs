@@ -120,7 +120,8 @@ fn simultaneous_logins_with_the_right_password_do_not_count_as_failures() {
 
 #[test]
 fn p8_a_source_that_must_wait_is_logged_once_and_not_for_each_login() {
-    let auth = "source_exempt = []\nsource_failures = 2\nsource_wait_max = \"1s\"\naccount_failures = 0";
+    let auth =
+        "source_exempt = []\nsource_failures = 2\nsource_wait_max = \"1s\"\naccount_failures = 0";
     let host = host(auth, "");
     for _ in 0..2 {
         assert_eq!(pass(&host, "alice", "b"), WRONG);

@@ -336,7 +336,11 @@ fn a_second_login_is_told_in_use_within_the_lock_timeout() {
 
 #[test]
 fn a_login_that_waits_for_a_lock_gets_it_when_it_is_free() {
-    let host = Host::with(&two(), "", &[("lock_timeout = \"2s\"", "lock_timeout = \"30s\"")]);
+    let host = Host::with(
+        &two(),
+        "",
+        &[("lock_timeout = \"2s\"", "lock_timeout = \"30s\"")],
+    );
     let mut first = host.login("alice");
     let mut second = host.connect();
     assert_ok(&second.ask("USER alice"));

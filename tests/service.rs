@@ -50,7 +50,10 @@ fn p3_a_signal_to_all_processes_ends_no_session_and_no_update() {
 /// saw auth's end before the monitor's message.
 #[test]
 fn the_end_of_the_server_logs_no_warning_and_no_error() {
-    let fronts = [("shutdown_grace = \"5s\"\n", "shutdown_grace = \"5s\"\nfronts = 4\n")];
+    let fronts = [(
+        "shutdown_grace = \"5s\"\n",
+        "shutdown_grace = \"5s\"\nfronts = 4\n",
+    )];
     for _ in 0..5 {
         let mut host = Host::with(&[user("alice", 64401, &spool(1))], "", &fronts);
         let mut alice = host.login("alice");

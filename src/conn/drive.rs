@@ -192,6 +192,13 @@ impl Conn {
         if self.has_advanced(why, shared.now) {
             return Outcome::Waits;
         }
+        // In the middle of a reply, a text would look like a part of the reply.
+        let hears = waiting == Waiting::Client && !self.client.pending();
+        if why == EndReason::Newcomer && self.ending.is_none() && hears {
+            self.pop3.yield_to_newcomer(&mut self.client.out);
+            self.end(why);
+            return self.drive(shared);
+        }
         self.over(why, shared)
     }
 

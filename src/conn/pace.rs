@@ -6,7 +6,7 @@
 
 use super::state::Conn;
 use crate::end_reason::EndReason;
-use crate::pop3::Waiting;
+use crate::pop3::{Action, Waiting};
 use std::time::{Duration, Instant};
 
 fn after(since: Instant, ms: u32) -> Instant {
@@ -50,7 +50,7 @@ impl Conn {
             let at = session.0.max(after(self.since, limits.stall_ms));
             return (at, EndReason::WorkerTime);
         } else if self.client.blocked() {
-            stalled
+            soonest(stalled, self.yields_at(self.client.progress))
         } else {
             // The time begins when the client has taken the reply before.
             let since = self.since.max(self.client.progress);
@@ -60,10 +60,24 @@ impl Conn {
                 let line = self
                     .line
                     .map(|since| (after(since, limits.line_ms), EndReason::LineTime));
-                soonest((after(since, limits.idle_ms), EndReason::IdleTime), line)
+                let idle = (after(since, limits.idle_ms), EndReason::IdleTime);
+                soonest(soonest(idle, line), self.yields_at(since))
             }
         };
         soonest(soonest(session, slow), Some(other))
+    }
+
+    /// When the session ends in favour of the user's new one, if the client is silent from `since`
+    /// until then. `None`: no new session waits so long, or sessions do not yield.
+    fn yields_at(&self, since: Instant) -> Option<Deadline> {
+        let at = after(since, self.settings.limits.yield_ms?);
+        (at <= self.newcomer?).then_some((at, EndReason::Newcomer))
+    }
+
+    /// Another session of the same user waits for the locks of this one, from now on.
+    pub(crate) fn expect_newcomer(&mut self, now: Instant) -> Action {
+        self.newcomer = Some(after(now, self.settings.limits.open_ms));
+        Action::None
     }
 
     fn deadline_before_login(&self) -> Deadline {
@@ -87,7 +101,9 @@ impl Conn {
     pub(super) fn has_advanced(&mut self, why: EndReason, now: Instant) -> bool {
         let goes_on = match (self.ending, why) {
             (None, EndReason::SlowTime) => self.keeps_pace(now),
-            (None, EndReason::IdleTime) => !self.client.has_all() && self.client.advances(now),
+            (None, EndReason::IdleTime | EndReason::Newcomer) => {
+                !self.client.has_all() && self.client.advances(now)
+            }
             _ => false,
         };
         // From here on the pace is measured, so that an octet now and then is not enough.

@@ -107,6 +107,8 @@ pub(crate) struct Conn {
     pub(crate) accepted: Instant,
     /// When its session began. Not used before a login.
     pub(super) session_began: Instant,
+    /// Until when another session of the same user waits for the locks of this one.
+    pub(super) newcomer: Option<Instant>,
     /// Since when a line of the client is incomplete.
     pub(super) line: Option<Instant>,
     /// Since when the client keeps a reply waiting, and how many octets it had acknowledged then.
@@ -176,6 +178,7 @@ impl Conn {
             ending: None,
             accepted: now,
             session_began: now,
+            newcomer: None,
             line: None,
             slow: None,
         }

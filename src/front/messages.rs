@@ -51,6 +51,9 @@ impl Front {
             (M::Ended { session, finished }, _) => {
                 self.tell(session, |conn, _| conn.session_ended(finished));
             }
+            (M::Newcomer(session), _) => {
+                self.tell(session, |conn, shared| conn.expect_newcomer(shared.now));
+            }
             (M::Accept, _) => self.accepting = true,
             (M::Retire, _) => self.retire(),
             (M::Drain, _) => self.start_drain(),

@@ -207,6 +207,12 @@ phrases! {
         "das Postfach lässt sich nicht öffnen"
         "la boîte ne peut pas être ouverte"
         "el buzón no se puede abrir"
+    /// The session was silent, and its user logged in again (`limits.yield_to_newcomer`).
+    Yielded "[IN-USE] "
+        "a new login of yours has the maildrop now, nothing was deleted"
+        "eine neue Anmeldung hat jetzt das Postfach, nichts wurde gelöscht"
+        "une nouvelle connexion occupe maintenant la boîte, rien n'a été supprimé"
+        "un nuevo inicio de sesión tiene ahora el buzón, no se borró nada"
     /// Another session or program holds the maildrop's locks.
     InUse "[IN-USE] "
         "the maildrop is locked by another session or program"

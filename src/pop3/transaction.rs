@@ -52,4 +52,10 @@ impl Pop3 {
         session.activity = Activity::Asked(request);
         Action::Ask(request)
     }
+
+    /// Tells a silent client that its user's new session gets the maildrop, and ends the connection.
+    pub fn yield_to_newcomer(&mut self, out: &mut Vec<u8>) {
+        self.error(Phrase::Yielded, out);
+        self.state.close();
+    }
 }

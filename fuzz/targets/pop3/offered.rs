@@ -67,6 +67,7 @@ pub fn settings(bits: u8) -> FrontSettings {
             line_ms: 1,
             stall_ms: 1,
             rate: 1,
+            yield_ms: None,
             session_ms: 1,
             open_ms: 1,
             bad_commands: 1,

@@ -2,7 +2,7 @@
 //! defaults.
 
 use crate::removed::{BULLETINS, FAILURE_DELAY_MS, LAST, Removed, UIDL, YIELD_IDLE};
-use crate::values::{Id, Size, Time};
+use crate::values::{Id, Size, Time, TimeOrNever};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -183,6 +183,7 @@ pub(crate) struct Limits {
     pub(crate) rate: Option<Spanned<Size>>,
     pub(crate) session: Option<Spanned<Time>>,
     pub(crate) open: Option<Spanned<Time>>,
+    pub(crate) yield_to_newcomer: Option<Spanned<TimeOrNever>>,
     pub(crate) bad_commands: Option<u32>,
     pub(crate) failed_logins: Option<u32>,
 }

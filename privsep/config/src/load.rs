@@ -2,8 +2,8 @@
 //! names the file, the line and the expected value.
 
 use crate::check;
-use crate::file;
 use crate::excerpt::excerpt;
+use crate::file;
 use crate::host::Host;
 use crate::mistakes::{self, Failure, Mistake};
 use popward_proto::bounded::AbsolutePath;
@@ -140,8 +140,7 @@ pub(crate) fn from_text(path: &Path, text: &str, host: &Host) -> Result<Config, 
         // A former reading has given the same warnings, and more.
         host.warnings();
         let file: file::File = toml::from_str(text).map_err(Failure::Form)?;
-        check::check(file, host)
-            .map_err(|problem| Failure::Value(problem.offset, problem.expected))
+        check::check(file, host).map_err(|problem| Failure::Value(problem.offset, problem.expected))
     };
     mistakes::all(text, once).map_err(|mistakes| ConfigError::Invalid {
         path: path.to_owned(),

@@ -44,7 +44,9 @@ pub(crate) fn all<T>(
         };
         let is_first = mistakes.is_empty();
         let statement = match &failure {
-            Failure::Form(error) => error.span().and_then(|span| Statement::at(&rest, span.start)),
+            Failure::Form(error) => error
+                .span()
+                .and_then(|span| Statement::at(&rest, span.start)),
             Failure::Value(0, _) => None,
             Failure::Value(offset, _) => Statement::at(&rest, *offset),
         };
@@ -204,7 +206,10 @@ fn in_words(message: &str) -> String {
         return unknown(rest);
     }
     if let Some(rest) = message.strip_prefix("missing field `") {
-        return format!("expected the key {} in this table", rest.trim_end_matches('`'));
+        return format!(
+            "expected the key {} in this table",
+            rest.trim_end_matches('`')
+        );
     }
     let wrong = message
         .strip_prefix("invalid type: ")

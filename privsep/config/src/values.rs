@@ -10,6 +10,10 @@ pub(crate) struct Time {
     pub(crate) ms: u64,
 }
 
+/// A time or `"never"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeOrNever(pub(crate) Option<Time>);
+
 /// A size, such as `"64B"` or `"2MiB"` in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
@@ -37,7 +41,12 @@ const TIMES: [Unit; 5] = [
 ];
 
 /// The units of a size, in octets.
-const SIZES: [Unit; 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SIZES: [Unit; 4] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
 
 /// The unit that a number without a unit most likely has, for the error about it.
 const SECONDS: &str = "s";
@@ -99,7 +108,11 @@ impl Visitor<'_> for WithUnit {
     type Value = u64;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} with its unit, such as \"10{}\"", self.what, self.usual)
+        write!(
+            out,
+            "{} with its unit, such as \"10{}\"",
+            self.what, self.usual
+        )
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
@@ -123,6 +136,36 @@ impl<'de> Deserialize<'de> for Time {
         let (what, units, usual) = ("a time", &TIMES, SECONDS);
         let ms = from.deserialize_any(WithUnit { what, units, usual })?;
         Ok(Self { ms })
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrNever {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (what, units, usual) = ("\"never\" or a time", &TIMES, SECONDS);
+        let time = WithUnit { what, units, usual };
+        from.deserialize_any(OrNever(time)).map(Self)
+    }
+}
+
+/// Reads a time, or `"never"` as `None`.
+struct OrNever(WithUnit);
+
+impl Visitor<'_> for OrNever {
+    type Value = Option<Time>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(out)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<Time>, E> {
+        match text {
+            "never" => Ok(None),
+            text => self.0.visit_str(text).map(|ms| Some(Time { ms })),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<Time>, E> {
+        self.0.visit_i64(number).map(|ms| Some(Time { ms }))
     }
 }
 

@@ -119,6 +119,10 @@ impl Monitor {
             }
             (SupervisorToMonitor::Drain, _) => self.drain(),
             (SupervisorToMonitor::Claimed(session, refusal), _) => self.claimed(session, refusal),
+            (SupervisorToMonitor::Newcomer(session), _) => {
+                // Without its front, the session ends anyway.
+                self.tell_front(session.front(), &MonitorToFront::Newcomer(session));
+            }
             // These come before the start only, or the descriptor is missing.
             _ => {}
         }

@@ -163,6 +163,8 @@ pub struct Limits {
     pub stall_ms: u32,
     /// Least octets in a second that a client must take of a reply.
     pub rate: u32,
+    /// After so much silence a session ends if its user logs in again. `None`: never.
+    pub yield_ms: Option<u32>,
     /// Longest session, from login.
     pub session_ms: u32,
     /// Longest wait for auth's answer, and for the worker's opening, including its wait for locks.
@@ -239,6 +241,9 @@ pub enum MonitorToFront {
         /// It did not finish its update, and another worker did.
         finished: bool,
     },
+    /// The user of this session logs in again, and may wait for its locks. See
+    /// [`Limits::yield_ms`].
+    Newcomer(SessionId),
     /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to
     /// the end.
     Retire,
@@ -282,6 +287,7 @@ impl Message for MonitorToFront {
             Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
             Self::NoSession { .. } => any("NoSession", &[Serving]),
             Self::Ended { .. } => any("Ended", &[Serving]),
+            Self::Newcomer(_) => any("Newcomer", &[Serving]),
             Self::Retire => once("Retire", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }

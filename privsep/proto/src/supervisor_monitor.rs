@@ -47,6 +47,8 @@ pub enum SupervisorToMonitor {
     Drain,
     /// The answer to [`MonitorToSupervisor::Claim`]. `Some`: why the session gets no worker.
     Claimed(SessionId, Option<Refusal>),
+    /// The user of this session logs in again, and may wait for its locks.
+    Newcomer(SessionId),
 }
 
 /// How a monitor starts.
@@ -134,6 +136,7 @@ impl Message for SupervisorToMonitor {
             Self::Oldest => once("Oldest", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
             Self::Claimed(..) => any("Claimed", &[Serving]),
+            Self::Newcomer(_) => any("Newcomer", &[Serving]),
         }
     }
 }

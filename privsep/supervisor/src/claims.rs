@@ -53,6 +53,14 @@ impl Claims {
         None
     }
 
+    /// Returns the sessions of a user, each with its monitor.
+    pub(crate) fn sessions_of(&self, user: &UserName) -> Vec<(ChildId, SessionId)> {
+        let all = self.0.iter();
+        all.filter(|(_, claim)| claim.user == *user)
+            .map(|(session, claim)| (claim.monitor, *session))
+            .collect()
+    }
+
     /// popward-adopt does not work for this session any more.
     pub(crate) fn adopted(&mut self, session: SessionId) {
         if let Some(claim) = self.0.get_mut(&session) {

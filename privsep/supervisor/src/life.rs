@@ -166,6 +166,9 @@ impl Supervisor {
                 sessions_max,
                 adopts,
             } => {
+                for (monitor, other) in self.claims.sessions_of(&user) {
+                    self.tell(monitor, &SupervisorToMonitor::Newcomer(other));
+                }
                 let monitor = id;
                 let claim = Claim {
                     monitor,

@@ -3,7 +3,7 @@
 
 use super::{Checked, placed, problem, time};
 use crate::file;
-use crate::values::{Size, Time};
+use crate::values::{Size, Time, TimeOrNever};
 use popward_proto::account::FrontId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::monitor_front::{
@@ -98,6 +98,7 @@ pub(super) fn front(
             line_ms: limit("line", file.line.as_ref(), Time::s(60))?,
             stall_ms: limit("stall", file.stall.as_ref(), Time::s(300))?,
             rate: rate(file.rate.as_ref())?,
+            yield_ms: yield_ms(file.yield_to_newcomer.as_ref())?,
             session_ms: time(
                 "limits.session",
                 file.session.as_ref(),
@@ -112,6 +113,21 @@ pub(super) fn front(
         pop3,
         proxies,
     })
+}
+
+/// Checks `limits.yield_to_newcomer`, in milliseconds. `None`: sessions do not yield.
+fn yield_ms(value: Option<&Spanned<TimeOrNever>>) -> Checked<Option<u32>> {
+    let (offset, silence) = placed(value.cloned(), || TimeOrNever(Some(Time::s(30))));
+    match silence.0.map(|time| (time, u32::try_from(time.ms))) {
+        None => Ok(None),
+        Some((time, Ok(ms))) if (Time::s(1)..=LIMIT_MAX).contains(&time) => Ok(Some(ms)),
+        Some(_) => {
+            let least = Time::s(1);
+            let text =
+                format!("limits.yield_to_newcomer: expected \"never\", or {least} to {LIMIT_MAX}");
+            problem(offset, text)
+        }
+    }
 }
 
 /// Checks `limits.rate`, in octets a second.

@@ -12,11 +12,11 @@ mod spool;
 mod tls;
 
 use crate::file;
-use crate::values::{Id, Time};
 use crate::host::Host;
 use crate::load::Config;
 use crate::names::Names;
 use crate::owner::Owners;
+use crate::values::{Id, Time};
 use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_config::{Accounts, Base, Listen};
 use popward_proto::monitor_front::LISTENERS_MAX;
@@ -190,12 +190,7 @@ fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
     Ok(path)
 }
 
-fn user(
-    key: &str,
-    id: Option<Spanned<Id>>,
-    default: &str,
-    names: &Names,
-) -> Checked<(u32, u32)> {
+fn user(key: &str, id: Option<Spanned<Id>>, default: &str, names: &Names) -> Checked<(u32, u32)> {
     let (offset, id) = placed(id, || Id::Name(default.to_owned()));
     let name = match id {
         // A number need not have a user on this system. The group gets the same number.

@@ -138,6 +138,7 @@ fn settings() -> FrontSettings {
             line_ms: u32::MAX,
             stall_ms: u32::MAX,
             rate: u32::MAX,
+            yield_ms: Some(u32::MAX),
             session_ms: u32::MAX,
             open_ms: u32::MAX,
             bad_commands: u32::MAX,

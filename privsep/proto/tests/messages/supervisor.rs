@@ -34,6 +34,7 @@ fn the_messages_of_supervisor_and_monitor_fit_at_their_largest() {
         },
         SupervisorToMonitor::Claimed(session, Some(Refusal::Elsewhere)),
         SupervisorToMonitor::Claimed(session, None),
+        SupervisorToMonitor::Newcomer(session),
         SupervisorToMonitor::Retire,
     ] {
         there_and_back(&message);
