@@ -102,6 +102,11 @@ fn the_installation_has_what_a_system_needs_and_replaces_nothing_in_etc() {
         assert_eq!(mode(&format!("usr/share/zsh/{zsh}/_popward")), 0o644);
         let service = std::fs::read_to_string(at("etc/pam.d/popward")).unwrap();
         assert!(service.contains(pam), "{service}");
+        // Fedora has SELinux.
+        for name in ["popward-worker", "abstractions/popward", "tunables/popward"] {
+            let profile = at("etc/apparmor.d").join(name);
+            assert_eq!(profile.exists(), system == "debian", "{name}");
+        }
         let kept = [
             "etc/popward/popward.toml",
             "etc/pam.d/popward",
