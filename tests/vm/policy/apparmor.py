@@ -3,7 +3,31 @@ same names."""
 import glob, re, subprocess
 
 # What a probe may do under a profile: (executable, action) of break_in.py, and why.
-PERMITTED = {}
+PERMITTED = {
+    ("popward", "makes an IPv4 socket"): "it binds the listening sockets",
+    ("popward", "makes an IPv6 socket"): "it binds the listening sockets",
+    ("popward", "reads a private key"): "keys pass through it as open files",
+    ("popward", "becomes a user"): "it starts popward-log as nobody",
+    ("popward-monitor", "makes an IPv4 socket"): "listening sockets pass through it; AppArmor knows no difference",
+    ("popward-monitor", "makes an IPv6 socket"): "listening sockets pass through it; AppArmor knows no difference",
+    ("popward-monitor", "reads a private key"): "keys pass through it as open files",
+    ("popward-monitor", "runs popward-worker"): "it starts workers, each under the worker's profile",
+    ("popward-monitor", "becomes a user"): "it starts workers as their users",
+    ("popward-monitor", "changes its root directory"): "front and keys get this capability from it",
+    ("popward-config", "reads a private key"): "it checks keys",
+    ("popward-config", "becomes a user"): "it starts its process for names as nobody",
+    ("popward-front", "makes an IPv4 socket"): "it accepts connections; AppArmor knows no difference",
+    ("popward-front", "makes an IPv6 socket"): "it accepts connections; AppArmor knows no difference",
+    ("popward-front", "changes its root directory"): "it takes an empty one",
+    ("popward-auth", "reads /etc/shadow"): "PAM's pam_unix does",
+    ("popward-auth", "reads the password file"): "it checks passwords",
+    ("popward-auth", "makes an IPv4 socket"): "modules of NSS and PAM ask servers",
+    ("popward-auth", "makes an IPv6 socket"): "modules of NSS and PAM ask servers",
+    ("popward-auth", "makes a UDP socket"): "modules of NSS and PAM ask servers",
+    ("popward-auth", "makes a netlink socket"): "modules of NSS ask the kernel for addresses",
+    ("popward-keys", "reads a private key"): "it has the keys",
+    ("popward-keys", "changes its root directory"): "it takes an empty one",
+}
 
 
 def install(directory):
@@ -24,8 +48,9 @@ def confinement(pid):
 
 
 def expected(executable):
-    """The confinement that the policy has for an executable of popward."""
-    return "%s (enforce)" % executable
+    """Which confinements the policy has for an executable of popward. popward-config starts itself again, to look up names."""
+    profiles = [executable] + ["popward-config//names"] * (executable == "popward-config")
+    return ["%s (enforce)" % profile for profile in profiles]
 
 
 def placed(*paths):

@@ -2,7 +2,7 @@
 capabilities, or as the owner of mail, without a system call filter and without Landlock."""
 import errno, os, subprocess
 
-LIBEXEC, STATE, USERS = "/usr/libexec/popward", "/var/lib/popward", "/etc/popward/users"
+LIBEXEC, STATE, USERS, HOME = "/usr/libexec/popward", "/var/lib/popward", "/etc/popward/users", "/home/alice"
 EXECUTABLES = ["popward", "popward-monitor", "popward-log", "popward-config", "popward-front", "popward-auth", "popward-keys",
                "popward-worker", "popward-adopt"]
 READ, WRITE, MAKE = os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT
@@ -34,8 +34,8 @@ def actions(user, sibling, other):
         ("writes the password file", 0, OPEN, USERS, WRITE),
         # popward-adopt does not run. The kernel alone protects executables that run.
         ("writes an executable", 0, OPEN, LIBEXEC + "/popward-adopt", WRITE),
-        ("reads a home directory", user, OPEN, "/home/alice/.profile", READ),
-        ("writes a home directory", user, OPEN, "/home/alice/.profile", WRITE),
+        ("reads a home directory", user, OPEN, HOME + "/open", READ),
+        ("writes a home directory", user, OPEN, HOME + "/open", WRITE),
         ("runs a shell", 0, EXECVE, "/bin/sh", 0, 0),
         ("runs popward-worker", 0, EXECVE, LIBEXEC + "/popward-worker", 0, 0),
         ("makes an IPv4 socket", 0, SOCKET, INET, STREAM, 0),

@@ -4,7 +4,7 @@ The module of the policy (apparmor.py says what it must have) is the one that th
 import fcntl, os, pwd, shutil, signal, socket, ssl, subprocess, sys, threading, time
 import break_in, messages, service
 from server import PATIENCE, Client, Refused, command_line, kill_at, until
-from service import CONFIG, systemctl
+from service import CONFIG, shown, systemctl
 
 policy = __import__(os.environ["VM_LSM"])
 LIBEXEC, MAIL, PLAIN, TLS = "/usr/libexec/popward/", "/var/mail/", "127.0.0.1:110", "127.0.0.1:995"
@@ -33,13 +33,14 @@ def check(name, good, detail=""):
 
 
 def step(function):
-    """Runs a part of the test. Its docstring is what it shows."""
+    """Runs a part of the test. Its docstring is what it shows. The policy must deny nothing meanwhile."""
+    wrong = []
     try:
         function()
     except (Exception, SystemExit) as error:
-        check(function.__doc__, False, repr(error))
-    else:
-        check(function.__doc__, True)
+        wrong.append(repr(error))
+    wrong += [line for line in audit_lines() if policy.denial(line)]
+    check(function.__doc__, not wrong, "\n".join(wrong[:20]))
 
 
 def expect(good, what):
@@ -77,10 +78,10 @@ def run(*words, **more):
     return done.stdout
 
 
-def processes():
-    """The processes of popward: id and executable."""
+def processes(older=()):
+    """The processes of popward but the older ones: id and executable."""
     found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in set(filter(str.isdigit, os.listdir("/proc"))).difference(older):
         try:
             path = os.readlink("/proc/%s/exe" % pid)
             if path.startswith(LIBEXEC) and command_line(int(pid)):
@@ -95,19 +96,23 @@ def pids(executable):
 
 
 class Watch(threading.Thread):
-    """Sees processes that live for a moment, and how each is confined."""
+    """Sees new processes, also those that live for a moment, and how each is confined."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.over, self.seen = False, set()
+        self.over, self.seen, self.older = False, set(), os.listdir("/proc")
 
     def run(self):
         while not self.over:
-            for pid, name in processes().items():
+            for pid, name in processes(self.older).items():
                 try:
-                    self.seen.add((name, policy.confinement(pid)))
+                    before = policy.confinement(pid)
+                    # Between clone and exec a child is its parent still.
+                    if os.readlink("/proc/%d/exe" % pid) == LIBEXEC + name and policy.confinement(pid) == before:
+                        self.seen.add((name, before))
                 except OSError:
                     pass
+            time.sleep(0.05)
 
     def __enter__(self):
         self.start()
@@ -118,20 +123,20 @@ class Watch(threading.Thread):
         self.join()
 
 
-marks = 0
+AUDIT = "/var/log/audit/audit.log"
+heard = os.path.getsize(AUDIT)
 
 
 def audit_lines():
-    """The lines of the audit log since the last call."""
-    global marks
-    marks += 1
-    mark = "popward-mark-%d." % marks
-    run("auditctl", "-m", mark)
-    until("the audit log has its mark", lambda: mark in open("/var/log/audit/audit.log", errors="replace").read())
-    with open("/var/log/audit/audit.log", errors="replace") as log:
-        text = log.read()
-    begin = text.find("popward-mark-%d." % (marks - 1))
-    return text[max(begin, 0):text.index(mark)].splitlines()
+    """The lines of the audit log since the last call, or since the start."""
+    global heard
+    mark = b"popward-mark-%d-%d." % (os.getpid(), heard)
+    run("auditctl", "-m", mark.decode())
+    until("the audit log has its mark", lambda: mark in read(AUDIT))
+    text = read(AUDIT)
+    end = text.index(mark)
+    lines, heard = text[heard:end].decode(errors="replace").splitlines(), end
+    return lines
 
 
 def login(user, client=None):
@@ -158,6 +163,15 @@ def uidls(client):
 
 # The steps.
 
+def started():
+    """the package is installed, and starts popward"""
+    policy.install("/root/")
+    expect(systemctl("is-active", "popward") == 0, "it does not run")
+    with open(CONFIG, "a") as file:
+        file.write(TABLES)
+    expect(systemctl("restart", "popward") == 0, "it does not start again")
+
+
 def by_pam():
     """a user of the system logs in by PAM over TLS, and gets mail"""
     write(MAIL + "alice", messages.spool([1, 2, 3]), "alice")
@@ -172,7 +186,7 @@ def confined():
     there = processes()
     expect(set(PARTS) <= set(there.values()), "processes: %s" % sorted(there.values()))
     wrong = ["%s: %s" % (name, policy.confinement(pid)) for pid, name in there.items()
-             if policy.confinement(pid) != policy.expected(name)]
+             if policy.confinement(pid) not in policy.expected(name)]
     expect(not wrong, wrong)
     client.ok("QUIT")
 
@@ -182,7 +196,7 @@ def confined_by_itself():
     client = login("alice")
     for pid, name in processes().items():
         with open("/proc/%d/status" % pid) as file:
-            status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+            status = {line.split(":")[0]: line.split(":")[1].strip() for line in file}
         if name in ("popward-front", "popward-keys"):
             expect(os.readlink("/proc/%d/root" % pid).endswith("/.empty"), "%s: its root" % name)
         if name in ("popward-front", "popward-keys", "popward-log", "popward-worker"):
@@ -193,6 +207,7 @@ def confined_by_itself():
 
 def update():
     """over STLS, QUIT removes what was deleted"""
+    write(MAIL + "alice", messages.spool([1, 2, 3]), "alice")
     client = Client(PLAIN)
     client.start_tls(tls)
     login("alice", client).ok("DELE 1")
@@ -202,6 +217,7 @@ def update():
 
 def procmail_waits():
     """procmail delivers once a session has ended"""
+    write(MAIL + "alice", messages.spool([2, 3]), "alice")
     client = login("alice")
     agent = subprocess.Popen(("procmail", "-d", "alice"), stdin=subprocess.PIPE)
     agent.stdin.write(messages.message(4))
@@ -272,11 +288,10 @@ def killed_parts():
 def reload():
     """a reload works, with a confined popward-config"""
     with Watch() as watch:
-        expect(systemctl("reload", "popward") == 0, "it fails")
-    wrong = [(name, seen) for name, seen in watch.seen if seen != policy.expected(name)]
+        expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+    wrong = [(name, seen) for name, seen in watch.seen if seen not in policy.expected(name)]
     expect("popward-config" in dict(watch.seen), "popward-config was not seen")
-    # Between clone and exec a child still is its parent.
-    expect(all(seen in map(policy.expected, PARTS) for _, seen in wrong), wrong)
+    expect(not wrong, wrong)
     login("alice").ok("QUIT")
 
 
@@ -293,7 +308,7 @@ def password_file():
     write("/etc/popward/users", text.encode(), "root", "_popward-auth", 0o640)
     edit("\nauth = 0\n", "\n")
     edit('\nsource = "pam"\n', '\nsource = "passwd-file"\npasswd_file = "/etc/popward/users"\n')
-    expect(systemctl("reload", "popward") == 0, "the reload fails")
+    expect(systemctl("reload", "popward") == 0, shown("StatusText"))
     write("/home/bob/mbox", messages.spool([5, 6, 7]), "bob", "bob", 0o600)
     client = login("bob")
     expect(os.stat("/proc/%d" % pids("popward-auth")[-1]).st_uid != 0, "auth is root")
@@ -316,7 +331,8 @@ def adopted():
         client = login("carol")
     expect(uidls(client)[0] == "old-1", uidls(client))
     client.ok("QUIT")
-    expect(("popward-adopt", policy.expected("popward-adopt")) in watch.seen, sorted(watch.seen))
+    seen = [confinement for name, confinement in watch.seen if name == "popward-adopt"]
+    expect(seen == policy.expected("popward-adopt"), sorted(watch.seen))
 
 
 def logged():
@@ -325,17 +341,17 @@ def logged():
         return run("journalctl", "-o", "cat", "--no-pager", "-t", "popward", "_TRANSPORT=" + transport)
     expect("user=alice" in lines("journal"), "nothing in journald")
     edit('\nto = "journald"\n', '\nto = "syslog"\n')
-    expect(systemctl("reload", "popward") == 0, "the reload fails")
+    expect(systemctl("reload", "popward") == 0, shown("StatusText"))
     login("alice").ok("QUIT")
     until("syslog's socket has a line", lambda: "user=alice" in lines("syslog"))
     edit('\nto = "syslog"\n', '\nto = "journald"\n')
-    expect(systemctl("reload", "popward") == 0, "the reload fails")
+    expect(systemctl("reload", "popward") == 0, shown("StatusText"))
 
 
 def tools():
     """the commands for users and operators work"""
-    shown = run("runuser", "-u", "alice", "--", "/usr/sbin/popward", "spool", MAIL + "alice")
-    expect(len(shown.splitlines()) >= 28, shown)
+    lines = run("runuser", "-u", "alice", "--", "/usr/sbin/popward", "spool", MAIL + "alice")
+    expect(len(lines.splitlines()) > 1, lines)
     run("popward", "--check")
     run("popward", "--version")
 
@@ -347,7 +363,9 @@ def rest():
 
 def break_ins():
     """Tries each action under the confinement of each executable."""
+    # The kernel's own rules do not protect these.
     write(MAIL + "open", b"", "bob", mode=0o666)
+    write("/home/alice/open", b"", "alice", mode=0o666)
     os.makedirs("/var/lib/popward/open", exist_ok=True)
     os.chmod("/var/lib/popward/open", 0o777)
     write("/var/lib/popward/open/pins", b"", "bob", mode=0o666)
@@ -367,18 +385,16 @@ def break_ins():
         check("%s: what a break-in would try is denied, and the log says so" % executable, not wrong, "; ".join(wrong))
 
 
+STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,
+         killed_parts, reload, restart, password_file, adopted, logged, tools, break_ins, rest]
+
 check("the machine enforces the policy", policy.enforces())
-if service.failed:
-    sys.exit(1)
-policy.install("/root/")
-with open(CONFIG, "a") as file:
-    file.write(TABLES)
-expect(systemctl("restart", "popward") == 0, "popward does not start")
-for part in (by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,
-             killed_parts, reload, restart, password_file, adopted, logged, tools):
-    step(part)
-denials = [line for line in audit_lines() if policy.denial(line)]
-check("nothing of all that was denied", not denials, "%d denials: %s" % (len(denials), "\n".join(denials[:40])))
-break_ins()
-step(rest)
+# Names of steps on the command line: only these. For whoever writes a policy, in a guest that stays.
+chosen = sys.argv[1:]
+for part in STEPS if not service.failed else []:
+    if part.__name__ in chosen or not chosen:
+        if part is break_ins:
+            break_ins()
+        else:
+            step(part)
 sys.exit(service.failed > 0)
