@@ -133,12 +133,17 @@ fn hashed_quickly(password: &str) -> String {
 }
 
 fn crypt(password: &str, rounds: u32) -> String {
-    let script = format!("print crypt('{password}', '$6$rounds={rounds}$saltsaltsaltsalt$')");
+    let hash = perl(&format!(
+        "crypt('{password}', '$6$rounds={rounds}$saltsaltsaltsalt$')"
+    ));
+    format!("{{SHA512-CRYPT}}{hash}")
+}
+
+/// What perl computes.
+fn perl(expression: &str) -> String {
+    let script = format!("print {expression}");
     let output = Command::new("perl").args(["-e", &script]).output().unwrap();
-    format!(
-        "{{SHA512-CRYPT}}{}",
-        String::from_utf8(output.stdout).unwrap()
-    )
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn base64(text: &str) -> String {
@@ -301,6 +306,58 @@ fn p9_failures_of_apop_cram_md5_and_scram_look_alike() {
         });
         alike(&host, &ways(&methods, &kinds), connections);
     }
+}
+
+/// How long a wrong password for this name takes.
+fn time(client: &mut Client, name: &str) -> Duration {
+    let tried = (name.to_owned(), "wrong".to_owned());
+    fails(client, Method::Pass, &tried).0
+}
+
+/// For each name, whether a wrong password takes about as long as for the user `costly`: more than a
+/// quarter of that, at each of some tries. Other work on this host makes a time longer, and never
+/// shorter.
+fn like_costly(client: &mut Client, names: &[String]) -> Vec<bool> {
+    let mut costly = Duration::MAX;
+    let mut like_costly = |name: &String| {
+        // Again for each name, because the other work may have ended.
+        costly = costly.min(time(client, "costly"));
+        (0..4).all(|_| time(client, name) > costly / 4)
+    };
+    names.iter().map(&mut like_costly).collect()
+}
+
+/// One user's hash is cheap, the other's takes fifty times as long. An unknown name takes as
+/// long as one of them, always the same one, also after a reload. So neither time tells that a user
+/// exists.
+///
+/// If the first line stood in for all names, no unknown name would take long, and many guesses at
+/// once would show who does.
+#[test]
+fn p9_where_hashes_differ_in_cost_an_unknown_name_costs_what_some_user_does() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let host = host(0, "[\"user\"]", &hashed_quickly);
+    let cheap = hashed_quickly("right");
+    let costly = perl("crypt('right', '$2b$10$abcdefghijklmnopqrstuu')");
+    let ids = "64401:64401::/nonexistent";
+    let lines = format!("cheap:{cheap}:{ids}\ncostly:{{BLF-CRYPT}}{costly}:{ids}\n");
+    fs::write(host.at("users"), lines).unwrap();
+    let mut client = Client::new(host.plain);
+    assert_ok(&client.line());
+    let users = ["cheap", "costly"].map(str::to_owned);
+    assert_eq!(like_costly(&mut client, &users), [false, true]);
+    // Each name is like one of the two with the same probability. All 16 are alike once in 32,768
+    // runs.
+    let names: Vec<String> = (0..16).map(|number| format!("nobody{number}")).collect();
+    let first = like_costly(&mut client, &names);
+    assert!(first.contains(&true), "no unknown name takes long");
+    assert!(first.contains(&false), "each unknown name takes long");
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged("configuration reloaded");
+    let mut client = host.connect();
+    assert_eq!(like_costly(&mut client, &names), first, "after a reload");
 }
 
 /// SCRAM tells its salt and its number of rounds before anything is proved. A name must get the

@@ -7,7 +7,7 @@ mod host;
 
 use host::{AUTH, Host, assert_err, assert_ok, root, spool, until, user};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 //! thread.
 //!
 //! A check takes the same time for a user who does not exist or is locked (P9). So it always reads
-//! the whole file, and it always computes a hash of the kind that the file's users have.
+//! the whole file, and it always computes a hash: the user's, or that of the user who stands in.
 
 use crate::account::{Claim, NotGranted};
 use crate::passwd_file::{Lookup, find};
@@ -14,8 +14,7 @@ use std::path::Path;
 
 /// Checks `credentials` for `claim` against the password file at `path`.
 ///
-/// `key` makes the salts that SCRAM shows for names without keys, unless the file has a stand-in
-/// line.
+/// `key` makes what a name without a password looks like, unless the file has a stand-in line.
 pub(crate) fn check(
     path: &Path,
     claim: Claim,
@@ -26,7 +25,7 @@ pub(crate) fn check(
         Credentials::Scram { hash, .. } => Some(*hash),
         _ => None,
     };
-    let found = match find(path, &claim.user, hash) {
+    let found = match find(path, &claim.user, hash, key) {
         Ok(found) => found,
         Err(why) => return Verdict::Failed(format!("{}: {why}", path.display())),
     };
@@ -36,7 +35,7 @@ pub(crate) fn check(
             first_bare,
             nonce,
             ..
-        } => match ScramExchange::begin(found, claim, *hash, (first_bare, nonce), key) {
+        } => match ScramExchange::begin(found, claim, *hash, (first_bare, nonce)) {
             Ok((first, exchange)) => Verdict::Challenge(first, exchange),
             Err(why) => why.into(),
         },
@@ -46,7 +45,8 @@ pub(crate) fn check(
 
 /// The account of a user whom a token or a certificate has identified already.
 pub(crate) fn account(path: &Path, claim: &Claim) -> Verdict {
-    match find(path, &claim.user, None) {
+    // The key does not matter, because nobody stands in for an identified user.
+    match find(path, &claim.user, None, &[0; 32]) {
         Err(why) => Verdict::Failed(format!("{}: {why}", path.display())),
         Ok(Lookup { entry, .. }) => match entry {
             Ok(entry) => entry.grant(&claim.user, claim.peer).into(),
@@ -60,19 +60,19 @@ fn check_at_once(found: Lookup, claim: &Claim, credentials: &Credentials) -> Ver
     let entry = match found.entry {
         Ok(entry) => entry,
         Err(none) => {
-            pretend(&found.stand_in, credentials);
+            pretend(&found.stand_ins, credentials);
             return Verdict::from(NotGranted::from(none));
         }
     };
     if !entry.stored.is_usable() {
-        pretend(&found.stand_in, credentials);
+        pretend(&found.stand_ins, credentials);
         return Verdict::Refused("locked".to_owned());
     }
     match (verify(&entry.stored, credentials), credentials) {
         (Some(true), _) => entry.grant(&claim.user, claim.peer).into(),
         (Some(false), _) => Verdict::Refused("wrong password".to_owned()),
         (None, Credentials::Password { .. }) => {
-            pretend(&found.stand_in, credentials);
+            pretend(&found.stand_ins, credentials);
             let user = &claim.user;
             Verdict::Unusable(format!("{user}: expected a hash that this host can make"))
         }
@@ -81,10 +81,18 @@ fn check_at_once(found: Lookup, claim: &Claim, credentials: &Credentials) -> Ver
 }
 
 /// Spends the time of a check where there is nothing to check against (P9).
-fn pretend(stand_in: &Stored, credentials: &Credentials) {
-    if verify(stand_in, credentials).is_none() {
-        // The stand-in comes from the file, so this host may be unable to make its hash too.
-        let _ = verify(&Stored::nobody(), credentials);
+fn pretend(stand_ins: &[Stored], credentials: &Credentials) {
+    // The stand-ins come from the file, so this host may be unable to make a stand-in's hash too.
+    // A stored form without a secret for this mechanism takes no time. The next one would.
+    let most = match credentials {
+        Credentials::Password { .. } => usize::MAX,
+        _ => 1,
+    };
+    let nobody = Stored::nobody();
+    for stand_in in stand_ins.iter().chain([&nobody]).take(most) {
+        if verify(stand_in, credentials).is_some() {
+            return;
+        }
     }
 }
 

@@ -32,9 +32,18 @@ pub(crate) enum HashingTask {
     SystemAccount(Claim),
 }
 
+/// A login, what to do for it, and the key at that time.
+type Waiting = (LoginId, HashingTask, StandInKey);
+
+/// The key that decides what a name without a password looks like. An auth that takes over gets it
+/// from the one before, because a name that looks different after a reload would be no user's (P9).
+pub(crate) type StandInKey = [u8; 32];
+
 /// The threads, as the main thread sees them.
 pub(crate) struct HashingThreads {
-    tasks: SyncSender<(LoginId, HashingTask)>,
+    /// The key for the tasks from now on.
+    pub(crate) key: StandInKey,
+    tasks: SyncSender<Waiting>,
     verdicts: Receiver<(LoginId, Verdict)>,
     wake: Arc<EventFd>,
 }
@@ -55,9 +64,10 @@ impl HashingThreads {
             let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), Arc::clone(&wake));
             std::thread::Builder::new()
                 .name("hashing".to_owned())
-                .spawn(move || run(&waiting, &done, &wake, &key))?;
+                .spawn(move || run(&waiting, &done, &wake))?;
         }
         Ok(Self {
+            key,
             tasks,
             verdicts,
             wake,
@@ -66,7 +76,7 @@ impl HashingThreads {
 
     /// Queues a task. Returns false if [`WAITING_MAX`] tasks wait already.
     pub(crate) fn submit(&self, login_id: LoginId, task: HashingTask) -> bool {
-        self.tasks.try_send((login_id, task)).is_ok()
+        self.tasks.try_send((login_id, task, self.key)).is_ok()
     }
 
     /// A descriptor that is readable while verdicts wait.
@@ -82,25 +92,19 @@ impl HashingThreads {
     }
 }
 
-/// Runs one thread: it takes a task, does it, and sends the verdict. `key` makes the salts of names
-/// without SCRAM keys.
-fn run(
-    waiting: &Mutex<Receiver<(LoginId, HashingTask)>>,
-    done: &Sender<(LoginId, Verdict)>,
-    wake: &EventFd,
-    key: &[u8; 32],
-) {
+/// Runs one thread: it takes a task, does it, and sends the verdict.
+fn run(waiting: &Mutex<Receiver<Waiting>>, done: &Sender<(LoginId, Verdict)>, wake: &EventFd) {
     loop {
         let next = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok((login_id, task)) = next else {
+        let Ok((login_id, task, key)) = next else {
             return;
         };
         let verdict = match task {
             HashingTask::Check(path, claim, shown) => {
-                check::check(path.as_path(), claim, &shown, key)
+                check::check(path.as_path(), claim, &shown, &key)
             }
             HashingTask::Prove(exchange, proof) => exchange.prove(&proof).into(),
             HashingTask::Account(path, claim) => check::account(path.as_path(), &claim),

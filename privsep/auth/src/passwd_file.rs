@@ -4,20 +4,23 @@
 //! A line without user and group id is for a system user: ids, groups and home come from NSS.
 
 mod extra;
+mod lines;
+mod stand_in;
 
 use crate::account::{NotGranted, of_system};
 use crate::stored::{Stored, scram};
 use crate::trusted_file;
 use extra::Extra;
+use lines::{LINE_MAX, Line, Lines};
 use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
-use std::io::{BufRead, BufReader};
+use stand_in::{Best, Scores};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The name of the line that stands in for users who are not in the file. No user can have this
-/// name, because a user's name cannot begin with a dot.
+/// The name of the line whose SCRAM keys are a key for what users who are not in the file look like.
+/// No user can have this name, because a user's name cannot begin with a dot.
 const STAND_IN: &[u8] = b".stand-in";
 
 /// One line of the file.
@@ -54,14 +57,17 @@ impl From<NoEntry> for NotGranted {
 pub(crate) struct Lookup {
     /// The name's line.
     pub(crate) entry: Result<Entry, NoEntry>,
-    /// The stored password that a check uses for a user without one (P9): that of the stand-in
-    /// line, or of the first usable line.
-    pub(crate) stand_in: Stored,
-    /// The SCRAM parameters that a challenge shows for a name without keys: those of the stand-in
-    /// line, or of the first line that has keys for this hash.
-    pub(crate) parameters: Option<scram::Parameters>,
-    /// The key of made-up salts. `None` if the file has no stand-in line with SCRAM keys.
-    pub(crate) key: Option<[u8; 32]>,
+    /// The stored passwords that a check uses for a user without one, the first if it can (P9). They
+    /// are those of usable lines, and the same for a name at each look-up.
+    pub(crate) stand_ins: Vec<Stored>,
+    /// If the mechanism is SCRAM: what a user without a secret for it looks like. This is what
+    /// another user has: keys for this hash, or a password. `None` if no user has either.
+    pub(crate) scram: Option<Stored>,
+    /// The SCRAM parameters of users whose password is in the file: those of the stand-in line, or
+    /// the usual ones.
+    pub(crate) of_passwords: scram::Parameters,
+    /// The key of made-up salts: the stand-in line's, or the one that the caller gave.
+    pub(crate) key: [u8; 32],
 }
 
 impl Entry {
@@ -96,6 +102,8 @@ impl Entry {
 }
 
 /// Looks `user` up in the file at `path`. `hash` is the hash function if the mechanism is SCRAM.
+/// `key` chooses the lines that stand in for a missing user, unless the file has a stand-in line
+/// with SCRAM keys. Such a line gives a key that lasts.
 ///
 /// It reads the whole file even after it has found the line, so that the time does not tell whether
 /// or where a user stands in the file (P9).
@@ -107,64 +115,118 @@ pub(crate) fn find(
     path: &Path,
     user: &UserName,
     hash: Option<ScramHash>,
+    key: &[u8; 32],
 ) -> Result<Lookup, String> {
-    let mut file = BufReader::new(trusted_file::open(path)?);
-    let mut line = Vec::new();
-    let (mut entry, mut first, mut stand_in, mut parameters) = (None, None, None, None);
-    let unusable = |number: u64, expected: String| {
-        NoEntry::Unusable(format!("{}: line {number}: {expected}", path.display()))
-    };
-    for number in 1u64.. {
-        line.clear();
-        let read = file.read_until(b'\n', &mut line);
-        if read.map_err(|error| error.to_string())? == 0 {
-            break;
-        }
-        let text = line.trim_ascii_end();
-        if text.starts_with(b"#") {
-            continue;
-        }
-        // Names are compared with the whole field. So a name with a colon matches no line.
-        let name = text.split(|byte| *byte == b':').next();
-        if name == Some(user.as_str().as_bytes()) && entry.is_none() {
-            entry = Some(parse(text).map_err(|expected| unusable(number, expected)));
-        }
-        if first.is_none()
-            || name == Some(STAND_IN)
-            || (hash.is_some() && parameters.is_none() && has_scram_keys(text))
-        {
-            let stored = password(text).ok().filter(Stored::is_usable);
-            if let (Some(Stored::Scram(own, keys)), None) = (&stored, &parameters) {
-                parameters = (Some(*own) == hash).then(|| keys.parameters.clone());
+    let mut lines = Lines::new(trusted_file::open(path)?);
+    let mut search = Search::new(user, hash, *key);
+    let mut stand_in = None;
+    while let Some(line) = lines.next().map_err(|error| error.to_string())? {
+        if name(line.text) != STAND_IN {
+            search.look_at(&line, path);
+        } else if stand_in.is_none() {
+            let stored = password(line.text).unwrap_or_else(|_| Stored::nobody());
+            if let Stored::Scram(_, keys) = &stored {
+                // The lines before have been scored with another key. The restart happens once.
+                search = Search::new(user, hash, keys.key());
+                lines.rewind().map_err(|error| error.to_string())?;
             }
-            match stored {
-                Some(stored) if name == Some(STAND_IN) => stand_in = Some(stored),
-                stored => first = first.or(stored),
-            }
+            stand_in = Some(stored);
         }
     }
-    let key = match &stand_in {
-        Some(Stored::Scram(own, keys)) => {
-            parameters = (Some(*own) == hash)
-                .then(|| keys.parameters.clone())
-                .or(parameters);
-            Some(keys.key())
-        }
-        _ => None,
-    };
-    Ok(Lookup {
-        entry: entry.unwrap_or(Err(NoEntry::NoLine)),
-        stand_in: stand_in.or(first).unwrap_or_else(Stored::nobody),
-        parameters,
-        key,
-    })
+    Ok(search.end(stand_in))
 }
 
-/// Whether the line's second field begins with `{SCRAM`. Most lines need not be parsed then.
-fn has_scram_keys(line: &[u8]) -> bool {
+/// One look-up, as far as it has come.
+struct Search<'u> {
+    user: &'u UserName,
+    hash: Option<ScramHash>,
+    key: [u8; 32],
+    scores: Scores,
+    entry: Option<Result<Entry, NoEntry>>,
+    /// The best of all usable lines.
+    usable: Best,
+    /// The best of those with which a user can log in by this SCRAM mechanism.
+    scram: Best,
+}
+
+impl<'u> Search<'u> {
+    fn new(user: &'u UserName, hash: Option<ScramHash>, key: [u8; 32]) -> Self {
+        Self {
+            user,
+            hash,
+            key,
+            scores: Scores::new(&key, user),
+            entry: None,
+            usable: Best::default(),
+            scram: Best::default(),
+        }
+    }
+
+    /// Takes from a line what this look-up needs. `path` is for errors.
+    fn look_at(&mut self, line: &Line<'_>, path: &Path) {
+        let text = line.text;
+        if text.is_empty() || text.starts_with(b"#") {
+            return;
+        }
+        // Names are compared with the whole field. So a name with a colon matches no line.
+        let name = name(text);
+        if name == self.user.as_str().as_bytes() && self.entry.is_none() {
+            self.entry = Some(parse_line(line).map_err(|expected| {
+                NoEntry::Unusable(format!(
+                    "{}: line {}: {expected}",
+                    path.display(),
+                    line.number
+                ))
+            }));
+        }
+        let usable = || {
+            let entry = parse_line(line).and_then(|entry| check_name(text).map(|()| entry));
+            entry
+                .ok()
+                .map(|entry| entry.stored)
+                .filter(Stored::is_usable)
+        };
+        let score = self.scores.of(name);
+        self.usable.offer(score, usable);
+        if let Some(hash) = self.hash.filter(|_| may_log_in_by_scram(text)) {
+            let fits = |stored: &Stored| stored.fits_scram(hash);
+            self.scram.offer(score, || usable().filter(fits));
+        }
+    }
+
+    /// The result. `stand_in` is what the stand-in line stores.
+    fn end(self, stand_in: Option<Stored>) -> Lookup {
+        let of_passwords = match &stand_in {
+            Some(Stored::Scram(own, keys)) if Some(*own) == self.hash => keys.parameters.clone(),
+            _ => scram::Parameters::usual(),
+        };
+        let mut stand_ins = self.usable.into_stored();
+        // It has the cost of no user. So it counts only if there is no user's.
+        stand_ins.extend(stand_in);
+        Lookup {
+            entry: self.entry.unwrap_or(Err(NoEntry::NoLine)),
+            stand_ins,
+            scram: self.scram.into_stored().into_iter().next(),
+            of_passwords,
+            key: self.key,
+        }
+    }
+}
+
+/// A line's first field.
+fn name(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b':').next().unwrap_or_default()
+}
+
+/// Whether a line's second field begins like SCRAM keys or a password. Most lines need not be parsed
+/// then.
+fn may_log_in_by_scram(line: &[u8]) -> bool {
     let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
-    let start = field.get(..6);
-    start.is_some_and(|start| start.eq_ignore_ascii_case(b"{SCRAM"))
+    let begins = |scheme: &[u8]| {
+        let start = field.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    begins(b"{SCRAM") || begins(b"{PLAIN") || begins(b"{CLEAR")
 }
 
 /// Most wrong lines that the log names.
@@ -177,21 +239,15 @@ const NAMED_MAX: usize = 10;
 ///
 /// The file cannot be read, or others than root and auth can write it.
 pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
-    let mut file = BufReader::new(trusted_file::open(path)?);
-    let (mut bad, mut more, mut line) = (Vec::new(), 0, Vec::new());
-    for number in 1u64.. {
-        line.clear();
-        let read = file.read_until(b'\n', &mut line);
-        if read.map_err(|error| error.to_string())? == 0 {
-            break;
-        }
-        let text = line.trim_ascii_end();
-        if text.is_empty() || text.starts_with(b"#") {
+    let mut lines = Lines::new(trusted_file::open(path)?);
+    let (mut bad, mut more) = (Vec::new(), 0);
+    while let Some(line) = lines.next().map_err(|error| error.to_string())? {
+        if line.text.is_empty() || line.text.starts_with(b"#") {
             continue;
         }
-        if let Err(expected) = check_name(text).and_then(|()| parse(text).map(drop)) {
+        if let Err(expected) = check_name(line.text).and_then(|()| parse_line(&line).map(drop)) {
             if bad.len() < NAMED_MAX {
-                bad.push(format!("{}:{number}: {expected}", path.display()));
+                bad.push(format!("{}:{}: {expected}", path.display(), line.number));
             } else {
                 more += 1;
             }
@@ -202,7 +258,7 @@ pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
 
 /// Checks that a line begins with a name that a user can have, or with the stand-in's.
 fn check_name(line: &[u8]) -> Result<(), String> {
-    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    let name = name(line);
     let user = std::str::from_utf8(name).map(|name| UserName::try_from(name.to_owned()).is_ok());
     if name == STAND_IN || user == Ok(true) {
         Ok(())
@@ -218,6 +274,15 @@ fn password(line: &[u8]) -> Result<Stored, &'static str> {
 }
 
 /// Parses a line, except for its name. `Err` says what was expected.
+fn parse_line(line: &Line<'_>) -> Result<Entry, String> {
+    if line.too_long {
+        // Its end may bar the user from some networks.
+        return Err(format!("expected at most {LINE_MAX} bytes"));
+    }
+    parse(line.text)
+}
+
+/// Parses the text of a whole line.
 fn parse(line: &[u8]) -> Result<Entry, String> {
     let stored = password(line)?;
     // The eighth field, the extra fields, may itself contain colons.

@@ -39,43 +39,40 @@ enum Secret {
 impl ScramExchange {
     /// SCRAM's first step. Returns `server-first-message` and the exchange.
     ///
-    /// `first_bare` and `nonce` are the client's. `key` makes the salts of names without keys,
-    /// unless the file's stand-in line gives a key.
+    /// `first_bare` and `nonce` are the client's.
     pub(crate) fn begin(
         found: Lookup,
         claim: Claim,
         hash: ScramHash,
         (first_bare, nonce): (&Text<SCRAM_MAX>, &Text<256>),
-        key: &[u8; 32],
     ) -> Result<(String, Box<Self>), NotGranted> {
-        let like = found.parameters.unwrap_or(scram::Parameters {
-            iterations: scram::ITERATIONS,
-            salt: vec![0; scram::SALT],
-        });
-        let key = found.key.as_ref().unwrap_or(key);
+        let own = found.entry.as_ref().ok().map(|entry| &entry.stored);
+        let own = own.filter(|stored| stored.fits_scram(hash));
+        // Without a secret of its own, a name looks like the user who stands in for it. That user's
+        // secret also decides what the second step costs: a proof against kept keys takes less time
+        // than one against a password.
+        let secret = own.or(found.scram.as_ref());
+        let like = match secret {
+            Some(Stored::Scram(_, keys)) => &keys.parameters,
+            _ => &found.of_passwords,
+        };
         let made_up = scram::Parameters {
             iterations: like.iterations,
-            salt: scram::made_up(key, hash, claim.user.as_str(), like.salt.len()),
+            salt: scram::made_up(&found.key, hash, claim.user.as_str(), like.salt.len()),
         };
-        // A proof against kept keys takes less time than one against a password. So the second step
-        // checks a missing user's proof against the kind of secret that the file's users have.
-        let nobody = match found.stand_in {
-            Stored::Plain(password) => Secret::Password(password),
-            _ => Secret::Keys(scram::Keys::nobody(hash, made_up.clone())),
+        let (parameters, secret) = match secret {
+            Some(Stored::Scram(_, keys)) if own.is_some() => {
+                (keys.parameters.clone(), Secret::Keys(keys.clone()))
+            }
+            Some(Stored::Plain(password)) => (made_up, Secret::Password(password.clone())),
+            _ => {
+                let keys = scram::Keys::nobody(hash, made_up.clone());
+                (made_up, Secret::Keys(keys))
+            }
         };
-        let (parameters, secret, entry) = match found.entry {
-            Ok(entry) => match &entry.stored {
-                Stored::Scram(own, keys) if *own == hash => (
-                    keys.parameters.clone(),
-                    Secret::Keys(keys.clone()),
-                    Ok(entry),
-                ),
-                Stored::Plain(password) if !password.is_empty() => {
-                    (made_up, Secret::Password(password.clone()), Ok(entry))
-                }
-                _ => (made_up, nobody, Err(NoEntry::NoLine)),
-            },
-            Err(none) => (made_up, nobody, Err(none)),
+        let entry = match found.entry {
+            Ok(entry) if !entry.stored.fits_scram(hash) => Err(NoEntry::NoLine),
+            entry => entry,
         };
         let Ok(server_nonce) = scram::nonce() else {
             return Err(NotGranted::Failed("no randomness".to_owned()));

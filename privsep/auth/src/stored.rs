@@ -85,6 +85,15 @@ impl Stored {
         }
     }
 
+    /// Whether a user with this password can log in by SCRAM with this hash function.
+    pub(crate) fn fits_scram(&self, hash: ScramHash) -> bool {
+        match self {
+            Self::Scram(own, _) => *own == hash,
+            Self::Plain(password) => !password.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether `secret` is this password. `None` if this host cannot make such a hash. That takes
     /// no time, so the caller must spend the time of a check (P9).
     pub(crate) fn verify(&self, secret: &[u8]) -> Option<bool> {

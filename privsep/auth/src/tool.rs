@@ -24,7 +24,7 @@ const USAGE: &str = "usage: popward secret [--scheme SCHEME] [--iterations N] [-
     \x20 file has between the first two colons of a line\n\
     \x20 --scheme      SCRAM-SHA-256 (the default), SCRAM-SHA-1, CRAM-MD5, ARGON2ID or PLAIN\n\
     \x20 --iterations  rounds for SCRAM (default 4096)\n\
-    \x20 --stand-in    asks for no password: prints a whole line that stands in for users that are not in the file\n";
+    \x20 --stand-in    asks for no password: prints a whole line with the key for what names that are not in the file look like\n";
 
 const POPAUTH_USAGE: &str = "usage: popward import-popauth [FILE]\n\n\
     \x20 FILE is what gdbm_dump or db_dump writes of Qpopper's database\n";

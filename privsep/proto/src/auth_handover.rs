@@ -49,6 +49,8 @@ pub struct LastLogin {
 /// What an auth tells the one that takes over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToSuccessor {
+    /// The key that decides what names without a password look like.
+    StandInKey([u8; 32]),
     /// Failures by source.
     Sources(List<SourceFailures, ENTRIES_MAX>),
     /// Failures by name.
@@ -99,6 +101,7 @@ impl Message for AuthToSuccessor {
     fn permit(&self) -> Permit<HandoverPhase> {
         use HandoverPhase::{Happening, Remembered};
         match self {
+            Self::StandInKey(_) => once("StandInKey", &[Remembered]),
             Self::Sources(_) => any("Sources", &[Remembered]),
             Self::Names(_) => any("Names", &[Remembered]),
             Self::LastLogins(_) => any("LastLogins", &[Remembered]),

@@ -156,9 +156,62 @@ fn p9_a_missing_user_gets_a_challenge_like_an_existing_one() {
     );
 }
 
+/// Two users' keys differ in what a challenge shows of them. Each name without keys looks like one of
+/// these users, and always like the same one.
+#[test]
+fn p9_a_missing_user_s_challenge_is_like_that_of_some_user() {
+    let other = KEYS.replace("4096,RYbLseT/8RCCOcCClX/ptg==", "9999,AAAAAAAA");
+    let crypt = "carol:$6$a$b:3:3";
+    let file = file(&format!("alice:{KEYS}:1:1\nbob:{other}:2:2\n{crypt}\n"));
+    let shown = |name: &str| {
+        let shown = parameters(file.path(), name, &KEY);
+        let (salt, iterations) = shown.split_once(",i=").unwrap();
+        (salt.len(), iterations.to_owned())
+    };
+    let users = [shown("alice"), shown("bob")];
+    assert_ne!(users[0], users[1]);
+    let names: Vec<String> = (0..64).map(|number| format!("nobody{number}")).collect();
+    let seen: Vec<_> = names.iter().map(|name| shown(name)).collect();
+    for user in &users {
+        // Each user stands in for half of the names. Less than 8 of 64 occur once in 10^10 times.
+        let count = seen.iter().filter(|seen| *seen == user).count();
+        assert!((8..=56).contains(&count), "{user:?}: {count} of 64");
+    }
+    assert!(seen.iter().all(|seen| users.contains(seen)));
+    let again: Vec<_> = names.iter().map(|name| shown(name)).collect();
+    assert_eq!(seen, again);
+    assert!(users.contains(&shown("carol")));
+}
+
+/// A missing user for whom the first of these stands in costs as much as that user, by each
+/// mechanism: the challenge shows that user's parameters, and a password is checked by that user's
+/// hash.
+#[test]
+fn p9_one_user_stands_in_for_a_name_by_every_mechanism() {
+    let other = KEYS.replace("4096,RYbLseT/8RCCOcCClX/ptg==", "9999,AAAAAAAA");
+    let file = file(&format!("alice:{KEYS}:1:1\nbob:{other}:2:2\n"));
+    for number in 0..32 {
+        let user = UserName::try_from(format!("nobody{number}")).unwrap();
+        let hash = Some(ScramHash::Sha256);
+        let found = find(file.path(), &user, hash, &KEY).unwrap();
+        assert_eq!(found.scram.as_ref(), found.stand_ins.first(), "{user}");
+        let found = find(file.path(), &user, None, &KEY).unwrap();
+        assert!(found.scram.is_none() && found.stand_ins.len() == 2);
+    }
+}
+
 #[test]
 fn p9_with_a_stand_in_line_made_up_salts_survive_a_restart_of_auth() {
-    let own = file(&format!("{}.stand-in:{KEYS}\n", lines()));
+    let other = KEYS.replace("4096,RYbLseT/8RCCOcCClX/ptg==", "9999,AAAAAAAA");
+    // One file has the line at its end, and one at its start.
+    let own = file(&format!("{}x:{other}:5:5\n.stand-in:{KEYS}\n", lines()));
+    let first = file(&format!(".stand-in:{KEYS}\n{}x:{other}:5:5\n", lines()));
+    for number in 0..16 {
+        let name = format!("nobody{number}");
+        let one = parameters(own.path(), &name, &[1; 32]);
+        assert_eq!(parameters(own.path(), &name, &[2; 32]), one);
+        assert_eq!(parameters(first.path(), &name, &[3; 32]), one);
+    }
     let one = parameters(own.path(), "nobody", &[1; 32]);
     assert_eq!(parameters(own.path(), "nobody", &[2; 32]), one);
     assert_ne!(one, parameters(own.path(), "nobodx", &[1; 32]));

@@ -333,3 +333,85 @@ fn an_identified_user_needs_a_line_but_no_password() {
     assert_eq!(told("bob"), "nologin");
     assert_eq!(told("carol"), "no such user");
 }
+
+/// The name of the line that stands in for each of these unknown names first. Each line's password
+/// is its name.
+fn stands_in(lines: &str, names: &[UserName], key: &[u8; 32]) -> Vec<String> {
+    let file = file(lines);
+    let first = |user: &UserName| {
+        let found = find(file.path(), user, None, key).unwrap();
+        match found.stand_ins.first() {
+            Some(Stored::Plain(password)) => String::from_utf8(password.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    names.iter().map(first).collect()
+}
+
+fn ten_users() -> Vec<String> {
+    (0..10)
+        .map(|number| format!("user{number}:{{PLAIN}}user{number}:1:1\n"))
+        .collect()
+}
+
+fn unknown_names(count: usize) -> Vec<UserName> {
+    let name = |number| UserName::try_from(format!("nobody{number}")).unwrap();
+    (0..count).map(name).collect()
+}
+
+#[test]
+fn p9_each_usable_line_stands_in_for_as_many_names_and_no_other_line_does() {
+    let mut lines = ten_users();
+    let bad = "locked:!:1:1\nempty:{PLAIN}:1:1\nids:{PLAIN}ids:root:1\nfield:{PLAIN}field:1:1::::fail\n\
+               a/b:{PLAIN}a/b:1:1\n#comment:{PLAIN}comment:1:1\n.stand-in:{PLAIN}stand-in:1:1\n\n";
+    let names = unknown_names(1000);
+    let chosen = stands_in(&(lines.concat() + bad), &names, &KEY);
+    for number in 0..10 {
+        let user = format!("user{number}");
+        let count = chosen.iter().filter(|chosen| **chosen == user).count();
+        // 100 are expected, and 50 more or less are five standard deviations.
+        assert!((50..=150).contains(&count), "{user}: {count} of 1000");
+    }
+    let users = chosen.iter().all(|chosen| chosen.starts_with("user"));
+    assert!(users, "{chosen:?}");
+    lines.reverse();
+    assert_eq!(
+        stands_in(&lines.concat(), &names, &KEY),
+        chosen,
+        "the order"
+    );
+    let others = stands_in(&lines.concat(), &names, &[8; 32]);
+    let same = others
+        .iter()
+        .zip(&chosen)
+        .filter(|(one, other)| one == other);
+    assert!(same.count() < 200, "another key gives another choice");
+}
+
+/// If all names changed, a name that does not change would be a user's.
+#[test]
+fn p9_a_new_line_changes_the_stand_in_of_few_names_and_only_to_itself() {
+    let lines = ten_users().concat();
+    let names = unknown_names(1000);
+    let before = stands_in(&lines, &names, &KEY);
+    let after = stands_in(&format!("new:{{PLAIN}}new:1:1\n{lines}"), &names, &KEY);
+    let changed: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
+    assert!((40..=150).contains(&changed.len()), "{}", changed.len());
+    assert!(changed.iter().all(|(_, after)| *after == "new"));
+}
+
+/// A line that is cut could lose the field that bars its user.
+#[test]
+fn a_line_that_is_too_long_lets_nobody_in() {
+    let long = "x".repeat(70_000);
+    let lines = format!("alice:{{PLAIN}}a:1:2::::{long} nologin\nbob:{{PLAIN}}b:3:4\n");
+    let answer = checked_as("alice", &lines, "a");
+    assert_eq!(answer, "line 1: expected at most 65536 bytes");
+    assert_eq!(checked_as("bob", &lines, "b"), "3:4");
+    let (bad, more) = bad_lines(file(&lines).path()).unwrap();
+    assert!(bad.len() == 1 && more == 0, "{bad:?}");
+    assert!(
+        bad[0].ends_with(":1: expected at most 65536 bytes"),
+        "{bad:?}"
+    );
+}

@@ -1,7 +1,8 @@
 //! The handover from one auth to the next at a reload.
 //!
 //! 1. The old auth sends the failures and last logins that it remembers, so that a reload does not
-//!    end a penalty early. The new auth checks no login before it has all of them.
+//!    end a penalty early. It sends the key of stand-ins too, so that no name looks different after
+//!    a reload. The new auth checks no login before it has all of them.
 //! 2. The old auth still decides the logins that it began. It sends the result of each.
 
 use super::state::{Auth, Front};
@@ -178,6 +179,8 @@ impl Auth {
             return;
         };
         let now = Instant::now();
+        let key = AuthToSuccessor::StandInKey(self.hashing.key);
+        successor.queue.push_back(key);
         successor.push(
             self.history.penalties.hand_over(now),
             AuthToSuccessor::Sources,
@@ -279,6 +282,7 @@ impl Auth {
         };
         let (history, throttle) = (&mut self.history, &settings.configured.throttle);
         match message {
+            AuthToSuccessor::StandInKey(key) => self.hashing.key = key,
             AuthToSuccessor::Sources(all) => history.penalties.take_over(all.into(), now),
             AuthToSuccessor::Names(all) => history.attempts.take_over(all.into(), now),
             AuthToSuccessor::LastLogins(all) => history.intervals.take_over(all.into(), now),

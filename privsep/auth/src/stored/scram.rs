@@ -30,6 +30,16 @@ pub(crate) struct Parameters {
     pub(crate) salt: Vec<u8>,
 }
 
+impl Parameters {
+    /// Those of users whose password is in the file. The salt is none yet: it has only the length.
+    pub(crate) fn usual() -> Self {
+        Self {
+            iterations: ITERATIONS,
+            salt: vec![0; SALT],
+        }
+    }
+}
+
 /// The keys that a password file stores for a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
@@ -157,6 +167,12 @@ pub(crate) fn made_up(key: &[u8; 32], hash: ScramHash, name: &str, length: usize
     }
     salt.truncate(length);
     salt
+}
+
+/// HMAC-SHA-256 of a name. `label` says what it is for. No label begins like a message of
+/// [`made_up`].
+pub(crate) fn keyed(key: &[u8; 32], label: &[u8], name: &str) -> Zeroizing<Vec<u8>> {
+    mac(ScramHash::Sha256, key, &[label, name.as_bytes()])
 }
 
 /// A password in the form of `SASLprep` (RFC 4013). A password that `SASLprep` forbids stays as it

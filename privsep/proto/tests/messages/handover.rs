@@ -9,7 +9,7 @@ fn longest() -> UserName {
     user(&"x".repeat(UserName::MAX))
 }
 
-fn remembered() -> [AuthToSuccessor; 4] {
+fn remembered() -> [AuthToSuccessor; 5] {
     let source = SourceFailures {
         source: Network::source(Ipv6Addr::from(u128::MAX).into()),
         thousandths: u32::MAX,
@@ -27,6 +27,7 @@ fn remembered() -> [AuthToSuccessor; 4] {
         age_ms: u64::MAX,
     };
     [
+        AuthToSuccessor::StandInKey([u8::MAX; 32]),
         AuthToSuccessor::Sources(list(vec![source; ENTRIES_MAX])),
         AuthToSuccessor::Names(list(vec![name; ENTRIES_MAX])),
         AuthToSuccessor::LastLogins(list(vec![login; ENTRIES_MAX])),
@@ -62,8 +63,8 @@ fn the_messages_of_a_handover_fit_at_their_largest() {
 fn what_is_remembered_comes_before_what_happens_and_each_without_descriptors() {
     use HandoverPhase::{Happening, Remembered};
     for (messages, good, bad) in [
-        (remembered(), Remembered, Happening),
-        (happening(), Happening, Remembered),
+        (remembered().to_vec(), Remembered, Happening),
+        (happening().to_vec(), Happening, Remembered),
     ] {
         for message in messages {
             assert!(Gate::new(good).admit(&message, 0, false).is_ok());
