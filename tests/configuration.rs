@@ -338,10 +338,7 @@ fn what_auth_says_is_escaped_for_the_terminal() {
     let users = std::fs::read_to_string(host.at("users")).unwrap();
     let other = host.at("users\u{1b}[31m");
     std::fs::write(&other, users + "bob:{WISHFUL}x:::::\n").unwrap();
-    mode(&other, 0o600);
-    if root() {
-        std::os::unix::fs::chown(&other, Some(host::AUTH), None).unwrap();
-    }
+    host::for_auth(&other);
     let (status, said) = check(&host, "/users\"", "/users\\u001b[31m\"");
     assert!(said.contains("users\\u{1b}[31m:2: expected"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
@@ -392,7 +389,7 @@ fn a_key_that_everybody_can_read_is_refused_and_a_password_file_warned_of() {
     mode(&host.at("key.pem"), 0o640);
     mode(&host.at("users"), 0o644);
     let (status, said) = checked(&host);
-    let expected = "users has mode 0644: everybody can read the hashes, chmod 0600";
+    let expected = "users has mode 0644: everybody can read the hashes, chmod 0640";
     assert!(
         said.contains("warning: ") && said.contains(expected),
         "{said}"
@@ -435,7 +432,7 @@ fn a_password_file_that_auth_cannot_read_is_found() {
         return host::skipped("files of other users: it takes root");
     }
     let host = Host::start(&[user("alice", 64401, &spool(1))]);
-    std::os::unix::fs::chown(host.at("users"), Some(0), None).unwrap();
+    std::os::unix::fs::chown(host.at("users"), Some(0), Some(0)).unwrap();
     let (status, said) = checked(&host);
     assert!(said.contains("as auth's user: Permission denied"), "{said}");
     assert_eq!(status, Some(78));

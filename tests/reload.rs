@@ -5,7 +5,7 @@
 
 mod host;
 
-use host::{AUTH, Host, assert_err, assert_ok, root, spool, until, user};
+use host::{Host, assert_err, assert_ok, root, spool, until, user};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -65,10 +65,7 @@ fn changed(host: &Host, config: String, number: u32) -> String {
     certificate(host, number);
     let list = host.at(&format!("users{number}"));
     std::fs::copy(host.at("users"), &list).unwrap();
-    std::fs::set_permissions(&list, PermissionsExt::from_mode(0o600)).unwrap();
-    if root() {
-        chown(&list, Some(AUTH), None).unwrap();
-    }
+    host::for_auth(&list);
     let lines = config.lines().map(|line| {
         let key = line.split(" = ").next().unwrap();
         let path = |name: String| format!("{key} = {:?}", host.at(&name));

@@ -462,9 +462,15 @@ fn write_users(directory: &Path, users: &[User]) {
     }
     let file = directory.join("users");
     std::fs::write(&file, lines).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    for_auth(&file);
+}
+
+/// Gives a file the mode and the group with which auth can read it, and nobody but its owner write
+/// it.
+pub fn for_auth(file: &Path) {
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o640)).unwrap();
     if root() {
-        chown(&file, Some(AUTH), None).unwrap();
+        chown(file, Some(0), Some(AUTH)).unwrap();
     }
 }
 

@@ -93,7 +93,7 @@ mkdir -p "$S/popward/libexec" "$S/popward/state"
 while read -r name; do cp "$POPWARD_EXECUTABLES/$name" "$S/popward/libexec/"; done <"$HERE/../../../packaging/executables"
 chmod 755 "$S/popward" "$S/popward/libexec" "$S/popward/state"
 chmod 711 "$S/popward/libexec"/*
-cp dovecot.users "$S/popward/users"; chown 64211 "$S/popward/users"; chmod 600 "$S/popward/users"
+cp dovecot.users "$S/popward/users"; chown 0:64211 "$S/popward/users"; chmod 640 "$S/popward/users"
 cat >popward.toml <<X
 [server]
 libexec = "$S/popward/libexec"

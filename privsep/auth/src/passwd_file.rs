@@ -110,7 +110,7 @@ impl Entry {
 ///
 /// # Errors
 ///
-/// A text for the log: the file cannot be read, or others than root and auth can write it.
+/// A text for the log: the file cannot be read, or others than root can write it.
 pub(crate) fn find(
     path: &Path,
     user: &UserName,

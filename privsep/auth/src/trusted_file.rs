@@ -1,9 +1,25 @@
-//! Files that decide who may log in: only root, or the user that this process runs as, may be able
-//! to write them.
+//! Files that decide who may log in: only root may be able to write them. Auth's own user may not,
+//! because whoever broke into auth could then add a user for the time after.
+//!
+//! If popward was not started by root, all its processes run as one user. That user may write them.
 
+use nix::sys::socket::{getsockopt, sockopt};
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
+
+/// The user that the monitor runs as: root, or the only user of all processes. In tests this is the
+/// user that runs them.
+static MONITOR: OnceLock<u32> = OnceLock::new();
+
+/// Learns from the channel to the monitor as whom the monitor runs. The monitor made the channel.
+pub(crate) fn trust_maker_of(channel: &impl AsFd) -> nix::Result<()> {
+    let maker = getsockopt(channel, sockopt::PeerCredentials)?;
+    MONITOR.get_or_init(|| maker.uid());
+    Ok(())
+}
 
 /// Opens such a file for reading.
 ///
@@ -13,13 +29,14 @@ use std::path::Path;
 /// # Errors
 ///
 /// A text for the operator: the file cannot be read, is not a regular file, belongs to another
-/// user, or its group or others can write it.
+/// user than root and the monitor's, or its group or others can write it.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let status = file.metadata().map_err(|error| error.to_string())?;
-    let own = nix::unistd::geteuid().as_raw();
-    if !status.is_file() || status.mode() & 0o022 != 0 || ![0, own].contains(&status.uid()) {
-        return Err("expected a file of root's or auth's that others cannot write".to_owned());
+    let own = || nix::unistd::geteuid().as_raw();
+    let monitor = *MONITOR.get_or_init(own);
+    if !status.is_file() || status.mode() & 0o022 != 0 || ![0, monitor].contains(&status.uid()) {
+        return Err("expected a file of root's that others cannot write".to_owned());
     }
     Ok(file)
 }

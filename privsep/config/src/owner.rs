@@ -30,17 +30,6 @@ impl Owners {
         }
     }
 
-    /// Adds the user that auth runs as, because that user may own the files with auth's secrets.
-    pub(crate) fn and_auth(self, auth: Option<u32>) -> Self {
-        match auth.filter(|auth| !self.ids.contains(auth)) {
-            None => self,
-            Some(auth) => Self {
-                ids: vec![0, auth],
-                whose: "root's or auth's",
-            },
-        }
-    }
-
     /// Checks that only these users can change what is at the absolute `path`. They must own the
     /// file, all directories above it, and each symbolic link on the way with all directories above
     /// that link's target. Nobody else may be able to write to one of these.
@@ -164,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn auths_user_may_own_a_file_and_no_other_user_may() {
+    fn no_other_user_may_own_a_file() {
         if !nix::unistd::geteuid().is_root() {
             let why = b"skipped: only root gives files away\n";
             std::io::Write::write_all(&mut std::io::stderr(), why).unwrap();
@@ -173,10 +162,5 @@ mod tests {
         let (_held, file) = place();
         std::os::unix::fs::chown(&file, Some(64102), None).unwrap();
         refused(&file, &file);
-        let owners = Owners::of_the_configuration();
-        owners.clone().and_auth(Some(64102)).of(&file).unwrap();
-        let error = owners.clone().and_auth(Some(64103)).of(&file).unwrap_err();
-        assert!(error.contains("to be root's or auth's and"), "{error}");
-        assert!(owners.and_auth(Some(0)).of(&file).is_err());
     }
 }

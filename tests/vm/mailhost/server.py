@@ -36,8 +36,8 @@ class Server:
         os.chmod(home, 0o711)
         with open(home + "/users", "w") as users:
             users.write("alice:{PLAIN}alice:%d:%d::/nonexistent\n" % (USER, USER))
-        os.chown(home + "/users", AUTH, AUTH)
-        os.chmod(home + "/users", 0o600)
+        os.chown(home + "/users", 0, AUTH)
+        os.chmod(home + "/users", 0o640)
         with open(home + "/popward.toml", "w") as config:
             config.write(
                 '[server]\nlibexec = "%s"\nstate = "%s/state"\nshutdown_grace = "1s"\n%s'

@@ -8,7 +8,7 @@ useradd alice && echo alice:secret | chpasswd || exit 125
 cp popward_*.deb /root/popward.deb
 dpkg -i needed/*.deb || exit 125
 dpkg -i /root/popward.deb || { echo "not ok systemd: the package installs"; exit 1; }
-sed -n '/^    install -m 0600 -o _popward-auth/,/^$/s/^    //p' docs/operation.md > /root/password-file
+sed -n '/^    install -m 0640 -g _popward-auth/,/^$/s/^    //p' docs/operation.md > /root/password-file
 [ -s /root/password-file ] || { echo "not ok systemd: docs/operation.md shows how to make a password file"; exit 1; }
 # The same files in a later version.
 dpkg-deb -R /root/popward.deb /root/later && sed -i 's/^Version: .*/&+later/' /root/later/DEBIAN/control &&

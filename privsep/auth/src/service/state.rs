@@ -8,6 +8,7 @@ use crate::policy::admission::AdmissionRules;
 use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
 use crate::policy::penalties::Penalties;
+use crate::trusted_file;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::bounded::UserName;
@@ -76,8 +77,9 @@ impl Auth {
     /// Auth before the first settings, with its threads started. Returns the log with an error, so
     /// that the error can be logged.
     pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
-        let parts =
-            HashingThreads::start().and_then(|hashing| Ok((hashing, ConversationPool::new()?)));
+        let parts = trusted_file::trust_maker_of(&control)
+            .map_err(std::io::Error::from)
+            .and_then(|()| Ok((HashingThreads::start()?, ConversationPool::new()?)));
         let (hashing, conversations) = match parts {
             Ok(parts) => parts,
             Err(error) => return Err((log, error)),

@@ -22,8 +22,8 @@ use toml::Spanned;
 ///   client for a certificate.
 /// - `own` is the user id that auth runs as. `None`: popward was not started by root.
 ///
-/// Programs and token keys must belong to the host's owners. The password file and the lists of
-/// accounts may also belong to `own`.
+/// All files must belong to the host's owners. Auth reads some of them and can write none: whoever
+/// broke into auth could otherwise add a user, for the time after.
 pub(super) fn auth(
     file: &file::Auth,
     authorities: Option<&AbsolutePath>,
@@ -31,12 +31,11 @@ pub(super) fn auth(
     own: Option<u32>,
 ) -> Checked<AuthSettings> {
     let owners = &host.owners;
-    let lists = owners.clone().and_auth(own);
     let tokens = file.oauth2.as_ref().map(|file| tokens(file, owners));
     Ok(AuthSettings {
-        source: source(file, host, &lists)?,
+        source: source(file, host, own)?,
         names: names(file)?,
-        admission: admission(file, &lists, &host.names)?,
+        admission: admission(file, host, own)?,
         throttle: throttle(file)?,
         tokens: tokens.transpose()?,
         certificates: certificates(file, authorities)?,
@@ -126,27 +125,45 @@ fn file_at(key: &str, (offset, path): (usize, String), owners: &Owners) -> Check
     Ok(path)
 }
 
-fn optional(
+/// As [`file_at`], for a file that auth reads while it runs. If `own`, auth's user, owns the file,
+/// the error says what to do about it: older versions permitted that.
+fn read_by_auth(
+    key: &str,
+    place: (usize, String),
+    owners: &Owners,
+    own: Option<u32>,
+) -> Checked<AbsolutePath> {
+    let status = std::fs::metadata(&place.1);
+    file_at(key, place, owners).map_err(|mut problem| {
+        if status.is_ok_and(|status| Some(status.uid()) == own) {
+            problem.expected += ": auth's user owns it and could write it: chown it to root, chgrp it to auth's group, chmod 0640";
+        }
+        problem
+    })
+}
+
+fn list(
     key: &str,
     value: Option<&file::Placed>,
     owners: &Owners,
+    own: Option<u32>,
 ) -> Checked<Option<AbsolutePath>> {
     value
-        .map(|value| file_at(key, text(Some(value), ""), owners))
+        .map(|value| read_by_auth(key, text(Some(value), ""), owners, own))
         .transpose()
 }
 
-fn source(file: &file::Auth, host: &Host, lists: &Owners) -> Checked<AccountSource> {
+fn source(file: &file::Auth, host: &Host, own: Option<u32>) -> Checked<AccountSource> {
     let (offset, source) = text(file.source.as_ref(), "passwd-file");
     match source.as_str() {
         "passwd-file" => {
             let path = text(file.passwd_file.as_ref(), "/etc/popward/users");
             let offset = path.0;
-            let path = file_at("auth.passwd_file", path, lists)?;
+            let path = read_by_auth("auth.passwd_file", path, &host.owners, own)?;
             let mode = path.as_path().metadata().map_or(0, |status| status.mode()) & 0o7777;
             if mode & 0o007 != 0 {
                 let text = format!(
-                    "auth.passwd_file: {path} has mode {mode:04o}: everybody can read the hashes, chmod 0600"
+                    "auth.passwd_file: {path} has mode {mode:04o}: everybody can read the hashes, chmod 0640"
                 );
                 host.warn(offset, text);
             }
@@ -193,7 +210,8 @@ fn names(file: &file::Auth) -> Checked<NameRules> {
     }
 }
 
-fn admission(file: &file::Auth, lists: &Owners, names: &Names) -> Checked<Admission> {
+fn admission(file: &file::Auth, host: &Host, own: Option<u32>) -> Checked<Admission> {
+    let owners = &host.owners;
     let (offset, first_uid) = placed(file.first_uid.clone(), || 1000);
     let last_uid = file.last_uid.unwrap_or(65533);
     if first_uid == 0 || first_uid > last_uid {
@@ -202,9 +220,9 @@ fn admission(file: &file::Auth, lists: &Owners, names: &Names) -> Checked<Admiss
     Ok(Admission {
         first_uid,
         last_uid,
-        allow_file: optional("auth.allow_file", file.allow_file.as_ref(), lists)?,
-        deny_file: optional("auth.deny_file", file.deny_file.as_ref(), lists)?,
-        groups: groups(file.groups.as_ref(), names)?,
+        allow_file: list("auth.allow_file", file.allow_file.as_ref(), owners, own)?,
+        deny_file: list("auth.deny_file", file.deny_file.as_ref(), owners, own)?,
+        groups: groups(file.groups.as_ref(), &host.names)?,
         login_delay_s: login_delay_s(file.login_delay.as_ref())?,
     })
 }
