@@ -25,7 +25,7 @@ pub(crate) fn verify(secret: &[u8], hash: &str) -> Option<bool> {
     let Ok(phrase) = CStr::from_bytes_with_nul(&phrase) else {
         return Some(false);
     };
-    let setting = CString::new(hash).ok()?;
+    let setting = Zeroizing::new(CString::new(hash).ok()?);
     // Made of u128s, so that it has the alignment of any C type. Zeroed before the call, because
     // the library expects that. Wiped after it, because it holds parts of the password.
     let mut data = Zeroizing::new(vec![0u128; CRYPT_DATA / size_of::<u128>()]);

@@ -1,6 +1,7 @@
 //! Passwords in the forms that password files store, and which credentials each form can verify. No
 //! file, no clock.
 
+mod argon;
 mod cram;
 mod digest;
 pub(crate) mod scram;
@@ -13,12 +14,12 @@ use base64ct::{Base64, Encoding};
 use popward_proto::auth::ScramHash;
 use zeroize::Zeroizing;
 
-/// A stored password.
+/// A stored password. It is wiped when it is dropped: a hash is enough to try passwords elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// A hash that crypt(3) knows.
-    Crypt(String),
-    Argon2(String),
+    Crypt(Zeroizing<String>),
+    Argon2(Zeroizing<String>),
     /// The password itself, in whatever encoding. Everything else can be computed from it.
     Plain(Zeroizing<Vec<u8>>),
     Digest(Digest),
@@ -32,7 +33,7 @@ const NOBODY: &str = "$6$popwardpopward$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 impl Stored {
     /// A hash that no password is known to have.
     pub(crate) fn nobody() -> Self {
-        Self::Crypt(NOBODY.to_owned())
+        Self::Crypt(Zeroizing::new(NOBODY.to_owned()))
     }
 
     /// Parses `{SCHEME}value`, Dovecot's form, or a bare hash of crypt(3). `Err` says what was
@@ -50,8 +51,8 @@ impl Stored {
         let value = std::str::from_utf8(value).map_err(|_| "expected UTF-8")?;
         match scheme.as_str() {
             "CRYPT" | "SHA512-CRYPT" | "SHA256-CRYPT" | "BLF-CRYPT" | "MD5-CRYPT" | "MD5"
-            | "DES-CRYPT" => Ok(Self::Crypt(value.to_owned())),
-            "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(value.to_owned())),
+            | "DES-CRYPT" => Ok(Self::Crypt(Zeroizing::new(value.to_owned()))),
+            "ARGON2ID" | "ARGON2I" => Ok(Self::Argon2(Zeroizing::new(value.to_owned()))),
             "PLAIN.B64" | "PLAIN.BASE64" => digest::base64(value)
                 .map(|password| Self::Plain(Zeroizing::new(password)))
                 .ok_or("expected base64 after {PLAIN.B64}"),
@@ -97,18 +98,10 @@ impl Stored {
     /// Whether `secret` is this password. `None` if this host cannot make such a hash. That takes
     /// no time, so the caller must spend the time of a check (P9).
     pub(crate) fn verify(&self, secret: &[u8]) -> Option<bool> {
-        use argon2::password_hash::{Error, PasswordHash, PasswordVerifier};
         match self {
             Self::Crypt(hash) => crypt::verify(secret, hash),
             Self::Plain(password) => Some(crypt::equal(secret, password)),
-            Self::Argon2(hash) => {
-                let hash = PasswordHash::new(hash).ok()?;
-                match argon2::Argon2::default().verify_password(secret, &hash) {
-                    Ok(()) => Some(true),
-                    Err(Error::Password) => Some(false),
-                    Err(_) => None,
-                }
-            }
+            Self::Argon2(hash) => argon::verify(secret, hash),
             Self::Digest(digest) => Some(digest.verify(secret)),
             Self::CramMd5(contexts) => Some(HmacContexts::of(secret) == *contexts),
             Self::Scram(hash, keys) => Some(keys.verify(*hash, secret)),

@@ -3,7 +3,7 @@
 use crate::crypt::equal;
 use md5::digest::common::hazmat::{SerializableState, SerializedState};
 use md5::{Digest, Md5};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The two states of HMAC-MD5 (RFC 2104) after the key: first outer, then inner. Dovecot stores
 /// them in hexadecimal. Such a secret works for CRAM-MD5 only, so a stolen file opens nothing else.
@@ -14,7 +14,7 @@ impl HmacContexts {
     /// Reads 64 hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let expected = "expected 64 hexadecimal digits after {CRAM-MD5}";
-        let bytes = super::digest::hex(text).ok_or(expected)?;
+        let bytes = Zeroizing::new(super::digest::hex(text).ok_or(expected)?);
         let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| expected)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
@@ -30,8 +30,9 @@ impl HmacContexts {
         let mut both = Zeroizing::new([0; 32]);
         for (pad, place) in [(0x5c, 0), (0x36, 16)] {
             let padded = Zeroizing::new(key.map(|byte| byte ^ pad));
-            let state = Md5::new_with_prefix(padded.as_slice()).serialize();
+            let mut state = Md5::new_with_prefix(padded.as_slice()).serialize();
             both[place..place + 16].copy_from_slice(&state[..16]);
+            state.as_mut_slice().zeroize();
         }
         Self(both)
     }

@@ -6,6 +6,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::digest::Digest as _;
 use sha2::{Sha256, Sha512};
+use zeroize::Zeroizing;
 
 /// The hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ enum Algorithm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digest {
     algorithm: Algorithm,
-    value: Vec<u8>,
+    value: Zeroizing<Vec<u8>>,
     salt: Vec<u8>,
 }
 
@@ -50,7 +51,7 @@ impl Digest {
             _ => return None,
         };
         let fits = |bytes: &Vec<u8>| bytes.len() == length || (salted && bytes.len() > length);
-        let Some(mut value) = bytes.filter(fits) else {
+        let Some(mut value) = bytes.filter(fits).map(Zeroizing::new) else {
             return Some(Err("expected a digest of the scheme's length, in base64"));
         };
         let salt = value.split_off(length);
@@ -78,8 +79,8 @@ impl Algorithm {
         }
     }
 
-    fn hash(self, secret: &[u8], salt: &[u8]) -> Vec<u8> {
-        match self {
+    fn hash(self, secret: &[u8], salt: &[u8]) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
             Self::Md5 => Md5::new_with_prefix(secret)
                 .chain_update(salt)
                 .finalize()
@@ -96,7 +97,7 @@ impl Algorithm {
                 .chain_update(salt)
                 .finalize()
                 .to_vec(),
-        }
+        })
     }
 }
 
