@@ -171,6 +171,8 @@ fn confine_to_state(job: &Job, identity: &Identity) -> Result<(), Box<dyn Error>
     // user's own group, there is no way back.
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid)?;
+    // That has made the process dumpable again if fs.suid_dumpable is set (apport, systemd-coredump).
+    nix::sys::prctl::set_dumpable(false)?;
     confine::drop_capabilities(Capabilities::NONE)?;
     confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
     let flags = DIRECTORY | OFlag::O_NOFOLLOW;

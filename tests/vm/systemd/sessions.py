@@ -70,6 +70,14 @@ client = Client(tls)
 said = client.login() + [client.ask("RETR 1")]
 check("a user of the system gets mail over TLS", all(line.startswith("+OK") for line in said), said)
 client.socket.close()
+# As systemd-coredump and apport set it. The worker gives the spool's group up, and the kernel then takes this value.
+DUMPABLE = "/proc/sys/fs/suid_dumpable"
+dumpable = open(DUMPABLE).read()
+open(DUMPABLE, "w").write("2")
+client = Client()
+said = client.login() + [client.ask("QUIT")]
+check("fs.suid_dumpable = 2 keeps nobody out", all(line.startswith("+OK") for line in said), said)
+open(DUMPABLE, "w").write(dumpable)
 security = subprocess.run(("systemd-analyze", "security", "--no-pager", "popward"), stdout=subprocess.PIPE, text=True).stdout
 print("note systemd: " + security.strip().split("\n")[-1], flush=True)
 commands = subprocess.run(("bash", "-ex", "/root/password-file"), input="secret\n", text=True)
