@@ -5,9 +5,10 @@
 
 mod host;
 
-use host::{Client, Host, assert_ok, message, user};
-use std::io::Write;
+use host::{Client, Host, assert_ok, message, until, user};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::{Duration, Instant};
 
 /// Enough mail that an index is kept.
 fn much() -> Vec<u8> {
@@ -278,6 +279,71 @@ fn p8_a_spool_of_more_than_2_gib_is_served_and_updated() {
             .concat()
             .into_bytes()
     );
+}
+
+/// Replaces a user's spool by one of `count` messages. Each has a hole of [`HOLE`] bytes, so that
+/// the spool takes little room on the disk. Every tenth message has the same header.
+fn make_holes(host: &Host, name: &str, count: u32) {
+    let path = host.spool(name);
+    let options = &mut std::fs::File::options();
+    let mut file = options.write(true).truncate(true).open(path).unwrap();
+    for number in 0..count {
+        let mail = message(number % 10, "body");
+        file.write_all(mail.trim_end().as_bytes()).unwrap();
+        file.seek(SeekFrom::Current(HOLE)).unwrap();
+        file.write_all(b"\n\n").unwrap();
+    }
+}
+
+/// The bytes of a hole.
+const HOLE: i64 = 8 << 20;
+
+/// Reading the spool takes some seconds, and a login may take one.
+#[test]
+fn p2_p4_p5_p6_a_spool_that_is_not_read_within_limits_open_opens_at_a_later_login() {
+    let unlimited = Host::start(&[user("alice", 64401, b"")]);
+    make_holes(&unlimited, "alice", 20);
+    session(&unlimited, 1);
+    let line = unlimited.logged("opened session=");
+    let took_ms = line.split("read_ms=").nth(1).unwrap();
+    let took_ms: u32 = took_ms.split(' ').next().unwrap().parse().unwrap();
+    let count = (20 * 4000 / took_ms.max(1)).clamp(40, 4000);
+    make_holes(&unlimited, "alice", count);
+    let (names, _) = session(&unlimited, 2);
+    drop(unlimited);
+
+    let changes = [("lock_timeout = \"2s\"", "lock_timeout = \"0s\"")];
+    let limits = "[limits]\nopen = \"1s\"\n";
+    let host = Host::with(&[user("alice", 64401, b"")], limits, &changes);
+    make_holes(&host, "alice", count);
+    let before = std::fs::metadata(host.spool("alice")).unwrap();
+    for login in 1..30 {
+        let mut client = host.connect();
+        assert_ok(&client.ask("USER alice"));
+        let answer = client.ask("PASS alice");
+        if answer.starts_with("+OK") {
+            assert!(login > 1, "{count} messages were read in a second");
+            assert_eq!(uidls(&mut client), names);
+            assert!(host.logged("] opened session=").contains("how=grown"));
+            let after = std::fs::metadata(host.spool("alice")).unwrap();
+            assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+            assert_eq!(before.len(), after.len());
+            return;
+        }
+        assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+        let refused = Instant::now();
+        until("the worker ends", || {
+            host.children("popward-worker").is_empty()
+        });
+        assert!(
+            refused.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            refused.elapsed()
+        );
+        until("its dotlock goes", || !host.spool("alice.lock").exists());
+        host.logged_times("maildrop not opened", login);
+    }
+    panic!("it never opens");
 }
 
 #[test]

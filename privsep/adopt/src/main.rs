@@ -17,7 +17,6 @@ use popward_proto::monitor_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobSche
 use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_schemes::Scheme;
 use popward_update::pins_file;
-use popward_update::read::Reading;
 use popward_update::session_log::SessionLog;
 use popward_update::start::{self, Ends, StartError};
 use std::collections::BTreeSet;
@@ -108,12 +107,10 @@ fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Fail
         .map_err(|error| Failure::Scan(ScanError::Source(error)))?
         .length;
     let mut buffer = vec![0; BUFFER];
-    let mut reading = Reading(&mut spool);
-    let (hide, known) = (Hidden::default(), Maildrop::default());
-    let mut maildrop =
-        scan_on(&mut reading, length, &mut buffer, hide, known).map_err(Failure::Scan)?;
+    let (hide, mut maildrop) = (Hidden::default(), Maildrop::default());
+    scan_on(&mut spool, length, &mut buffer, hide, &mut maildrop).map_err(Failure::Scan)?;
     let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
-    popward_schemes::name_messages(&mut reading, &mut maildrop, &schemes, &mut buffer)
+    popward_schemes::name_messages(&mut spool, &mut maildrop, &schemes, &mut buffer)
         .map_err(Failure::Scan)?;
     let unnamed = vec![false; maildrop.messages.len()];
     assignment::assign(&mut maildrop, &unnamed, &mut pins);

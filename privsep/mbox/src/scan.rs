@@ -12,29 +12,29 @@ use crate::window::Window;
 use memchr::memchr;
 
 /// Scans the first `length` bytes of `source` through `buffer`, which has at least [`BUFFER_MIN`]
-/// bytes. Sizes do not count the lines that `hide` hides.
+/// bytes, and adds the messages to `maildrop`. Sizes do not count the lines that `hide` hides.
 ///
-/// `known` is what the spool was when it was shorter. The last known message is read again, because
-/// the bytes behind it decide where it ends. No claim of `known` may point to less than `length`.
+/// `maildrop` is what the beginning of the spool is known to be. Its last message is read again,
+/// because the bytes behind it decide where it ends. None of its claims may point to less than
+/// `length`, except if the claims are those of a spool of this length.
+///
+/// After an error, `maildrop` has the messages that were read whole, and its length is theirs.
 pub fn scan_on<S: Source>(
     source: &mut S,
     length: u64,
     buffer: &mut [u8],
     hide: Hidden,
-    known: Maildrop,
-) -> Result<Maildrop, ScanError<S::Error>> {
+    maildrop: &mut Maildrop,
+) -> Result<(), ScanError<S::Error>> {
     let mut window = Window::new(source, length, buffer);
-    let mut maildrop = Maildrop {
-        length,
-        tail: 0,
-        ..known
-    };
+    maildrop.tail = 0;
     let mut start = match maildrop.messages.pop() {
         Some(last) => last.from_line,
         None => first_from_line(&mut window)?,
     };
     let mut claim = None;
     while start < length {
+        maildrop.length = start;
         if maildrop.messages.len() >= MESSAGES_MAX {
             return Err(ScanError::TooManyMessages);
         }
@@ -58,7 +58,8 @@ pub fn scan_on<S: Source>(
         maildrop.messages.push(found.message);
         (start, claim) = (found.next, found.claim);
     }
-    Ok(maildrop)
+    maildrop.length = length;
+    Ok(())
 }
 
 /// Whether `message` still begins where it was found, with the same header. `length` is the

@@ -31,6 +31,7 @@ pub fn scan<S: Source>(
     length: u64,
     buffer: &mut [u8],
 ) -> Result<Maildrop, ScanError<S::Error>> {
-    let (hide, known) = (Hidden::default(), Maildrop::default());
-    scan_on(source, length, buffer, hide, known)
+    let mut maildrop = Maildrop::default();
+    scan_on(source, length, buffer, Hidden::default(), &mut maildrop)?;
+    Ok(maildrop)
 }

@@ -57,14 +57,8 @@ impl std::fmt::Display for Refused {
 pub(crate) fn read(path: &Path, namers: &[Namer]) -> Result<Vec<Entry>, Refused> {
     let (mut spool, length) = open(path)?;
     let mut buffer = vec![0; BUFFER];
-    let mut maildrop = scan_on(
-        &mut spool,
-        length,
-        &mut buffer,
-        hidden_by_default(),
-        Maildrop::default(),
-    )
-    .map_err(Refused::Scan)?;
+    let (hide, mut maildrop) = (hidden_by_default(), Maildrop::default());
+    scan_on(&mut spool, length, &mut buffer, hide, &mut maildrop).map_err(Refused::Scan)?;
     // popward itself names every message, so the schemes after it are never used.
     let others = namers.iter().map_while(|namer| match namer {
         Namer::Native => None,

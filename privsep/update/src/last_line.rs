@@ -7,6 +7,7 @@
 use crate::locks::LockedSpool;
 use popward_mbox::from_line::LINE_MAX;
 use popward_mbox::message::Maildrop;
+use popward_mbox::source::Source;
 use std::io;
 
 /// Ends the last line of `spool`, which now holds `left`. Returns whether that was needed. No

@@ -19,7 +19,6 @@ mod journal;
 pub mod last_line;
 pub mod locks;
 pub mod pins_file;
-pub mod read;
 mod recovery;
 pub mod session_log;
 pub mod start;

@@ -15,6 +15,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use popward_mbox::index::Identity;
+use popward_mbox::source::Source;
 use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
 use std::fs::File;
@@ -408,22 +409,6 @@ impl LockedSpool {
         now.is_ok_and(|now| now > ctime)
     }
 
-    /// Reads the spool from `offset` until `into` is full. Returns the count of bytes. The count is
-    /// smaller only at the spool's end.
-    pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
-        self.refresh().map_err(std::io::Error::other)?;
-        let mut done = 0;
-        while done < into.len() {
-            match self.file.read_at(&mut into[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
-    }
-
     /// Writes all of `bytes` at `offset`.
     pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.refresh().map_err(std::io::Error::other)?;
@@ -439,6 +424,24 @@ impl LockedSpool {
     /// Waits until all of the spool is on disk.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_all()
+    }
+}
+
+impl Source for LockedSpool {
+    type Error = std::io::Error;
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
+        self.refresh().map_err(std::io::Error::other)?;
+        let mut done = 0;
+        while done < into.len() {
+            match self.file.read_at(&mut into[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
     }
 }
 

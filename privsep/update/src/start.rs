@@ -40,12 +40,13 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Whether the front or the monitor has hung up. This does not wait. Call it only before a
-    /// request may come, because a request counts as a hang-up.
+    /// Whether the front or the monitor has hung up. This does not wait.
     pub fn gone(&self) -> bool {
+        // A hang-up is always reported.
+        let hung_up = PollFlags::empty();
         let mut ready = [
-            PollFd::new(self.front.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.front.as_fd(), hung_up),
+            PollFd::new(self.monitor.as_fd(), hung_up),
         ];
         let _ = poll(&mut ready, PollTimeout::ZERO);
         ready.iter().any(|end| end.any() == Some(true))

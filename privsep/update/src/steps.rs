@@ -13,6 +13,7 @@ use popward_mbox::from_line::{LINE_MAX, mail_begins};
 use popward_mbox::index::Identity;
 use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
 use popward_mbox::plan::Plan;
+use popward_mbox::source::Source;
 use std::io;
 use std::ops::Range;
 

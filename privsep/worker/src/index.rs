@@ -5,8 +5,8 @@ use crate::naming::Naming;
 use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
+use popward_mbox::source::Source;
 use popward_update::locks::LockedSpool;
-use popward_update::read::Reading;
 use popward_update::state::{INDEX, State};
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// The name of an index that is being written.
 const DRAFT: &str = "index.new";
 
-/// Bytes of the spool read at once.
-const PIECE: usize = 1 << 20;
+/// Bytes of the spool read at once. The worker looks at its front before each read.
+const PIECE: usize = if cfg!(test) { 8 << 10 } else { 1 << 20 };
 
 /// A size in bytes. The allocator returns blocks of at least this size to the system at once. It
 /// keeps smaller blocks as long as the session lasts.
@@ -36,7 +36,8 @@ const UNSETTLED: i64 = i64::MIN;
 pub enum How {
     /// By the index alone, because the spool has not changed.
     Unchanged,
-    /// By the index, and by a scan of what was appended since.
+    /// By the index, and by a scan of what it leaves out: of what was appended since, or of what
+    /// an earlier scan did not come to.
     Grown,
     /// By a scan of the whole spool.
     Scanned,
@@ -104,24 +105,48 @@ pub struct Found {
     pub unpinned: Option<io::Error>,
 }
 
+/// The spool while it is scanned, which can take minutes. No more is read once the session is over.
+struct Watched<'a> {
+    spool: &'a mut LockedSpool,
+    is_over: &'a dyn Fn() -> bool,
+}
+
+impl Source for Watched<'_> {
+    type Error = io::Error;
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        if (self.is_over)() {
+            let text = format!("the client has gone, and {offset} bytes were read");
+            return Err(io::Error::other(text));
+        }
+        self.spool.read_at(offset, into)
+    }
+}
+
 /// Opens `spool`: loads the index, proves it as far as possible, and reads the rest. `naming` gives
 /// each message its UIDL.
+///
+/// If `is_over` says that nobody waits for the session any more, this fails, and writes an index of
+/// the messages that were read. The next session goes on from there.
 pub fn open(
     spool: &mut LockedSpool,
     state: Option<&State>,
     naming: &mut Naming,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<Found, ScanError<io::Error>> {
     let seen = Seen::now(spool).map_err(ScanError::Source)?;
-    let identity = seen.identity;
+    let (identity, begun) = (seen.identity, begun(&naming.rules));
     // If anything is wrong with the index, a scan does without it.
-    let (known, old) = match state.map(|state| load(state, identity.length)) {
-        Some(Ok(Some((known, rules, old)))) if rules == naming.rules => (Some(known), old),
-        _ => (None, Maildrop::default()),
+    let index = state.and_then(|state| load(state, identity.length).ok()?);
+    let (known, named, mut maildrop) = match index {
+        Some((known, rules, old)) if rules == naming.rules => (Some(known), true, old),
+        Some((known, rules, old)) if rules == begun => (Some(known), false, old),
+        _ => (None, false, Maildrop::default()),
     };
-    if known == Some(identity) {
+    if named && known == Some(identity) {
         return Ok(Found {
-            read_from: old.messages.len(),
-            maildrop: old,
+            read_from: maildrop.messages.len(),
+            maildrop,
             seen,
             how: How::Unchanged,
             unpinned: None,
@@ -131,26 +156,35 @@ pub fn open(
         known.inode == identity.inode
             && known.length < identity.length
             && known.ctime != UNSETTLED
-            // With the new bytes, a Content-Length that pointed behind the end may hold now. Then
-            // the old last messages are one message.
-            && identity.length < old.claims.ahead
-    }) && still_holds(spool, &old, identity.length)?;
-    let (begin, others, how) = if grown {
-        let last = old.messages.last().cloned();
-        (old, last.into_iter().collect(), How::Grown)
+            // With new bytes, a Content-Length that pointed behind the end may hold now. Then the
+            // old last messages are one message. An equal time shows that there are no new bytes.
+            && (identity.length < maildrop.claims.ahead || known.ctime == identity.ctime)
+    }) && still_holds(spool, &maildrop, identity.length)?;
+    let (others, how) = if grown {
+        let last = maildrop.messages.last().cloned();
+        (last.into_iter().collect(), How::Grown)
     } else {
-        (Maildrop::default(), old.messages, How::Scanned)
+        (std::mem::take(&mut maildrop).messages, How::Scanned)
     };
-    let read_from = begin.messages.len().saturating_sub(1);
+    let read_from = maildrop.messages.len().saturating_sub(1);
     let mut buffer = buffer_for(identity.length);
-    let mut maildrop = scan_on(
-        &mut Reading(spool),
-        identity.length,
-        &mut buffer,
-        naming.hide,
-        begin,
-    )?;
-    let known = (read_from, &others[..]);
+    let known_to = maildrop.length;
+    let mut watched = Watched { spool, is_over };
+    let (source, length, hide) = (&mut watched, identity.length, naming.hide);
+    if let Err(error) = scan_on(source, length, &mut buffer, hide, &mut maildrop) {
+        if let (Some(state), true) = (state, is_over() && maildrop.length > known_to) {
+            let length = maildrop.length;
+            let identity = Identity { length, ..identity };
+            let seen = Seen { identity, ..seen };
+            keep(state, seen, &begun, &maildrop).map_err(ScanError::Source)?;
+        }
+        return Err(error);
+    }
+    let known = if named {
+        (read_from, &others[..])
+    } else {
+        (0, &[][..])
+    };
     let unpinned = naming.name(state, &mut maildrop, known);
     Ok(Found {
         maildrop,
@@ -161,10 +195,16 @@ pub fn open(
     })
 }
 
+/// The rules of an index whose scan was broken off. It ends within the spool, and its messages have
+/// no UIDLs yet.
+fn begun(rules: &Rules) -> Rules {
+    rules.map(|byte| !byte)
+}
+
 /// A buffer for a scan of `length` bytes.
 fn buffer_for(length: u64) -> Vec<u8> {
     let room = usize::try_from(length).unwrap_or(PIECE);
-    vec![0; room.clamp(GIVEN_BACK, PIECE)]
+    vec![0; room.max(GIVEN_BACK).min(PIECE)]
 }
 
 /// Checks some of the messages: whether nothing changed, except that something was appended.
@@ -193,7 +233,7 @@ fn is_there(
     message: &Message,
     length: u64,
 ) -> Result<bool, ScanError<io::Error>> {
-    begins_there(&mut Reading(spool), length, &mut [0; BUFFER_MIN], message)
+    begins_there(spool, length, &mut [0; BUFFER_MIN], message)
 }
 
 fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maildrop)>> {

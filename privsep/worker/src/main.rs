@@ -99,7 +99,9 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Fail
     let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
     let mut found = None;
     if let Some(spool) = &mut spool {
-        let opened = index::open(spool, state.as_ref(), &mut naming).map_err(Failure::Scan)?;
+        let is_over = || ends.gone();
+        let opened = index::open(spool, state.as_ref(), &mut naming, &is_over);
+        let opened = opened.map_err(Failure::Scan)?;
         if let Some(error) = &opened.unpinned {
             log.write(Level::Warning, "UIDLs not pinned", &[("error", error)]);
         }
@@ -134,11 +136,11 @@ fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
             );
         }
     };
-    let result = session.open().and_then(|()| {
-        // This happens after the answer, so that the client does not wait for it.
-        kept(session.keep_opened());
-        session.serve()
-    });
+    let opened = session.open();
+    // This happens after the answer, so that the client does not wait for it. It happens even if the
+    // client has gone, so that the next session need not read the spool.
+    kept(session.keep_opened());
+    let result = opened.and_then(|()| session.serve());
     let failed = |what, error: &UpdateError| log.write(Level::Error, what, &[("error", error)]);
     let answer = match result {
         Ok(done) => {

@@ -1,7 +1,8 @@
 //! Random lives of a spool, compared with a simple model (promises P3 to P6).
 //!
 //! A life is a sequence of deliveries, sessions with and without deletions, sessions that die
-//! during an update, mail readers that edit and delete, and indexes that are lost or damaged. After
+//! during an update or end while the spool is read, mail readers that edit and delete, and indexes
+//! that are lost or damaged. After
 //! each step the spool must be byte for byte what the model says, and each message must have the
 //! UIDL that it had first.
 //!
@@ -111,7 +112,8 @@ impl Model {
         let finished = recover(&mut spool, &state).unwrap();
         assert!(!finished, "a journal was left");
         let mut naming = self.desk.naming();
-        let Found { maildrop, how, .. } = open(&mut spool, Some(&state), &mut naming).unwrap();
+        let found = open(&mut spool, Some(&state), &mut naming, &|| false);
+        let Found { maildrop, how, .. } = found.unwrap();
         let way = match how {
             How::Unchanged => "unchanged",
             How::Grown => "grown",
@@ -170,6 +172,25 @@ impl Model {
         drop(spool);
         self.lock_is_free();
         self.keep_only(&deleted);
+    }
+
+    /// A session whose front goes away while the worker reads the spool.
+    fn broken_off(&mut self) {
+        let reads = std::cell::Cell::new(1 + self.random.below(12));
+        let is_over = || reads.replace(reads.get().saturating_sub(1)) == 0;
+        let mut spool = self.desk.lock_with(true);
+        let state = Some(self.desk.state());
+        let found = open(
+            &mut spool,
+            state.as_ref(),
+            &mut self.desk.naming(),
+            &is_over,
+        );
+        if found.is_err() {
+            *self.ways.entry("broken off").or_default() += 1;
+        }
+        drop(spool);
+        self.lock_is_free();
     }
 
     fn keep_only(&mut self, deleted: &[bool]) {
@@ -232,6 +253,7 @@ impl Model {
             5 | 6 => self.edit(),
             7 => self.damage(),
             8 | 9 => self.session(true),
+            10 => self.broken_off(),
             _ => self.session(false),
         }
         while self.messages.len() < 160 {
@@ -318,7 +340,7 @@ fn p3_p4_p5_a_spool_lives_as_a_simple_model_says() {
     }
     let text = format!("a spool's lives from seed {start}, {steps} steps: {all:?}\n");
     std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).unwrap();
-    for way in ["unchanged", "grown", "scanned", "died"] {
+    for way in ["unchanged", "grown", "scanned", "died", "broken off"] {
         assert!(all[way] > steps / 100, "{way}: {all:?}");
     }
 }

@@ -16,7 +16,6 @@ use popward_proto::session::{Broken, MessageNumber, Refusal, Totals, WorkerPhase
 use popward_update::error::UpdateError;
 use popward_update::keep_reserve;
 use popward_update::locks::LockedSpool;
-use popward_update::read::Reading;
 use popward_update::start::Ends;
 use popward_update::state::{INDEX, State};
 use std::collections::VecDeque;
@@ -190,8 +189,7 @@ impl Session {
     fn prove(&mut self, index: usize) -> Result<(), UpdateError> {
         if !self.is_proved(index) {
             let message = &self.maildrop.messages[index];
-            let mut spool = Reading(self.transport.spool()?);
-            prove(&mut spool, message, self.maildrop.length)?;
+            prove(self.transport.spool()?, message, self.maildrop.length)?;
             self.proved[index] = true;
         }
         Ok(())

@@ -15,6 +15,18 @@ use proptest::prelude::*;
 
 const FROM: &str = "From a@b Mon Nov 23 10:00:00 2026\n";
 
+/// A spool that cannot be read any more after some reads.
+struct FailsAfter<'a>(usize, InMemory<'a>);
+
+impl Source for FailsAfter<'_> {
+    type Error = &'static str;
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, &'static str> {
+        self.0 = self.0.checked_sub(1).ok_or("failed")?;
+        Ok(self.1.read_at(offset, into).unwrap_or_default())
+    }
+}
+
 fn read(spool: &[u8], room: usize) -> Result<Maildrop, ScanError<std::convert::Infallible>> {
     scan(&mut InMemory(spool), spool.len() as u64, &mut vec![0; room])
 }
@@ -120,14 +132,14 @@ fn a_spool_may_begin_with_a_from_line_of_any_date() {
                 b"A: 1\r\n\r\nx\r\n"
             );
             // A later session finds it again, and can read on from it.
-            let known = read(start.as_bytes(), BUFFER_MIN).unwrap();
+            let mut known = read(start.as_bytes(), BUFFER_MIN).unwrap();
             let length = spool.len() as u64;
             let (mut source, mut buffer) = (InMemory(spool.as_bytes()), [0; BUFFER_MIN]);
             let begins = begins_there(&mut source, length, &mut buffer, &known.messages[0]);
             assert_eq!(begins, Ok(true), "{spool:?}");
             let hide = Hidden::default();
-            let on = scan_on(&mut source, length, &mut buffer, hide, known);
-            assert_eq!(on.as_ref(), Ok(&maildrop), "{spool:?}");
+            scan_on(&mut source, length, &mut buffer, hide, &mut known).unwrap();
+            assert_eq!(known, maildrop, "{spool:?}");
             // Behind another message only a date that is one begins a message.
             let behind = 2 + usize::from(is_from_line(first.as_bytes()));
             assert_eq!(
@@ -527,7 +539,8 @@ proptest! {
         let mut hide = Hidden::default();
         prop_assert!(hide.add("status") && hide.add("X-UID") && !hide.add("Subject"));
         let length = spool.len() as u64;
-        let scanned = scan_on(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN], hide, Maildrop::default()).unwrap();
+        let mut scanned = Maildrop::default();
+        scan_on(&mut InMemory(&spool), length, &mut vec![0; BUFFER_MIN], hide, &mut scanned).unwrap();
         let message = &scanned.messages[0];
         let at = |offset: u64| usize::try_from(offset).unwrap();
         let (mut shown, mut filter) = (Vec::new(), Shown::new(hide));
@@ -549,15 +562,34 @@ proptest! {
 
     #[test]
     fn a_scan_can_continue_where_another_ended(spool in spool(), more in pieces()) {
-        let known = read(&spool, BUFFER_MIN).unwrap();
+        let mut known = read(&spool, BUFFER_MIN).unwrap();
         let mut grown = spool;
         grown.extend_from_slice(&more);
         let length = grown.len() as u64;
         // The worker continues a scan only if the index can hold the maildrop and no Content-Length
         // can hold now that did not.
         prop_assume!(known.tail == 0 && length < known.claims.ahead);
-        let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], Hidden::default(), known);
-        prop_assert_eq!(on, read(&grown, BUFFER_MIN));
+        let on = scan_on(&mut InMemory(&grown), length, &mut vec![0; BUFFER_MIN], Hidden::default(), &mut known);
+        prop_assert_eq!(on.map(|()| known), read(&grown, BUFFER_MIN));
+    }
+
+    /// A scan fails at a read, and another one goes on from what was found, of the same spool.
+    #[test]
+    fn a_scan_can_continue_where_another_failed(spool in spool(), more in spool(), reads in 0..4_usize) {
+        let spool = [spool, more].concat();
+        let length = spool.len() as u64;
+        let mut maildrop = Maildrop::default();
+        let (mut buffer, hide) = (vec![0; BUFFER_MIN], Hidden::default());
+        let mut fails = FailsAfter(reads, InMemory(&spool));
+        if scan_on(&mut fails, length, &mut buffer, hide, &mut maildrop).is_err() {
+            let whole = read(&spool, BUFFER_MIN);
+            if let (Ok(whole), true) = (&whole, !maildrop.messages.is_empty()) {
+                prop_assert!(maildrop.is_possible());
+                prop_assert_eq!(&whole.messages[..maildrop.messages.len()], &maildrop.messages[..]);
+            }
+            let on = scan_on(&mut InMemory(&spool), length, &mut buffer, hide, &mut maildrop);
+            prop_assert_eq!(on.map(|()| maildrop), whole);
+        }
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Which last lines get a line end.
 
 use super::*;
-use crate::read::Reading;
 use crate::testing::{Desk, message};
 use popward_mbox::header::Hidden;
 use popward_mbox::scan::{BUFFER_MIN, scan_on};
 
 fn read(spool: &mut LockedSpool, length: u64) -> Maildrop {
-    let (hide, known) = (Hidden::default(), Maildrop::default());
+    let (hide, mut maildrop) = (Hidden::default(), Maildrop::default());
     let mut buffer = [0; BUFFER_MIN];
-    scan_on(&mut Reading(spool), length, &mut buffer, hide, known).unwrap()
+    scan_on(spool, length, &mut buffer, hide, &mut maildrop).unwrap();
+    maildrop
 }
 
 /// Ends the last line of a spool. Returns what was added.

@@ -23,7 +23,11 @@ fn spool() -> Vec<u8> {
 }
 
 fn found(desk: &Desk) -> Found {
-    open(&mut desk.lock(), Some(&desk.state()), &mut desk.naming()).unwrap()
+    let state = desk.state();
+    open(&mut desk.lock(), Some(&state), &mut desk.naming(), &|| {
+        false
+    })
+    .unwrap()
 }
 
 fn kept(desk: &Desk, seen: Seen, maildrop: &Maildrop) -> io::Result<()> {
@@ -39,7 +43,7 @@ fn session<R>(
     let state = desk.state();
     let mut spool = desk.lock_with(true);
     let mut naming = desk.naming();
-    let found = open(&mut spool, Some(&state), &mut naming).unwrap();
+    let found = open(&mut spool, Some(&state), &mut naming, &|| false).unwrap();
     let (maildrop, how) = (found.maildrop, found.how);
     if how != How::Unchanged {
         kept(desk, Seen::soon(&mut spool).unwrap(), &maildrop).unwrap();
@@ -229,13 +233,117 @@ fn p4_any_change_to_spool_or_index_is_noticed() {
         change(&desk);
         let found = found(&desk);
         assert_eq!(found.how, how, "{what}");
-        let bytes = desk.bytes();
-        let length = bytes.len() as u64;
-        let mut scanned = scan(&mut InMemory(&bytes), length, &mut vec![0; PIECE]).unwrap();
-        let none = vec![false; scanned.messages.len()];
-        assign(&mut scanned, &none, &mut Pins::default());
-        assert!(found.maildrop == scanned, "{what}");
+        assert!(found.maildrop == scanned(&desk), "{what}");
     }
+}
+
+/// A session whose front goes away before the scan's read with this number. `None`: the spool was
+/// not read whole.
+fn left_at(desk: &Desk, reads: usize) -> Option<Found> {
+    let left = std::cell::Cell::new(reads);
+    let is_over = || left.replace(left.get().saturating_sub(1)) == 0;
+    let mut spool = desk.lock_with(true);
+    let found = open(
+        &mut spool,
+        Some(&desk.state()),
+        &mut desk.naming(),
+        &is_over,
+    );
+    std::fs::remove_file(desk.spool().with_extension("lock")).unwrap();
+    match found {
+        Ok(found) => Some(found),
+        Err(ScanError::Source(error)) => {
+            assert!(
+                error.to_string().starts_with("the client has gone"),
+                "{error}"
+            );
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Sessions whose fronts go away, until one has read the rest of the spool before that. There are
+/// more than two if the file system's clock stands still, because a young stamp proves nothing.
+fn found_at_last(desk: &Desk, reads: usize) -> (usize, Found) {
+    let found = |session| left_at(desk, reads).map(|found| (session, found));
+    (1..100).find_map(found).expect("it never opens")
+}
+
+/// So few reads that a session does not come to the end of [`long_spool`], and so many that an index
+/// of what they found is worth it.
+const READS: usize = 12;
+
+/// More than a scan of [`READS`] reads comes to. Some messages are equal, and lie on both sides of the
+/// place where the scan ends.
+fn long_spool() -> Vec<u8> {
+    (0..1000).flat_map(|n| message(n % 700, 200)).collect()
+}
+
+/// What a full scan finds without an index.
+fn scanned(desk: &Desk) -> Maildrop {
+    let bytes = desk.bytes();
+    let length = bytes.len() as u64;
+    let mut scanned = scan(&mut InMemory(&bytes), length, &mut vec![0; PIECE]).unwrap();
+    let none = vec![false; scanned.messages.len()];
+    assign(&mut scanned, &none, &mut Pins::default());
+    scanned
+}
+
+#[test]
+fn p4_p5_p6_a_session_goes_on_where_the_front_left_the_one_before() {
+    let desk = Desk::new(&long_spool());
+    let modified = || std::fs::metadata(desk.spool()).unwrap().modified().unwrap();
+    let before = modified();
+    assert!(left_at(&desk, READS).is_none());
+    assert!(
+        !desk.state().path("pins").exists(),
+        "no client has heard a UIDL"
+    );
+    let (_, found) = found_at_last(&desk, READS);
+    assert_eq!(found.how, How::Grown);
+    assert!(found.maildrop == scanned(&desk));
+    assert!(
+        (100..1000).contains(&found.read_from),
+        "{}",
+        found.read_from
+    );
+    assert!(desk.bytes() == long_spool() && modified() == before);
+    // A session that sees nothing new leaves what is there.
+    assert!(left_at(&desk, 0).is_none());
+    assert_eq!(found_at_last(&desk, READS).1.how, How::Grown);
+}
+
+/// The UIDLs of the messages that were read are not known from the index.
+#[test]
+fn p5_a_mail_reader_edits_a_spool_whose_scan_was_broken_off() {
+    let desk = Desk::new(&long_spool());
+    let names = |maildrop: &Maildrop| maildrop.messages.iter().map(name).collect::<Vec<_>>();
+    // The equal messages are pinned now.
+    let first = names(&found(&desk).maildrop);
+    found_at_last(&desk, READS);
+    let mut bytes = desk.bytes();
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes.splice(line..line, *b"Status: RO\n");
+    desk.put(&bytes);
+    let now = found(&desk);
+    assert_eq!(now.how, How::Scanned);
+    assert_eq!(names(&now.maildrop), first);
+}
+
+/// A Content-Length points near the end of the spool and does not hold. It could hold if mail came,
+/// but no mail has come.
+#[test]
+fn p4_a_content_length_does_not_make_a_session_begin_anew() {
+    let rest = long_spool();
+    let header = format!(
+        "From a@b Mon Nov 23 10:00:00 2026\nContent-Length: {}\n\n",
+        rest.len() - 10
+    );
+    let desk = Desk::new(&[header.as_bytes(), &rest].concat());
+    let (_, found) = found_at_last(&desk, READS);
+    assert_eq!(found.how, How::Grown);
+    assert!(found.maildrop == scanned(&desk));
 }
 
 #[test]

@@ -260,8 +260,10 @@ fn step(
         if let Some((_, act)) = is_due {
             return (calls, interfere(worker, &entry, act));
         }
-        // All requests are in the socket already, so the worker waits for more.
-        if !script.quit && [libc::SYS_poll, libc::SYS_ppoll].contains(&call) {
+        // All requests are in the socket already, so the worker waits for more. While it scans, it
+        // only looks for a hang-up, without waiting.
+        let looks = call == libc::SYS_poll && entry.rdx == 0;
+        if !script.quit && !looks && [libc::SYS_poll, libc::SYS_ppoll].contains(&call) {
             worker.kill();
             return (calls, false);
         }
