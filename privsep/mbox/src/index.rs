@@ -4,6 +4,7 @@
 //! is now. Whatever a forged index says, decoding gives a maildrop that could exist: messages in
 //! order that cover a spool of its length.
 
+use crate::journal::number;
 use crate::message::{Claims, Maildrop, Message};
 use crate::scan::MESSAGES_MAX;
 use crate::uidl::{MAX, is_valid};
@@ -158,12 +159,6 @@ fn record(bytes: &[u8], names: &mut &[u8]) -> Option<Message> {
             _ => return None,
         },
     })
-}
-
-/// The number at `place`, counted in numbers of eight bytes.
-fn number(bytes: &[u8], place: usize) -> Option<u64> {
-    let bytes = bytes.get(place * 8..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -172,7 +172,8 @@ pub fn slots_at(ranges: u64) -> u64 {
     (HEADS as u64 + Kept::encoded_length(ranges)).next_multiple_of(BLOCK as u64)
 }
 
-fn number(bytes: &[u8], place: usize) -> Option<u64> {
+/// The number at `place`, counted in numbers of eight bytes.
+pub(crate) fn number(bytes: &[u8], place: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(place * 8..)?.first_chunk()?))
 }
 

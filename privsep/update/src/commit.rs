@@ -1,7 +1,7 @@
 //! The one way in which messages are deleted from a spool.
 
 use crate::error::UpdateError;
-use crate::journal::Journal;
+use crate::journal::{Journal, is_full};
 use crate::locks::LockedSpool;
 use crate::pins_file;
 use crate::recovery;
@@ -83,7 +83,7 @@ impl Commit<'_> {
             // No kept message moves, and a cut at a block's start is one change to the disk. So a
             // crash leaves the spool either whole or cut, even without a journal. The cut frees
             // room on the full disk.
-            Err(UpdateError::System(error)) if one_change && is_for_room(&error) => {
+            Err(UpdateError::System(error)) if one_change && is_full(&error) => {
                 spool.prove_place()?;
                 still(spool, &seen)?;
                 spool.truncate(plan.final_length)?;
@@ -124,10 +124,4 @@ fn finish(state: &State, journal: Option<&Journal>) -> io::Result<()> {
         journal.end();
     }
     Ok(())
-}
-
-/// Whether the disk is full, or the user's quota is used up.
-fn is_for_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

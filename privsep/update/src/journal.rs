@@ -67,12 +67,12 @@ impl Journal {
         // The size of a slot within the reserve alone, in bytes, for a disk with no other room.
         let spare = RESERVE.saturating_sub(slots) / 2;
         let mut refused = room(&journal.file, slots + 2 * journal.slot);
-        if is_full(&refused) {
+        if refused.as_ref().is_err_and(is_full) {
             // The index can be made again by a scan. The journal needs its room more.
             journal.state.remove(INDEX)?;
             refused = room(&journal.file, slots + 2 * journal.slot);
         }
-        while is_full(&refused) && journal.slot > spare {
+        while refused.as_ref().is_err_and(is_full) && journal.slot > spare {
             journal.give_up();
             journal.slot = (journal.slot / 2).max(spare) / 512 * 512;
             if !enough(journal.slot) {
@@ -188,10 +188,9 @@ impl Journal {
 }
 
 /// Whether the disk is full, or the user's quota is used up.
-fn is_full(result: &io::Result<()>) -> bool {
-    let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
-    let errno = errno.map(Errno::from_raw);
-    matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Allocates room on the disk for the file's first `bytes` bytes.

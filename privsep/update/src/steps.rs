@@ -21,17 +21,17 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     /// How many bytes of the spool are in memory at once.
-    chunk: usize,
+    pub(crate) chunk: usize,
     /// The most bytes of a piece, and so of a slot. Each piece is on disk before the next one
     /// begins.
-    piece: u64,
+    pub(crate) piece: u64,
     /// A distance in bytes. A piece that moves down at least this far is not copied into the
     /// journal first, because it overwrites only bytes that have moved already. Below this distance
     /// the copy is cheaper, because pieces without a copy are no longer than the distance, and the
     /// update waits for the disk after each piece.
-    gap: u64,
+    pub(crate) gap: u64,
     /// Bytes at each end of the part that the cut removes. The journal has a mark of them.
-    cut_look: u64,
+    pub(crate) cut_look: u64,
     /// A cut at a multiple of this many bytes is one change to the disk, because no file system has
     /// larger blocks. Any other cut is two changes: the rest of the block is filled with zeros,
     /// then the length is set. A power cut can leave only the first.
@@ -46,15 +46,6 @@ impl Sizes {
         gap: 4 << 20,
         cut_look: 64 << 10,
         block_max: 64 << 10,
-    };
-    /// The sizes that tests use.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) const SMALL: Self = Self {
-        chunk: 1 << 10,
-        piece: 4 << 10,
-        gap: 2 << 10,
-        cut_look: 100,
-        block_max: 512,
     };
 }
 

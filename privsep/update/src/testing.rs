@@ -141,6 +141,17 @@ impl Desk {
     }
 }
 
+impl Sizes {
+    /// The sizes that tests use.
+    pub(crate) const SMALL: Self = Self {
+        chunk: 1 << 10,
+        piece: 4 << 10,
+        gap: 2 << 10,
+        cut_look: 100,
+        block_max: 512,
+    };
+}
+
 pub fn message(number: usize, length: usize) -> Vec<u8> {
     let body = "x".repeat(length);
     format!("From a@b Mon Nov 23 10:00:00 2026\nSubject: {number}\n\n{body}\n\n").into_bytes()

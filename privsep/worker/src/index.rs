@@ -19,7 +19,7 @@ const PIECE: usize = if cfg!(test) { 8 << 10 } else { 1 << 20 };
 
 /// A size in bytes. The allocator returns blocks of at least this size to the system at once. It
 /// keeps smaller blocks as long as the session lasts.
-const GIVEN_BACK: usize = 256 << 10;
+const GIVEN_BACK: usize = if cfg!(test) { PIECE } else { 256 << 10 };
 
 /// A spool of fewer bytes is always read, because reading it is cheaper than proving an index.
 const SMALL: u64 = if cfg!(test) { 1 } else { 200 << 10 };
@@ -31,7 +31,7 @@ const SAMPLE: usize = 32;
 /// Stands for a `ctime` that did not prove anything when the index was written.
 const UNSETTLED: i64 = i64::MIN;
 
-/// How a worker learned what is in a maildrop.
+/// How a worker learned what is in a maildrop. The log has these names in small letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// By the index alone, because the spool has not changed.
@@ -41,16 +41,6 @@ pub enum How {
     Grown,
     /// By a scan of the whole spool.
     Scanned,
-}
-
-impl std::fmt::Display for How {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Self::Unchanged => "unchanged",
-            Self::Grown => "grown",
-            Self::Scanned => "scanned",
-        })
-    }
 }
 
 /// A spool as it was when it was read.
@@ -204,7 +194,7 @@ fn begun(rules: &Rules) -> Rules {
 /// A buffer for a scan of `length` bytes.
 fn buffer_for(length: u64) -> Vec<u8> {
     let room = usize::try_from(length).unwrap_or(PIECE);
-    vec![0; room.max(GIVEN_BACK).min(PIECE)]
+    vec![0; room.clamp(GIVEN_BACK, PIECE)]
 }
 
 /// Checks some of the messages: whether nothing changed, except that something was appended.

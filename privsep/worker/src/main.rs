@@ -112,7 +112,7 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Fail
                 ("messages", &opened.maildrop.messages.len()),
                 ("bytes", &opened.maildrop.length),
                 ("lock_ms", &started.waited.as_millis()),
-                ("how", &opened.how),
+                ("how", &format!("{:?}", opened.how).to_lowercase()),
                 ("read_ms", &reading.elapsed().as_millis()),
             ],
         );
