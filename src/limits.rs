@@ -212,6 +212,8 @@ impl Rate {
 pub(crate) struct LogLimits {
     addresses: LogRateLimit<Network>,
     general: LogRateLimit<(&'static str, TooMany)>,
+    /// By the number of the listener.
+    accepts: LogRateLimit<usize>,
 }
 
 impl LogLimits {
@@ -230,6 +232,12 @@ impl LogLimits {
         now: Instant,
     ) -> Option<u32> {
         self.general.may_log((line, why), now)
+    }
+
+    /// Whether a line may be written now about a listener that accepts nothing. If so, returns how
+    /// often it failed since the last line, this time included.
+    pub(crate) fn may_log_accept(&mut self, listener: usize, now: Instant) -> Option<u32> {
+        self.accepts.may_log(listener, now)
     }
 }
 

@@ -9,12 +9,11 @@ use crate::tls::certificates::Unusable;
 use crate::tls::remote_key::Keys;
 use crate::tls::rules::{CertificateSet, Rules};
 use crate::tls::tickets::Tickets;
-use nix::sys::socket::{setsockopt, sockopt};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, LISTENERS_MAX, MonitorToFront};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::NotConfined;
 use popward_sys::landlock::LandlockError;
 use popward_sys::log::Log;
@@ -22,7 +21,7 @@ use popward_sys::seccomp::SeccompError;
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -105,10 +104,6 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     if collected.listeners.is_empty() {
         return Err(SetupError::Missing("listening socket"));
     }
-    for listener in &collected.listeners {
-        keep_alive(&listener.socket)
-            .map_err(|errno| SetupError::System("listening socket's options", errno))?;
-    }
     // The number of threads is read before the root directory is empty, because the library reads
     // the cgroup's limit from the kernel's files.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -141,7 +136,8 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     // The filter applies to all threads, and these have been started. They were started after the
     // rest of the confinement, because the rest applies only to the thread that asks for it and to
     // threads that it starts later.
-    seccomp::install(&[seccomp::RUNTIME, syscalls::FRONT]).map_err(SetupError::Seccomp)?;
+    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::FRONT])
+        .map_err(SetupError::Seccomp)?;
     front.ready().map_err(SetupError::Monitor)?;
     front.run().map_err(SetupError::Front)
 }
@@ -213,18 +209,6 @@ impl Collected {
     }
 }
 
-/// Sets the options that a listening socket passes on to its connections. Small replies go out
-/// without delay. The kernel ends connections of dead peers, because such a session would hold its
-/// locks. The monitor sets how long sent bytes may stay unacknowledged.
-fn keep_alive(listener: &TcpListener) -> nix::Result<()> {
-    let socket = listener.as_fd();
-    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
-    setsockopt(&socket, sockopt::KeepAlive, &true)?;
-    setsockopt(&socket, sockopt::TcpKeepIdle, &120)?;
-    setsockopt(&socket, sockopt::TcpKeepInterval, &30)?;
-    setsockopt(&socket, sockopt::TcpKeepCount, &4)
-}
-
 /// Gives up files, capabilities and other privileges before the threads start. Lowers the limits on
 /// connections if the limit on open files is too low for them.
 fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupError> {
@@ -252,6 +236,3 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
     server::drop_privileges(files, Root::Empty).map_err(SetupError::NotConfined)?;
     landlock::restrict(&[]).map_err(SetupError::Landlock)
 }
-
-#[cfg(test)]
-mod tests;

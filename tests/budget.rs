@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5850;
+const WORKER_LINES_MAX: usize = 5945;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -194,10 +194,10 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2160;
-const SUPERVISOR_ALL: usize = 4400;
-const MONITOR_OWN: usize = 2750;
-const MONITOR_ALL: usize = 4990;
+const SUPERVISOR_OWN: usize = 2180;
+const SUPERVISOR_ALL: usize = 4850;
+const MONITOR_OWN: usize = 2770;
+const MONITOR_ALL: usize = 5100;
 
 /// popward-config grows with the number of settings.
 #[test]

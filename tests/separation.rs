@@ -243,3 +243,52 @@ fn p2_the_spool_directorys_group_is_given_up_before_a_byte_is_read() {
     let mail = MAIL.to_string();
     assert!(!status["Gid"].contains(&mail) && !status["Groups"].contains(&mail));
 }
+
+/// Duplicates the descriptors of a process, shuts its listening sockets down, and makes them block.
+const DAMAGE: &str = r#"
+import ctypes, os, socket, sys
+PIDFD_GETFD = 438
+pidfd = os.pidfd_open(int(sys.argv[1]))
+damaged = 0
+for number in range(3, 64):
+    own = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, number, 0)
+    if own < 0:
+        continue
+    try:
+        socket_ = socket.socket(fileno=own)
+        if not socket_.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            continue
+    except OSError:
+        continue
+    socket_.setblocking(True)
+    socket_.shutdown(socket.SHUT_RDWR)
+    damaged += 1
+print(damaged)
+"#;
+
+/// All fronts share the listening sockets. A front's filter forbids it to damage one. Here root does
+/// it, as a front without its filter could.
+#[test]
+fn p1_a_new_front_accepts_whatever_happened_to_the_listening_sockets() {
+    if !root() {
+        skipped("taking another process's descriptors");
+        return;
+    }
+    let host = Host::start(&users());
+    let front = one(&host, "popward-front");
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", DAMAGE, &front.to_string()]);
+    let output = python.output().unwrap();
+    assert_eq!(output.stdout, b"2\n", "{output:?}");
+    host.logged("accept error=");
+    // A front that finds a listening socket broken tries again twice a second. It must not write a
+    // line each time. That there is no line needs some time.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    host.assert_rate_limited("accept error=", 2);
+    let front = nix::unistd::Pid::from_raw(front);
+    nix::sys::signal::kill(front, nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("another front accepts", || {
+        std::net::TcpStream::connect(("127.0.0.1", host.plain)).is_ok()
+    });
+    assert_ok(&host.login("alice").ask("NOOP"));
+}

@@ -76,7 +76,7 @@ impl Conn {
         if self.pop3.waiting() != Waiting::Auth || self.ending.is_some() {
             return None;
         }
-        let worker = WorkerChannel::new(socket).ok()?;
+        let worker = WorkerChannel::new(socket);
         self.at_auth = None;
         self.pop3.granted(user, login_delay_s);
         self.since = now;

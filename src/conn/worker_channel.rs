@@ -33,17 +33,16 @@ pub(crate) struct WorkerChannel {
 }
 
 impl WorkerChannel {
-    /// The channel over `socket`. The caller registers the socket with the event loop.
-    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
-        let channel = Channel::new(socket, ClientPhase::Opening);
-        channel.set_nonblocking()?;
-        Ok(Self {
-            channel,
+    /// The channel over `socket`, which does not block. The caller registers the socket with the
+    /// event loop.
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            channel: Channel::new(socket, ClientPhase::Opening),
             readable: false,
             closed: false,
             watched: true,
             unsent: Vec::new(),
-        })
+        }
     }
 
     /// The socket, for its registration.

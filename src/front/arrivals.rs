@@ -16,6 +16,7 @@ use mio::Interest;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
 use popward_proto::proxies::ProxyHeaders;
+use popward_sys::log::Field;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -62,7 +63,11 @@ impl Front {
                         // No descriptors or no memory. Without the rest the loop would try again at
                         // once, without end. Clients wait in the kernel's queue.
                         listener.rests = Some(self.now + REST);
-                        self.log.warning(None, "accept", &[("error", &error)]);
+                        let times = self.log_limits.may_log_accept(number, self.now);
+                        if let Some(times) = times {
+                            let fields: &[Field<'_>] = &[("error", &error), ("times", &times)];
+                            self.log.warning(None, "accept", fields);
+                        }
                     }
                 },
             }

@@ -113,11 +113,7 @@ impl Front {
             self.lose_auth(number);
         }
         let channel = Channel::new(socket, AuthPhase::Serving);
-        let watched = channel
-            .set_nonblocking()
-            .map_err(std::io::Error::from)
-            .and_then(|()| self.register(channel.as_fd().as_raw_fd(), AUTH));
-        match watched {
+        match self.register(channel.as_fd().as_raw_fd(), AUTH) {
             Ok(()) => self.channels.auths.add(channel),
             Err(error) => self.log.error(None, "auth's socket", &[("error", &error)]),
         }

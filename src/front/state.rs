@@ -180,7 +180,6 @@ impl Front {
 }
 
 fn listen(poll: &Poll, number: usize, listening: ListeningSocket) -> std::io::Result<Listener> {
-    listening.socket.set_nonblocking(true)?;
     let mut socket = TcpListener::from_std(listening.socket);
     let token = Token(LISTENERS + number);
     poll.registry()

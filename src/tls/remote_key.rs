@@ -1,11 +1,9 @@
 //! Private keys that the keys process holds. A front asks that process for each signature, and for
 //! the keys of tickets, over the channel to keys.
 //!
-//! Only handshake threads ask. One asks at a time, and waits at most ten seconds for its answer.
-//! The event loop never waits.
+//! Only handshake threads ask. One asks at a time. The socket waits at most ten seconds for its
+//! answer, as the monitor has set. The event loop never waits.
 
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::TimeVal;
 use popward_proto::bounded::Bytes;
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKeys};
 use popward_proto::monitor_keys::KeyFacts;
@@ -16,9 +14,6 @@ use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Longest wait for a signature, in seconds.
-const LIMIT_S: i64 = 10;
 
 /// The channel to keys, shared by the handshake threads.
 #[derive(Debug, Default)]
@@ -77,7 +72,7 @@ impl Keys {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(socket) = next {
-            *asking = Some(Asking::new(socket).map_err(|_| failed("the key process's socket"))?);
+            *asking = Some(Asking::new(socket));
         }
         let current = asking
             .as_mut()
@@ -94,15 +89,12 @@ impl Keys {
 }
 
 impl Asking {
-    fn new(socket: OwnedFd) -> nix::Result<Self> {
-        let limit = TimeVal::new(LIMIT_S, 0);
-        setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
-        setsockopt(&socket, sockopt::SendTimeout, &limit)?;
-        Ok(Self {
+    fn new(socket: OwnedFd) -> Self {
+        Self {
             channel: Channel::new(socket, KeysPhase::Idle),
             buffer: PacketBuffer::for_messages(),
             late: false,
-        })
+        }
     }
 
     fn ask(&mut self, request: &FrontToKeys) -> Result<KeysToFront, ChannelError> {

@@ -21,7 +21,7 @@ use pam::PamError;
 use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
 use popward_proto::bounded::Text;
 use popward_proto::secret::Secret;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::NotConfined;
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
@@ -93,7 +93,7 @@ fn confine_more() -> Result<(), Box<dyn std::error::Error>> {
     landlock::restrict(&[])?;
     // The library's first use looks for a device file. After the filter it could not.
     randomness()?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::PROOF])?;
+    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::PROOF])?;
     Ok(())
 }
 

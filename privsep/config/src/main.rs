@@ -31,7 +31,7 @@ use host::Host;
 use popward_proto::VERSION;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_config::{ConfigToMonitor, Finding, SupervisorToConfig};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use std::error::Error;
@@ -84,7 +84,7 @@ fn confine() -> Result<names::Names, Box<dyn Error>> {
         .secure_random
         .fill(&mut random)
         .map_err(|_| "no randomness")?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::TABLE])?;
     Ok(names)
 }
 

@@ -1,5 +1,7 @@
-//! The system calls of popward-config once it is confined. It reads files and sends messages. No
-//! call makes a socket, starts a process, changes a file or renames it.
+//! The system calls of popward-config once it is confined, beyond those of every Rust program
+//! ([`popward_sys::seccomp::RUNTIME`]) and those of its channels ([`popward_sys::channel::CALLS`]):
+//! the supervisor's request, the configuration, questions about users and groups. It reads files
+//! and sends messages. No call makes a socket, starts a process, changes a file or renames it.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if, allow_without};
@@ -38,10 +40,6 @@ pub(crate) const TABLE: &[Rule] = &[
     allow(libc::SYS_geteuid),
     // Closes files.
     allow(libc::SYS_close),
-    // Receives the request of the supervisor, and answers about users and groups.
-    allow(libc::SYS_recvmsg),
-    // Sends the configuration, and questions about users and groups.
-    allow(libc::SYS_sendmsg),
     // Hash tables of the standard library need random numbers.
     allow(libc::SYS_getrandom),
     // Debug builds check descriptors before they close them.

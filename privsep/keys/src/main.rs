@@ -18,7 +18,7 @@ use popward_proto::bounded::Text;
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::log::Log;
 use popward_sys::server::{self, Root};
 use popward_sys::{landlock, seccomp};
@@ -59,7 +59,7 @@ fn confine() -> Result<(), Box<dyn std::error::Error>> {
         .secure_random
         .fill(&mut [0; 32])
         .map_err(|_| "no randomness")?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::TABLE])?;
     Ok(())
 }
 
@@ -149,10 +149,8 @@ fn hear_monitor(
             })
         }
         (MonitorToKeys::Front(id), Some(socket)) if fronts.len() < FRONTS_MAX => {
-            let front = Channel::new(socket, KeysPhase::Idle);
-            if front.set_nonblocking().is_ok() {
-                fronts.push((id, front));
-            }
+            // The monitor has made it so that it does not block.
+            fronts.push((id, Channel::new(socket, KeysPhase::Idle)));
             Ok(())
         }
         _ => {

@@ -1,5 +1,9 @@
 //! The system calls that keys may make once it is confined, beyond those of every Rust program
-//! ([`popward_sys::seccomp::RUNTIME`]). None opens a file.
+//! ([`popward_sys::seccomp::RUNTIME`]) and those of its channels ([`popward_sys::channel::CALLS`]):
+//! requests, answers, log records. None opens a file.
+//!
+//! None changes an open file or socket for others. The monitor keeps the open key files for the
+//! next keys process, and hands over sockets that do not block.
 //!
 //! aarch64 has no `poll`. Its C library calls `ppoll`.
 
@@ -11,27 +15,14 @@ pub const TABLE: &[Rule] = &[
     // Waits for requests.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
-    // The same, as some libraries call it.
-    allow(libc::SYS_ppoll),
-    // Requests.
-    allow(libc::SYS_recvmsg),
-    // Answers and log records.
-    allow(libc::SYS_sendmsg),
-    // Key files. The monitor keeps the open files for the next keys process, so their offset must
-    // stay at the start.
+    // The same, as some libraries call it. It changes no signal mask.
+    allow(libc::SYS_ppoll).and_null(3),
+    // Key files. The call leaves their offset at the start.
     allow(libc::SYS_pread64),
     // The end of key files and of channels.
     allow(libc::SYS_close),
     // Signatures.
     allow(libc::SYS_getrandom),
-    // Sets a front's channel not to block. Debug builds check descriptors before they close them.
-    allow_if(
-        libc::SYS_fcntl,
-        1,
-        &[
-            libc::F_GETFL as u64,
-            libc::F_SETFL as u64,
-            libc::F_GETFD as u64,
-        ],
-    ),
+    // Debug builds check descriptors before they close them.
+    allow_if(libc::SYS_fcntl, 1, &[libc::F_GETFD as u64]),
 ];

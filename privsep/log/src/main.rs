@@ -21,7 +21,7 @@ use popward_proto::log::{LogPhase, NoMessage};
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use sinks::Sink;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn confine() -> Result<(), Box<dyn Error>> {
     server::drop_privileges(FILES, Root::Host)?;
     landlock::restrict(&[])?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::TABLE])?;
     Ok(())
 }
 
@@ -110,11 +110,11 @@ fn hear(
     match supervisor.receive(buffer) {
         Ok(Packet::Message(SupervisorToLog::To(destination), _)) => sink.change(destination),
         Ok(Packet::Message(SupervisorToLog::Writer, files)) => {
-            for socket in files {
-                let writer = Channel::new(socket, LogPhase::Open);
-                writer.set_nonblocking()?;
-                writers.push(writer);
-            }
+            // The supervisor has made them so that they do not block.
+            let opened = files
+                .into_iter()
+                .map(|socket| Channel::new(socket, LogPhase::Open));
+            writers.extend(opened);
         }
         Ok(_) => {}
         Err(ChannelError::Closed) => return Ok(false),

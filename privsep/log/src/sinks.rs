@@ -3,6 +3,7 @@
 
 use crate::line::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use popward_proto::log::Level;
 use popward_proto::monitor_config::Destination;
 use std::fs::File;
@@ -55,8 +56,10 @@ impl Sink {
             Destination::Syslog => SYSLOG,
         };
         // The socket is non-blocking, because a log that accepts no lines must not stop the server.
-        self.socket = UnixDatagram::unbound().ok().and_then(|socket| {
-            socket.set_nonblocking(true).ok()?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let made = socket(AddressFamily::Unix, SockType::Datagram, flags, None);
+        self.socket = made.ok().and_then(|made| {
+            let socket = UnixDatagram::from(made);
             socket.connect(path).ok()?;
             Some(socket)
         });

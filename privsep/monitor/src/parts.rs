@@ -14,9 +14,13 @@ use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::permit::Message;
 use popward_proto::proxies::ProxyHeaders;
-use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
+use popward_sys::front_sockets::{asking_pair, make_listening};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Longest wait of a front for a signature, in seconds.
+const SIGNATURE_S: i64 = 10;
 
 /// A child that does not take what it is sent.
 pub(crate) type Fault = (ChildId, ChannelError);
@@ -195,6 +199,8 @@ impl Parts {
         let settings = MonitorToFront::Settings(Box::new(settings));
         front.part.send(&settings, &[])?;
         for listener in listeners {
+            // The front before may have damaged it.
+            make_listening(&listener.socket).map_err(ChannelError::System)?;
             let (tls, headers) = (listener.tls, listener.headers);
             let message = MonitorToFront::Listener { tls, headers };
             front.part.send(&message, &[listener.socket.as_fd()])?;
@@ -295,14 +301,27 @@ pub(crate) fn introduce_to_auth(
     auth: Option<(ChildId, &AuthChannel)>,
 ) -> Option<Fault> {
     let told = MonitorToAuth::Front(front.number);
-    introduce(front, &MonitorToFront::Auth, auth?, &told)
+    introduce(
+        front,
+        &MonitorToFront::Auth,
+        auth?,
+        &told,
+        nonblocking_pair(),
+    )
 }
 
 /// Gives a front and keys a channel to each other.
 fn introduce_to_keys(front: &Front, keys: &Keys) -> Option<Fault> {
     let told = MonitorToKeys::Front(front.number);
     let channel = keys.channel.as_ref()?;
-    introduce(front, &MonitorToFront::Keys, (keys.id, channel), &told)
+    let pair = asking_pair(SIGNATURE_S);
+    introduce(
+        front,
+        &MonitorToFront::Keys,
+        (keys.id, channel),
+        &told,
+        pair,
+    )
 }
 
 fn introduce<S: Message, R: Message>(
@@ -310,8 +329,9 @@ fn introduce<S: Message, R: Message>(
     front_is_told: &MonitorToFront,
     (id, other): (ChildId, &Channel<S, R>),
     other_is_told: &S,
+    pair: nix::Result<(OwnedFd, OwnedFd)>,
 ) -> Option<Fault> {
-    let (front_end, other_end) = match socket_pair() {
+    let (front_end, other_end) = match pair {
         Ok(pair) => pair,
         Err(errno) => return Some((front.part.id, ChannelError::System(errno))),
     };

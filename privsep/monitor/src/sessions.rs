@@ -19,7 +19,7 @@ use popward_proto::monitor_worker::{
 };
 use popward_proto::settings::Settings;
 use popward_proto::supervisor_monitor::Refusal;
-use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use popward_sys::confine;
 use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
@@ -227,7 +227,7 @@ pub(crate) fn start(
     let (front_end, worker_end) = if let Some(worker_end) = socket {
         (None, worker_end)
     } else {
-        let (front_end, worker_end) = socket_pair().map_err(NoWorker::Start)?;
+        let (front_end, worker_end) = nonblocking_pair().map_err(NoWorker::Start)?;
         (Some(front_end), worker_end)
     };
     let shown = format!("{SESSION_ARGUMENT}{session}");

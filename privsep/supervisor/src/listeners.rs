@@ -88,12 +88,10 @@ pub(crate) fn open(
 
 fn listener(socket: TcpListener, tls: bool, headers: ProxyHeaders) -> std::io::Result<Listener> {
     let address = socket.local_addr()?;
-    socket.set_nonblocking(true)?;
-    // The standard library makes a queue for 128 connections. A busy server needs a longer one.
-    let backlog = nix::sys::socket::Backlog::MAXCONN;
-    nix::sys::socket::listen(&socket, backlog)?;
+    let socket = OwnedFd::from(socket);
+    popward_sys::front_sockets::make_listening(&socket)?;
     Ok(Listener {
-        socket: socket.into(),
+        socket,
         address,
         tls,
         headers,

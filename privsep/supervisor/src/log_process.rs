@@ -9,7 +9,7 @@ use popward_proto::log_line::Role;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_config::Destination;
 use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
-use popward_sys::channel::{Channel, ChannelError, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -83,7 +83,7 @@ impl LogProcess {
 
     /// A channel for the lines of one more process. Returns the end of that process.
     pub(crate) fn writer(&self) -> Result<OwnedFd, ChannelError> {
-        let (own, theirs) = socket_pair().map_err(ChannelError::System)?;
+        let (own, theirs) = nonblocking_pair().map_err(ChannelError::System)?;
         send(&self.channel, &SupervisorToLog::Writer, &[theirs.as_fd()])?;
         Ok(own)
     }

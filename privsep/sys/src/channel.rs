@@ -6,8 +6,10 @@
 //! an error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are
 //! closed.
 
+use crate::seccomp::{Rule, allow_if};
 use nix::cmsg_space;
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
@@ -108,14 +110,28 @@ pub struct Channel<S: Serialize, R: Message> {
     sends: PhantomData<fn(S)>,
 }
 
+/// The system calls of a channel, for the filter of a process.
+pub const CALLS: &[Rule] = &[
+    // Receives packets. With other flags, the call would read errors of a socket instead.
+    allow_if(libc::SYS_recvmsg, 2, &[libc::MSG_CMSG_CLOEXEC as u64]),
+    // Sends packets. With MSG_FASTOPEN, the call would connect a TCP socket to any address.
+    allow_if(libc::SYS_sendmsg, 2, &[libc::MSG_NOSIGNAL as u64]),
+];
+
 /// Two connected sockets, one for each process. Both close on exec.
 pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
+    pair(SockFlag::empty())
+}
+
+/// Two connected sockets that do not block. Their filters forbid some processes to change that.
+#[cfg(feature = "server")]
+pub fn nonblocking_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    pair(SockFlag::SOCK_NONBLOCK)
+}
+
+fn pair(flags: SockFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | flags;
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
 }
 
 impl<S: Serialize, R: Message> Channel<S, R> {

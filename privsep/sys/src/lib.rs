@@ -10,6 +10,8 @@ pub mod capabilities;
 pub mod channel;
 pub mod confine;
 pub mod flock;
+#[cfg(feature = "server")]
+pub mod front_sockets;
 pub mod inherited;
 pub mod landlock;
 pub mod log;

@@ -1,15 +1,13 @@
-//! The system calls of a child that checks a token or a certificate, once it is confined. It reads
-//! one question and one file that auth has opened, and it sends one answer.
+//! The system calls of a child that checks a token or a certificate, once it is confined, beyond
+//! those of every Rust program ([`popward_sys::seccomp::RUNTIME`]) and those of its channel
+//! ([`popward_sys::channel::CALLS`]). It reads one question and one file that auth has opened, and
+//! it sends one answer.
 
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
 
 /// The table of such a child.
 pub(super) const PROOF: &[Rule] = &[
-    // The question.
-    allow(libc::SYS_recvmsg),
-    // The answer.
-    allow(libc::SYS_sendmsg),
     // The file with keys or authorities.
     allow(libc::SYS_read),
     // The length of that file.
