@@ -13,6 +13,8 @@ pub mod flock;
 #[cfg(feature = "server")]
 pub mod front_sockets;
 pub mod inherited;
+#[cfg(feature = "server")]
+pub mod keyring;
 pub mod landlock;
 pub mod log;
 #[cfg(feature = "server")]

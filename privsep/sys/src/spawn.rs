@@ -7,6 +7,7 @@
 //! It does not use `CLONE_VFORK`, because that wait has no time limit. Once the child has its user's
 //! ids, that user can stop it, and the monitor would wait for ever.
 
+use crate::keyring;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_char, c_int, c_long, c_void};
@@ -67,6 +68,9 @@ pub struct Child {
 /// signals all processes at once, must not end a worker in the middle of an update.
 static BLOCKED_SIGNALS: u64 =
     1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
+
+/// The number of the last signal.
+const SIGNALS: c_int = 64;
 
 /// The size of the child's stack, in bytes. The child calls only the kernel.
 const STACK: usize = 64 * 1024;
@@ -238,7 +242,7 @@ macro_rules! call {
     };
 }
 
-/// Gives the child its descriptors, working directory, session, umask, identity and signal mask.
+/// Gives the child its descriptors, working directory, session, umask, keyring, identity and signals.
 ///
 /// # Safety
 ///
@@ -266,8 +270,14 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
         call!(libc::SYS_setsid);
         call!(libc::SYS_umask, 0o077);
         if let Some(identity) = &plan.identity {
+            leave_keyring()?;
             take_identity(identity)?;
+            // Another process of this user must not trace it. The memory is still the parent's, so this
+            // holds for the parent too, which has set it before. Taking ids has undone it if
+            // fs.suid_dumpable is set.
+            call!(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         }
+        forget_handlers()?;
         call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
@@ -275,6 +285,52 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
             0,
             size_of::<u64>()
         );
+    }
+    Ok(())
+}
+
+/// Leaves the keyring of whoever started the server, and joins a new, empty one. Without that, the child
+/// could use and change the keys of root's login session.
+///
+/// # Safety
+///
+/// To be called in the child only.
+unsafe fn leave_keyring() -> Result<(), c_long> {
+    // SAFETY: see `child`. Without a name, the keyring is a new one.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, keyring::JOIN_SESSION_KEYRING, 0_usize) };
+    // SAFETY: see `child`.
+    match unsafe { *libc::__errno_location() } {
+        _ if joined >= 0 => Ok(()),
+        // There is nothing to leave: the kernel has no keyrings, or a container forbids the call, or the
+        // user of a container has used up its keys. Then the supervisor's own empty keyring stays.
+        libc::ENOSYS | libc::EPERM | libc::EDQUOT => Ok(()),
+        errno => Err(errno.into()),
+    }
+}
+
+/// Sets all signals to their defaults. A handler would run in the child, as its user, on the parent's
+/// memory.
+///
+/// # Safety
+///
+/// To be called in the child only. All signals must be blocked.
+unsafe fn forget_handlers() -> Result<(), c_long> {
+    /// The kernel's `struct sigaction`: the default handler, no flags, no restorer, an empty mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=SIGNALS {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: see `child`. The kernel reads the structure. The C library's wrapper cannot be used,
+            // because it writes to the parent's memory.
+            unsafe {
+                call!(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    DEFAULT.as_ptr(),
+                    0,
+                    size_of::<u64>()
+                );
+            }
+        }
     }
     Ok(())
 }
