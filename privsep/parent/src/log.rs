@@ -22,6 +22,9 @@ const WAITING_MAX: usize = 256;
 /// Most records of a worker in a second.
 const WORKER_RECORDS_MAX: u32 = 100;
 
+/// The fields about a client. Only fronts and auth know clients.
+const OF_CLIENTS: [&str; 5] = ["peer", "port", "proxy", "proxy_session", "session"];
+
 /// The channel to popward-log.
 #[derive(Debug)]
 pub struct LogWriter {
@@ -168,20 +171,25 @@ impl Source {
     /// Writes a record of this child, with what the parent knows in place of what the child says.
     pub fn write(&mut self, mut record: Record, log: &mut LogWriter) {
         record.qpopper &= self.origin.role == Role::Front;
+        let mut fields = Vec::from(record.fields);
+        if !matches!(self.origin.role, Role::Front | Role::Auth) {
+            fields.retain(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
+        }
         if self.about.is_some() && !self.may_write(log) {
             return;
         }
         if let Some((session, user)) = &self.about {
             record.session = Some(*session);
-            let mut fields = Vec::from(record.fields);
+            // A text with `=` in it could pose as a field about another user.
+            record.text = Text::truncated(&record.text.as_str().replace('=', ":"));
             for (_, value) in fields
                 .iter_mut()
                 .filter(|(name, _)| name.as_str() == "user")
             {
                 *value = Text::truncated(user.as_str());
             }
-            record.fields = List::try_from(fields).unwrap_or_default();
         }
+        record.fields = List::try_from(fields).unwrap_or_default();
         log.pass_on(self.origin, record);
     }
 

@@ -62,6 +62,38 @@ fn a_workers_record_names_its_own_session_and_user() {
     assert_eq!(seen[1], (Some(session(9)), "mallory", true));
 }
 
+/// A local user who has taken over their own worker could otherwise have any address banned.
+#[test]
+fn a_workers_record_names_no_client_and_no_other_user() {
+    let (mut log, mut other) = log();
+    let field = |name, value| (Text::truncated(name), Text::truncated(value));
+    let mut forged = record(Level::Info);
+    forged.text = Text::truncated("login failed session=1.7 user=bob");
+    forged.fields = List::try_from(vec![
+        field("user", "bob"),
+        field("peer", "192.0.2.1"),
+        field("user", "carol"),
+        field("session", "1.7"),
+        field("proxy", "192.0.2.1"),
+        field("messages", "3"),
+    ])
+    .unwrap();
+    source(Role::Worker, Some((session(1), "alice"))).write(forged.clone(), &mut log);
+    source(Role::Keys, None).write(forged.clone(), &mut log);
+    source(Role::Front, None).write(forged, &mut log);
+    let lines = lines(&mut other);
+    let shown = |line: &Line| {
+        let fields = line.record.fields.as_slice().iter();
+        let fields = fields.map(|(name, value)| format!("{}={}", name.as_str(), value.as_str()));
+        fields.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(&lines[0]), "user=alice user=alice messages=3");
+    let text = lines[0].record.text.as_str();
+    assert_eq!(text, "login failed session:1.7 user:bob");
+    assert_eq!(shown(&lines[1]), "user=bob user=carol messages=3");
+    assert_eq!(lines[2].record.fields.as_slice().len(), 6);
+}
+
 #[test]
 fn p8_a_worker_writes_a_bounded_number_of_records() {
     let (mut log, mut other) = log();
