@@ -52,7 +52,7 @@ fn p1_p10_each_process_has_the_ids_and_rights_that_it_should() {
     let own = nix::unistd::geteuid().as_raw();
     let rows = [
         ("popward-front", FRONT, "2"),
-        ("popward-auth", AUTH, "0"),
+        ("popward-auth", AUTH, "2"),
         ("popward-keys", KEYS, "2"),
         ("popward-worker", 64401, "2"),
         ("popward-log", 65534, "2"),
@@ -242,6 +242,32 @@ fn p2_the_spool_directorys_group_is_given_up_before_a_byte_is_read() {
     let status = status(worker);
     let mail = MAIL.to_string();
     assert!(!status["Gid"].contains(&mail) && !status["Groups"].contains(&mail));
+}
+
+/// What whoever starts the server has open, and lets it dump.
+const STARTER: &str = r#"exec 9</etc/passwd; ulimit -c unlimited; exec "$0" "$@""#;
+
+#[test]
+fn p1_roots_processes_keep_nothing_of_their_starter_and_make_no_foreign_call() {
+    if !root() {
+        skipped("filters and memory of root's processes");
+        return;
+    }
+    let start = |path: std::path::PathBuf| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", STARTER]).arg(path);
+        shell
+    };
+    let host = Host::by(start, &users(), "", &[]);
+    for pid in [host.pid(), host.monitor()] {
+        let open = descriptors(pid);
+        assert!(!open.values().any(|to| to == "/etc/passwd"), "{open:?}");
+        assert_eq!(status(pid)["Seccomp"], "2");
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let mut lines = limits.lines();
+        let core = lines.find(|line| line.starts_with("Max core")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    }
 }
 
 /// Duplicates the descriptors of a process, shuts its listening sockets down, and makes them block.

@@ -23,9 +23,10 @@ mod verdict;
 
 use conversation_child::Mode;
 use conversation_child::program::REPLY;
-use popward_sys::confine::NotConfined;
+use popward_sys::seccomp::denials;
 use popward_sys::server::{self, Root};
 use service::Auth;
+use std::error::Error;
 use std::process::ExitCode;
 
 /// Most open descriptors: one for each front, two for each conversation, and a few more.
@@ -61,9 +62,12 @@ fn serve() -> ExitCode {
     server::exit_code(result, auth.log())
 }
 
-fn confine() -> Result<(), NotConfined> {
+fn confine() -> Result<(), Box<dyn Error>> {
     // Processes that a PAM module or a program leaves behind become children of auth, which ends
     // them.
     server::adopt_orphans()?;
-    server::drop_privileges(FILES, Root::Host)
+    server::drop_privileges(FILES, Root::Host)?;
+    // Nobody knows which calls modules and programs make. So auth and its children have a list of
+    // calls that fail.
+    Ok(denials::install(denials::OF_OTHERS)?)
 }

@@ -73,7 +73,8 @@ pub(crate) fn run(
 }
 
 /// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
-/// could then no longer change domains at the execs. Each child sets it for itself.
+/// could then no longer change domains at the execs. Each child sets it for itself. The supervisor
+/// has forbidden the calls of [`popward_sys::seccomp::denials`] for itself and its children.
 fn confine() -> Result<(), NotConfined> {
     let limit = |errno| NotConfined::System {
         what: "limit on open files",
@@ -81,6 +82,7 @@ fn confine() -> Result<(), NotConfined> {
     };
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(limit)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(limit)?;
+    confine::forbid_dumps()?;
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }

@@ -54,6 +54,9 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(&error),
     };
+    if let Err(error) = setup::leave_starter() {
+        return fail(&error);
+    }
     let prepared = setup::hold_signals().and_then(|held| Ok((held, Launcher::new()?)));
     let ((ending, signals), mut launcher) = match prepared {
         Ok(prepared) => prepared,

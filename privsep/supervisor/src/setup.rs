@@ -13,7 +13,8 @@ use popward_proto::log::Level;
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
-use popward_sys::systemd;
+use popward_sys::seccomp::denials;
+use popward_sys::{keyring, systemd};
 
 /// Why there is no server.
 #[derive(Debug)]
@@ -55,6 +56,21 @@ const KEPT: Capabilities = Capabilities::SETUID
 const BOUNDING: Capabilities = KEPT
     .with(Capabilities::CHOWN)
     .with(Capabilities::SYS_CHROOT);
+
+/// Gives up what whoever started the server has left to this process, and to all that it starts:
+/// descriptors, core dumps, keys. Forbids calls that none of them makes.
+pub(crate) fn leave_starter() -> Result<(), NotConfined> {
+    let system = |what| move |errno| NotConfined::System { what, errno };
+    systemd::close_others().map_err(system("close_range"))?;
+    confine::forbid_dumps()?;
+    if nix::unistd::geteuid().is_root() {
+        keyring::leave().map_err(system("a session keyring"))?;
+        // Without CAP_SYS_ADMIN, the service manager forbids the calls. `no_new_privs` would do too, but
+        // then a security module could not change domains at the execs.
+        let _ = denials::install(denials::OF_PARENTS);
+    }
+    Ok(())
+}
 
 /// The signals that end the server.
 const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];

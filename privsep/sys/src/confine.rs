@@ -63,16 +63,21 @@ impl Identity {
     }
 }
 
+/// Forbids core dumps, and tracing by other processes of the same user.
+pub fn forbid_dumps() -> Result<(), NotConfined> {
+    attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+    attempt("not dumpable", nix::sys::prctl::set_dumpable(false))
+}
+
 /// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec.
 /// Limits the process to `files` open descriptors, or to fewer if its hard limit is lower.
 pub fn harden(files: u64) -> Result<(), NotConfined> {
-    attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     // Only a process with CAP_SYS_RESOURCE could raise the hard limit.
     let limit = "limit on open files";
     let (_, hard) = attempt(limit, getrlimit(Resource::RLIMIT_NOFILE))?;
     let files = files.min(hard);
     attempt(limit, setrlimit(Resource::RLIMIT_NOFILE, files, files))?;
-    attempt("not dumpable", nix::sys::prctl::set_dumpable(false))?;
+    forbid_dumps()?;
     attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
 }
 

@@ -2,6 +2,12 @@
 //! and installed for all of its threads.
 //!
 //! Any other call kills the process. The monitor then logs the signal, SIGSYS.
+//!
+//! A process that runs other people's code, or starts processes that do, cannot have such a table. It
+//! has a list of calls that fail instead: see [`denials`].
+
+#[cfg(feature = "server")]
+pub mod denials;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, sock_filter, sock_fprog};
