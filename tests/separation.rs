@@ -268,6 +268,21 @@ fn p1_roots_processes_keep_nothing_of_their_starter_and_make_no_foreign_call() {
         let core = lines.find(|line| line.starts_with("Max core")).unwrap();
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     }
+    let keys = one(&host, "popward-keys");
+    let limits = std::fs::read_to_string(format!("/proc/{keys}/limits")).unwrap();
+    let mut lines = limits.lines();
+    let locked = lines.find(|line| line.starts_with("Max locked")).unwrap();
+    let locked = locked.split_whitespace().nth(3).unwrap().parse::<u64>();
+    if locked.is_ok_and(|bytes| bytes < 64 << 20) {
+        skipped("locked memory: root cannot raise the limit here");
+        host.logged("the private keys can go to swap");
+    } else {
+        assert_ne!(
+            status(keys)["VmLck"],
+            "0 kB",
+            "the memory with private keys"
+        );
+    }
 }
 
 /// Duplicates the descriptors of a process, shuts its listening sockets down, and makes them block.

@@ -41,6 +41,7 @@ impl KeyRing {
         let pem = read_whole(file, FILE_MAX).map_err(|_| "the key file cannot be read")?;
         let pem = Zeroizing::new(pem.ok_or("the key file is larger than 65535 bytes")?);
         let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM")?;
+        let der = Zeroizing::new(der);
         let signing = any_key(&der).ok_or("not a key that can be used: ECDSA, Ed25519 or RSA")?;
         let schemes: Vec<u16> = SCHEMES
             .iter()

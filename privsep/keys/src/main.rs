@@ -21,7 +21,7 @@ use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::log::Log;
 use popward_sys::server::{self, Root};
-use popward_sys::{landlock, seccomp};
+use popward_sys::{landlock, locked_memory, seccomp};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,9 +34,13 @@ type Front = Channel<KeysToFront, FrontToKeys>;
 const FRONTS_MAX: usize = 128;
 
 fn main() -> ExitCode {
-    let Some((control, log)) = server::start(confine) else {
+    let mut locked = false;
+    let Some((control, log)) = server::start(|| confine(&mut locked)) else {
         return ExitCode::FAILURE;
     };
+    if !locked {
+        log.info(None, "the private keys can go to swap", &[]);
+    }
     let result = serve(Channel::new(control, SetupPhase::Starting), &log);
     server::exit_code(result, &log)
 }
@@ -51,8 +55,10 @@ fn provider() -> rustls::crypto::CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-fn confine() -> Result<(), Box<dyn std::error::Error>> {
+/// Confines this process. Sets `locked` if its memory cannot go to swap.
+fn confine(locked: &mut bool) -> Result<(), Box<dyn std::error::Error>> {
     server::drop_privileges(FRONTS_MAX as u64 + 64, Root::Empty)?;
+    *locked = locked_memory::lock()?;
     landlock::restrict(&[])?;
     // The library's first use looks for a device file. After the filter it could not.
     provider()

@@ -14,7 +14,7 @@ use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::seccomp::denials;
-use popward_sys::{keyring, systemd};
+use popward_sys::{keyring, locked_memory, systemd};
 
 /// Why there is no server.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub(crate) fn leave_starter() -> Result<(), NotConfined> {
     confine::forbid_dumps()?;
     if nix::unistd::geteuid().is_root() {
         keyring::leave().map_err(system("a session keyring"))?;
+        // For the private keys. Without CAP_SYS_RESOURCE, the service manager sets the limit.
+        locked_memory::permit();
         // Without CAP_SYS_ADMIN, the service manager forbids the calls. `no_new_privs` would do too, but
         // then a security module could not change domains at the execs.
         let _ = denials::install(denials::OF_PARENTS);

@@ -16,6 +16,8 @@ pub mod inherited;
 #[cfg(feature = "server")]
 pub mod keyring;
 pub mod landlock;
+#[cfg(feature = "server")]
+pub mod locked_memory;
 pub mod log;
 #[cfg(feature = "server")]
 pub mod log_rate_limit;
