@@ -66,7 +66,7 @@ fn each_rule_has_a_comment_and_each_file_that_a_comment_names_exists() {
                 rule.starts_with("include ") || rule.ends_with(" mr,") || ["}", ""].contains(rule)
             };
             let first = rules.iter().find(|rule| !rule.is_empty()).unwrap_or(&"");
-            let explained = first.starts_with('#') || rules.iter().all(|rule| is_common(rule));
+            let explained = first.starts_with('#') || rules.iter().all(is_common);
             assert!(explained, "{}: {paragraph}", path.display());
         }
         for word in text.split([' ', '\n', ',', '(', ')', ':']) {
