@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5945;
+const WORKER_LINES_MAX: usize = 5960;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -149,9 +149,10 @@ fn roots_processes_do_not_grow() {
 
 /// Of `proto` and `sys`: what neither of root's processes uses. A message is counted even if only a
 /// part of it is used.
-const OF_OTHERS: [&str; 16] = [
+const OF_OTHERS: [&str; 17] = [
     // What only their children do.
     "privsep/sys/src/flock.rs",
+    "privsep/sys/src/guard.rs",
     "privsep/sys/src/landlock",
     "privsep/sys/src/landlock.rs",
     "privsep/sys/src/log",
@@ -197,15 +198,15 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
 ];
 
 const SUPERVISOR_OWN: usize = 2180;
-const SUPERVISOR_ALL: usize = 4850;
-const MONITOR_OWN: usize = 2770;
-const MONITOR_ALL: usize = 5100;
+const SUPERVISOR_ALL: usize = 4880;
+const MONITOR_OWN: usize = 2905;
+const MONITOR_ALL: usize = 5595;
 
 /// popward-config grows with the number of settings.
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
-    assert!(own <= 2700, "popward-config has {own} lines");
+    assert!(own <= 2740, "popward-config has {own} lines");
 }
 
 /// The crates that a package links, by name.
@@ -320,7 +321,43 @@ fn p1_each_executable_links_only_what_it_is_for() {
         ),
         (
             "popward-auth",
-            &["rustls", "mio", "toml", "popward-mbox", "popward-front"],
+            &[
+                "rustls",
+                "rustls-webpki",
+                "aws-lc-rs",
+                "serde_json",
+                "x509-cert",
+                "mio",
+                "toml",
+                "popward-mbox",
+                "popward-front",
+            ],
+        ),
+        (
+            "popward-auth-pam",
+            &[
+                "rustls-webpki",
+                "aws-lc-rs",
+                "serde_json",
+                "argon2",
+                "toml",
+                "popward-auth",
+            ],
+        ),
+        (
+            "popward-auth-program",
+            &[
+                "rustls-webpki",
+                "aws-lc-rs",
+                "serde_json",
+                "argon2",
+                "toml",
+                "popward-auth",
+            ],
+        ),
+        (
+            "popward-auth-proof",
+            &["rustls", "argon2", "toml", "popward-auth"],
         ),
         (
             "popward-keys",

@@ -387,10 +387,8 @@ fn a_checkpassword_program_and_a_token_program_are_asked() {
         Some(67),
         "another's token"
     );
-    let auth = host.children("popward-auth")[0];
     until("no conversation is left", || {
-        let children = format!("/proc/{auth}/task/{auth}/children");
-        fs::read_to_string(children).unwrap().is_empty()
+        host.children("popward-auth-program").is_empty()
     });
 }
 
@@ -417,7 +415,7 @@ fn signed(directory: &Path, claims: &str) -> String {
 }
 
 #[test]
-fn p1_a_signed_token_is_checked_by_a_child_without_files() {
+fn p1_a_signed_token_is_checked_by_a_process_without_files() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = directory.path();
@@ -477,7 +475,7 @@ fn p1_a_signed_token_is_checked_by_a_child_without_files() {
     ] {
         host.logged(why);
     }
-    assert!(!host.log().contains("signal"), "no filter killed anybody");
+    assert!(!host.log().contains("died"), "no filter killed anybody");
     // mpop says OAUTHBEARER. curl may have said XOAUTH2.
     let token = signed(path, &good);
     if let Some(output) = mpop(&host, "oauthbearer", "alice", &token) {
@@ -492,7 +490,7 @@ fn p1_a_signed_token_is_checked_by_a_child_without_files() {
 }
 
 #[test]
-fn p1_a_certificate_is_checked_by_a_child_without_files() {
+fn p1_a_certificate_is_checked_by_a_process_without_files() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = directory.path();

@@ -159,7 +159,7 @@ fn each_key_is_in_the_example_with_a_comment_and_no_other_is() {
 
 /// What the example sets for a server of the host's own users.
 const IN_FORCE: [&str; 7] = [
-    "accounts.auth = 0",
+    "accounts.pam_group = \"shadow\"",
     "listen.address = \"[::]:110\"",
     "listen.address = \"[::]:995\"",
     "certificate.chain = \"/etc/popward/chain.pem\"",
@@ -251,6 +251,8 @@ fn each_value_of_the_example_is_accepted() {
         ("accounts", "front", "64210"),
         ("accounts", "auth", "64211"),
         ("accounts", "keys", "64212"),
+        ("accounts", "program", "64213"),
+        ("accounts", "pam", "64214"),
     ];
     let table_of = |line: usize| {
         let above = example.lines().take(line).collect::<Vec<_>>();
@@ -291,7 +293,6 @@ fn each_value_of_the_example_is_accepted() {
                 &format!("\n{key} = {id} # \"_popward"),
             );
         }
-        text = text.replace("\nauth = 0\n", "\nauth = 64211\n");
         text = text.replace("\nsource = \"pam\"\n", "\n");
         let state = at("lib/popward");
         text = text.replace(

@@ -145,7 +145,7 @@ fn a_directory_that_others_can_write_on_the_way_to_a_file_prevents_the_start() {
     std::os::unix::fs::symlink(etc.join("users"), loose.join("users")).unwrap();
     site.write(&PASSWD_FILE.replace("@/users", loose.join("users").to_str().unwrap()));
     refused(site.checked(), "auth.passwd_file", &loose);
-    let line = "popward.toml:8: auth.passwd_file";
+    let line = "popward.toml:10: auth.passwd_file";
     let line = if root() {
         line
     } else {

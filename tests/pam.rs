@@ -5,8 +5,10 @@
 
 mod host;
 
-use host::{Host, assert_ok, skipped, spool, until, user};
-use std::os::unix::fs::PermissionsExt;
+use host::{AUTH, Host, PAM, PROGRAM, assert_ok, skipped, spool, until, user};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 /// The id of `games`, a user of every Debian system. `auth.first_uid` is 1 here, so `games` may log
@@ -93,11 +95,34 @@ fn pam_lets_in_a_user_of_the_system() {
     until("no conversation is left", || conversations(&host) == 0);
 }
 
+/// The guards of PAM conversations. The monitor has started them.
+fn guards(host: &Host) -> Vec<i32> {
+    // Between its clone and its exec, a child of the monitor has the monitor's name.
+    let monitors = host.children("popward-monitor");
+    let all = host.children("popward-auth-pam").into_iter();
+    all.filter(|pid| parent(*pid).is_some_and(|parent| monitors.contains(&parent)))
+        .collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("PPid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// How many PAM conversations run.
 fn conversations(host: &Host) -> usize {
-    let auth = host.children("popward-auth")[0];
-    let children = std::fs::read_to_string(format!("/proc/{auth}/task/{auth}/children")).unwrap();
-    children.split_whitespace().count()
+    guards(host).len()
+}
+
+/// Whether a process has this command line.
+fn runs(words: &[&str]) -> bool {
+    let line = words.iter().flat_map(|word| [word.as_bytes(), b"\0"]);
+    let line = line.collect::<Vec<_>>().concat();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|found| found == line)
 }
 
 #[test]
@@ -134,13 +159,7 @@ fn stuck_conversations_are_bounded_in_number_and_time() {
     host.logged("took too long");
     until("their processes are gone", || conversations(&host) == 0);
     // The script's own child counts as well. It left the conversation's process group.
-    let left = || {
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        processes
-            .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-            .any(|line| line == b"sleep\x00617\x00")
-    };
-    until("nothing is left behind", || !left());
+    until("nothing is left behind", || !runs(&["sleep", "617"]));
 }
 
 #[test]
@@ -178,12 +197,16 @@ fn checked(host: &Host) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// pam_unix can read `/etc/shadow` only as root. With an unprivileged auth every password would be
-/// wrong. Debian's packaged service uses pam_unix by `@include`.
+/// pam_unix reads `/etc/shadow`. If popward-auth-pam cannot, every password would be wrong. Debian's
+/// packaged service uses pam_unix by `@include`.
 #[test]
-fn pam_unix_without_root_is_refused_with_the_line_that_asks_it() {
+fn pam_unix_without_the_group_of_the_hashes_is_refused_with_the_line_that_asks_it() {
     if !host::root() {
         return skipped("a PAM service: it takes root");
+    }
+    let shadow = std::fs::metadata("/etc/shadow").unwrap();
+    if shadow.mode() & 0o044 != 0o040 {
+        return skipped("/etc/shadow that a group can read, as on Debian");
     }
     let common = Service::new("popward-test-common", "pam_unix.so nullok", "pam_permit.so");
     let service = Service(PathBuf::from("/etc/pam.d/popward-test-e"));
@@ -204,19 +227,23 @@ fn pam_unix_without_root_is_refused_with_the_line_that_asks_it() {
     );
     let (status, said) = checked(&host);
     assert!(
-        said.contains(&expected) && said.contains("set accounts.auth = 0"),
+        said.contains(&expected) && said.contains("set accounts.pam_group"),
         "{said}"
     );
     assert_eq!(status, Some(78));
-    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.signal(Signal::SIGHUP);
     assert!(
         host.logged("configuration not reloaded")
             .contains(&expected)
     );
     drop(host.login("alice"));
-    let as_root = with_pam.replace(&format!("auth = {}\n", host::AUTH), "auth = 0\n");
-    std::fs::write(host.at("popward.toml"), as_root).unwrap();
-    assert_eq!(checked(&host), (Some(0), String::new()));
+    // The group, or the owner of the file.
+    let own = format!("pam = {PAM}\n");
+    let group = format!("{own}pam_group = {}\n", shadow.gid());
+    for other in [group, "pam = 0\n".to_owned()] {
+        std::fs::write(host.at("popward.toml"), with_pam.replace(&own, &other)).unwrap();
+        assert_eq!(checked(&host), (Some(0), String::new()), "{other}");
+    }
     // A start says the same.
     std::fs::write(host.at("popward.toml"), &with_pam).unwrap();
     assert_eq!(host.stop(), Some(0));
@@ -228,6 +255,184 @@ fn pam_unix_without_root_is_refused_with_the_line_that_asks_it() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&expected), "{said}");
     assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn p1_nothing_but_pam_can_run_as_root_and_users_are_not_shared() {
+    if !host::root() {
+        return skipped("users of several ids: it takes root");
+    }
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let good = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+    for (from, to, expected) in [
+        (
+            format!("auth = {AUTH}\n"),
+            "auth = 0\n".to_owned(),
+            "accounts.auth: expected another user than root",
+        ),
+        (
+            format!("program = {PROGRAM}\n"),
+            "program = 0\n".to_owned(),
+            "expected another user than root",
+        ),
+        (
+            format!("program = {PROGRAM}\n"),
+            format!("program = {AUTH}\n"),
+            "accounts: expected different users",
+        ),
+    ] {
+        assert!(good.contains(&from));
+        std::fs::write(host.at("popward.toml"), good.replace(&from, &to)).unwrap();
+        let (status, said) = checked(&host);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(status, Some(78));
+    }
+}
+
+/// A field of `/proc/PID/status`.
+fn field(pid: i32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let words: Vec<&str> = line
+        .unwrap()
+        .trim_start_matches(':')
+        .split_whitespace()
+        .collect();
+    words.join(" ")
+}
+
+/// With PAM, auth was root. Its child could then write every file of root's.
+#[test]
+fn p1_with_pam_auth_is_not_root_and_pam_writes_no_file_of_the_system() {
+    let group = std::fs::metadata("/etc/shadow").unwrap().gid();
+    for (own, uid) in [
+        (format!("pam = {PAM}\npam_group = {group}\n"), PAM),
+        ("pam = 0\n".to_owned(), 0),
+    ] {
+        let tried = format!("popward-test-f{uid}");
+        let name = tried.as_str();
+        // The script says what it could write, and lets nobody in.
+        let Some((_service, mut host, scripts)) = host(name, "pam_permit.so", "0", "") else {
+            return;
+        };
+        assert_eq!(host.stop(), Some(0));
+        let text = std::fs::read_to_string(host.at("popward.toml")).unwrap();
+        let changed = text.replace(&format!("pam = {PAM}\n"), &own);
+        std::fs::write(host.at("popward.toml"), changed).unwrap();
+        let said = tempfile::Builder::new()
+            .prefix("popward-pam")
+            .tempdir_in("/tmp")
+            .unwrap();
+        std::fs::set_permissions(said.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let shared = tempfile::Builder::new().tempdir_in("/var/lib").unwrap();
+        std::fs::set_permissions(shared.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let (said_at, shared_at) = (said.path().display(), shared.path().display());
+        let text = format!(
+            "#!/bin/sh\nread -r secret\nexec 2>/dev/null\n\
+             {{ id -u; id -G; grep ^Cap.*[1-9a-f]$ /proc/self/status | grep -v ^CapBnd\n\
+             for file in /etc/passwd /etc/shadow {shared_at}/new; do (: >>$file) && echo wrote $file; done\n\
+             for file in /etc/shadow; do (: <$file) && echo read $file; done\n\
+             (: >/dev/zero) && echo wrote zero; echo end; }} >{said_at}/said\nsleep 619\n"
+        );
+        std::fs::write(scripts.path().join("check"), text).unwrap();
+        host.start_again();
+        let mut client = host.connect();
+        assert_ok(&client.ask("USER games"));
+        client.send(b"PASS right\r\n");
+        until("the script waits", || runs(&["sleep", "619"]));
+        let found = std::fs::read_to_string(said.path().join("said")).unwrap();
+        let groups = if uid == 0 {
+            "0".to_owned()
+        } else {
+            format!("{uid} {group}")
+        };
+        let expected = format!("{uid}\n{groups}\nread /etc/shadow\nend\n");
+        assert_eq!(found, expected);
+        let auth = host.children("popward-auth")[0];
+        let ids = format!("{AUTH} {AUTH} {AUTH} {AUTH}");
+        assert_eq!(field(auth, "Uid"), ids);
+        assert_eq!(field(auth, "Gid"), ids);
+        assert_eq!(field(auth, "Groups"), "");
+        for guard in guards(&host) {
+            assert_eq!(field(guard, "Uid"), format!("{uid} {uid} {uid} {uid}"));
+            assert_eq!(field(guard, "CapEff"), "0000000000000000");
+            assert_eq!(field(guard, "NoNewPrivs"), "1");
+        }
+        // At the server's end nothing is left.
+        assert_eq!(host.stop(), Some(0));
+        until("nothing is left behind", || !runs(&["sleep", "619"]));
+    }
+}
+
+/// A module that crashes takes its own login along, and nothing else.
+#[test]
+fn a_conversation_that_dies_fails_its_login_and_no_other() {
+    let Some((_service, host, scripts)) = host("popward-test-g", "pam_permit.so", "0", "") else {
+        return;
+    };
+    let script = scripts.path().join("check");
+    let good = std::fs::read_to_string(&script).unwrap();
+    // The shell's parent is the process that runs the module. Its parent is the guard.
+    let killed = "#!/bin/sh\nread -r secret\nkill -KILL $PPID\nsleep 621\n";
+    std::fs::write(&script, killed).unwrap();
+    let answer = host.answer("games", "right");
+    assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    let said = host.logged("cannot check");
+    assert!(said.contains("the process died: SIGKILL"), "{said}");
+    until("nothing is left behind", || !runs(&["sleep", "621"]));
+    // The guard dies.
+    let killed = "#!/bin/sh\nread -r secret\nguard=$(sed -n 's/^PPid:.//p' /proc/$PPID/status)\nkill -KILL $guard\nsleep 3\n";
+    std::fs::write(&script, killed).unwrap();
+    let answer = host.answer("games", "right");
+    assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    host.logged("process died process=auth-pam");
+    std::fs::write(&script, good).unwrap();
+    assert_ok(&host.answer("games", "right"));
+    let auths = host.children("popward-auth");
+    assert_eq!(auths.len(), 1);
+    until("no conversation is left", || conversations(&host) == 0);
+}
+
+/// Auth holds the other end of each conversation.
+#[test]
+fn conversations_end_with_auth_and_at_a_reload_they_go_on() {
+    let Some((_service, host, _scripts)) = host("popward-test-h", "pam_permit.so", "4", "") else {
+        return;
+    };
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER games"));
+    client.send(b"PASS right\r\n");
+    until("it is held", || runs(&["sleep", "4"]));
+    host.signal(Signal::SIGHUP);
+    host.logged("configuration reloaded");
+    assert_ok(&client.line());
+    assert_ok(&client.ask("QUIT"));
+    let mut client = host.connect();
+    assert_ok(&client.ask("USER games"));
+    client.send(b"PASS right\r\n");
+    until("it is held", || runs(&["sleep", "4"]));
+    for auth in host.children("popward-auth") {
+        kill(Pid::from_raw(auth), Signal::SIGKILL).unwrap();
+    }
+    until("nothing is left behind", || !runs(&["sleep", "4"]));
+    until("no conversation is left", || {
+        host.children("popward-auth-pam").is_empty()
+    });
+}
+
+/// What a program or a module starts may outlive it, and may ignore every signal that can be
+/// ignored.
+#[test]
+fn what_a_module_leaves_behind_ends_although_the_login_succeeds() {
+    let Some((_service, host, scripts)) = host("popward-test-i", "pam_permit.so", "0", "") else {
+        return;
+    };
+    let script = scripts.path().join("check");
+    let left = "#!/bin/sh\nread -r secret\n(trap '' TERM HUP; setsid sleep 623 &) </dev/null >/dev/null 2>&1\n[ \"$secret\" = right ]\n";
+    std::fs::write(&script, left).unwrap();
+    assert_ok(&host.answer("games", "right"));
+    until("nothing is left behind", || !runs(&["sleep", "623"]));
+    until("no conversation is left", || conversations(&host) == 0);
 }
 
 #[test]

@@ -271,9 +271,7 @@ fn the_packaged_configuration_passes_the_check() {
         .replace("\n#passwd_file = ", "\npasswd_file = ");
     let users = host::accounts().replacen("[accounts]\n", "", 1);
     let text = text.replace("\n[accounts]\n", "\n[accounts]\n{accounts}");
-    let text = text
-        .replace("\nauth = 0\n", "\n")
-        .replace("{accounts}", &users);
+    let text = text.replace("{accounts}", &users);
     // This machine may have no /var/lib that belongs to root.
     let state = format!("\nstate = \"{}\"\n", at("lib/popward").display());
     let text = text.replace("\n#state = \"/var/lib/popward\"\n", &state);

@@ -35,13 +35,19 @@ pub const FRONT: u32 = 64301;
 pub const AUTH: u32 = 64302;
 /// The user id of keys under root.
 pub const KEYS: u32 = 64303;
+/// The user id of programs and of the parsers of tokens and certificates under root.
+pub const PROGRAM: u32 = 64306;
+/// The user id of PAM under root.
+pub const PAM: u32 = 64307;
 
 /// The configuration's lines for these users. Without root there are none.
 pub fn accounts() -> String {
     if !root() {
         return String::new();
     }
-    format!("[accounts]\nfront = {FRONT}\nauth = {AUTH}\nkeys = {KEYS}\n")
+    format!(
+        "[accounts]\nfront = {FRONT}\nauth = {AUTH}\nkeys = {KEYS}\nprogram = {PROGRAM}\npam = {PAM}\n"
+    )
 }
 
 /// Whether this test runs as root. Otherwise all processes run as this user.

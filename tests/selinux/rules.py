@@ -25,7 +25,6 @@ CAPABILITIES = {
 TRANSITIONS = {
     "popward_t": "config log monitor reload",
     "popward_config_t": "names",
-    "popward_auth_t": "auth_pam",
     "popward_monitor_t": "front auth keys worker adopt auth_pam auth_program auth_proof",
 }
 # Which domains may open files of which types, for reading or writing. Those of mail domains and of the monitor are below.
@@ -68,6 +67,7 @@ popward_config_t mail_spool_t dir getattr search
 popward_config_t popward_state_t dir getattr search
 popward_config_t popward_passwd_t file getattr
 popward_config_t popward_worker_exec_t file getattr
+popward_config_t shadow_t file getattr
 popward_config_t cert_t file getattr open read
 popward_config_t popward_key_t file getattr open read
 popward_names_t popward_config_t unix_stream_socket read write
@@ -99,6 +99,7 @@ popward_auth_t popward_passwd_t file getattr open read
 popward_auth_t etc_t file open read
 popward_auth_pam_t popward_monitor_t unix_stream_socket read write
 popward_auth_pam_t shadow_t file open read
+popward_auth_pam_t chkpwd_exec_t file execute execute_no_trans map open read
 popward_auth_pam_t devlog_t sock_file write
 popward_auth_proof_t popward_auth_t fd use
 popward_auth_proof_t popward_passwd_t file getattr read
@@ -206,7 +207,7 @@ def main():
             bad = (tclass == "process" and perm in ("ptrace", "execmem", "execstack", "execheap", "setcurrent", "setexec", "setfscreate",
                                                     "setkeycreate", "setsockcreate", "dyntransition", "share")
                    or tclass == "file" and perm in ("execmod", "relabelto", "relabelfrom")
-                   or tclass == "process2" and perm == "nnp_transition" and (domain, target) != ("popward_auth_t", "popward_auth_pam_t")
+                   or tclass == "process2" and perm == "nnp_transition"
                    or tclass in ("security", "system", "bpf", "perf_event", "io_uring", "kernel_service", "user_namespace", "binder"))
             # The base policy permits relocations in the code of old libraries.
             if bad and (target, perm) != ("textrel_shlib_t", "execmod"):

@@ -1,8 +1,7 @@
-//! Whose account a login is for: what the client claims, the account that the system knows, and
-//! why there is none.
+//! Whose account a login is for: what the client claims, and why there is none.
 
-use popward_proto::account::{Account, GROUPS_MAX};
-use popward_proto::bounded::{AbsolutePath, List, UserName};
+use popward_conversation::account::NoAccount;
+use popward_proto::bounded::UserName;
 use std::net::IpAddr;
 
 /// The user whom a client claims to be.
@@ -27,40 +26,11 @@ pub(crate) enum NotGranted {
     Failed(String),
 }
 
-/// The account of the system user `name`, from NSS, with the groups that a login would give it.
-///
-/// # Errors
-///
-/// `Refused` if there is no such user. `Failed` if NSS fails, or if the user has too many groups.
-pub(crate) fn of_system(name: &str) -> Result<Account, NotGranted> {
-    match look_up(name) {
-        Ok(Some(account)) => Ok(account),
-        Ok(None) => Err(NotGranted::Refused(
-            "no such user of this system".to_owned(),
-        )),
-        Err(why) => Err(NotGranted::Failed(why)),
+impl From<NoAccount> for NotGranted {
+    fn from(why: NoAccount) -> Self {
+        match why {
+            NoAccount::Refused(why) => Self::Refused(why),
+            NoAccount::Failed(why) => Self::Failed(why),
+        }
     }
-}
-
-fn look_up(name: &str) -> Result<Option<Account>, String> {
-    let user = nix::unistd::User::from_name(name).map_err(|errno| format!("NSS: {errno}"))?;
-    let Some(user) = user else {
-        return Ok(None);
-    };
-    let c_name = std::ffi::CString::new(user.name.as_str()).map_err(|error| error.to_string())?;
-    let groups: Vec<u32> = nix::unistd::getgrouplist(&c_name, user.gid)
-        .map_err(|errno| format!("NSS, groups: {errno}"))?
-        .into_iter()
-        .map(nix::unistd::Gid::as_raw)
-        .filter(|gid| *gid != user.gid.as_raw())
-        .collect();
-    let home = user.dir.to_str().map(str::to_owned);
-    Ok(Some(Account {
-        name: UserName::try_from(user.name).map_err(|error| error.to_string())?,
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
-        groups: List::try_from(groups).map_err(|_| format!("more than {GROUPS_MAX} groups"))?,
-        home: home.and_then(|home| AbsolutePath::try_from(home).ok()),
-        spool: None,
-    }))
 }

@@ -1,7 +1,7 @@
 //! crypt(3) of the system's libxcrypt: SHA512-CRYPT, BLF-CRYPT, yescrypt and the other hashes that
 //! the host's accounts use.
 //!
-//! This file and `conversation_child/pam.rs` are the only unsafe code outside `popward-sys`.
+//! This file and popward-auth-pam are the only unsafe code outside `popward-sys`.
 
 #![allow(unsafe_code)]
 

@@ -7,11 +7,12 @@ mod extra;
 mod lines;
 mod stand_in;
 
-use crate::account::{NotGranted, of_system};
+use crate::account::NotGranted;
 use crate::stored::{Stored, scram};
 use crate::trusted_file;
 use extra::Extra;
 use lines::{LINE_MAX, Line, Lines};
+use popward_conversation::account::of_system;
 use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
 use popward_proto::bounded::{AbsolutePath, List, UserName};

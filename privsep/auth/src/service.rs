@@ -211,6 +211,10 @@ impl Auth {
                 self.older_monitors.push((older, Vec::new()));
                 Ok(())
             }
+            (MonitorToAuth::Conversation(id), Some(socket)) => {
+                self.conversations.open(id, socket);
+                Ok(())
+            }
             (MonitorToAuth::LoginDelay(named, delay_s), _) if self.delays.len() < TABLES_MAX => {
                 self.delays.push((named, delay_s));
                 Ok(())
@@ -334,35 +338,19 @@ fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
     poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-/// Checks that the files and the PAM service of the settings exist and are safe. So the operator
-/// gets an error at the start or at a reload, not at the first login. `Err` names the key and the
-/// reason.
+/// Checks that auth can read the files of the settings, and that they are safe. So the operator gets
+/// an error at the start or at a reload, not at the first login. `Err` names the key and the reason.
 fn usable(settings: &AuthSettings) -> Result<(), String> {
     let opened = |key: &str, path: &AbsolutePath| {
         trusted_file::open(path.as_path())
             .map(drop)
             .map_err(|error| format!("{key}: {path}, as auth's user: {error}"))
     };
-    match &settings.source {
-        AccountSource::PasswdFile { path } => opened("auth.passwd_file", path)?,
-        AccountSource::Pam { service } => {
-            let known = ["/etc/pam.d", "/usr/lib/pam.d"].iter().any(|directory| {
-                std::path::Path::new(directory)
-                    .join(service.as_str())
-                    .exists()
-            });
-            if !known {
-                return Err(format!(
-                    "auth.pam_service: there is no /etc/pam.d/{service}"
-                ));
-            }
-        }
-        AccountSource::Checkpassword { program } => opened("auth.checkpassword", program)?,
+    if let AccountSource::PasswdFile { path } = &settings.source {
+        opened("auth.passwd_file", path)?;
     }
-    match &settings.tokens {
-        Some(TokenSource::Keys { file, .. }) => opened("auth.oauth2.keys", file)?,
-        Some(TokenSource::Program { program }) => opened("auth.oauth2.program", program)?,
-        None => {}
+    if let Some(TokenSource::Keys { file, .. }) = &settings.tokens {
+        opened("auth.oauth2.keys", file)?;
     }
     match &settings.certificates {
         Some(rules) => opened("tls.client_ca", &rules.authorities),

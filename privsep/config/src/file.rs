@@ -61,6 +61,9 @@ pub(crate) struct Accounts {
     pub(crate) front: Option<Spanned<Id>>,
     pub(crate) auth: Option<Spanned<Id>>,
     pub(crate) keys: Option<Spanned<Id>>,
+    pub(crate) program: Option<Spanned<Id>>,
+    pub(crate) pam: Option<Spanned<Id>>,
+    pub(crate) pam_group: Option<Spanned<Id>>,
 }
 
 #[derive(Debug, Deserialize)]

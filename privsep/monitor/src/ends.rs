@@ -1,6 +1,7 @@
 //! The ends of children, and what they lead to: a free spool, a worker that finishes an update,
 //! another part.
 
+use crate::conversations::converses;
 use crate::monitor::{Monitor, Stage};
 use crate::sessions::{Session, Worker};
 use nix::sys::wait::WaitStatus;
@@ -11,6 +12,7 @@ use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED};
 use popward_sys::channel::PacketBuffer;
 use std::fmt::Display;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 impl Monitor {
     /// A child may have ended.
@@ -28,6 +30,16 @@ impl Monitor {
             self.worker_ended(worker, status);
         } else if let Some((_, process)) = self.leaving.remove(&id) {
             process.forget(&self.starter.events);
+            let role = process.origin().role;
+            let died = converses(role) && !matches!(status, WaitStatus::Exited(_, 0));
+            if died
+                && self
+                    .of_conversations
+                    .may_log(role, Instant::now())
+                    .is_some()
+            {
+                self.report(&process, status, None);
+            }
         } else {
             self.part_ended(id, status);
         }

@@ -133,13 +133,17 @@ impl Monitor {
             | Heard::NewerAuth(AuthToMonitor::Granted { session, account }) => {
                 self.granted(session, account);
             }
+            Heard::Auth(AuthToMonitor::Converse(number, kind)) => self.converse(id, number, kind),
             Heard::Auth(AuthToMonitor::BrokeRules(front))
             | Heard::NewerAuth(AuthToMonitor::BrokeRules(front))
             | Heard::Keys(KeysToMonitor::BrokeRules(front)) => self.broke_rules(front),
             Heard::Keys(KeysToMonitor::Loaded(facts)) => self.loaded(id, &facts),
             Heard::Worker(message) => self.heard_worker(id, message),
             Heard::NewerAuth(
-                AuthToMonitor::Ready { .. } | AuthToMonitor::Unusable(_) | AuthToMonitor::Drained,
+                AuthToMonitor::Ready { .. }
+                | AuthToMonitor::Unusable(_)
+                | AuthToMonitor::Drained
+                | AuthToMonitor::Converse(..),
             ) => self.closed(id),
             Heard::Nonsense => self.banish(id, &"data where there is none"),
         }

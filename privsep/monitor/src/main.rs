@@ -21,6 +21,7 @@
 
 mod as_user;
 mod config;
+mod conversations;
 mod dotlock;
 mod ends;
 mod grants;

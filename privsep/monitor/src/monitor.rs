@@ -80,7 +80,8 @@ pub(crate) struct Monitor {
     /// Sessions for which the supervisor was asked.
     pub(crate) claims: BTreeMap<SessionId, Account>,
     pub(crate) workers: BTreeMap<ChildId, Worker>,
-    /// Processes whose channels are closed, and when they are killed.
+    /// Processes without a channel to the monitor, and when they are killed: those of conversations,
+    /// and others whose channels are closed.
     pub(crate) leaving: BTreeMap<ChildId, (Instant, Process)>,
     pub(crate) first_front: FrontId,
     /// How many fronts were started.
@@ -91,6 +92,8 @@ pub(crate) struct Monitor {
     /// Accounts whose update was broken off, or whose dotlock was left, before the start.
     pub(crate) to_tend: Vec<Account>,
     pub(crate) tended: u32,
+    /// Of which conversations' processes the log said that one died or was not started.
+    pub(crate) of_conversations: LogRateLimit<Role>,
     /// About whom the log said that they get no worker, and why.
     pub(crate) said: LogRateLimit<(UserName, Discriminant<NoWorker>)>,
 }
@@ -126,6 +129,7 @@ impl Monitor {
             due: Vec::new(),
             to_tend: Vec::new(),
             tended: 0,
+            of_conversations: LogRateLimit::default(),
             said: LogRateLimit::default(),
         }
     }
@@ -246,7 +250,7 @@ impl Monitor {
         }
     }
 
-    fn log_not_started(&mut self, role: Role, errno: Errno) {
+    pub(crate) fn log_not_started(&mut self, role: Role, errno: Errno) {
         let fields: &[(&str, &dyn Display)] = &[("process", &role.name()), ("error", &errno)];
         self.log.write(Level::Error, "not started", fields);
     }
@@ -333,6 +337,10 @@ impl Monitor {
         self.newer_auths.clear();
         for id in self.parts.ids() {
             self.dismiss(id, time);
+        }
+        let soon = Instant::now() + FAREWELL;
+        for (until, _) in self.leaving.values_mut() {
+            *until = soon.min(*until);
         }
         for worker in self.workers.values() {
             // The channel is shut and not closed, because the session's dotlock is still to be

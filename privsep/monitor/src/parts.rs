@@ -80,7 +80,7 @@ impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
         let (id, child) = (starter.events.next_id(), (started.child, Some(started.log)));
         let channel = Channel::new(started.control, SetupPhase::Starting);
         let (events, whose) = (&starter.events, (role, None));
-        let process = Process::watch(events, id, whose, child, channel.as_fd())?;
+        let process = Process::watch(events, id, whose, child, Some(channel.as_fd()))?;
         // The monitor never waits for room in the channel of a part that hangs.
         channel.set_nonblocking()?;
         Ok(Self {

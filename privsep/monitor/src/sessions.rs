@@ -240,7 +240,8 @@ pub(crate) fn start(
     let id = starter.events.next_id();
     let about = Some((session, account.name.clone()));
     let child = (child, Some(log));
-    let process = Process::watch(&starter.events, id, (role, about), child, control.as_fd());
+    let (whose, channel) = ((role, about), Some(control.as_fd()));
+    let process = Process::watch(&starter.events, id, whose, child, channel);
     let process = process.map_err(NoWorker::Start)?;
     let job = Job {
         version: VERSION,

@@ -7,7 +7,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use popward_parent::events::Events;
 use popward_parent::process::{Launch, Launcher, Started};
 use popward_proto::log_line::Role;
-use popward_sys::spawn::ChildIdentity;
+use popward_sys::spawn::{Child, ChildIdentity};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub(crate) struct Starter {
     libexec: PathBuf,
     /// `/`.
     root: OwnedFd,
-    /// An empty directory. It becomes the root directory of fronts and keys.
+    /// An empty directory. It becomes the root directory of some processes.
     empty: Option<OwnedFd>,
     pub(crate) events: Events,
 }
@@ -49,7 +49,7 @@ impl Starter {
     pub(crate) fn make_empty(&mut self, state: &Path) -> Result<(), (PathBuf, Errno)> {
         let path = state.join(".empty");
         let mode = Mode::from_bits_truncate(0o555);
-        // The umask removes rights that front and keys need, so the mode is set again.
+        // The umask removes rights that these processes need, so the mode is set again.
         let made = nix::unistd::mkdir(&path, mode)
             .and_then(|()| fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink));
         match made {
@@ -68,13 +68,38 @@ impl Starter {
         identity: Option<&ChildIdentity>,
         extra: &[BorrowedFd<'_>],
     ) -> Result<Started, Errno> {
+        self.launch(role, words, identity, |launcher, launch| {
+            launcher.start(launch, extra)
+        })
+    }
+
+    /// As [`Starter::start`], for a process whose only descriptor is `socket`.
+    pub(crate) fn start_alone(
+        &mut self,
+        role: Role,
+        words: &[&str],
+        identity: Option<&ChildIdentity>,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Child, Errno> {
+        self.launch(role, words, identity, |launcher, launch| {
+            launcher.start_with(launch, &[socket])
+        })
+    }
+
+    fn launch<T>(
+        &mut self,
+        role: Role,
+        words: &[&str],
+        identity: Option<&ChildIdentity>,
+        start: impl FnOnce(&mut Launcher, &Launch<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let name = format!("popward-{}", role.name());
         let command_line: Vec<&str> = [name.as_str()]
             .into_iter()
             .chain(words.iter().copied())
             .collect();
         let directory = match role {
-            Role::Front | Role::Keys => self.empty.as_ref().ok_or(Errno::ENOENT)?,
+            role if has_empty_root(role) => self.empty.as_ref().ok_or(Errno::ENOENT)?,
             _ => &self.root,
         };
         let launch = Launch {
@@ -83,7 +108,7 @@ impl Starter {
             directory: directory.as_fd(),
             identity,
         };
-        self.launcher.start(&launch, extra)
+        start(&mut self.launcher, &launch)
     }
 }
 
@@ -92,20 +117,27 @@ fn directory(path: &Path, flags: OFlag) -> Result<OwnedFd, (PathBuf, Errno)> {
     open(path, flags, Mode::empty()).map_err(|errno| (path.to_owned(), errno))
 }
 
-/// The identity of front, auth or keys. `None`: the server is not root, and all processes run as
-/// its user.
+/// Whether a process of this role has an empty root directory.
+fn has_empty_root(role: Role) -> bool {
+    matches!(role, Role::Front | Role::Keys | Role::AuthProof)
+}
+
+/// The identity of a process that runs as a user of the server. `None`: the server is not root, and
+/// all processes run as its user.
 pub(crate) fn identity(config: &Config, role: Role) -> Option<ChildIdentity> {
     let accounts = config.base.accounts?;
-    let (uid, gid) = match role {
-        Role::Front => accounts.front,
-        Role::Keys => accounts.keys,
-        _ => accounts.auth,
+    let ((uid, gid), group) = match role {
+        Role::Front => (accounts.front, None),
+        Role::Keys => (accounts.keys, None),
+        Role::Auth => (accounts.auth, None),
+        Role::AuthPam => accounts.pam.unwrap_or((accounts.program, None)),
+        _ => (accounts.program, None),
     };
     Some(ChildIdentity {
         uid,
         gid,
         effective_gid: gid,
-        groups: Vec::new(),
-        keep_chroot: role != Role::Auth,
+        groups: group.into_iter().collect(),
+        keep_chroot: has_empty_root(role),
     })
 }

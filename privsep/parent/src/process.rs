@@ -131,8 +131,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Watches the end of a child, its channel and its log. A child that cannot be watched is
-    /// killed.
+    /// Watches the end of a child, and its channel and its log if the parent has them. A child that
+    /// cannot be watched is killed.
     ///
     /// # Errors
     ///
@@ -142,12 +142,14 @@ impl Process {
         id: ChildId,
         (role, about): (Role, Option<(SessionId, UserName)>),
         (child, log): (Child, Option<OwnedFd>),
-        channel: BorrowedFd<'_>,
+        channel: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Errno> {
         let log = log.map(|socket| Channel::new(socket, LogPhase::Open));
         let watched = events
             .watch(child.pidfd.as_fd(), Event::Ended(id))
-            .and_then(|()| events.watch(channel, Event::Control(id)))
+            .and_then(|()| {
+                channel.map_or(Ok(()), |channel| events.watch(channel, Event::Control(id)))
+            })
             .and_then(|()| match &log {
                 Some(log) => {
                     log.set_nonblocking()?;

@@ -1,21 +1,22 @@
-//! auth ↔ the child that holds one conversation: one question and one answer.
+//! auth ↔ the process that holds one conversation: one question and one answer.
+//!
+//! The monitor starts the process. Its command line says which PAM service or program to ask, so
+//! auth cannot choose another one.
 
 use crate::account::Account;
 use crate::auth::{CERTIFICATE_MAX, CHAIN_MAX, TOKEN_MAX};
-use crate::bounded::{AbsolutePath, Bytes, List, Text, UserName};
+use crate::bounded::{Bytes, List, Text, UserName};
 use crate::monitor_auth::{CertificateUser, TokenRules};
 use crate::permit::{Message, Permit, once};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// The question to the child. There is only one on each channel.
+/// The question to the process. There is only one on each channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthToConversation {
     /// Hold a PAM conversation.
     Pam {
-        /// The PAM service.
-        service: Text<32>,
         /// The name.
         user: UserName,
         /// The password. `None`: only the account is checked.
@@ -25,8 +26,6 @@ pub enum AuthToConversation {
     },
     /// Ask a program by qmail's checkpassword interface.
     Checkpassword {
-        /// The program.
-        program: AbsolutePath,
         /// The name.
         user: UserName,
         /// The password.
@@ -36,8 +35,6 @@ pub enum AuthToConversation {
     },
     /// Ask a program which user a token belongs to.
     TokenProgram {
-        /// The program.
-        program: AbsolutePath,
         /// The token.
         token: Secret<TOKEN_MAX>,
         /// The client's address.
@@ -66,7 +63,7 @@ pub enum AuthToConversation {
     },
 }
 
-/// The child's answer.
+/// The answer of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConversationToAuth {
     /// The credentials belong to this account.

@@ -29,6 +29,12 @@ pub enum Role {
     Worker,
     /// Pins the old server's UIDLs before a user's first session.
     Adopt,
+    /// Holds one conversation with PAM.
+    AuthPam,
+    /// Asks an operator's program about one login.
+    AuthProgram,
+    /// Parses one token or certificate.
+    AuthProof,
 }
 
 impl Role {
@@ -44,6 +50,9 @@ impl Role {
             Self::Keys => "keys",
             Self::Worker => "worker",
             Self::Adopt => "adopt",
+            Self::AuthPam => "auth-pam",
+            Self::AuthProgram => "auth-program",
+            Self::AuthProof => "auth-proof",
         }
     }
 }

@@ -173,8 +173,28 @@ pub struct ConversationLimits {
     /// Longest conversation, in milliseconds. Then its process is killed, and the login fails
     /// temporarily.
     pub limit_ms: u32,
-    /// Most conversations at once. A login beyond waits, and fails temporarily after 10 seconds.
+    /// Most conversations at once. A login beyond waits, and fails temporarily after 10 seconds. The
+    /// monitor has twice as many processes at most: one may still end while its login goes on with
+    /// another one.
     pub at_once: u16,
+}
+
+/// The number of a conversation. Auth gives each number once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationId(pub u32);
+
+/// The kind of a conversation. The monitor takes everything else from the configuration: the
+/// executable, its user, the PAM service, the path of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConversationKind {
+    /// With PAM: popward-auth-pam.
+    Pam,
+    /// With the checkpassword program: popward-auth-program.
+    Checkpassword,
+    /// With the program that checks tokens: popward-auth-program.
+    TokenProgram,
+    /// About a token or a certificate: popward-auth-proof.
+    Proof,
 }
 
 /// The part of the configuration that auth needs.
@@ -212,7 +232,7 @@ pub enum MonitorToAuth {
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
     /// An older monitor: one descriptor, the channel to it. Over it may come `Front`, `Predecessor`
-    /// and `NotOpened`.
+    /// and `NotOpened`. Conversations are asked of the own monitor only.
     OlderMonitor,
     /// Another auth takes over: one descriptor, the channel to it. This auth hands over what it
     /// remembers of logins once each front has said [`crate::auth::FrontToAuth::Last`].
@@ -220,6 +240,9 @@ pub enum MonitorToAuth {
     /// This auth takes over from another one: one descriptor, the channel to it. It checks no login
     /// before it has everything.
     Predecessor,
+    /// The answer to [`AuthToMonitor::Converse`]: one descriptor, the channel to the process. If the
+    /// process could not be started, the channel is closed.
+    Conversation(ConversationId),
     /// The maildrop of a granted session was not opened. So this login does not count for the login
     /// delay.
     NotOpened {
@@ -247,6 +270,8 @@ pub enum AuthToMonitor {
         /// The account.
         account: Account,
     },
+    /// Auth needs a process for a conversation of this kind.
+    Converse(ConversationId, ConversationKind),
     /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login
     /// can succeed there any more.
     BrokeRules(FrontId),
@@ -275,6 +300,7 @@ impl Message for MonitorToAuth {
             Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(1),
             Self::Successor => once("Successor", &[Serving]).with_descriptors(1),
             Self::Predecessor => once("Predecessor", &[Serving]).with_descriptors(1),
+            Self::Conversation(_) => any("Conversation", &[Serving]).with_descriptors(1),
             Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }
     }
@@ -289,6 +315,7 @@ impl Message for AuthToMonitor {
             Self::Ready { .. } => once("Ready", &[Starting]),
             Self::Unusable(_) => once("Unusable", &[Starting]),
             Self::Granted { .. } => any("Granted", &[Serving]),
+            Self::Converse(..) => any("Converse", &[Serving]),
             Self::BrokeRules(_) => any("BrokeRules", &[Serving]),
             Self::Drained => once("Drained", &[Serving]),
         }

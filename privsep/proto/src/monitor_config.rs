@@ -102,10 +102,15 @@ pub struct Base {
 pub struct Accounts {
     /// The front's.
     pub front: (u32, u32),
-    /// Auth's; 0 where PAM needs it.
+    /// Auth's.
     pub auth: (u32, u32),
     /// Keys'.
     pub keys: (u32, u32),
+    /// That of popward-auth-program and popward-auth-proof.
+    pub program: (u32, u32),
+    /// That of popward-auth-pam, and the group that it has in addition. `None`: accounts do not
+    /// come from PAM. Only this user can be root.
+    pub pam: Option<((u32, u32), Option<u32>)>,
 }
 
 /// An address to listen at.

@@ -59,7 +59,7 @@ impl LogProcess {
         );
         let Started { child, control, .. } = started.map_err(system)?;
         let (id, whose) = (events.next_id(), (Role::Log, None));
-        let process = Process::watch(events, id, whose, (child, None), control.as_fd());
+        let process = Process::watch(events, id, whose, (child, None), Some(control.as_fd()));
         let process = process.map_err(system)?;
         let channel = Channel::new(control, SetupPhase::Serving);
         let open = SupervisorToLog::Open {

@@ -121,7 +121,7 @@ pub(crate) fn watch(
     oldest: bool,
 ) -> Result<(ChildId, Monitor), ChannelError> {
     let (id, whose) = (events.next_id(), (Role::Monitor, None));
-    let process = Process::watch(events, id, whose, (child, None), channel.as_fd());
+    let process = Process::watch(events, id, whose, (child, None), Some(channel.as_fd()));
     let monitor = Monitor {
         process: process.map_err(ChannelError::System)?,
         channel: Some(channel),

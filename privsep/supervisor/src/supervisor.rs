@@ -256,7 +256,7 @@ impl Supervisor {
         let reader = reader::start(&mut self.launcher, path, false)?;
         let (id, whose) = (self.events.next_id(), (Role::Config, None));
         let (child, channel) = ((reader.child, Some(reader.log)), reader.channel);
-        let process = Process::watch(&self.events, id, whose, child, channel.as_fd());
+        let process = Process::watch(&self.events, id, whose, child, Some(channel.as_fd()));
         self.reading = Some(Reading {
             id,
             process: process.map_err(|errno| errno.to_string())?,

@@ -110,13 +110,26 @@ struct Beneath {
 
 /// Forbids everything, except `rights` beneath `directories`.
 fn enforce(directories: &[BorrowedFd<'_>], rights: Rights) -> Result<(), LandlockError> {
+    let rules: Vec<_> = directories.iter().map(|fd| (*fd, rights)).collect();
+    enforce_rules(known()?, &rules)
+}
+
+/// Everything that this kernel can forbid.
+fn known() -> Result<Forbidden, LandlockError> {
     const VERSION: c_int = 1;
-    const PATH_BENEATH: c_int = 1;
     let nothing = std::ptr::null::<Forbidden>();
     // SAFETY: when the kernel is asked for its version, it reads no ruleset.
     let abi =
         unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
-    let forbidden = Forbidden::everything(abi).ok_or(LandlockError::Missing)?;
+    Forbidden::everything(abi).ok_or(LandlockError::Missing)
+}
+
+/// Enforces a ruleset: `forbidden`, except the rights beneath each directory.
+fn enforce_rules(
+    forbidden: Forbidden,
+    rules: &[(BorrowedFd<'_>, Rights)],
+) -> Result<(), LandlockError> {
+    const PATH_BENEATH: c_int = 1;
     let call = |answer| Errno::result(answer).map_err(LandlockError::Refused);
     // SAFETY: the kernel reads as many bytes as the structure has.
     let made = call(unsafe {
@@ -130,7 +143,7 @@ fn enforce(directories: &[BorrowedFd<'_>], rights: Rights) -> Result<(), Landloc
     let made = c_int::try_from(made).map_err(|_| LandlockError::Refused(Errno::EBADF))?;
     // SAFETY: the kernel has made this descriptor in the call before. Nothing else owns it.
     let ruleset = unsafe { OwnedFd::from_raw_fd(made) };
-    for directory in directories {
+    for (directory, rights) in rules {
         let beneath = Beneath {
             // The kernel refuses a rule with a right that is not forbidden elsewhere.
             rights: rights & forbidden.files,

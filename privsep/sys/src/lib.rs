@@ -3,7 +3,7 @@
 //! it, system call filters, Landlock.
 //!
 //! This code runs in every process, with that process's rights. It holds all `unsafe` code of
-//! popward, except auth's calls of libcrypt and libpam. A comment at each block says why it is
+//! popward, except auth's calls of libcrypt and popward-auth-pam's calls of libpam. A comment at each block says why it is
 //! sound. Reading order for an auditor: `channel`, `spawn`, `confine`, the rest.
 
 pub mod capabilities;
@@ -12,6 +12,8 @@ pub mod confine;
 pub mod flock;
 #[cfg(feature = "server")]
 pub mod front_sockets;
+#[cfg(feature = "server")]
+pub mod guard;
 pub mod inherited;
 #[cfg(feature = "server")]
 pub mod keyring;

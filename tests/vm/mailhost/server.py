@@ -3,7 +3,7 @@ a power cut left. Only what Debian's python3-minimal has."""
 import os, signal, socket, subprocess, threading, time
 
 PATIENCE = 120  # seconds: only there to end a hang, and the guest is emulated
-MAIL, FRONT, AUTH, KEYS, USER = 64300, 64301, 64302, 64303, 64401
+MAIL, FRONT, AUTH, KEYS, PROGRAM, USER = 64300, 64301, 64302, 64303, 64306, 64401
 
 # A system call goes by several names: whichever the worker uses.
 CALLS = {
@@ -41,10 +41,10 @@ class Server:
         with open(home + "/popward.toml", "w") as config:
             config.write(
                 '[server]\nlibexec = "%s"\nstate = "%s/state"\nshutdown_grace = "1s"\n%s'
-                "[accounts]\nfront = %d\nauth = %d\nkeys = %d\n"
+                "[accounts]\nfront = %d\nauth = %d\nkeys = %d\nprogram = %d\n"
                 '[[listen]]\naddress = "%s"\n[auth]\npasswd_file = "%s/users"\nplaintext = "always"\n'
                 'failure_delay = "0s"\n[spool]\npath = "%s/mail/{user}"\ngroup = %d\nlock_timeout = "1s"\n%s'
-                % (libexec, disk, 'host = "%s"\n' % host if host else "", FRONT, AUTH, KEYS, address, home, disk, MAIL, more))
+                % (libexec, disk, 'host = "%s"\n' % host if host else "", FRONT, AUTH, KEYS, PROGRAM, address, home, disk, MAIL, more))
         self.command = [libexec + "/popward", "--config", home + "/popward.toml"]
 
     def start(self):

@@ -19,15 +19,18 @@ PERMITTED = {
     ("popward-front", "makes an IPv4 socket"): "it accepts connections; AppArmor knows no difference",
     ("popward-front", "makes an IPv6 socket"): "it accepts connections; AppArmor knows no difference",
     ("popward-front", "changes its root directory"): "it takes an empty one",
-    ("popward-auth", "reads /etc/shadow"): "PAM's pam_unix does",
     ("popward-auth", "reads the password file"): "it checks passwords",
-    ("popward-auth", "makes an IPv4 socket"): "modules of NSS and PAM ask servers",
-    ("popward-auth", "makes an IPv6 socket"): "modules of NSS and PAM ask servers",
-    ("popward-auth", "makes a UDP socket"): "modules of NSS and PAM ask servers",
-    ("popward-auth", "makes a netlink socket"): "modules of NSS ask the kernel for addresses",
+    ("popward-auth-pam", "reads /etc/shadow"): "PAM's pam_unix does",
+    ("popward-auth-program", "runs a shell"): "it starts the operator's program by a shell",
+    ("popward-auth-proof", "changes its root directory"): "it takes an empty one",
+    ("popward-auth-proof", "reads the password file"): "auth gives it open files; AppArmor knows no difference",
     ("popward-keys", "reads a private key"): "it has the keys",
     ("popward-keys", "changes its root directory"): "it takes an empty one",
 }
+# Modules of NSS and PAM ask servers.
+for executable in ("popward-auth", "popward-auth-pam", "popward-auth-program"):
+    for family in ("an IPv4", "an IPv6", "a UDP", "a netlink"):
+        PERMITTED[executable, "makes %s socket" % family] = "modules of NSS and PAM ask servers"
 
 
 def install(directory):

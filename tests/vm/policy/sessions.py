@@ -173,9 +173,10 @@ def started():
 
 
 def by_pam():
-    """a user of the system logs in by PAM over TLS, and gets mail"""
+    """a user of the system logs in by PAM over TLS, and gets mail. Auth is not root"""
     write(MAIL + "alice", messages.spool([1, 2, 3]), "alice")
     client = login("alice", Client(TLS, tls))
+    expect(os.stat("/proc/%d" % pids("popward-auth")[-1]).st_uid != 0, "auth is root")
     expect(client.lines("RETR 2") == messages.retrieved(2), "another message")
     client.ok("QUIT")
 
@@ -302,16 +303,14 @@ def restart():
 
 
 def password_file():
-    """with a password file, a spool in a home directory is served, and auth is not root"""
+    """with a password file, a spool in a home directory is served"""
     line = run("popward", "secret", input="secret\n")
     text = "".join("%s:%s::\n" % (user, line.strip()) for user in ("alice", "bob", "carol"))
     write("/etc/popward/users", text.encode(), "root", "_popward-auth", 0o640)
-    edit("\nauth = 0\n", "\n")
     edit('\nsource = "pam"\n', '\nsource = "passwd-file"\npasswd_file = "/etc/popward/users"\n')
     expect(systemctl("reload", "popward") == 0, shown("StatusText"))
     write("/home/bob/mbox", messages.spool([5, 6, 7]), "bob", "bob", 0o600)
     client = login("bob")
-    expect(os.stat("/proc/%d" % pids("popward-auth")[-1]).st_uid != 0, "auth is root")
     expect(client.lines("RETR 3") == messages.retrieved(7), "another message")
     client.ok("DELE 2")
     client.ok("QUIT")

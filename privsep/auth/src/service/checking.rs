@@ -178,14 +178,9 @@ impl Auth {
         let (question, file) = match (credentials, user) {
             (Credentials::Token { token, .. }, _) => match told.tokens.clone() {
                 None => return Err(NotStarted::NotOffered),
-                Some(TokenSource::Program { program }) => (
-                    AuthToConversation::TokenProgram {
-                        program,
-                        token,
-                        peer,
-                    },
-                    None,
-                ),
+                Some(TokenSource::Program { .. }) => {
+                    (AuthToConversation::TokenProgram { token, peer }, None)
+                }
                 Some(TokenSource::Keys { file, rules }) => {
                     (AuthToConversation::Token { rules, token }, Some(file))
                 }
@@ -216,28 +211,12 @@ impl Auth {
                     let task = HashingTask::Check(path, Claim { user, peer }, shown);
                     return Ok(self.submit(login_id, task)?);
                 }
-                (AccountSource::Pam { service }, Credentials::Password { secret, .. }) => {
+                (AccountSource::Pam { .. }, Credentials::Password { secret, .. }) => {
                     let secret = Some(secret);
-                    (
-                        AuthToConversation::Pam {
-                            service,
-                            user,
-                            secret,
-                            peer,
-                        },
-                        None,
-                    )
+                    (AuthToConversation::Pam { user, secret, peer }, None)
                 }
-                (
-                    AccountSource::Checkpassword { program },
-                    Credentials::Password { secret, .. },
-                ) => (
-                    AuthToConversation::Checkpassword {
-                        program,
-                        user,
-                        secret,
-                        peer,
-                    },
+                (AccountSource::Checkpassword { .. }, Credentials::Password { secret, .. }) => (
+                    AuthToConversation::Checkpassword { user, secret, peer },
                     None,
                 ),
                 _ => return Err(NotStarted::NotOffered),
@@ -247,6 +226,6 @@ impl Auth {
             trusted_file::open(path.as_path()).map_err(|error| format!("{path}: {error}"))
         };
         let file = file.map(open).transpose()?;
-        Ok(self.start_conversation(login_id, &question, file.as_ref())?)
+        Ok(self.start_conversation(login_id, question, file)?)
     }
 }

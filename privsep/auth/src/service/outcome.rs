@@ -89,7 +89,7 @@ impl Auth {
         if asked.is_some_and(|asked| asked != user) {
             return self.refused(login_id, "what is shown is another user's");
         }
-        // Without this check, a broken child that identifies again would start an endless loop.
+        // Without this check, a broken process that identifies again would start an endless loop.
         if std::mem::replace(&mut login.identified, true) {
             return self.fail_temporarily(login_id, "named twice");
         }
@@ -101,14 +101,13 @@ impl Auth {
             AccountSource::Checkpassword { .. } => {
                 self.submit(login_id, HashingTask::SystemAccount(Claim { user, peer }))
             }
-            AccountSource::Pam { service } => {
+            AccountSource::Pam { .. } => {
                 let question = AuthToConversation::Pam {
-                    service,
                     user,
                     secret: None,
                     peer,
                 };
-                self.start_conversation(login_id, &question, None)
+                self.start_conversation(login_id, question, None)
             }
         };
         if let Err(why) = begun {

@@ -1,7 +1,7 @@
 //! Auth's state: its channels, its settings, the logins under way and what is remembered of others.
 
 use super::handover::{Predecessor, Successor};
-use crate::conversation_pool::ConversationPool;
+use crate::conversations::Conversations;
 use crate::hashing::HashingThreads;
 use crate::login::{LOGINS_MAX, Logins};
 use crate::policy::admission::AdmissionRules;
@@ -65,7 +65,7 @@ pub(crate) struct Auth {
     pub(super) history: History,
     pub(super) log_limits: LogLimits,
     pub(super) hashing: HashingThreads,
-    pub(super) conversations: ConversationPool,
+    pub(super) conversations: Conversations,
     /// The auth that takes over from this one.
     pub(super) successor: Option<Successor>,
     /// The auth from which this one takes over.
@@ -77,11 +77,11 @@ impl Auth {
     /// Auth before the first settings, with its threads started. Returns the log with an error, so
     /// that the error can be logged.
     pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
-        let parts = trusted_file::trust_maker_of(&control)
+        let hashing = trusted_file::trust_maker_of(&control)
             .map_err(std::io::Error::from)
-            .and_then(|()| Ok((HashingThreads::start()?, ConversationPool::new()?)));
-        let (hashing, conversations) = match parts {
-            Ok(parts) => parts,
+            .and_then(|()| HashingThreads::start());
+        let hashing = match hashing {
+            Ok(hashing) => hashing,
             Err(error) => return Err((log, error)),
         };
         Ok(Self {
@@ -99,7 +99,7 @@ impl Auth {
             },
             log_limits: LogLimits::default(),
             hashing,
-            conversations,
+            conversations: Conversations::default(),
             successor: None,
             predecessor: None,
             log,

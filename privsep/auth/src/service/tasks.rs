@@ -4,6 +4,7 @@ use super::state::Auth;
 use crate::hashing::HashingTask;
 use crate::login::LoginId;
 use popward_proto::auth_conversation::AuthToConversation;
+use popward_proto::monitor_auth::AuthToMonitor;
 use std::fs::File;
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ impl Auth {
         taken.then_some(()).ok_or("too many wait".to_owned())
     }
 
-    /// Starts a conversation. `file` is the open file that the question needs, if any. `Err` says
-    /// for the log why there is no conversation.
+    /// Begins a conversation, and asks the monitor for its process. `file` is the open file that the
+    /// question needs, if any. `Err` says for the log why there is no conversation.
     pub(super) fn start_conversation(
         &mut self,
         login_id: LoginId,
-        question: &AuthToConversation,
-        file: Option<&File>,
+        question: AuthToConversation,
+        file: Option<File>,
     ) -> Result<(), String> {
         let Some(bounds) = self
             .settings
@@ -32,7 +33,7 @@ impl Auth {
         else {
             return Err("no settings".to_owned());
         };
-        // A child has just identified this login's user, and that child may still be ending. The
+        // A process has just identified this login's user, and that process may still be ending. The
         // login takes its place, so it does not count as one more conversation.
         let goes_on = self
             .logins
@@ -42,6 +43,8 @@ impl Auth {
             return Err(CONVERSATIONS_REACHED.to_owned());
         }
         let limit = Duration::from_millis(bounds.limit_ms.into());
-        self.conversations.start(login_id, question, file, limit)
+        let (id, kind) = self.conversations.begin(login_id, question, file, limit);
+        let asked = self.monitor.send(&AuthToMonitor::Converse(id, kind));
+        asked.map_err(|error| format!("conversation: {error}"))
     }
 }

@@ -51,24 +51,29 @@ pub(super) fn auth(
     })
 }
 
-/// Checks the PAM service, if PAM is the source: its file must exist, and auth must have the rights
-/// that its modules need. `own` is the user id that auth runs as. `None`: popward was not started
-/// by root.
-pub(super) fn pam(file: &file::Auth, own: Option<u32>) -> Checked<()> {
-    let (offset, source) = text(file.source.as_ref(), "");
-    if source != "pam" {
+/// Whether accounts come from PAM.
+pub(super) fn uses_pam(file: &file::Auth) -> bool {
+    text(file.source.as_ref(), "").1 == "pam"
+}
+
+/// Checks the PAM service, if PAM is the source: its file must exist, and popward-auth-pam must be
+/// able to read `/etc/shadow` if the service uses `pam_unix`. `own` is the user of popward-auth-pam
+/// and its further group. `None`: popward was not started by root.
+pub(super) fn pam(file: &file::Auth, own: Option<((u32, u32), Option<u32>)>) -> Checked<()> {
+    if !uses_pam(file) {
         return Ok(());
     }
+    let (offset, _) = text(file.source.as_ref(), "");
     let (place, service) = text(file.pam_service.as_ref(), "popward");
     let offset = file.pam_service.as_ref().map_or(offset, |_| place);
     let directories = pam::DIRECTORIES.map(Path::new);
     match pam::asks_pam_unix(&directories, &service) {
         Err(why) => problem(offset, format!("auth.pam_service: {why}")),
-        Ok(Some(found)) if own != Some(0) => {
+        Ok(Some(found)) if !pam::reads_shadow(Path::new(pam::SHADOW), own) => {
             let at = format!("{}:{}", found.path.display(), found.line);
-            let who = "pam_unix cannot check other users' passwords, because auth is not root";
+            let who = "pam_unix cannot check other users' passwords, because popward-auth-pam cannot read /etc/shadow";
             let expected = format!(
-                "auth.pam_service: {at}: {who}: set accounts.auth = 0, or take pam_unix out of the service"
+                "auth.pam_service: {at}: {who}: set accounts.pam_group to the group of that file, or take pam_unix out of the service"
             );
             problem(offset, expected)
         }

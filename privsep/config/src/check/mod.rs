@@ -83,12 +83,15 @@ fn seconds(
 }
 
 /// The executables that popward starts from `server.libexec`.
-const EXECUTABLES: [&str; 7] = [
+const EXECUTABLES: [&str; 10] = [
     "popward-monitor",
     "popward-log",
     "popward-adopt",
     "popward-front",
     "popward-auth",
+    "popward-auth-pam",
+    "popward-auth-program",
+    "popward-auth-proof",
     "popward-keys",
     "popward-worker",
 ];
@@ -97,7 +100,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let (owners, names) = (&host.owners, &host.names);
     let root = nix::unistd::geteuid().is_root();
     let accounts = if root {
-        Some(accounts(file.accounts, names)?)
+        Some(accounts(file.accounts, auth::uses_pam(&file.auth), names)?)
     } else {
         None
     };
@@ -149,7 +152,7 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         front,
         log: log::log(file.log)?,
     };
-    auth::pam(&file.auth, auth_id)?;
+    auth::pam(&file.auth, accounts.and_then(|accounts| accounts.pam))?;
     Ok(Config {
         base: Box::new(base),
         auth: Box::new(auth),
@@ -207,22 +210,57 @@ fn user(key: &str, id: Option<Spanned<Id>>, default: &str, names: &Names) -> Che
     }
 }
 
-fn accounts(file: file::Accounts, names: &Names) -> Checked<Accounts> {
-    let offset = file.front.as_ref().map_or(0, |id| id.span().start);
+fn pam_group(id: &Spanned<Id>, names: &Names) -> Checked<u32> {
+    let expected = match group(id.get_ref(), names) {
+        Ok(Some(gid)) => return Ok(gid),
+        Ok(None) => "expected a group of this system".to_owned(),
+        Err(error) => error,
+    };
+    problem(id.span().start, format!("accounts.pam_group: {expected}"))
+}
+
+/// Looks up the users of the processes. `pam` says whether accounts come from PAM. If not, the keys
+/// for PAM do not matter, and their user need not exist.
+fn accounts(file: file::Accounts, pam: bool, names: &Names) -> Checked<Accounts> {
+    let offset = |id: Option<&Spanned<Id>>| id.map_or(0, |id| id.span().start);
+    let (own, auth) = (offset(file.front.as_ref()), offset(file.auth.as_ref()));
     let accounts = Accounts {
         front: user("front", file.front, "_popward", names)?,
         auth: user("auth", file.auth, "_popward-auth", names)?,
         keys: user("keys", file.keys, "_popward-keys", names)?,
+        program: user("program", file.program, "_popward-program", names)?,
+        pam: if pam {
+            let ids = user("pam", file.pam, "_popward-pam", names)?;
+            let further = file.pam_group.as_ref();
+            Some((ids, further.map(|id| pam_group(id, names)).transpose()?))
+        } else {
+            None
+        },
     };
-    let ids = [accounts.front.0, accounts.auth.0, accounts.keys.0];
-    if ids[0] == 0 || ids[2] == 0 {
+    if accounts.auth.0 == 0 {
         return problem(
-            offset,
-            "accounts: expected another user than root for front and keys",
+            auth,
+            "accounts.auth: expected another user than root. PAM runs in a process of its own, as accounts.pam",
         );
     }
-    if ids[0] == ids[1] || ids[0] == ids[2] || ids[1] == ids[2] {
-        return problem(offset, "accounts: expected three different users");
+    let mut ids = vec![
+        accounts.front.0,
+        accounts.auth.0,
+        accounts.keys.0,
+        accounts.program.0,
+    ];
+    if ids.contains(&0) {
+        return problem(
+            own,
+            "accounts: expected another user than root for front, keys and program",
+        );
+    }
+    ids.extend(accounts.pam.map(|((uid, _), _)| uid));
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() != count {
+        return problem(own, "accounts: expected different users");
     }
     Ok(accounts)
 }

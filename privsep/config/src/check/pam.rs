@@ -1,10 +1,34 @@
 //! Reads the files of the PAM service before the first login. It checks that the files exist, and
-//! whether the service uses `pam_unix`. That module can read `/etc/shadow` only as root.
+//! whether the service uses `pam_unix`. That module must be able to read `/etc/shadow`.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The directories in which PAM looks for services, in this order.
 pub(super) const DIRECTORIES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+
+/// The file with the hashes of the system's users.
+pub(super) const SHADOW: &str = "/etc/shadow";
+
+/// Whether a process can read the file `shadow` without any capability. `own` has its user, its
+/// group and its further group. `None`: it runs as this process does. A missing file is no problem,
+/// because `pam_unix` does not need it then.
+pub(super) fn reads_shadow(shadow: &Path, own: Option<((u32, u32), Option<u32>)>) -> bool {
+    let Ok(status) = shadow.metadata() else {
+        return true;
+    };
+    let Some(((uid, gid), further)) = own else {
+        return std::fs::File::open(shadow).is_ok();
+    };
+    let bit = if status.uid() == uid {
+        0o400
+    } else if status.gid() == gid || Some(status.gid()) == further {
+        0o040
+    } else {
+        0o004
+    };
+    status.mode() & bit != 0
+}
 
 /// Most files that are read for one service. A file counts twice if it is included for its `auth`
 /// lines and for its `account` lines.
@@ -203,6 +227,29 @@ mod tests {
             let found = looked(&[("popward", text), ("common", "auth required pam_unix.so\n")]);
             assert_eq!(found, Ok(None), "{text}");
         }
+    }
+
+    #[test]
+    fn only_the_mode_of_the_shadow_file_says_who_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let status = file.as_file().metadata().unwrap();
+        let (uid, gid) = (status.uid(), status.gid());
+        let other = Some(((uid + 1, gid + 1), None));
+        let member = Some(((uid + 1, gid + 1), Some(gid)));
+        let owner = Some(((uid, gid + 1), None));
+        // As on Debian; as on Fedora, where root needs a capability; as for everybody.
+        for (mode, by) in [
+            (0o640, [false, true, true]),
+            (0o000, [false, false, false]),
+            (0o604, [true, false, true]),
+        ] {
+            let mode_of_file = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), mode_of_file).unwrap();
+            let found = [other, member, owner].map(|own| reads_shadow(file.path(), own));
+            assert_eq!(found, by, "{mode:o}");
+        }
+        assert!(reads_shadow(Path::new("/nonexistent/shadow"), other));
     }
 
     #[test]

@@ -66,6 +66,11 @@ fn the_largest_messages_of_monitor_auth_and_conversations_come_back() {
     there_and_back(&ConversationToAuth::Failed(Text::truncated(
         &"w".repeat(128),
     )));
+    there_and_back(&MonitorToAuth::Conversation(ConversationId(u32::MAX)));
+    there_and_back(&AuthToMonitor::Converse(
+        ConversationId(u32::MAX),
+        ConversationKind::Proof,
+    ));
     there_and_back(&MonitorToAuth::NotOpened {
         session: session(),
         user: name.clone(),
@@ -79,7 +84,7 @@ fn the_largest_messages_of_monitor_auth_and_conversations_come_back() {
         groups: list(vec![u32::MAX; SELECTOR_GROUPS_MAX]),
     };
     there_and_back(&MonitorToAuth::LoginDelay(named, u32::MAX));
-    conversations(&name, &long);
+    conversations(&name);
 }
 
 #[test]
@@ -186,24 +191,21 @@ fn token_rules() -> TokenRules {
     }
 }
 
-/// The messages of auth and a conversation's child.
-fn conversations(name: &UserName, long: &AbsolutePath) {
+/// The messages of auth and a conversation's process.
+fn conversations(name: &UserName) {
     let peer = std::net::Ipv6Addr::LOCALHOST.into();
     let token = || Secret::try_from(vec![7; TOKEN_MAX]).unwrap();
     there_and_back(&AuthToConversation::Pam {
-        service: Text::truncated(&"s".repeat(32)),
         user: name.clone(),
         secret: Some(secret()),
         peer,
     });
     there_and_back(&AuthToConversation::Checkpassword {
-        program: long.clone(),
         user: name.clone(),
         secret: secret(),
         peer,
     });
     there_and_back(&AuthToConversation::TokenProgram {
-        program: long.clone(),
         token: token(),
         peer,
     });

@@ -15,8 +15,9 @@ use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey,
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
     AccountSelector, AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules,
-    CertificateUser, ConversationLimits, MonitorToAuth, NameRules, SELECTOR_GROUPS_MAX,
-    SELECTOR_USERS_MAX, SetupPhase, Throttle, TokenRules, TokenSource,
+    CertificateUser, ConversationId, ConversationKind, ConversationLimits, MonitorToAuth,
+    NameRules, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, SetupPhase, Throttle, TokenRules,
+    TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,

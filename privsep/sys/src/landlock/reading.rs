@@ -1,16 +1,74 @@
-//! Restricts the process that reads the configuration: it may read every file and change none.
+//! Restricts processes that may read every file: popward-config changes none, and PAM's modules
+//! change only what is in a list.
 
-use super::{LandlockError, READ_DIRECTORY, READ_FILE, enforce};
+use super::{
+    Forbidden, LandlockError, MAKE_REGULAR, READ_DIRECTORY, READ_FILE, REMOVE_FILE, Rights,
+    TRUNCATE, WRITE_FILE, enforce, enforce_rules, known,
+};
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+const EXECUTE: Rights = 1;
+const DEVICE_CONTROLS: Rights = 1 << 15;
 
 /// As [`super::restrict`], but every file may be read, and none may be written.
 pub fn restrict_to_reading() -> Result<(), LandlockError> {
     let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
     enforce(&[root.as_fd()], READ_FILE | READ_DIRECTORY)?;
     // The proof: everybody may write to this file, so only Landlock can forbid it.
-    match File::options().write(true).open("/dev/null") {
+    prove("/dev/null")
+}
+
+/// Restricts files only, for a process that runs other programs: every file may be read and
+/// executed, and none may be written, made or removed, except `files` and what is beneath
+/// `directories`. Paths that are missing are left out.
+///
+/// Sockets and signals are as free as before, because modules for LDAP or SSSD need sockets.
+pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), LandlockError> {
+    let read = READ_FILE | READ_DIRECTORY | EXECUTE | DEVICE_CONTROLS;
+    let write_file = WRITE_FILE | TRUNCATE;
+    let write = write_file | MAKE_REGULAR | REMOVE_FILE;
+    let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
+    let each = |paths: &[&str], rights: Rights| -> Vec<(File, Rights)> {
+        let paths = paths.iter().filter_map(|path| open_path(Path::new(path)));
+        paths.map(|file| (file, rights)).collect()
+    };
+    let mut rules = vec![(root, read)];
+    rules.extend(each(files, write_file));
+    rules.extend(each(directories, write));
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(file, rights)| (file.as_fd(), *rights))
+        .collect();
+    enforce_files(&rules)?;
+    // Everybody may write to this file, so only Landlock can forbid it.
+    prove("/dev/zero")
+}
+
+/// Forbids everything that concerns files, except the rights beneath each directory.
+fn enforce_files(rules: &[(BorrowedFd<'_>, Rights)]) -> Result<(), LandlockError> {
+    let (ports, scopes) = (0, 0);
+    let forbidden = Forbidden {
+        ports,
+        scopes,
+        ..known()?
+    };
+    enforce_rules(forbidden, rules)
+}
+
+/// Opens a path without any right to its contents.
+fn open_path(path: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(nix::libc::O_PATH);
+    options.open(path).ok()
+}
+
+/// Proves that `path` cannot be opened for writing.
+fn prove(path: &str) -> Result<(), LandlockError> {
+    match File::options().write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         _ => Err(LandlockError::Unproven),
     }

@@ -225,6 +225,20 @@ fn p10_the_reader_of_the_configuration_can_change_no_file() {
     assert_eq!(found, expected(&never));
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn p10_pams_modules_can_run_programs_and_use_sockets_and_change_files_only_in_a_list() {
+    let name = "p10_pams_modules_can_run_programs_and_use_sockets_and_change_files_only_in_a_list";
+    let found = in_child(name, |inside| {
+        let inside = inside.to_str().unwrap();
+        reading::restrict_writing(&["/dev/null"], &[inside, "/nonexistent"]).unwrap();
+        File::options().write(true).open("/dev/null").unwrap();
+    });
+    let (writes, never) = (&FILES[2..], &NEVER[1..]);
+    let expected_in_all = [(never, "inside"), (writes, "outside"), (never, "outside")];
+    assert_eq!(found, expected(&expected_in_all));
+}
+
 /// The numbers of linux/landlock.h, and the kernels' versions of Landlock.
 #[test]
 fn an_older_kernel_is_asked_for_what_it_can_forbid() {

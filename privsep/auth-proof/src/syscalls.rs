@@ -1,4 +1,4 @@
-//! The system calls of a child that checks a token or a certificate, once it is confined, beyond
+//! The system calls of popward-auth-proof, once it is confined, beyond
 //! those of every Rust program ([`popward_sys::seccomp::RUNTIME`]) and those of its channel
 //! ([`popward_sys::channel::CALLS`]). It reads one question and one file that auth has opened, and
 //! it sends one answer.
@@ -6,8 +6,8 @@
 use popward_sys::libc;
 use popward_sys::seccomp::{Rule, allow, allow_if};
 
-/// The table of such a child.
-pub(super) const PROOF: &[Rule] = &[
+/// The table of this process.
+pub(crate) const PROOF: &[Rule] = &[
     // The file with keys or authorities.
     allow(libc::SYS_read),
     // The length of that file.

@@ -1,5 +1,4 @@
-//! libpam: one conversation from start to end. It runs in a process of its own
-//! (`conversation_child`).
+//! libpam: one conversation from start to end.
 
 #![allow(unsafe_code)]
 

@@ -4,7 +4,7 @@
 //! the client's signature over the handshake's hash. Only the holder of the private key can make
 //! it.
 
-use crate::verdict::Verdict;
+use crate::proof::Proof;
 use popward_proto::bounded::{Bytes, UserName};
 use popward_proto::monitor_auth::CertificateUser;
 use rustls_pki_types::pem::PemObject;
@@ -38,33 +38,33 @@ const CHAIN: &[&dyn SignatureVerificationAlgorithm] = &[
 ];
 
 /// The client's certificate and its signature from the handshake.
-pub(super) struct SignedHandshake<'a> {
+pub(crate) struct SignedHandshake<'a> {
     /// The chain, with the client's own certificate first.
-    pub(super) chain: &'a [Bytes<{ popward_proto::auth::CERTIFICATE_MAX }>],
+    pub(crate) chain: &'a [Bytes<{ popward_proto::auth::CERTIFICATE_MAX }>],
     /// The signed message.
-    pub(super) signed: &'a [u8],
+    pub(crate) signed: &'a [u8],
     /// The signature scheme: a TLS code point.
-    pub(super) scheme: u16,
+    pub(crate) scheme: u16,
     /// The signature.
-    pub(super) signature: &'a [u8],
+    pub(crate) signature: &'a [u8],
 }
 
 /// Checks a certificate now, against the authorities in a PEM file. `name` says which name in it is
 /// the user's.
-pub(super) fn check(
+pub(crate) fn check(
     authorities: &[u8],
     shown: &SignedHandshake<'_>,
     name: CertificateUser,
-) -> Verdict {
+) -> Proof {
     let authorities: Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_slice_iter(authorities).collect();
     let authorities = match authorities {
         Ok(authorities) if !authorities.is_empty() => authorities,
-        _ => return Verdict::Failed("tls.client_ca: expected certificates in PEM".to_owned()),
+        _ => return Proof::Failed("tls.client_ca: expected certificates in PEM".to_owned()),
     };
     match user(&authorities, shown, name, UnixTime::now()) {
-        Ok(user) => Verdict::Identified(user),
-        Err(why) => Verdict::Refused(format!("certificate: {why}")),
+        Ok(user) => Proof::Identified(user),
+        Err(why) => Proof::Refused(format!("certificate: {why}")),
     }
 }
 

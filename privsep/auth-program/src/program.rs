@@ -1,10 +1,10 @@
 //! An operator's programs: one checks passwords (qmail's checkpassword interface), another one
 //! checks tokens.
 
-use crate::account::of_system;
-use crate::verdict::Verdict;
+use popward_conversation::account::{answer, of_system};
 use popward_proto::account::Account;
-use popward_proto::bounded::{AbsolutePath, List, UserName};
+use popward_proto::auth_conversation::ConversationToAuth;
+use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -23,16 +23,24 @@ const ANSWER_MAX: u64 = 4096;
 /// 4 as Dovecot does.
 const SHELL: &str = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
 
+fn refused(why: &str) -> ConversationToAuth {
+    ConversationToAuth::Refused(Text::truncated(why))
+}
+
+fn failed(why: &str) -> ConversationToAuth {
+    ConversationToAuth::Failed(Text::truncated(why))
+}
+
 /// Asks `program` whether `secret` is `user`'s.
-pub(super) fn checkpassword(
+pub(crate) fn checkpassword(
     program: &AbsolutePath,
     user: &UserName,
     secret: &[u8],
     peer: IpAddr,
-) -> Verdict {
+) -> ConversationToAuth {
     let own = match std::env::current_exe() {
         Ok(own) => own,
-        Err(error) => return Verdict::Failed(format!("own executable: {error}")),
+        Err(error) => return failed(&format!("own executable: {error}")),
     };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -53,34 +61,32 @@ pub(super) fn checkpassword(
         .arg(own)
         .arg(REPLY);
     match ask(shell, &question, peer) {
-        Err(why) => Verdict::Failed(format!("{program}: {why}")),
+        Err(why) => failed(&format!("{program}: {why}")),
         Ok((answer, status)) => match (status.code(), Reply::parse(&answer)) {
-            (Some(0), Some(reply)) => reply.verdict(),
-            (Some(0), None) => {
-                Verdict::Failed(format!("{program}: it did not start what it was given"))
-            }
-            (Some(1), _) => Verdict::Refused(format!("{program}: exit status 1")),
-            _ => Verdict::Failed(format!("{program}: {status}")),
+            (Some(0), Some(reply)) => reply.answer(),
+            (Some(0), None) => failed(&format!("{program}: it did not start what it was given")),
+            (Some(1), _) => refused(&format!("{program}: exit status 1")),
+            _ => failed(&format!("{program}: {status}")),
         },
     }
 }
 
 /// Asks `program` which user `token` belongs to.
-pub(super) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> Verdict {
+pub(crate) fn token(program: &AbsolutePath, token: &[u8], peer: IpAddr) -> ConversationToAuth {
     match ask(Command::new(program.as_path()), token, peer) {
-        Err(why) => Verdict::Failed(format!("{program}: {why}")),
+        Err(why) => failed(&format!("{program}: {why}")),
         Ok((answer, status)) => match status.code() {
             Some(0) => {
                 let name = String::from_utf8(answer).ok();
                 let name =
                     name.and_then(|name| UserName::try_from(name.trim_end().to_owned()).ok());
                 name.map_or_else(
-                    || Verdict::Failed(format!("{program}: expected one user's name")),
-                    Verdict::Identified,
+                    || failed(&format!("{program}: expected one user's name")),
+                    ConversationToAuth::Identified,
                 )
             }
-            Some(1) => Verdict::Refused(format!("{program}: exit status 1")),
-            _ => Verdict::Failed(format!("{program}: {status}")),
+            Some(1) => refused(&format!("{program}: exit status 1")),
+            _ => failed(&format!("{program}: {status}")),
         },
     }
 }
@@ -141,9 +147,9 @@ impl Reply {
     }
 
     /// The account with the program's ids. If it gives no ids, the system user of this name.
-    fn verdict(self) -> Verdict {
+    fn answer(self) -> ConversationToAuth {
         let Ok(name) = UserName::try_from(self.user) else {
-            return Verdict::Failed("USER: no account name".to_owned());
+            return failed("USER: no account name");
         };
         let home = AbsolutePath::try_from(self.home).ok();
         let account = match self.ids {
@@ -161,7 +167,7 @@ impl Reply {
             home: home.or(account.home),
             ..account
         });
-        account.into()
+        answer(account)
     }
 }
 
@@ -212,16 +218,19 @@ mod tests {
         "192.0.2.7".parse().unwrap()
     }
 
-    fn told(verdict: Verdict) -> String {
-        match verdict {
-            Verdict::Granted(account) => {
+    fn told(answer: ConversationToAuth) -> String {
+        match answer {
+            ConversationToAuth::Granted(account) => {
                 let home = account.home.map(String::from).unwrap_or_default();
                 format!("{} {}:{} {home}", account.name, account.uid, account.gid)
             }
-            Verdict::Identified(name) => format!("named {name}"),
-            Verdict::Refused(why) => format!("refused {}", why.rsplit(": ").next().unwrap()),
-            Verdict::Failed(why) => format!("failed {}", why.split_once(": ").unwrap().1),
-            other => panic!("{other:?}"),
+            ConversationToAuth::Identified(name) => format!("named {name}"),
+            ConversationToAuth::Refused(why) => {
+                format!("refused {}", why.as_str().rsplit(": ").next().unwrap())
+            }
+            ConversationToAuth::Failed(why) => {
+                format!("failed {}", why.as_str().split_once(": ").unwrap().1)
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 mod keys;
 
-use crate::verdict::Verdict;
+use crate::proof::Proof;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::TokenRules;
@@ -17,15 +17,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const LEEWAY: f64 = 30.0;
 
 /// Checks `token` now, against the key set `keys` (JSON).
-pub(super) fn check(keys: &[u8], token: &[u8], rules: &TokenRules) -> Verdict {
+pub(crate) fn check(keys: &[u8], token: &[u8], rules: &TokenRules) -> Proof {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     match keys::parse(keys) {
-        Err(why) => Verdict::Failed(format!("auth.oauth2.keys: {why}")),
+        Err(why) => Proof::Failed(format!("auth.oauth2.keys: {why}")),
         Ok(keys) => match user(&keys, token, rules, now.as_secs_f64()) {
-            Ok(user) => Verdict::Identified(user),
-            Err(why) => Verdict::Refused(format!("token: {why}")),
+            Ok(user) => Proof::Identified(user),
+            Err(why) => Proof::Refused(format!("token: {why}")),
         },
     }
 }
