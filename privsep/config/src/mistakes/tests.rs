@@ -84,7 +84,7 @@ fn all_mistakes_of_a_file_are_found() {
             "8: listen.address: expected one",
             "9: listen.tls: expected true or false, not \"no\"",
             "11: listen.address: expected one",
-            "12: unknown key lisen: did you mean listen?; the keys here are limits, listen",
+            "12: unknown key lisen, did you mean listen?; the keys here are limits, listen",
         ]
     );
 }
