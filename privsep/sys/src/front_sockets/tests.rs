@@ -5,9 +5,17 @@ use nix::sys::socket::{Shutdown, getsockopt, shutdown};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
+/// Binds a socket to a port by its number, as the server does. A socket that the kernel gave a port
+/// loses the port when it is shut down.
+fn bound() -> Option<TcpListener> {
+    let free = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?;
+    TcpListener::bind(free).ok()
+}
+
 /// A socket that listens, and its address.
 fn listening() -> (TcpListener, std::net::SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Another process may take the port in between.
+    let listener = (0..100).find_map(|_| bound()).unwrap();
     let address = listener.local_addr().unwrap();
     let socket = OwnedFd::from(listener);
     make_listening(&socket).unwrap();
