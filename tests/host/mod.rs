@@ -342,8 +342,12 @@ impl Host {
 
     /// The process id of the monitor, if there is one.
     pub fn monitor(&self) -> i32 {
-        let found = self.children("popward-monitor");
-        assert_eq!(found.len(), 1, "monitors: {found:?}");
+        // A child has its parent's name until its exec.
+        let mut found = Vec::new();
+        until("there is one monitor", || {
+            found = self.children("popward-monitor");
+            found.len() == 1
+        });
         found[0]
     }
 
