@@ -189,7 +189,8 @@ impl<'u> Search<'u> {
         };
         let score = self.scores.of(name);
         self.usable.offer(score, usable);
-        if let Some(hash) = self.hash.filter(|_| may_log_in_by_scram(text)) {
+        let secret = text.get(name.len() + 1..).unwrap_or_default();
+        if let Some(hash) = self.hash.filter(|_| may_log_in_by_scram(secret)) {
             let fits = |stored: &Stored| stored.fits_scram(hash);
             self.scram.offer(score, || usable().filter(fits));
         }
@@ -219,12 +220,11 @@ fn name(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b':').next().unwrap_or_default()
 }
 
-/// Whether a line's second field begins like SCRAM keys or a password. Most lines need not be parsed
-/// then.
-fn may_log_in_by_scram(line: &[u8]) -> bool {
-    let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
+/// Whether a line's text behind its first colon begins like SCRAM keys or a password. Most lines need
+/// not be parsed then, not even up to the second colon.
+fn may_log_in_by_scram(secret: &[u8]) -> bool {
     let begins = |scheme: &[u8]| {
-        let start = field.get(..scheme.len());
+        let start = secret.get(..scheme.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     };
     begins(b"{SCRAM") || begins(b"{PLAIN") || begins(b"{CLEAR")
