@@ -308,31 +308,43 @@ fn p9_failures_of_apop_cram_md5_and_scram_look_alike() {
     }
 }
 
-/// How long a wrong password for this name takes.
-fn time(client: &mut Client, name: &str) -> Duration {
-    let tried = (name.to_owned(), "wrong".to_owned());
-    fails(client, Method::Pass, &tried).0
+/// How much processor time the newest auth has used, whatever else this host does.
+fn processor_time(host: &Host) -> Duration {
+    let auth = *host.children("popward-auth").last().unwrap();
+    let threads = fs::read_dir(format!("/proc/{auth}/task")).unwrap();
+    let used = threads.map(|thread| {
+        let used = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        let nanoseconds = used.split(' ').next().unwrap().parse().unwrap();
+        Duration::from_nanos(nanoseconds)
+    });
+    used.sum()
 }
 
-/// For each name, whether a wrong password takes about as long as for the user `costly`: more than a
-/// quarter of that, at each of some tries. Other work on this host makes a time longer, and never
-/// shorter.
-fn like_costly(client: &mut Client, names: &[String]) -> Vec<bool> {
-    let mut costly = Duration::MAX;
-    let mut like_costly = |name: &String| {
-        // Again for each name, because the other work may have ended.
-        costly = costly.min(time(client, "costly"));
-        (0..4).all(|_| time(client, name) > costly / 4)
-    };
-    names.iter().map(&mut like_costly).collect()
+/// How much processor time of auth a wrong password for this name takes.
+fn cost(host: &Host, client: &mut Client, name: &str) -> Duration {
+    let before = processor_time(host);
+    fails(client, Method::Pass, &(name.to_owned(), "wrong".to_owned()));
+    processor_time(host) - before
 }
 
-/// One user's hash is cheap, the other's takes fifty times as long. An unknown name takes as
-/// long as one of them, always the same one, also after a reload. So neither time tells that a user
-/// exists.
+/// For each name, whether a wrong password costs about what it does for the user `costly`, and not
+/// what it does for the user `cheap`.
+fn like_costly(host: &Host, client: &mut Client, names: &[String]) -> Vec<bool> {
+    let costly = cost(host, client, "costly");
+    let cheap = cost(host, client, "cheap");
+    assert!(
+        costly > cheap * 9,
+        "{costly:?} and {cheap:?}: nothing to see"
+    );
+    let costs = names.iter().map(|name| cost(host, client, name));
+    costs.map(|cost| cost > costly / 3).collect()
+}
+
+/// One user's hash is cheap, the other's costs fifty times as much. An unknown name costs as much as
+/// one of them, always the same one, also after a reload. So no cost tells that a user exists.
 ///
-/// If the first line stood in for all names, no unknown name would take long, and many guesses at
-/// once would show who does.
+/// If the first line stood in for all names, no unknown name would be costly. Many guesses at once
+/// would show who is, because a delay hides only what is shorter.
 #[test]
 fn p9_where_hashes_differ_in_cost_an_unknown_name_costs_what_some_user_does() {
     let _alone = ALONE
@@ -346,18 +358,18 @@ fn p9_where_hashes_differ_in_cost_an_unknown_name_costs_what_some_user_does() {
     fs::write(host.at("users"), lines).unwrap();
     let mut client = Client::new(host.plain);
     assert_ok(&client.line());
-    let users = ["cheap", "costly"].map(str::to_owned);
-    assert_eq!(like_costly(&mut client, &users), [false, true]);
-    // Each name is like one of the two with the same probability. All 16 are alike once in 32,768
-    // runs.
-    let names: Vec<String> = (0..16).map(|number| format!("nobody{number}")).collect();
-    let first = like_costly(&mut client, &names);
-    assert!(first.contains(&true), "no unknown name takes long");
-    assert!(first.contains(&false), "each unknown name takes long");
+    // Each name is like one of the two with the same probability. All 24 are alike once in eight
+    // million runs.
+    let names: Vec<String> = (0..24).map(|number| format!("nobody{number}")).collect();
+    let first = like_costly(&host, &mut client, &names);
+    assert!(first.contains(&true), "no unknown name is costly");
+    assert!(first.contains(&false), "each unknown name is costly");
+    assert_eq!(like_costly(&host, &mut client, &names), first);
     host.signal(nix::sys::signal::Signal::SIGHUP);
     host.logged("configuration reloaded");
     let mut client = host.connect();
-    assert_eq!(like_costly(&mut client, &names), first, "after a reload");
+    let after = like_costly(&host, &mut client, &names);
+    assert_eq!(after, first, "after a reload");
 }
 
 /// SCRAM tells its salt and its number of rounds before anything is proved. A name must get the
