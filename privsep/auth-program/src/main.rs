@@ -5,8 +5,8 @@
 //! has a capability, and neither can gain a right by starting another program. They may do
 //! everything else that this user may do, because nobody knows what the program needs.
 //!
-//! The monitor starts it. The command line says how long it may take, and where the program is. A checkpassword program starts it too, with one other word (see
-//! [`program::REPLY`]).
+//! The monitor starts it. The command line says how long it may take, and where the program is. A
+//! checkpassword program starts it too, with one other word (see [`program::REPLY`]).
 
 #![forbid(unsafe_code)]
 

@@ -67,8 +67,9 @@ pub(crate) fn leave_starter() -> Result<(), NotConfined> {
         keyring::leave().map_err(system("a session keyring"))?;
         // For the private keys. Without CAP_SYS_RESOURCE, the service manager sets the limit.
         locked_memory::permit();
-        // Without CAP_SYS_ADMIN, the service manager forbids the calls. `no_new_privs` would do too, but
-        // then a security module could not change domains at the execs.
+        // Without CAP_SYS_ADMIN this fails, and the service manager forbids the calls. With
+        // `no_new_privs` it would not fail, but then a security module could not change domains at
+        // the execs.
         let _ = denials::install(denials::OF_PARENTS);
     }
     Ok(())
