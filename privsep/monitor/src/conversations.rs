@@ -34,7 +34,9 @@ fn what_to_start(auth: &AuthSettings, kind: ConversationKind) -> Option<(Role, S
             Some((Role::AuthProgram, program.to_string()))
         }
         // It asks nobody. What it checks against comes from auth.
-        (Proof, ..) => Some((Role::AuthProof, String::new())),
+        (Proof, ..) if auth.tokens.is_some() || auth.certificates.is_some() => {
+            Some((Role::AuthProof, String::new()))
+        }
         _ => None,
     }
 }

@@ -106,7 +106,8 @@ pub struct Accounts {
     pub auth: (u32, u32),
     /// Keys'.
     pub keys: (u32, u32),
-    /// That of popward-auth-program and popward-auth-proof.
+    /// That of popward-auth-program and popward-auth-proof. It is auth's if the configuration has no
+    /// use for these.
     pub program: (u32, u32),
     /// That of popward-auth-pam, and the group that it has in addition. `None`: accounts do not
     /// come from PAM. Only this user can be root.

@@ -56,6 +56,11 @@ pub(super) fn uses_pam(file: &file::Auth) -> bool {
     text(file.source.as_ref(), "").1 == "pam"
 }
 
+/// Whether a program checks passwords.
+pub(super) fn uses_program(file: &file::Auth) -> bool {
+    text(file.source.as_ref(), "").1 == "checkpassword"
+}
+
 /// Checks the PAM service, if PAM is the source: its file must exist, and popward-auth-pam must be
 /// able to read `/etc/shadow` if the service uses `pam_unix`. `own` is the user of popward-auth-pam
 /// and its further group. `None`: popward was not started by root.

@@ -100,7 +100,8 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let (owners, names) = (&host.owners, &host.names);
     let root = nix::unistd::geteuid().is_root();
     let accounts = if root {
-        Some(accounts(file.accounts, auth::uses_pam(&file.auth), names)?)
+        let client_ca = file.tls.client_ca.is_some();
+        Some(accounts(file.accounts, &file.auth, client_ca, names)?)
     } else {
         None
     };
@@ -219,17 +220,29 @@ fn pam_group(id: &Spanned<Id>, names: &Names) -> Checked<u32> {
     problem(id.span().start, format!("accounts.pam_group: {expected}"))
 }
 
-/// Looks up the users of the processes. `pam` says whether accounts come from PAM. If not, the keys
-/// for PAM do not matter, and their user need not exist.
-fn accounts(file: file::Accounts, pam: bool, names: &Names) -> Checked<Accounts> {
+/// Looks up the users of the processes. The users of conversations that `auth` has no use for do not
+/// matter and need not exist. `client_ca` says whether clients may show a certificate.
+fn accounts(
+    file: file::Accounts,
+    auth: &file::Auth,
+    client_ca: bool,
+    names: &Names,
+) -> Checked<Accounts> {
+    let needs_pam = auth::uses_pam(auth);
+    let needs_program = client_ca || auth::uses_program(auth) || auth.oauth2.is_some();
     let offset = |id: Option<&Spanned<Id>>| id.map_or(0, |id| id.span().start);
-    let (own, auth) = (offset(file.front.as_ref()), offset(file.auth.as_ref()));
+    let (own, place_of_auth) = (offset(file.front.as_ref()), offset(file.auth.as_ref()));
+    let auth = user("auth", file.auth, "_popward-auth", names)?;
     let accounts = Accounts {
         front: user("front", file.front, "_popward", names)?,
-        auth: user("auth", file.auth, "_popward-auth", names)?,
+        auth,
         keys: user("keys", file.keys, "_popward-keys", names)?,
-        program: user("program", file.program, "_popward-program", names)?,
-        pam: if pam {
+        program: if needs_program {
+            user("program", file.program, "_popward-program", names)?
+        } else {
+            auth
+        },
+        pam: if needs_pam {
             let ids = user("pam", file.pam, "_popward-pam", names)?;
             let further = file.pam_group.as_ref();
             Some((ids, further.map(|id| pam_group(id, names)).transpose()?))
@@ -239,16 +252,14 @@ fn accounts(file: file::Accounts, pam: bool, names: &Names) -> Checked<Accounts>
     };
     if accounts.auth.0 == 0 {
         return problem(
-            auth,
+            place_of_auth,
             "accounts.auth: expected another user than root. PAM runs in a process of its own, as accounts.pam",
         );
     }
-    let mut ids = vec![
-        accounts.front.0,
-        accounts.auth.0,
-        accounts.keys.0,
-        accounts.program.0,
-    ];
+    let mut ids = vec![accounts.front.0, accounts.auth.0, accounts.keys.0];
+    if needs_program {
+        ids.push(accounts.program.0);
+    }
     if ids.contains(&0) {
         return problem(
             own,
