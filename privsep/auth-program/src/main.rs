@@ -2,8 +2,9 @@
 //! (qmail's checkpassword interface) or a token.
 //!
 //! It runs as a user of its own, `accounts.program`, never as root. So does the program. Neither
-//! has a capability, and neither can gain a right by starting another program. They may do
-//! everything else that this user may do, because nobody knows what the program needs.
+//! has a capability, and neither can gain a right by starting another program. Neither can reach the
+//! memory of other logins' programs. They may do everything else that this user may do, because
+//! nobody knows what the program needs.
 //!
 //! The monitor starts it. The command line says how long it may take, and where the program is. A
 //! checkpassword program starts it too, with one other word (see [`program::REPLY`]).
@@ -15,6 +16,7 @@ mod program;
 use popward_conversation::Conversation;
 use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
 use popward_proto::bounded::AbsolutePath;
+use popward_sys::landlock::reading::restrict_tracing;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
         return program::reply();
     }
     match Conversation::take() {
-        Some(conversation) => conversation.hold_guarded(|| Ok(()), ask),
+        Some(conversation) => conversation.hold_guarded(|| Ok(restrict_tracing()?), ask),
         None => ExitCode::FAILURE,
     }
 }

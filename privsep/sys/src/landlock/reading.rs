@@ -1,5 +1,5 @@
-//! Restricts processes that may read every file: popward-config changes none, and PAM's modules
-//! change only what is in a list.
+//! Restricts processes that may read every file: popward-config changes none, PAM's modules change
+//! only what is in a list, and an operator's program may change what its user may.
 
 use super::{
     Forbidden, LandlockError, MAKE_REGULAR, READ_DIRECTORY, READ_FILE, REMOVE_FILE, Rights,
@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 const EXECUTE: Rights = 1;
+const MAKE_BLOCK_DEVICE: Rights = 1 << 11;
+const MOVE: Rights = 1 << 13;
 const DEVICE_CONTROLS: Rights = 1 << 15;
 
 /// As [`super::restrict`], but every file may be read, and none may be written.
@@ -45,6 +47,25 @@ pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), Land
     enforce_files(&rules)?;
     // Everybody may write to this file, so only Landlock can forbid it.
     prove("/dev/zero")
+}
+
+/// Keeps this process, and all that it starts, away from the memory and the descriptors of other
+/// processes of its user, and restricts no file. A restricted process can trace only processes that
+/// have its restrictions too.
+///
+/// Landlock must forbid something. Making a block device takes a capability in any case. Moving files
+/// between directories is forbidden unless a rule permits it. The first version of Landlock has no
+/// such rule.
+pub fn restrict_tracing() -> Result<(), LandlockError> {
+    let root = open_path(Path::new("/")).ok_or(LandlockError::Unproven)?;
+    let forbidden = Forbidden {
+        files: known()?.files & (MAKE_BLOCK_DEVICE | MOVE),
+        ports: 0,
+        scopes: 0,
+    };
+    let permitted = [(root.as_fd(), MOVE)];
+    let has_rule = forbidden.files & MOVE != 0;
+    enforce_rules(forbidden, if has_rule { &permitted } else { &[] })
 }
 
 /// Forbids everything that concerns files, except the rights beneath each directory.

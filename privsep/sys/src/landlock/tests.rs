@@ -239,6 +239,16 @@ fn p10_pams_modules_can_run_programs_and_use_sockets_and_change_files_only_in_a_
     assert_eq!(found, expected(&expected_in_all));
 }
 
+/// What this restricts instead: see the section `auth-program` of `tests/break_in/table.txt`.
+#[cfg(feature = "server")]
+#[test]
+fn an_operators_program_can_do_with_files_and_sockets_what_its_user_can() {
+    let name = "an_operators_program_can_do_with_files_and_sockets_what_its_user_can";
+    let found = in_child(name, |_| reading::restrict_tracing().unwrap());
+    let moves = |what: &String| version() < 2 && what.starts_with("link elsewhere");
+    assert!(found.iter().all(moves), "{found:?}");
+}
+
 /// The numbers of linux/landlock.h, and the kernels' versions of Landlock.
 #[test]
 fn an_older_kernel_is_asked_for_what_it_can_forbid() {
