@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// How both hosts let clients log in.
 pub const MECHANISMS: &str = "mechanisms = [\"user\", \"plain\", \"oauthbearer\"]\nplaintext = \"always\"\nconversation_limit = \"100s\"\n";
 
+/// The name of a program that does not answer.
+const SILENT: &str = "silent";
+
 /// Begins a login of `name` with a token.
 pub fn begin_token(host: &Host, name: &str) -> Client {
     let token = format!("n,a={name},\x01auth=Bearer e30.e30.e30\x01\x01");
@@ -20,7 +23,7 @@ pub fn begin_token(host: &Host, name: &str) -> Client {
 
 /// Writes a program that does not answer. Returns its path.
 pub fn silent_program(directory: &Path) -> PathBuf {
-    let program = directory.join("silent");
+    let program = directory.join(SILENT);
     std::fs::write(&program, "#!/bin/sh\nsleep 1000\n").unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     program
@@ -58,7 +61,7 @@ const KEYS: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 impl PamHost {
-    /// Starts it in this directory. `None`: this system has no module that runs programs.
+    /// Starts it. [`silent_program`] has made its program in this directory. `None`: this system has no module that runs programs.
     pub fn start(directory: &Path) -> Option<Self> {
         let machine = format!("{}-linux-gnu/security", std::env::consts::ARCH);
         let roots = ["/lib", "/usr/lib", "/usr/lib64"].map(Path::new);
@@ -70,7 +73,8 @@ impl PamHost {
         }
         let name = format!("popward-test-break-in-{}", std::process::id());
         let service = PathBuf::from("/etc/pam.d").join(&name);
-        let program = silent_program(directory);
+        // A program that runs cannot be written anew. So this is the other host's.
+        let program = directory.join(SILENT);
         let lines = format!(
             "auth required pam_exec.so expose_authtok quiet {}\naccount required pam_permit.so\n",
             program.display()

@@ -69,12 +69,17 @@ impl Attack {
 /// A neighbour that nobody breaks into, because it is like the worker.
 const OTHER: &str = "another user's worker";
 
+/// What [`PamHost`] has.
+const OF_PAM: &[&str] = &["auth-pam", "auth-proof"];
+
 /// All of them.
 pub struct Subjects {
     pub all: Vec<Subject>,
     pub attacks: Vec<Attack>,
     /// The processes that live as long as the server, or as the sessions of `clients`.
     pub lasting: Vec<(&'static str, i32)>,
+    /// Those that this system lacks.
+    pub missing: &'static [&'static str],
     _clients: Vec<Client>,
     _pam: Option<PamHost>,
 }
@@ -143,6 +148,7 @@ impl Subjects {
             all,
             attacks,
             lasting,
+            missing: if pam.is_some() { &[] } else { OF_PAM },
             _clients: clients,
             _pam: pam,
         }
