@@ -44,11 +44,26 @@ struct Spool {
     /// reading. procmail and maildrop do it the other way round. None of them gives up soon.
     /// Whoever holds this alone does not meet those two.
     waiting: RwLock<()>,
+    /// Held by a session on putmail's spool. See [`Spool::turn`].
+    visiting: Mutex<()>,
     /// Who did what when, for whoever must find out why this test failed.
     history: Mutex<Vec<String>>,
 }
 
+/// The least time between two sessions on putmail's spool.
+const GAP: Duration = Duration::from_millis(500);
+
 impl Spool {
+    /// Waits until a session may begin. putmail reads a dotlock, asks whether its process lives, and
+    /// then removes whatever has the dotlock's name. If one session ends and the next begins in
+    /// between, putmail removes the dotlock of the next.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.agents.contains(&"putmail");
+        let turn = turn.then(|| lock(&self.visiting))?;
+        std::thread::sleep(GAP);
+        Some(turn)
+    }
+
     fn note(&self, what: &str) {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         lock(&self.history).push(format!("{:.3} {what}", now.as_secs_f64()));
@@ -172,6 +187,7 @@ impl Town {
     /// A POP3 session. It holds all locks, so nobody may write meanwhile, and the spool can be
     /// compared with the model. Returns `false` if another program had the spool.
     fn visit(&self, at: &Spool, random: &mut Random, visit: Visit) -> bool {
+        let _turn = at.turn();
         let Some(mut client) = enter(&self.host, at.account.name) else {
             self.in_use.fetch_add(1, Ordering::SeqCst);
             return false;
@@ -606,6 +622,7 @@ fn p2_p3_p5_neighbours_and_sessions_lose_and_change_no_mail() {
         model: Mutex::default(),
         rewriting: Mutex::default(),
         waiting: RwLock::default(),
+        visiting: Mutex::default(),
         history: Mutex::default(),
     });
     let town = Town {
