@@ -102,7 +102,8 @@ struct Setting {
     is_comment: bool,
 }
 
-/// The lines of the example that set keys, whether they are comments or not. A comment in words begins with "# ".
+/// The lines of the example that set keys, whether they are comments or not. A comment in words
+/// begins with "# ".
 fn settings(text: &str) -> Vec<Setting> {
     let mut table = String::new();
     let mut settings = Vec::new();
@@ -229,7 +230,8 @@ const NEED_MORE: [&str; 10] = [
     "auth.oauth2.program",
 ];
 
-/// The example with one key after the other in force. Each passes the check, or the error names the key.
+/// The example with one key after the other in force. Each passes the check, or the error names the
+/// key.
 #[test]
 fn each_value_of_the_example_is_accepted() {
     let directory = tempfile::tempdir().unwrap();

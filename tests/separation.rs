@@ -194,8 +194,8 @@ fn each_process_has_only_the_descriptors_that_it_was_given() {
     assert_ok(&alice.ask("NOOP"));
 }
 
-/// Sockets that two processes have. Listening sockets do not count, because the supervisor keeps them
-/// for the next monitor, and the monitor for the next front.
+/// Sockets that two processes have. Listening sockets do not count, because the supervisor keeps
+/// them for the next monitor, and the monitor for the next front.
 fn shared(host: &Host) -> Vec<String> {
     let pair = [host.pid(), host.monitor(), one(host, "popward-front")];
     let others = ["popward-auth", "popward-keys", "popward-log"];
@@ -307,8 +307,8 @@ for number in range(3, 64):
 print(damaged)
 "#;
 
-/// All fronts share the listening sockets. A front's filter forbids it to damage one. Here root does
-/// it, as a front without its filter could.
+/// All fronts share the listening sockets. A front's filter forbids it to damage one. Here root
+/// does it, as a front without its filter could.
 #[test]
 fn p1_a_new_front_accepts_whatever_happened_to_the_listening_sockets() {
     if !root() {

@@ -1,5 +1,5 @@
-//! Where messages begin, on files of all kinds: as popward, Dovecot's POP3 and c-client see it. Each difference is listed with
-//! its reason in `splits/differences.txt`.
+//! Where messages begin, on files of all kinds: as popward, Dovecot's POP3 and c-client see it.
+//! Each difference is listed with its reason in `splits/differences.txt`.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -41,8 +41,8 @@ const HIDDEN: [&str; 8] = [
     "X-UIDL:",
 ];
 
-/// A message as it can be compared: without these fields, CR and empty lines at the end. For NUL, c-client shows a space or
-/// 0x80.
+/// A message as it can be compared: without these fields, CR and empty lines at the end. For NUL,
+/// c-client shows a space or 0x80.
 fn comparable(message: &[u8]) -> String {
     let kept = message.iter().filter(|byte| **byte != b'\r');
     let shown = kept.map(|byte| {
@@ -136,7 +136,8 @@ fn case(name: &str) -> Vec<u8> {
     std::fs::read(cases().join(format!("{name}.mbox"))).unwrap()
 }
 
-/// The table of the cases: each with the count of Dovecot's messages and of popward's, `None` where the file is refused.
+/// The table of the cases: each with the count of Dovecot's messages and of popward's, `None` where
+/// the file is refused.
 fn table() -> Vec<(String, Option<usize>, Option<usize>)> {
     let text = std::fs::read_to_string(cases().join("README.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| ")).skip(2);
@@ -295,7 +296,8 @@ fn memchr(bytes: &[u8], what: &[u8]) -> usize {
         .unwrap()
 }
 
-/// From_ dates as programs have written them. A message in such a spool never takes the others with it.
+/// From_ dates as programs have written them. A message in such a spool never takes the others with
+/// it.
 #[test]
 fn a_spool_with_an_odd_from_date_in_it_stays_usable() {
     let host = Host::start(&[user("alice", 64401, b"")]);

@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The circles that are left: the crate, and the files of the circle. Remove an entry when its circle
-/// is gone. Add none.
+/// The circles that are left: the crate, and the files of the circle. Remove an entry when its
+/// circle is gone. Add none.
 const KNOWN: &[(&str, &[&str])] = &[
     (
         "privsep/auth/src",

@@ -135,7 +135,8 @@ pub fn questions() -> Vec<u8> {
     (text + "QUIT\r\n").into_bytes()
 }
 
-/// The messages in what a server answered, behind another reply that shows whether it has read the file.
+/// The messages in what a server answered, behind another reply that shows whether it has read the
+/// file.
 pub fn answers(said: &[u8]) -> Messages {
     let mut lines = said.split_inclusive(|byte| *byte == b'\n');
     lines
@@ -152,8 +153,8 @@ pub fn answers(said: &[u8]) -> Messages {
     Some(messages)
 }
 
-/// The messages of a file in c-client's format mbx: a head of 2,048 bytes; before each message a line with its date, its
-/// length and its flags.
+/// The messages of a file in c-client's format mbx: a head of 2,048 bytes; before each message a
+/// line with its date, its length and its flags.
 fn mbx(file: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = file.get(2048..).unwrap_or_default();
     let mut messages = Vec::new();

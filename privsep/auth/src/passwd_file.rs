@@ -20,8 +20,8 @@ use stand_in::{Best, Scores};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The name of the line whose SCRAM keys are a key for what users who are not in the file look like.
-/// No user can have this name, because a user's name cannot begin with a dot.
+/// The name of the line whose SCRAM keys are a key for what users who are not in the file look
+/// like. No user can have this name, because a user's name cannot begin with a dot.
 const STAND_IN: &[u8] = b".stand-in";
 
 /// One line of the file.
@@ -58,8 +58,8 @@ impl From<NoEntry> for NotGranted {
 pub(crate) struct Lookup {
     /// The name's line.
     pub(crate) entry: Result<Entry, NoEntry>,
-    /// The stored passwords that a check uses for a user without one, the first if it can (P9). They
-    /// are those of usable lines, and the same for a name at each look-up.
+    /// The stored passwords that a check uses for a user without one, the first if it can (P9).
+    /// They are those of usable lines, and the same for a name at each look-up.
     pub(crate) stand_ins: Vec<Stored>,
     /// If the mechanism is SCRAM: what a user without a secret for it looks like. This is what
     /// another user has: keys for this hash, or a password. `None` if no user has either.
@@ -220,8 +220,8 @@ fn name(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b':').next().unwrap_or_default()
 }
 
-/// Whether a line's text behind its first colon begins like SCRAM keys or a password. Most lines need
-/// not be parsed then, not even up to the second colon.
+/// Whether a line's text behind its first colon begins like SCRAM keys or a password. Most lines
+/// need not be parsed then, not even up to the second colon.
 fn may_log_in_by_scram(secret: &[u8]) -> bool {
     let begins = |scheme: &[u8]| {
         let start = secret.get(..scheme.len());
@@ -233,8 +233,8 @@ fn may_log_in_by_scram(secret: &[u8]) -> bool {
 /// Most wrong lines that the log names.
 const NAMED_MAX: usize = 10;
 
-/// The file's lines that let nobody in because they have an error. Returns what was expected in each
-/// of the first [`NAMED_MAX`], and the number of the others.
+/// The file's lines that let nobody in because they have an error. Returns what was expected in
+/// each of the first [`NAMED_MAX`], and the number of the others.
 ///
 /// # Errors
 ///

@@ -41,16 +41,16 @@ use std::process::ExitCode;
 /// Most open descriptors of a process: two for each certificate, and a few more.
 const FILES: u64 = 128;
 
-/// After how many seconds the kernel ends this process and the one that looks up names. The supervisor
-/// waits 30 s and then kills popward-config. A supervisor that is dead cannot.
+/// After how many seconds the kernel ends this process and the one that looks up names. The
+/// supervisor waits 30 s and then kills popward-config. A supervisor that is dead cannot.
 const LIFE_S: u32 = 35;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(names::ARGUMENT) {
         return names::main();
     }
-    // Errors and warnings go to the supervisor over the first descriptor, because the supervisor shows
-    // them to the operator. This process writes no log lines of its own.
+    // Errors and warnings go to the supervisor over the first descriptor, because the supervisor
+    // shows them to the operator. This process writes no log lines of its own.
     let Ok([control, _log]) = inherited::take::<2>() else {
         return ExitCode::FAILURE;
     };

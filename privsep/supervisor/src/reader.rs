@@ -46,8 +46,8 @@ pub(crate) fn as_root() -> Option<ChildIdentity> {
     })
 }
 
-/// Starts popward-config, and tells it to read the file `path`. `excerpts` is whether errors show the
-/// lines with the mistakes, for a terminal.
+/// Starts popward-config, and tells it to read the file `path`. `excerpts` is whether errors show
+/// the lines with the mistakes, for a terminal.
 ///
 /// # Errors
 ///

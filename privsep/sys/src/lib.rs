@@ -4,7 +4,8 @@
 //!
 //! This code runs in every process, with that process's rights. It holds all `unsafe` code of
 //! popward, except auth's calls of libcrypt and popward-auth-pam's calls of libpam. A comment at
-//! each block says why it is sound. Reading order for an auditor: `channel`, `spawn`, `confine`, the rest.
+//! each block says why it is sound. Reading order for an auditor: `channel`, `spawn`, `confine`,
+//! the rest.
 
 pub mod capabilities;
 pub mod channel;

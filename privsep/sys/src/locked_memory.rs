@@ -4,8 +4,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The `RLIMIT_MEMLOCK` of a process that locks its memory, in bytes. The processes that hold secrets
-/// are much smaller. A process that reached the limit would get no more memory.
+/// The `RLIMIT_MEMLOCK` of a process that locks its memory, in bytes. The processes that hold
+/// secrets are much smaller. A process that reached the limit would get no more memory.
 const LIMIT: u64 = 64 << 20;
 
 /// Sets the limit on locked memory for this process and all that it starts. Without

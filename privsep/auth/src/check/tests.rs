@@ -156,8 +156,8 @@ fn p9_a_missing_user_gets_a_challenge_like_an_existing_one() {
     );
 }
 
-/// Two users' keys differ in what a challenge shows of them. Each name without keys looks like one of
-/// these users, and always like the same one.
+/// Two users' keys differ in what a challenge shows of them. Each name without keys looks like one
+/// of these users, and always like the same one.
 #[test]
 fn p9_a_missing_user_s_challenge_is_like_that_of_some_user() {
     let other = KEYS.replace("4096,RYbLseT/8RCCOcCClX/ptg==", "9999,AAAAAAAA");

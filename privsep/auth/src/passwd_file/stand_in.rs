@@ -15,8 +15,8 @@ use popward_proto::bounded::UserName;
 use std::hash::{DefaultHasher, Hasher};
 
 /// How many lines stand in for a name. The second and later ones count if this host cannot make the
-/// hash of those before. If it can make none of them, the name has a cost that no user has: even with
-/// every third line of that kind, that is one name in 6,561.
+/// hash of those before. If it can make none of them, the name has a cost that no user has: even
+/// with every third line of that kind, that is one name in 6,561.
 const STAND_INS: usize = 8;
 
 /// Gives each line its score for one name.

@@ -51,8 +51,8 @@ fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, 
     }
 }
 
-/// Checks that a time is in `range`. Returns it, or the default, in milliseconds. `range` ends before
-/// 49 days.
+/// Checks that a time is in `range`. Returns it, or the default, in milliseconds. `range` ends
+/// before 49 days.
 fn time(
     key: &str,
     value: Option<&Spanned<Time>>,
@@ -220,8 +220,8 @@ fn pam_group(id: &Spanned<Id>, names: &Names) -> Checked<u32> {
     problem(id.span().start, format!("accounts.pam_group: {expected}"))
 }
 
-/// Looks up the users of the processes. The users of conversations that `auth` has no use for do not
-/// matter and need not exist. `client_ca` says whether clients may show a certificate.
+/// Looks up the users of the processes. The users of conversations that `auth` has no use for do
+/// not matter and need not exist. `client_ca` says whether clients may show a certificate.
 fn accounts(
     file: file::Accounts,
     auth: &file::Auth,
@@ -372,8 +372,8 @@ fn listening(files: &[file::Listen], certificate: bool) -> Checked<List<Listen, 
     if files.len() > LISTENERS_MAX {
         return too_many();
     }
-    // A socket from systemd can have TLS from the start, too. Only the supervisor has these sockets,
-    // so it checks them when it starts.
+    // A socket from systemd can have TLS from the start, too. Only the supervisor has these
+    // sockets, so it checks them when it starts.
     let tls = files.iter().find(|file| file.tls && !certificate);
     if let Some(tls) = tls {
         let expected = "listen.tls: expected a [[certificate]] beside it";

@@ -14,7 +14,8 @@ use popward_proto::settings::Spool;
 use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
-/// Checks the settings of spools for all accounts. `open` is how many milliseconds a login may take.
+/// Checks the settings of spools for all accounts. `open` is how many milliseconds a login may
+/// take.
 pub(super) fn spool(
     file: file::Spool,
     from: file::Adopt,
@@ -84,8 +85,8 @@ fn there(offset: usize, base: &str, host: &Host) {
     host.warn(offset, format!("spool.path: {base}: {why}"));
 }
 
-/// Returns the lock timeout in milliseconds. `open` is how many milliseconds a login may take in all.
-/// The lock timeout must be shorter, or the login times out before the client gets `[IN-USE]`.
+/// Returns the lock timeout in milliseconds. `open` is how many milliseconds a login may take in
+/// all. The lock timeout must be shorter, or the login times out before the client gets `[IN-USE]`.
 pub(super) fn lock_timeout_ms(value: &Spanned<Time>, open: u32) -> Checked<u32> {
     match u32::try_from(value.get_ref().ms) {
         Ok(timeout) if timeout < open => Ok(timeout),

@@ -270,12 +270,12 @@ fn found_at_last(desk: &Desk, reads: usize) -> (usize, Found) {
     (1..100).find_map(found).expect("it never opens")
 }
 
-/// So few reads that a session does not come to the end of [`long_spool`], and so many that an index
-/// of what they found is worth it.
+/// So few reads that a session does not come to the end of [`long_spool`], and so many that an
+/// index of what they found is worth it.
 const READS: usize = 12;
 
-/// More than a scan of [`READS`] reads comes to. Some messages are equal, and lie on both sides of the
-/// place where the scan ends.
+/// More than a scan of [`READS`] reads comes to. Some messages are equal, and lie on both sides of
+/// the place where the scan ends.
 fn long_spool() -> Vec<u8> {
     (0..1000).flat_map(|n| message(n % 700, 200)).collect()
 }
