@@ -6,6 +6,7 @@
 //! `service/checking.rs` starts a check, and `service/outcome.rs` acts on its verdict.
 
 mod checking;
+mod generations;
 mod handover;
 mod outcome;
 mod state;
@@ -17,7 +18,7 @@ use crate::login::{Due, Evidence, NotBegun};
 use crate::passwd_file;
 use crate::policy::admission::AdmissionRules;
 use crate::trusted_file;
-use handover::{Predecessor, Successor};
+use generations::{Predecessor, Successor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};

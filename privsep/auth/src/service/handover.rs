@@ -5,121 +5,29 @@
 //!    a reload. The new auth checks no login before it has all of them.
 //! 2. The old auth still decides the logins that it began. It sends the result of each.
 
+use super::generations::Predecessor;
 use super::state::{Auth, Front};
 use crate::login::{LOGINS_MAX, Undecided};
-use crate::policy::attempts::Guess;
 use popward_proto::account::SessionId;
 use popward_proto::auth::AuthPhase;
-use popward_proto::auth_handover::{AuthToSuccessor, ENTRIES_MAX, HandoverPhase, SuccessorToAuth};
-use popward_proto::bounded::{List, UserName};
+use popward_proto::auth_handover::{AuthToSuccessor, HandoverPhase};
+use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::AuthToMonitor;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// How long fronts may take to change to the new auth. A front that takes longer is ended.
-const LEAVE: Duration = Duration::from_secs(5);
 
 /// How long this process stays after it has granted a session of an older monitor's front. The
 /// front takes the end of auth for the end of each login that has no session yet.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long the new auth waits for what the old one remembers.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Most packets that are read from the old auth before other channels are read.
 const TURN: usize = 1024;
 
 /// Most guesses that the old auth can have under way: its own logins, and those that it took over
-/// from the auth before. There are at most two older
-/// monitors.
+/// from the auth before. There are at most two older monitors.
 const UNDER_WAY_MAX: usize = 3 * LOGINS_MAX;
-
-/// The auth that takes over.
-pub(super) struct Successor {
-    channel: Channel<AuthToSuccessor, SuccessorToAuth>,
-    /// The messages that it has not received yet.
-    queue: VecDeque<AuthToSuccessor>,
-    /// The users of logins that were under way at the handover and have been decided since.
-    decided: Rc<RefCell<Vec<UserName>>>,
-    /// When the time for fronts to change to the new auth is over.
-    until: Instant,
-    /// Whether all failures and last logins are in the queue, or were sent.
-    given: bool,
-    /// Whether the monitor knows that this process can end.
-    drained: bool,
-}
-
-/// The auth before this one.
-pub(super) struct Predecessor {
-    channel: Channel<SuccessorToAuth, AuthToSuccessor>,
-    /// The guesses that it has not decided yet. If another auth replaces this one, that auth counts
-    /// them too.
-    under_way: HashMap<UserName, Vec<(Guess, Option<Undecided>)>>,
-    until: Instant,
-}
-
-impl Successor {
-    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
-        let channel = Channel::new(socket, HandoverPhase::Remembered);
-        channel.set_nonblocking()?;
-        Ok(Self {
-            channel,
-            queue: VecDeque::new(),
-            decided: Rc::default(),
-            until: Instant::now() + LEAVE,
-            given: false,
-            drained: false,
-        })
-    }
-
-    /// The channel to it, while messages for it are in the queue.
-    pub(super) fn waits(&self) -> Option<BorrowedFd<'_>> {
-        (!self.queue.is_empty()).then(|| self.channel.as_fd())
-    }
-
-    /// The next time at which [`Auth::hand_over`] has something to do without a message.
-    pub(super) fn next(&self) -> Option<Instant> {
-        (!self.given).then_some(self.until)
-    }
-
-    fn push<T, const N: usize>(
-        &mut self,
-        all: Vec<T>,
-        message: impl Fn(List<T, N>) -> AuthToSuccessor,
-    ) {
-        let mut rest = all.into_iter().peekable();
-        while rest.peek().is_some() {
-            let some: Vec<T> = rest.by_ref().take(N.min(ENTRIES_MAX)).collect();
-            self.queue.extend(List::try_from(some).map(&message));
-        }
-    }
-}
-
-impl Predecessor {
-    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
-        let channel = Channel::new(socket, HandoverPhase::Remembered);
-        channel.set_nonblocking()?;
-        Ok(Self {
-            channel,
-            under_way: HashMap::new(),
-            until: Instant::now() + PATIENCE,
-        })
-    }
-
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
-    }
-
-    /// When its time to send what it remembers is over. `None` if it has sent all.
-    pub(super) fn awaited(&self) -> Option<Instant> {
-        (self.channel.phase() == HandoverPhase::Remembered).then_some(self.until)
-    }
-}
 
 impl Auth {
     /// Sends to the successor what can be sent now. Tells the monitor when this process can end.

@@ -1,6 +1,6 @@
 //! Auth's state: its channels, its settings, the logins under way and what is remembered of others.
 
-use super::handover::{Predecessor, Successor};
+use super::generations::{Predecessor, Successor};
 use crate::conversations::Conversations;
 use crate::hashing::HashingThreads;
 use crate::login::{LOGINS_MAX, Logins};
