@@ -40,6 +40,20 @@ fn the_list_of_executables_is_complete() {
     );
 }
 
+/// The README's table names each executable, its picture each one that is no tool.
+#[test]
+fn the_readme_shows_each_executable() {
+    let read = |name: &str| std::fs::read_to_string(project(name)).unwrap();
+    let page = read("README.md");
+    let picture = read("docs/pictures/processes.svg").replace("&#45;", "-");
+    for name in read("packaging/executables").lines() {
+        assert!(page.contains(&format!("\n| `{name}`")), "{name}");
+        let is_tool = ["popward-reload", "popward-spool"].contains(&name);
+        let shown = picture.contains(&format!(">{name}</text>"));
+        assert!(shown != is_tool, "{name}: shown in the picture: {shown}");
+    }
+}
+
 fn install(into: &Path, system: &str) {
     let mut install = Command::new(project("packaging/install"));
     install
