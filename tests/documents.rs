@@ -128,3 +128,30 @@ fn incidents_name_only_lines_that_the_log_has() {
         assert!(log.contains(&words), "{line:?} in docs/log.md");
     }
 }
+
+/// The book's table of contents has each page for its readers once.
+#[test]
+fn the_book_has_each_page_once() {
+    let summary = std::fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let links = summary
+        .split("](")
+        .skip(1)
+        .map(|link| link.split(')').next().unwrap());
+    let mut listed: Vec<PathBuf> = links
+        .map(|link| root().join("docs").join(link).canonicalize().unwrap())
+        .collect();
+    listed.sort();
+    let mut there: Vec<PathBuf> = pages()
+        .iter()
+        .map(|page| page.canonicalize().unwrap())
+        .collect();
+    for entry in std::fs::read_dir(root().join("docs/man")).unwrap() {
+        there.push(entry.unwrap().path().canonicalize().unwrap());
+    }
+    // The table itself, and what stands beside inputs of tests.
+    there.retain(|page| !page.ends_with("docs/SUMMARY.md"));
+    there.retain(|page| !page.ends_with("tests/conformance/README.md"));
+    there.retain(|page| !page.to_str().unwrap().contains("/vectors/"));
+    there.sort();
+    assert_eq!(listed, there);
+}
