@@ -41,6 +41,9 @@ def step(function):
         wrong.append(repr(error))
     wrong += [line for line in audit_lines() if policy.denial(line)]
     check(function.__doc__, not wrong, "\n".join(wrong[:20]))
+    if wrong:
+        for line in run("journalctl", "-o", "cat", "--no-pager", "-n", "30", "-t", "popward").splitlines():
+            print("note %s" % line, flush=True)
 
 
 def expect(good, what):
