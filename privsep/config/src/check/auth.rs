@@ -51,21 +51,16 @@ pub(super) fn auth(
     })
 }
 
-/// Whether accounts come from PAM.
-pub(super) fn uses_pam(file: &file::Auth) -> bool {
-    text(file.source.as_ref(), "").1 == "pam"
-}
-
-/// Whether a program checks passwords.
-pub(super) fn uses_program(file: &file::Auth) -> bool {
-    text(file.source.as_ref(), "").1 == "checkpassword"
+/// Whether accounts come from this source.
+pub(super) fn is_source(file: &file::Auth, source: &str) -> bool {
+    text(file.source.as_ref(), "").1 == source
 }
 
 /// Checks the PAM service, if PAM is the source: its file must exist, and popward-auth-pam must be
 /// able to read `/etc/shadow` if the service uses `pam_unix`. `own` is the user of popward-auth-pam
 /// and its further group. `None`: popward was not started by root.
 pub(super) fn pam(file: &file::Auth, own: Option<((u32, u32), Option<u32>)>) -> Checked<()> {
-    if !uses_pam(file) {
+    if !is_source(file, "pam") {
         return Ok(());
     }
     let (offset, _) = text(file.source.as_ref(), "");

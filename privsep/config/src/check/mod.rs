@@ -220,16 +220,18 @@ fn pam_group(id: &Spanned<Id>, names: &Names) -> Checked<u32> {
     problem(id.span().start, format!("accounts.pam_group: {expected}"))
 }
 
-/// Looks up the users of the processes. The users of conversations that `auth` has no use for do
-/// not matter and need not exist. `client_ca` says whether clients may show a certificate.
+/// Looks up the users of the processes. A default user of conversations that `auth` has no use for
+/// need not exist. `client_ca` says whether clients may show a certificate.
 fn accounts(
     file: file::Accounts,
     auth: &file::Auth,
     client_ca: bool,
     names: &Names,
 ) -> Checked<Accounts> {
-    let needs_pam = auth::uses_pam(auth);
-    let needs_program = client_ca || auth::uses_program(auth) || auth.oauth2.is_some();
+    let needs_pam = auth::is_source(auth, "pam");
+    let checks_by_program = auth::is_source(auth, "checkpassword");
+    let needs_program =
+        file.program.is_some() || client_ca || checks_by_program || auth.oauth2.is_some();
     let offset = |id: Option<&Spanned<Id>>| id.map_or(0, |id| id.span().start);
     let (own, place_of_auth) = (offset(file.front.as_ref()), offset(file.auth.as_ref()));
     let auth = user("auth", file.auth, "_popward-auth", names)?;
@@ -257,9 +259,7 @@ fn accounts(
         );
     }
     let mut ids = vec![accounts.front.0, accounts.auth.0, accounts.keys.0];
-    if needs_program {
-        ids.push(accounts.program.0);
-    }
+    ids.extend(needs_program.then_some(accounts.program.0));
     if ids.contains(&0) {
         return problem(
             own,
