@@ -17,8 +17,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-/// How long a system call may take. A process whose call takes longer dies of SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a system call may take. A process whose call takes longer dies of SIGKILL. A call can
+/// wait for the program that loads a kernel module.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of the memory below the stack pointer, how much holds the arguments of calls.
 const ROOM: u64 = 16 << 10;
