@@ -8,7 +8,8 @@ _popward() {
         --pid | --wait | --iterations) ;;
         *)
             case ${COMP_WORDS[1]}:$COMP_CWORD in
-                *:1) words="reload spool secret import-popauth --config --check --help --version" ;;
+                *:1) words="config reload spool secret import-popauth --config --check --help --version" ;;
+                config:*) words="-n --config --help" ;;
                 reload:*) words="--pid --wait --help" ;;
                 spool:*) words="--uidl --json --help --version" files=yes ;;
                 secret:*) words="--scheme --iterations --stand-in --help" ;;

@@ -7,10 +7,14 @@ _popward() {
         '--check[check the configuration, start nothing]' \
         '(-h --help)'{-h,--help}'[print the options]' \
         '--version[print the version]' \
-        '1:command:((reload\:"read the configuration again" spool\:"show what popward reads in a file" secret\:"make a line for a password file" import-popauth\:"read the passwords of Qpopper"))' \
+        '1:command:((config\:"print the configuration in force" reload\:"read the configuration again" spool\:"show what popward reads in a file" secret\:"make a line for a password file" import-popauth\:"read the passwords of Qpopper"))' \
         '*::argument:->arguments'
     [[ $state == arguments ]] || return
     case ${line[1]} in
+        config)
+            _arguments '-n[print only what differs from the defaults]' \
+                '--config[the configuration]:file:_files' '--help[print the options]'
+            ;;
         reload)
             _arguments '--pid[the process of the server]:process id:' '--wait[how long to wait]:seconds:' '--help[print the options]'
             ;;

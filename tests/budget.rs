@@ -149,8 +149,9 @@ fn roots_processes_do_not_grow() {
 
 /// Of `proto` and `sys`: what neither of root's processes uses. A message is counted even if only a
 /// part of it is used.
-const OF_OTHERS: [&str; 17] = [
+const OF_OTHERS: [&str; 18] = [
     // What only their children do.
+    "privsep/sys/src/facts.rs",
     "privsep/sys/src/flock.rs",
     "privsep/sys/src/guard.rs",
     "privsep/sys/src/landlock",
@@ -206,7 +207,7 @@ const MONITOR_ALL: usize = 5595;
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
-    assert!(own <= 2745, "popward-config has {own} lines");
+    assert!(own <= 3000, "popward-config has {own} lines");
 }
 
 /// The crates that a package links, by name.

@@ -470,3 +470,157 @@ fn help_is_no_error() {
         assert!(output.stderr.is_empty(), "{words:?}");
     }
 }
+
+/// Runs a command of popward on the host's configuration. Returns what it prints.
+fn printed(host: &Host, words: &[&str]) -> String {
+    let output = Command::new(host.at("libexec/popward"))
+        .args(words)
+        .arg("--config")
+        .arg(host.at("popward.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn popward_config_prints_a_configuration_that_the_server_can_use() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let all = printed(&host, &["config"]);
+    let changed = printed(&host, &["config", "-n"]);
+    assert!(all.contains("\nfailure_delay = \""), "{all}");
+    assert!(all.contains("\nsession = \"4h\"\n"), "{all}");
+    assert!(!changed.contains("session = "), "{changed}");
+    assert!(all.contains("\nunauthenticated = "), "{all}");
+    assert!(!changed.contains("unauthenticated = "), "{changed}");
+    assert!(changed.contains("[[certificate]]\n"), "{changed}");
+    for (reloads, text) in [&all, &changed].into_iter().enumerate() {
+        std::fs::write(host.at("popward.toml"), text).unwrap();
+        assert_eq!(printed(&host, &["config"]), all);
+        host.signal(nix::sys::signal::Signal::SIGHUP);
+        host.logged_times("configuration reloaded", reloads + 1);
+        host.login("alice").ask("QUIT");
+    }
+    assert_eq!(printed(&host, &["config", "-n"]), changed);
+    assert!(!host.log().contains("are read at the start only"));
+}
+
+#[test]
+fn popward_config_names_mistakes_as_a_check_does() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let file = host.at("popward.toml");
+    std::fs::write(&file, "[limits]\nidle = 10\n").unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(host.at("libexec/popward"));
+        let output = command.args(words).arg(&file).output().unwrap();
+        assert!(output.stdout.is_empty());
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let (status, said) = run(&["config", "--config"]);
+    assert!(
+        said.contains("popward.toml:2: limits.idle: expected a time"),
+        "{said}"
+    );
+    assert_eq!((status, said), run(&["--check", "--config"]));
+    assert_eq!(status, Some(78));
+    let (status, said) = run(&["config", "-m"]);
+    assert!(
+        said.contains("\"-m\": no such option\nusage: popward config"),
+        "{said}"
+    );
+    assert_eq!(status, Some(1));
+    assert!(!said.contains("\u{1b}"));
+}
+
+#[test]
+fn files_in_the_directory_beside_the_configuration_count() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let directory = host.at("popward.toml.d");
+    std::fs::create_dir(&directory).unwrap();
+    mode(&directory, 0o755);
+    let write = |name: &str, text: &str| {
+        std::fs::write(directory.join(name), text).unwrap();
+        mode(&directory.join(name), 0o644);
+    };
+    write("delay.toml", "[auth]\nlogin_delay = \"1h\"\n");
+    assert!(printed(&host, &["config", "-n"]).contains("\nlogin_delay = \"1h\"\n"));
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged("configuration reloaded");
+    let capabilities = host.connect_any().multi("CAPA");
+    assert!(
+        capabilities.contains("\nLOGIN-DELAY 3600\n"),
+        "{capabilities}"
+    );
+    write("other.toml", "\nauth.login_delay = \"2h\"\n");
+    let (first, second) = (directory.join("delay.toml"), directory.join("other.toml"));
+    let twice = format!(
+        "{}:2: auth.login_delay: expected it in one file, but {}:2 has it too",
+        second.display(),
+        first.display()
+    );
+    let (status, said) = checked(&host);
+    assert!(said.contains(&twice), "{said}");
+    assert_eq!(status, Some(78));
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    let error = host.logged("configuration not reloaded");
+    assert!(error.contains(&twice), "{error}");
+    std::fs::remove_file(second).unwrap();
+    let mut host = host;
+    host.stop();
+    host.start_again();
+    let capabilities = host.connect_any().multi("CAPA");
+    assert!(
+        capabilities.contains("\nLOGIN-DELAY 3600\n"),
+        "{capabilities}"
+    );
+}
+
+#[test]
+fn a_check_tells_what_the_host_gives() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let text = printed(&host, &["--check"]);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("this host gives:"));
+    let (spools, state) = (host.at("mail"), host.at("state"));
+    for expected in [
+        "  kernel: ".to_owned()
+            + std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap()
+                .trim(),
+        "  Landlock: version ".to_owned(),
+        "  security modules: ".to_owned(),
+        "  domain of popward-config: ".to_owned(),
+        format!("  spools: {} on ", spools.display()),
+        format!("  journals: {} on ", state.display()),
+    ] {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(&expected), "{expected}: {text}");
+    }
+    assert!(text.contains("; locks dotlock, fcntl, flock\n"), "{text}");
+    assert!(
+        text.contains("; room for ") && text.contains(" MiB in "),
+        "{text}"
+    );
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_check_warns_of_an_address_that_another_program_has() {
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_eq!(
+        checked(&host),
+        (Some(0), String::new()),
+        "the server has it"
+    );
+    host.stop();
+    assert_eq!(checked(&host), (Some(0), String::new()), "it is free");
+    let other = std::net::TcpListener::bind(("127.0.0.1", host.plain)).unwrap();
+    let warning = format!(
+        "popward: warning: listen.address: 127.0.0.1:{}: another program listens there, so a start would fail\n",
+        host.plain
+    );
+    assert_eq!(checked(&host), (Some(0), warning));
+    drop(other);
+}

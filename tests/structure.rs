@@ -28,11 +28,6 @@ const KNOWN: &[(&str, &[&str])] = &[(
         "check/proxy.rs",
         "check/spool.rs",
         "check/tls.rs",
-        "hand_over.rs",
-        "host.rs",
-        "load.rs",
-        "main.rs",
-        "names.rs",
     ],
 )];
 

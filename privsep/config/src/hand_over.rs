@@ -1,6 +1,7 @@
-//! Sends a configuration to the supervisor as messages, in the order that the permit table requires.
+//! Sends a configuration to the supervisor as messages, in the order that the permit table
+//! requires.
 
-use crate::load::Config;
+use crate::config::Config;
 use popward_proto::monitor_config::{ConfigToMonitor, SupervisorToConfig};
 use popward_sys::channel::{Channel, ChannelError};
 use std::os::fd::AsFd;

@@ -7,11 +7,14 @@
 //! permits no call that makes a socket, starts a process or opens a file for writing.
 //!
 //! With the argument `names`, the executable looks up users and groups as `nobody`. The module
-//! [`names`] says why.
+//! [`names`] says why. With the argument `config` or `host` it is a command of the operator:
+//! [`tool`].
 
 #![forbid(unsafe_code)]
 
 mod check;
+mod config;
+mod confine;
 mod excerpt;
 mod file;
 mod hand_over;
@@ -23,31 +26,31 @@ mod owner;
 mod pair;
 mod pattern;
 mod removed;
+mod report;
+mod sources;
 mod syscalls;
+mod tool;
 mod values;
 
+use confine::confine;
 use hand_over::{Supervisor, hand_over};
 use host::Host;
 use popward_proto::VERSION;
 use popward_proto::monitor_auth::SetupPhase;
 use popward_proto::monitor_config::{ConfigToMonitor, Finding, SupervisorToConfig};
-use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
-use popward_sys::server::{self, Root};
-use popward_sys::{inherited, landlock, seccomp};
-use std::error::Error;
+use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::inherited;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Most open descriptors of a process: two for each certificate, and a few more.
-const FILES: u64 = 128;
-
-/// After how many seconds the kernel ends this process and the one that looks up names. The
-/// supervisor waits 30 s and then kills popward-config. A supervisor that is dead cannot.
-const LIFE_S: u32 = 35;
-
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(names::ARGUMENT) {
-        return names::main();
+    match std::env::args().nth(1).as_deref() {
+        Some(names::ARGUMENT) => return names::main(),
+        Some(tool::CONFIG) => return tool::main(tool::in_force),
+        Some(tool::HOST) => {
+            return tool::main(|config, at| Ok(tool::of_host(&config, at)));
+        }
+        _ => {}
     }
     // Errors and warnings go to the supervisor over the first descriptor, because the supervisor
     // shows them to the operator. This process writes no log lines of its own.
@@ -55,37 +58,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut supervisor: Supervisor = Channel::new(control, SetupPhase::Starting);
-    let said = match confine() {
+    let said = match confine(false) {
         Ok(names) => answer(&mut supervisor, names),
         Err(error) => refuse(
             &supervisor,
             &format!("popward-config is not confined: {error}"),
         ),
     };
-    match said {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// Gives up every right but reading, and proves it. Before that it starts the process that looks up
-/// names, because the filter forbids starting a process. Returns the channel to that process.
-fn confine() -> Result<names::Names, Box<dyn Error>> {
-    server::end_after(LIFE_S);
-    let names = names::start()?;
-    server::drop_privileges(FILES, Root::Host)?;
-    // A look-up that hangs would keep this process alive after the supervisor's death.
-    server::end_with_parent()?;
-    landlock::reading::restrict_to_reading()?;
-    // The first use of the random generator looks for a device file. The filter forbids the call
-    // for that, so the first use comes before the filter.
-    let mut random = [0; 32];
-    pair::provider()
-        .secure_random
-        .fill(&mut random)
-        .map_err(|_| "no randomness")?;
-    seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::TABLE])?;
-    Ok(names)
+    ExitCode::from(u8::from(said.is_err()))
 }
 
 fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), ChannelError> {

@@ -4,6 +4,7 @@
 //! out, and the rest is read again, until it has no more mistakes.
 
 use crate::removed::REMOVED;
+use crate::sources::{Failure, Sources};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,26 +15,19 @@ pub(crate) const MISTAKES_MAX: usize = 20;
 /// A mistake in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// The bytes of the file that the mistake is in. Empty at 0: a default is wrong.
+    /// The bytes of the text that the mistake is in. Empty at 0: a default is wrong.
     pub(crate) place: Range<usize>,
     /// What was expected, in words for the operator.
     pub(crate) expected: String,
 }
 
-/// Why a reading of the file failed.
-pub(crate) enum Failure {
-    /// The text has not the form of the file.
-    Form(toml::de::Error),
-    /// A value is wrong. The number is its offset in the file, in bytes, or 0 if a default is
-    /// wrong.
-    Value(usize, String),
-}
-
-/// Reads `text` by `read`. Returns the result, or the mistakes in the order of the file.
+/// Reads the text of `sources` by `read`. Returns the result, or the mistakes in the order of the
+/// files.
 pub(crate) fn all<T>(
-    text: &str,
+    sources: &Sources,
     mut read: impl FnMut(&str) -> Result<T, Failure>,
 ) -> Result<T, Vec<Mistake>> {
+    let text = sources.text();
     let mut rest = text.to_owned();
     let mut mistakes: Vec<Mistake> = Vec::new();
     while mistakes.len() < MISTAKES_MAX {
@@ -46,12 +40,12 @@ pub(crate) fn all<T>(
         let statement = match &failure {
             Failure::Form(error) => error
                 .span()
-                .and_then(|span| Statement::at(&rest, span.start)),
+                .and_then(|span| Statement::at(sources, &rest, span.start)),
             Failure::Value(0, _) => None,
-            Failure::Value(offset, _) => Statement::at(&rest, *offset),
+            Failure::Value(offset, _) => Statement::at(sources, &rest, *offset),
         };
-        // A default, or a table without some of its statements, may be wrong only because of what was
-        // taken out.
+        // A default, or a table without some of its statements, may be wrong only because of what
+        // was taken out.
         let is_new = |statement: &Statement| {
             statement.key.is_some()
                 || text.get(statement.place.clone()) == rest.get(statement.place.clone())
@@ -105,20 +99,21 @@ struct Statement {
 impl Statement {
     /// Returns the statement at an offset of `text`. `None`: there is none, or the rest would not
     /// be TOML.
-    fn at(text: &str, offset: usize) -> Option<Self> {
-        let document = DeTable::parse(text).ok()?;
+    fn at(sources: &Sources, text: &str, offset: usize) -> Option<Self> {
+        let part = &sources.part(text, offset);
+        let document = DeTable::parse(part).ok()?;
         let mut found = Vec::new();
         look(document.get_ref(), "", offset, &mut found);
         let key = found.last().map(|(key, _)| key.clone());
         // The innermost comes last. Without a key of an inline table, the rest is often no TOML.
         for (_, place) in found.into_iter().rev() {
-            let start = start_of_line(text, place.start);
-            if let Some(rest) = without(text, start..place.end) {
+            let start = start_of_line(part, place.start);
+            if let Some(rest) = without(sources, text, start..place.end) {
                 return Some(Self { key, place, rest });
             }
         }
-        let place = whole_table(text, offset)?;
-        let rest = without(text, place.clone())?;
+        let place = whole_table(part, offset)?;
+        let rest = without(sources, text, place.clone())?;
         Some(Self {
             key: None,
             place,
@@ -185,7 +180,7 @@ fn whole_table(text: &str, offset: usize) -> Option<Range<usize>> {
 
 /// Returns the text with spaces in this place, so that all offsets and lines stay. `None`: that
 /// changes nothing, or is no TOML.
-fn without(text: &str, place: Range<usize>) -> Option<String> {
+fn without(sources: &Sources, text: &str, place: Range<usize>) -> Option<String> {
     let taken = text.get(place.clone())?;
     let spaces: String = taken
         .bytes()
@@ -195,7 +190,7 @@ fn without(text: &str, place: Range<usize>) -> Option<String> {
         return None;
     }
     let rest = [text.get(..place.start)?, &spaces, text.get(place.end..)?].concat();
-    DeTable::parse(&rest).ok()?;
+    DeTable::parse(&sources.part(&rest, place.start)).ok()?;
     Some(rest)
 }
 
@@ -226,6 +221,7 @@ fn in_words(message: &str) -> String {
         "a boolean" => "true or false",
         "u16" => "a number from 0 to 65535",
         "u32" => "a number from 0 to 4294967295",
+        "a nonzero u32" => "a number from 1 to 4294967295",
         "a sequence" if found.starts_with("string ") => {
             return format!("expected a list, such as [{value}]");
         }

@@ -27,6 +27,13 @@ pub(crate) const ARGUMENT: &str = "names";
 /// The id of the user `nobody` and of its group, the same on every Linux.
 const NOBODY: u32 = 65_534;
 
+/// Most open descriptors of a process: two for each certificate, and a few more.
+pub(crate) const FILES: u64 = 128;
+
+/// After how many seconds the kernel ends this process and the one that looks up names. The
+/// supervisor waits 30 s and then kills popward-config. A supervisor that is dead cannot.
+pub(crate) const LIFE_S: u32 = 35;
+
 type Questions = Channel<ConfigToNames, NamesToConfig>;
 type Answers = Channel<NamesToConfig, ConfigToNames>;
 
@@ -149,12 +156,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn confine_it() -> Result<(), Box<dyn Error>> {
-    server::end_after(crate::LIFE_S);
+    server::end_after(LIFE_S);
     server::end_with_parent()?;
     if nix::unistd::geteuid().is_root() {
         return Err("root".into());
     }
-    server::drop_privileges(crate::FILES, Root::Host)?;
+    server::drop_privileges(FILES, Root::Host)?;
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub(crate) const TABLE: &[Rule] = &[
     // Reads the files whose descriptors the supervisor gets. The call leaves their offset at the
     // start.
     allow(libc::SYS_pread64),
+    // Lists the directory beside the configuration.
+    allow(libc::SYS_getdents64),
     // Finds the length of a file.
     allow(libc::SYS_lseek),
     // Finds the owner and the length of an open file.
@@ -44,4 +46,13 @@ pub(crate) const TABLE: &[Rule] = &[
     allow(libc::SYS_getrandom),
     // Debug builds check descriptors before they close them.
     allow_if(libc::SYS_fcntl, 1, &[libc::F_GETFD as u64]),
+];
+
+/// What a command of the operator may do besides: print, and find out what the host gives.
+pub(crate) const PRINTING: &[Rule] = &[
+    allow_if(libc::SYS_write, 0, &[1, 2]),
+    // Asks for the version of Landlock.
+    allow_if(libc::SYS_landlock_create_ruleset, 2, &[1]),
+    // Finds the free room of a file system.
+    allow(libc::SYS_statfs),
 ];

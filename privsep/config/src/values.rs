@@ -1,6 +1,7 @@
 //! Values of popward.toml with a form of their own: times, sizes, and ids of users and groups.
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::ser::{Serialize, Serializer};
 use std::fmt;
 
 /// A time, such as `"90s"` or `"10m"` in the file.
@@ -22,7 +23,8 @@ pub(crate) struct Size {
 }
 
 /// A user or a group of the system, by name or by number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(untagged)]
 pub(crate) enum Id {
     Number(u32),
     Name(String),
@@ -52,6 +54,9 @@ const SIZES: [Unit; 4] = [
 const SECONDS: &str = "s";
 const OCTETS: &str = "B";
 
+/// The time of something that does not happen.
+const NEVER: &str = "never";
+
 impl Time {
     pub(crate) const fn ms(ms: u64) -> Self {
         Self { ms }
@@ -60,20 +65,48 @@ impl Time {
     pub(crate) const fn s(seconds: u64) -> Self {
         Self::ms(seconds * 1000)
     }
+}
 
-    pub(crate) const fn days(days: u64) -> Self {
-        Self::s(days * 86_400)
+/// Writes the time as the file would have it.
+impl fmt::Display for Time {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", spelled(self.ms, &TIMES, SECONDS))
     }
 }
 
-/// Writes the time as the file would have it, in the largest unit that has no fraction.
-impl fmt::Display for Time {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, unit): &&Unit| self.ms >= *unit && self.ms % unit == 0;
-        match TIMES.iter().rev().find(fits) {
-            Some((name, unit)) => write!(out, "\"{}{name}\"", self.ms / unit),
-            None => out.write_str("\"0s\""),
+/// Writes a value in the largest of `units` that leaves no fraction, and 0 in the unit `usual`.
+fn spelled(value: u64, units: &[Unit], usual: &str) -> String {
+    let fits = |(_, unit): &&Unit| value >= *unit && value % unit == 0;
+    match units.iter().rev().find(fits) {
+        Some((name, unit)) => format!("{}{name}", value / unit),
+        None => format!("0{usual}"),
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&spelled(self.ms, &TIMES, SECONDS))
+    }
+}
+
+impl Serialize for TimeOrNever {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(time) => time.serialize(to),
+            None => to.serialize_str(NEVER),
         }
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&spelled(self.octets, &SIZES, OCTETS))
+    }
+}
+
+impl From<&str> for Id {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
     }
 }
 
@@ -87,11 +120,26 @@ fn parse(text: &str, units: &[Unit]) -> Option<u64> {
 }
 
 /// Reads a text with a unit. The error about a number says how the number is written with `usual`,
-/// the most likely unit.
+/// the most likely unit. `never` is whether `"never"` is a value too: it is read as `None`.
 struct WithUnit {
     what: &'static str,
     units: &'static [Unit],
     usual: &'static str,
+    never: bool,
+}
+
+/// A time, and a size.
+const TIME: WithUnit = with_unit("a time", &TIMES, SECONDS);
+const SIZE: WithUnit = with_unit("a size", &SIZES, OCTETS);
+
+const fn with_unit(what: &'static str, units: &'static [Unit], usual: &'static str) -> WithUnit {
+    let never = false;
+    WithUnit {
+        what,
+        units,
+        usual,
+        never,
+    }
 }
 
 impl WithUnit {
@@ -105,7 +153,7 @@ impl WithUnit {
 }
 
 impl Visitor<'_> for WithUnit {
-    type Value = u64;
+    type Value = Option<u64>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -115,15 +163,16 @@ impl Visitor<'_> for WithUnit {
         )
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
-        let example = || match text.parse::<u64>() {
-            Ok(number) => format!("{number}{}", self.usual),
-            Err(_) => format!("10{}", self.usual),
-        };
-        parse(text, self.units).ok_or_else(|| self.expected(&example()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<u64>, E> {
+        if self.never && text == NEVER {
+            return Ok(None);
+        }
+        let number = text.parse::<u64>().unwrap_or(10);
+        let value = parse(text, self.units).map(Some);
+        value.ok_or_else(|| self.expected(&format!("{number}{}", self.usual)))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<u64, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<u64>, E> {
         match u64::try_from(number) {
             Ok(number) => Err(self.expected(&format!("{number}{}", self.usual))),
             Err(_) => Err(E::invalid_type(Unexpected::Signed(number), &self)),
@@ -133,46 +182,26 @@ impl Visitor<'_> for WithUnit {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (what, units, usual) = ("a time", &TIMES, SECONDS);
-        let ms = from.deserialize_any(WithUnit { what, units, usual })?;
-        Ok(Self { ms })
+        let ms = from.deserialize_any(TIME)?;
+        Ok(Self::ms(ms.unwrap_or_default()))
     }
 }
 
 impl<'de> Deserialize<'de> for TimeOrNever {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (what, units, usual) = ("\"never\" or a time", &TIMES, SECONDS);
-        let time = WithUnit { what, units, usual };
-        from.deserialize_any(OrNever(time)).map(Self)
-    }
-}
-
-/// Reads a time, or `"never"` as `None`.
-struct OrNever(WithUnit);
-
-impl Visitor<'_> for OrNever {
-    type Value = Option<Time>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(out)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Option<Time>, E> {
-        match text {
-            "never" => Ok(None),
-            text => self.0.visit_str(text).map(|ms| Some(Time { ms })),
-        }
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<Time>, E> {
-        self.0.visit_i64(number).map(|ms| Some(Time { ms }))
+        let (what, never) = ("\"never\" or a time", true);
+        let ms = from.deserialize_any(WithUnit {
+            what,
+            never,
+            ..TIME
+        })?;
+        Ok(Self(ms.map(Time::ms)))
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (what, units, usual) = ("a size", &SIZES, OCTETS);
-        let octets = from.deserialize_any(WithUnit { what, units, usual })?;
+        let octets = from.deserialize_any(SIZE)?.unwrap_or_default();
         Ok(Self { octets })
     }
 }
@@ -240,7 +269,7 @@ mod tests {
             (Time::s(90), "\"90s\""),
             (Time::s(600), "\"10m\""),
             (Time::s(14_400), "\"4h\""),
-            (Time::days(11), "\"11d\""),
+            (Time::s(11 * 86_400), "\"11d\""),
         ] {
             assert_eq!(time.to_string(), text);
         }

@@ -22,6 +22,7 @@ pub(crate) enum Wish {
 }
 
 const USAGE: &str = "usage: popward [--config FILE] [--check]\
+    \n       popward config [-n] [--config FILE]\
     \n       popward reload [--pid PID] [--wait SECONDS]\
     \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\
     \n       popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\
@@ -29,10 +30,13 @@ const USAGE: &str = "usage: popward [--config FILE] [--check]\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
     \n  --check        check the configuration, start nothing\
     \n  --version      print the version\
+    \n  config         print the configuration in force, defaults included\
     \n  reload         have the running server read its configuration again, and say what came of it\
     \n  spool          show what popward reads in FILE; see popward spool --help\
     \n  secret         read a password, print what a password file stores of it\
     \n  import-popauth turn a dump of Qpopper's popauth database into lines of a password file\n";
+
+const VERSION: &str = concat!("popward ", env!("CARGO_PKG_VERSION"), "\n");
 
 impl Arguments {
     /// Parses `words`, the arguments after the program's name.
@@ -52,13 +56,7 @@ impl Arguments {
                 }
                 "--check" => arguments.check = true,
                 "--help" | "-h" => return Ok(Wish::Print(USAGE)),
-                "--version" => {
-                    return Ok(Wish::Print(concat!(
-                        "popward ",
-                        env!("CARGO_PKG_VERSION"),
-                        "\n"
-                    )));
-                }
+                "--version" => return Ok(Wish::Print(VERSION)),
                 other => return Err(format!("{other:?}: no such option\n{USAGE}")),
             }
         }

@@ -76,7 +76,8 @@ fn main() -> ExitCode {
         return match check::check(&mut launcher, &config) {
             Ok(warnings) => {
                 warn(&warnings);
-                ExitCode::SUCCESS
+                let words = ["host".into(), "--config".into(), arguments.config.into()];
+                fail(&become_tool(reader::EXECUTABLE, words.into_iter()))
             }
             Err(why) => refuse(&why),
         };
@@ -97,7 +98,8 @@ const BAD_CONFIGURATION: u8 = 78;
 /// The commands of other executables: the command, its executable, and the index of the first
 /// argument that the executable gets. They are other executables so that the supervisor contains no
 /// code that reads mail or hashes passwords.
-const TOOLS: [(&str, &str, usize); 4] = [
+const TOOLS: [(&str, &str, usize); 5] = [
+    ("config", "popward-config", 1),
     ("reload", "popward-reload", 2),
     ("spool", "popward-spool", 2),
     ("secret", "popward-auth", 1),

@@ -116,12 +116,15 @@ fn enforce(directories: &[BorrowedFd<'_>], rights: Rights) -> Result<(), Landloc
 
 /// Everything that this kernel can forbid.
 fn known() -> Result<Forbidden, LandlockError> {
+    Forbidden::everything(version()).ok_or(LandlockError::Missing)
+}
+
+/// The version of Landlock that this kernel has. Negative: it has none.
+pub(crate) fn version() -> c_long {
     const VERSION: c_int = 1;
     let nothing = std::ptr::null::<Forbidden>();
     // SAFETY: when the kernel is asked for its version, it reads no ruleset.
-    let abi =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
-    Forbidden::everything(abi).ok_or(LandlockError::Missing)
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) }
 }
 
 /// Enforces a ruleset: `forbidden`, except the rights beneath each directory.

@@ -10,6 +10,8 @@
 pub mod capabilities;
 pub mod channel;
 pub mod confine;
+#[cfg(feature = "server")]
+pub mod facts;
 pub mod flock;
 #[cfg(feature = "server")]
 pub mod front_sockets;

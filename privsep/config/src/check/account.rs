@@ -1,6 +1,6 @@
 //! `[[account]]`: settings for some accounts, which a table selects by name or by group.
 
-use super::{Checked, auth, group, problem, spool};
+use super::{Checked, auth, group, placed, problem, spool};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
@@ -19,7 +19,7 @@ use toml::Spanned;
 /// `spool.path` name ([`of_group`] says which members). `open` is how many milliseconds a login
 /// may take.
 pub(super) fn tables(
-    file: Vec<Spanned<file::Account>>,
+    file: &[Spanned<file::Account>],
     host: &Host,
     open: u32,
     state: &AbsolutePath,
@@ -45,39 +45,27 @@ pub(super) fn tables(
     Ok((tables, members))
 }
 
-fn table(file: Spanned<file::Account>, host: &Host, open: u32) -> Checked<Table> {
-    let offset = file.span().start;
-    let file = file.into_inner();
+fn table(file: &Spanned<file::Account>, host: &Host, open: u32) -> Checked<Table> {
+    let (offset, file) = placed(file);
     if file.users.is_empty() && file.groups.is_empty() {
         return problem(offset, "account: expected users, or groups");
     }
     let groups = groups(&file.groups, &host.names)?;
     let groups = bounded("groups", SELECTOR_GROUPS_MAX, offset, groups)?;
     let users = bounded("users", SELECTOR_USERS_MAX, offset, users(&file.users)?)?;
+    let most = file.limits.sessions_per_user.as_ref();
+    let delay = file.auth.login_delay.as_ref();
     Ok(Table {
         named: AccountSelector { users, groups },
-        place: place(file.spool.path, file.spool.group, host)?,
+        place: place(&file.spool, host)?,
         lock_timeout_ms: (file.spool.lock_timeout.as_ref())
             .map(|timeout| spool::lock_timeout_ms(timeout, open))
             .transpose()?,
-        adopt: given(file.adopt.from, spool::adopt)?,
-        hide: given(file.spool.hide, spool::hide)?,
-        sessions_per_user: file.limits.sessions_per_user.map(|most| most.max(1)),
-        login_delay_s: given(file.auth.login_delay, |value| {
-            auth::login_delay_s(value.as_ref())
-        })?,
+        adopt: file.adopt.from.as_ref().map(spool::adopt).transpose()?,
+        hide: file.spool.hide.as_ref().map(spool::hide).transpose()?,
+        sessions_per_user: most.map(|most| most.get_ref().get()),
+        login_delay_s: delay.map(auth::login_delay_s).transpose()?,
     })
-}
-
-/// Checks the value of a key, if the file has the key.
-fn given<T, U>(
-    value: Option<Spanned<T>>,
-    check: impl FnOnce(Option<Spanned<T>>) -> Checked<U>,
-) -> Checked<Option<U>> {
-    match value {
-        None => Ok(None),
-        value => check(value).map(Some),
-    }
 }
 
 fn bounded<T, const MAX: usize>(
@@ -130,20 +118,16 @@ fn of_group(gid: u32, state: &AbsolutePath, names: &Names) -> Result<Vec<Member>
     Ok(members)
 }
 
-fn place(
-    path: Option<file::Placed>,
-    group: Option<Spanned<Id>>,
-    host: &Host,
-) -> Checked<Option<(Pattern, Option<u32>)>> {
-    match (path, group) {
+fn place(file: &file::AccountSpool, host: &Host) -> Checked<Option<(Pattern, Option<u32>)>> {
+    match (&file.path, &file.group) {
         (None, None) => Ok(None),
         (None, Some(group)) => problem(
             group.span().start,
             "spool.group: expected spool.path beside it",
         ),
-        (path, group) => {
+        (Some(path), group) => {
             let pattern = spool::pattern(path, host)?;
-            let group = spool::lock_group(group, &pattern, &host.names)?;
+            let group = spool::lock_group(group.as_ref(), &pattern, &host.names)?;
             Ok(Some((pattern, group)))
         }
     }

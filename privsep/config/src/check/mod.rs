@@ -11,9 +11,9 @@ mod proxy;
 mod spool;
 mod tls;
 
+use crate::config::Config;
 use crate::file;
 use crate::host::Host;
-use crate::load::Config;
 use crate::names::Names;
 use crate::owner::Owners;
 use crate::values::{Id, Time};
@@ -21,6 +21,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text};
 use popward_proto::monitor_config::{Accounts, Base, Listen};
 use popward_proto::monitor_front::LISTENERS_MAX;
 use popward_proto::settings::{AllSettings, Settings};
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -42,44 +43,79 @@ fn problem<T>(offset: usize, expected: impl Into<String>) -> Checked<T> {
     })
 }
 
-/// Returns the value and its offset in the file. If the file has no value, returns the default with
-/// the offset 0.
-fn placed<T>(value: Option<Spanned<T>>, default: impl FnOnce() -> T) -> (usize, T) {
-    match value {
-        Some(value) => (value.span().start, value.into_inner()),
-        None => (0, default()),
+/// Returns the value and its offset in the file. The offset of a default is 0.
+fn placed<T>(value: &Spanned<T>) -> (usize, &T) {
+    (value.span().start, value.get_ref())
+}
+
+/// Returns the meaning of a value that has one of these names.
+fn one_of<T: Copy>(key: &str, value: &file::Placed, names: &[(&str, T)]) -> Checked<T> {
+    let (offset, value) = placed(value);
+    if let Some((_, meaning)) = names.iter().find(|(name, _)| value == name) {
+        return Ok(*meaning);
+    }
+    let mut all = quoted(names);
+    let last = all.pop().unwrap_or_default();
+    problem(
+        offset,
+        format!("{key}: expected {} or {last}", all.join(", ")),
+    )
+}
+
+/// Returns the meanings of at least one value. All of them have these names.
+fn some_of<T: Copy>(
+    key: &str,
+    values: &Spanned<Vec<String>>,
+    names: &[(&str, T)],
+) -> Checked<Vec<T>> {
+    let (offset, values) = placed(values);
+    let known = |value: &String| names.iter().find(|(name, _)| value == name);
+    let all = values.iter().map(|value| Some(known(value)?.1));
+    match all.collect::<Option<Vec<T>>>() {
+        Some(all) if !all.is_empty() => Ok(all),
+        _ => {
+            let all = quoted(names).join(", ");
+            problem(offset, format!("{key}: expected some of {all}"))
+        }
     }
 }
 
-/// Checks that a time is in `range`. Returns it, or the default, in milliseconds. `range` ends
-/// before 49 days.
-fn time(
+fn quoted<T>(names: &[(&str, T)]) -> Vec<String> {
+    names.iter().map(|(name, _)| format!("{name:?}")).collect()
+}
+
+/// A day in seconds.
+const DAY: u64 = 86_400;
+
+/// Checks that a value is in `range`, and returns it.
+fn within<T: Copy + Display + PartialOrd>(
     key: &str,
-    value: Option<&Spanned<Time>>,
-    default: Time,
-    range: RangeInclusive<Time>,
-) -> Checked<u32> {
-    let (offset, time) = placed(value.cloned(), || default);
-    if let (true, Ok(ms)) = (range.contains(&time), u32::try_from(time.ms)) {
-        return Ok(ms);
+    value: &Spanned<T>,
+    range: RangeInclusive<T>,
+) -> Checked<T> {
+    let (offset, value) = placed(value);
+    if range.contains(value) {
+        return Ok(*value);
     }
     let (least, most) = (range.start(), range.end());
     problem(offset, format!("{key}: expected {least} to {most}"))
 }
 
+/// Checks that a time is in the range of these seconds, which ends before 49 days. Returns it in
+/// milliseconds.
+fn time(key: &str, value: &Spanned<Time>, range: RangeInclusive<u64>) -> Checked<u32> {
+    let range = Time::s(*range.start())..=Time::s(*range.end());
+    let time = within(key, value, range)?;
+    Ok(u32::try_from(time.ms).unwrap_or(u32::MAX))
+}
+
 /// Does the same for a time that must have whole seconds. Returns it in seconds.
-fn seconds(
-    key: &str,
-    value: Option<&Spanned<Time>>,
-    default: Time,
-    range: RangeInclusive<Time>,
-) -> Checked<u32> {
-    let ms = time(key, value, default, range)?;
+fn seconds(key: &str, value: &Spanned<Time>, range: RangeInclusive<u64>) -> Checked<u32> {
+    let ms = time(key, value, range)?;
     if ms % 1000 == 0 {
         return Ok(ms / 1000);
     }
-    let offset = value.map_or(0, |value| value.span().start);
-    problem(offset, format!("{key}: expected whole seconds"))
+    problem(value.span().start, format!("{key}: expected whole seconds"))
 }
 
 /// The executables that popward starts from `server.libexec`.
@@ -96,62 +132,50 @@ const EXECUTABLES: [&str; 10] = [
     "popward-worker",
 ];
 
+/// Checks the file, and makes the configuration from it.
 pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let (owners, names) = (&host.owners, &host.names);
     let root = nix::unistd::geteuid().is_root();
     let accounts = if root {
-        let client_ca = file.tls.client_ca.is_some();
-        Some(accounts(file.accounts, &file.auth, client_ca, names)?)
+        Some(accounts(&file, names)?)
     } else {
         None
     };
     let listen = listening(&file.listen, !file.certificate.is_empty())?;
     let proxies = proxy::proxies(&file.proxy)?;
-    let (tls, client_ca) = tls::tls(file.tls, owners)?;
+    let (tls, client_ca) = tls::tls(&file.tls, owners)?;
     let auth_id = accounts.as_ref().map(|accounts| accounts.auth.0);
     let authorities = client_ca.as_ref().map(|(path, _)| path);
     let auth = auth::auth(&file.auth, authorities, host, auth_id)?;
     let open = front::open(&file.limits)?;
     let everybody = Settings {
-        spool: spool::spool(file.spool, file.adopt, open, host)?,
-        sessions_per_user: file.limits.sessions_per_user.unwrap_or(8).max(1),
+        spool: spool::spool(&file.spool, &file.adopt, open, host)?,
+        sessions_per_user: file.limits.sessions_per_user.get_ref().get(),
         login_delay_s: auth.admission.login_delay_s,
     };
-    let state = state(file.server.state, host)?;
-    let (tables, members) = account::tables(file.account, host, open, &state)?;
+    let state = state(&file.server.state, host)?;
+    let (tables, members) = account::tables(&file.account, host, open, &state)?;
     let settings = AllSettings { everybody, tables };
-    let host_name = host_name(file.server.host)?;
-    let grace = seconds(
-        "server.shutdown_grace",
-        file.server.shutdown_grace.as_ref(),
-        Time::s(30),
-        Time::s(0)..=Time::s(18 * 3600),
+    let host_name = host_name(&file.server.host)?;
+    let grace = &file.server.shutdown_grace;
+    let grace = seconds("server.shutdown_grace", grace, 0..=18 * 3600)?;
+    let pop3 = pop3::pop3(
+        &file.pop3,
+        *file.log.qpopper.get_ref(),
+        settings.longest_login_delay(),
     )?;
-    let pop3 = pop3::pop3(&file.pop3, file.log.qpopper, settings.longest_login_delay())?;
-    let front = front::front(
-        &file.limits,
-        &file.auth,
-        host_name.clone(),
-        tls,
-        grace,
-        pop3,
-        proxies,
-    )?;
-    let fronts = placed(file.server.fronts, || 1);
-    if !(1..=64).contains(&fronts.1) {
-        return problem(fronts.0, "server.fronts: expected 1 to 64");
-    }
+    let front = front::front(&file, host_name.clone(), tls, grace, pop3, proxies)?;
     let base = Base {
-        libexec: libexec(file.server.libexec, host)?,
+        libexec: libexec(&file.server.libexec, host)?,
         state,
         host: host_name,
         grace_s: u16::try_from(grace).unwrap_or(u16::MAX),
-        fronts: fronts.1,
+        fronts: within("server.fronts", &file.server.fronts, 1..=64)?,
         accounts,
         listen,
         everybody: settings.everybody,
         front,
-        log: log::log(file.log)?,
+        log: log::log(&file.log)?,
     };
     auth::pam(&file.auth, accounts.and_then(|accounts| accounts.pam))?;
     Ok(Config {
@@ -161,14 +185,14 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
         members,
         client_ca,
         certificates: tls::certificates(&file.certificate, host)?,
+        file: Box::new(file),
     })
 }
 
-fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<AbsolutePath> {
-    let (offset, text) = placed(value, || default.to_owned());
-    AbsolutePath::try_from(text).or_else(|_| {
+fn absolute(key: &str, value: &file::Placed) -> Checked<AbsolutePath> {
+    AbsolutePath::try_from(value.get_ref().clone()).or_else(|_| {
         let expected = format!("{key}: expected an absolute path without `..`");
-        problem(offset, expected)
+        problem(value.span().start, expected)
     })
 }
 
@@ -176,9 +200,9 @@ fn absolute(key: &str, value: Option<file::Placed>, default: &str) -> Checked<Ab
 /// directory by another one, with a journal or UIDL pins in it. If the state directory is missing,
 /// this checks its parent, because a monitor makes the directory there. Warns of a directory that
 /// users cannot pass through to their own directories.
-fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
-    let offset = value.as_ref().map_or(0, |value| value.span().start);
-    let path = absolute("server.state", value, "/var/lib/popward")?;
+fn state(value: &file::Placed, host: &Host) -> Checked<AbsolutePath> {
+    let offset = value.span().start;
+    let path = absolute("server.state", value)?;
     let there = match path.as_path().parent() {
         Some(parent) if path.as_path().symlink_metadata().is_err() => parent,
         _ => path.as_path(),
@@ -194,14 +218,14 @@ fn state(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
     Ok(path)
 }
 
-fn user(key: &str, id: Option<Spanned<Id>>, default: &str, names: &Names) -> Checked<(u32, u32)> {
-    let (offset, id) = placed(id, || Id::Name(default.to_owned()));
+fn user(key: &str, id: &Spanned<Id>, names: &Names) -> Checked<(u32, u32)> {
+    let (offset, id) = placed(id);
     let name = match id {
         // A number need not have a user on this system. The group gets the same number.
-        Id::Number(number) => return Ok((number, number)),
+        Id::Number(number) => return Ok((*number, *number)),
         Id::Name(name) => name,
     };
-    match names.user(&name) {
+    match names.user(name) {
         Ok(Some(ids)) => Ok(ids),
         Ok(None) => problem(
             offset,
@@ -220,32 +244,22 @@ fn pam_group(id: &Spanned<Id>, names: &Names) -> Checked<u32> {
     problem(id.span().start, format!("accounts.pam_group: {expected}"))
 }
 
-/// Looks up the users of the processes. A default user of conversations that `auth` has no use for
-/// need not exist. `client_ca` says whether clients may show a certificate.
-fn accounts(
-    file: file::Accounts,
-    auth: &file::Auth,
-    client_ca: bool,
-    names: &Names,
-) -> Checked<Accounts> {
-    let needs_pam = auth::is_source(auth, "pam");
-    let checks_by_program = auth::is_source(auth, "checkpassword");
-    let needs_program =
-        file.program.is_some() || client_ca || checks_by_program || auth.oauth2.is_some();
-    let offset = |id: Option<&Spanned<Id>>| id.map_or(0, |id| id.span().start);
-    let (own, place_of_auth) = (offset(file.front.as_ref()), offset(file.auth.as_ref()));
-    let auth = user("auth", file.auth, "_popward-auth", names)?;
+/// Looks up the users of the processes. A default user of conversations that the file has no use
+/// for need not exist.
+fn accounts(file: &file::File, names: &Names) -> Checked<Accounts> {
+    let needs_pam = auth::uses_pam(&file.auth);
+    let program = file.program();
+    let file = &file.accounts;
+    let (own, place_of_auth) = (file.front.span().start, file.auth.span().start);
+    let auth = user("auth", &file.auth, names)?;
+    let checked = program.as_ref().map(|id| user("program", id, names));
     let accounts = Accounts {
-        front: user("front", file.front, "_popward", names)?,
+        front: user("front", &file.front, names)?,
         auth,
-        keys: user("keys", file.keys, "_popward-keys", names)?,
-        program: if needs_program {
-            user("program", file.program, "_popward-program", names)?
-        } else {
-            auth
-        },
+        keys: user("keys", &file.keys, names)?,
+        program: checked.unwrap_or(Ok(auth))?,
         pam: if needs_pam {
-            let ids = user("pam", file.pam, "_popward-pam", names)?;
+            let ids = user("pam", &file.pam, names)?;
             let further = file.pam_group.as_ref();
             Some((ids, further.map(|id| pam_group(id, names)).transpose()?))
         } else {
@@ -259,7 +273,7 @@ fn accounts(
         );
     }
     let mut ids = vec![accounts.front.0, accounts.auth.0, accounts.keys.0];
-    ids.extend(needs_program.then_some(accounts.program.0));
+    ids.extend(program.is_some().then_some(accounts.program.0));
     if ids.contains(&0) {
         return problem(
             own,
@@ -278,17 +292,9 @@ fn accounts(
 
 /// Checks that only the owners of the configuration can change the executables, because the monitor
 /// starts them as root.
-fn libexec(value: Option<file::Placed>, host: &Host) -> Checked<AbsolutePath> {
-    let owners = &host.owners;
-    let offset = value.as_ref().map_or(0, |value| value.span().start);
-    let own = std::env::current_exe()
-        .ok()
-        .and_then(|path| path.parent().map(Path::to_owned));
-    let own = own.and_then(|own| AbsolutePath::try_from(own.to_str()?.to_owned()).ok());
-    let directory = match (value, own) {
-        (None, Some(own)) => own,
-        (value, _) => absolute("server.libexec", value, "/usr/libexec/popward")?,
-    };
+fn libexec(value: &file::Placed, host: &Host) -> Checked<AbsolutePath> {
+    let (offset, owners) = (value.span().start, &host.owners);
+    let directory = absolute("server.libexec", value)?;
     for name in EXECUTABLES {
         let path = directory.as_path().join(name);
         if !path.is_file() {
@@ -347,14 +353,10 @@ fn group(id: &Id, names: &Names) -> Result<Option<u32>, String> {
     }
 }
 
-fn host_name(value: Option<file::Placed>) -> Checked<Text<64>> {
-    let (offset, host) = placed(value, || {
-        nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    });
+fn host_name(value: &file::Placed) -> Checked<Text<64>> {
+    let (offset, host) = placed(value);
     let word = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b':');
-    match Text::try_from(host) {
+    match Text::try_from(host.clone()) {
         Ok(host) if word => Ok(host),
         _ => problem(
             offset,
@@ -385,7 +387,7 @@ fn listening(files: &[file::Listen], certificate: bool) -> Checked<List<Listen, 
 
 fn listen(file: &file::Listen) -> Checked<Listen> {
     let offset = file.address.span().start;
-    let headers = proxy::headers(file.proxy.as_ref())?;
+    let headers = proxy::headers(&file.proxy)?;
     match file.address.get_ref().parse() {
         Ok(address) => Ok(Listen {
             address,

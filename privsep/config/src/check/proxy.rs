@@ -1,9 +1,8 @@
 //! `[proxy]`: the networks of proxies that may tell fronts a client's address, and the statements
 //! of proxies that fronts believe.
 
-use super::{Checked, problem, time};
+use super::{Checked, DAY, one_of, problem, time};
 use crate::file;
-use crate::values::Time;
 use popward_proto::network::Network;
 use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};
 use std::net::IpAddr;
@@ -14,18 +13,13 @@ pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {
         xclient: networks("xclient", &file.xclient)?,
         tls: networks("tls", &file.tls)?,
         plaintext: networks("plaintext", &file.plaintext)?,
-        header_ms: time(
-            "proxy.header",
-            file.header.as_ref(),
-            Time::s(5),
-            Time::s(1)..=Time::days(1),
-        )?,
-        connections: file.connections.unwrap_or(512).max(1),
+        header_ms: time("proxy.header", &file.header, 1..=DAY)?,
+        connections: file.connections.get_ref().get(),
     })
 }
 
 fn networks(key: &str, list: &file::Networks) -> Checked<Networks> {
-    let list = list.as_deref().unwrap_or_default();
+    let list = list.get_ref();
     let networks: Vec<_> = list
         .iter()
         .map(|text| match network(text.get_ref()) {
@@ -50,16 +44,12 @@ fn network(text: &str) -> Option<Network> {
     (network.address() == address.to_canonical()).then_some(network)
 }
 
-/// Checks which connections of a listener begin with a PROXY header. The default is those from
-/// `proxy.networks`.
-pub(super) fn headers(value: Option<&file::Placed>) -> Checked<ProxyHeaders> {
-    match value.map_or("networks", |value| value.get_ref().as_str()) {
-        "off" => Ok(ProxyHeaders::Off),
-        "networks" => Ok(ProxyHeaders::FromProxies),
-        "only" => Ok(ProxyHeaders::Only),
-        _ => problem(
-            value.map_or(0, |value| value.span().start),
-            r#"listen.proxy: expected "networks", "only" or "off""#,
-        ),
-    }
+/// Checks which connections of a listener begin with a PROXY header.
+pub(super) fn headers(value: &file::Placed) -> Checked<ProxyHeaders> {
+    let all = [
+        ("networks", ProxyHeaders::FromProxies),
+        ("only", ProxyHeaders::Only),
+        ("off", ProxyHeaders::Off),
+    ];
+    one_of("listen.proxy", value, &all)
 }

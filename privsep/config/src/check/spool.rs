@@ -1,8 +1,8 @@
 //! `[spool]` and `[adopt]`: where spools are, how workers lock them, and how clients see the
 //! messages.
 
-use super::{Checked, group, placed, problem};
-use crate::file;
+use super::{Checked, group, placed, problem, some_of};
+use crate::file::{self, HIDEABLE};
 use crate::host::Host;
 use crate::names::Names;
 use crate::pattern;
@@ -17,49 +17,36 @@ use toml::Spanned;
 /// Checks the settings of spools for all accounts. `open` is how many milliseconds a login may
 /// take.
 pub(super) fn spool(
-    file: file::Spool,
-    from: file::Adopt,
+    file: &file::Spool,
+    from: &file::Adopt,
     open: u32,
     host: &Host,
 ) -> Checked<Spool> {
-    let pattern = pattern(file.path, host)?;
-    let group = lock_group(file.group, &pattern, &host.names)?;
-    let (offset, names) = placed(file.locks, || {
-        ["dotlock", "fcntl", "flock"].map(str::to_owned).to_vec()
-    });
-    if names.is_empty()
-        || names
-            .iter()
-            .any(|n| !["dotlock", "fcntl", "flock"].contains(&n.as_str()))
-    {
-        return problem(
-            offset,
-            r#"spool.locks: expected some of "dotlock", "fcntl", "flock""#,
-        );
-    }
-    let has = |name: &str| names.iter().any(|n| n == name);
+    let pattern = pattern(&file.path, host)?;
+    let group = lock_group(file.group.as_ref(), &pattern, &host.names)?;
+    let (dotlock, fcntl, flock) = (1, 2, 4);
+    let all = [("dotlock", dotlock), ("fcntl", fcntl), ("flock", flock)];
+    let wanted = some_of("spool.locks", &file.locks, &all)?;
+    let has = |lock| wanted.contains(&lock);
     let locks = LockSettings {
-        dotlock: has("dotlock"),
-        fcntl: has("fcntl"),
-        flock: has("flock"),
-        timeout_ms: match file.lock_timeout {
-            Some(timeout) => lock_timeout_ms(&timeout, open)?,
-            None => open.saturating_sub(1000).min(10_000),
-        },
+        dotlock: has(dotlock),
+        fcntl: has(fcntl),
+        flock: has(flock),
+        timeout_ms: lock_timeout_ms(&file.lock_timeout(Time::ms(open.into())), open)?,
     };
     Ok(Spool {
         pattern,
         group,
         locks,
-        adopt: adopt(from.from)?,
-        hide: hide(file.hide)?,
+        adopt: adopt(&from.from)?,
+        hide: hide(&file.hide)?,
     })
 }
 
 /// Checks the pattern for the paths of spools.
-pub(super) fn pattern(path: Option<file::Placed>, host: &Host) -> Checked<Pattern> {
-    let (offset, path) = placed(path, || "/var/mail/{user}".to_owned());
-    match pattern::parse(&path) {
+pub(super) fn pattern(path: &file::Placed, host: &Host) -> Checked<Pattern> {
+    let (offset, path) = placed(path);
+    match pattern::parse(path) {
         Some(pattern) => {
             if let Some(base) = pattern.base() {
                 there(offset, base, host);
@@ -86,10 +73,11 @@ fn there(offset: usize, base: &str, host: &Host) {
 }
 
 /// Returns the lock timeout in milliseconds. `open` is how many milliseconds a login may take in
-/// all. The lock timeout must be shorter, or the login times out before the client gets `[IN-USE]`.
+/// all. The lock timeout must be shorter, or there is only one try: otherwise the login times out
+/// before the client gets `[IN-USE]`.
 pub(super) fn lock_timeout_ms(value: &Spanned<Time>, open: u32) -> Checked<u32> {
     match u32::try_from(value.get_ref().ms) {
-        Ok(timeout) if timeout < open => Ok(timeout),
+        Ok(timeout) if timeout < open || timeout == 0 => Ok(timeout),
         _ => {
             let open = Time::ms(open.into());
             let expected = format!(
@@ -100,27 +88,9 @@ pub(super) fn lock_timeout_ms(value: &Spanned<Time>, open: u32) -> Checked<u32> 
     }
 }
 
-/// The header fields in which mail programs keep their own notes. No other field can be hidden.
-const HIDEABLE: [&str; HIDDEN_MAX] = [
-    "Status",
-    "X-Status",
-    "X-Keywords",
-    "X-UID",
-    "X-UIDL",
-    "X-IMAP",
-    "X-IMAPbase",
-    "Content-Length",
-    "Lines",
-];
-
-/// Checks which header fields are hidden from clients. The default is all of [`HIDEABLE`] but
-/// `Lines`, because senders write `Lines` too.
-pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
-    let by_default = || {
-        let own = HIDEABLE.iter().filter(|name| **name != "Lines");
-        own.map(|name| (*name).to_owned()).collect()
-    };
-    let (offset, names) = placed(file, by_default);
+/// Checks which header fields are hidden from clients.
+pub(super) fn hide(file: &Spanned<Vec<String>>) -> Checked<List<Text<16>, HIDDEN_MAX>> {
+    let (offset, names) = placed(file);
     let known = |name: &str| {
         let same = |field: &&&str| field.eq_ignore_ascii_case(name);
         HIDEABLE
@@ -140,31 +110,30 @@ pub(super) fn hide(file: Option<Spanned<Vec<String>>>) -> Checked<List<Text<16>,
     problem(offset, format!("spool.hide: expected some of {all}"))
 }
 
+/// The values of `adopt.from`.
+const SCHEMES: [(&str, Scheme); 5] = [
+    ("x-uidl", Scheme::XUidl),
+    ("popa3d", Scheme::Popa3d),
+    ("solid-pop3d", Scheme::SolidPop3d),
+    ("tpop3d", Scheme::Tpop3d),
+    ("dovecot-md5", Scheme::DovecotMd5),
+];
+
 /// Checks the schemes for the UIDLs of the messages that are in a spool before the user's first
 /// session.
-pub(super) fn adopt(file: Option<Spanned<Vec<String>>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
-    let (offset, names) = placed(file, Vec::new);
-    let mut schemes = Vec::new();
-    for name in &names {
-        schemes.push(match name.as_str() {
-            "x-uidl" => Scheme::XUidl,
-            "popa3d" => Scheme::Popa3d,
-            "solid-pop3d" => Scheme::SolidPop3d,
-            "tpop3d" => Scheme::Tpop3d,
-            "dovecot-md5" => Scheme::DovecotMd5,
-            _ => {
-                let expected = r#"adopt.from: expected some of "x-uidl", "popa3d", "solid-pop3d", "tpop3d", "dovecot-md5""#;
-                return problem(offset, expected);
-            }
-        });
+pub(super) fn adopt(file: &Spanned<Vec<String>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
+    if file.get_ref().is_empty() {
+        return Ok(List::default());
     }
+    let schemes = some_of("adopt.from", file, &SCHEMES)?;
+    let offset = file.span().start;
     List::try_from(schemes).or_else(|_| problem(offset, "adopt.from: expected at most 8"))
 }
 
 /// Returns the group that workers need to make dotlocks beside the spools. `None`: they need no
 /// group.
 pub(super) fn lock_group(
-    id: Option<Spanned<Id>>,
+    id: Option<&Spanned<Id>>,
     pattern: &Pattern,
     names: &Names,
 ) -> Checked<Option<u32>> {

@@ -1,12 +1,11 @@
 //! `[tls]` and `[[certificate]]`: checks the settings of TLS, certificates and keys.
 
-use super::{Checked, Problem, placed, problem, safe, seconds};
+use super::{Checked, DAY, Problem, one_of, problem, safe, seconds};
+use crate::config::{Certificate, Named};
 use crate::file;
 use crate::host::Host;
-use crate::load::{Certificate, Named};
 use crate::owner::Owners;
 use crate::pair;
-use crate::values::Time;
 use nix::fcntl::OFlag;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_config::CERTIFICATES_MAX;
@@ -14,27 +13,19 @@ use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-/// Longest time between two ticket keys: one day, so that no ticket key is valid for more than two.
-const ROTATION_MAX: Time = Time::days(1);
-
 /// Checks the settings that all certificates share, and opens the file with the authorities of
 /// client certificates.
-pub(super) fn tls(file: file::Tls, owners: &Owners) -> Checked<(TlsSettings, Option<Named>)> {
-    let (offset, minimum) = placed(file.minimum, || "1.2".to_owned());
-    let only_1_3 = match minimum.as_str() {
-        "1.2" => false,
-        "1.3" => true,
-        _ => return problem(offset, r#"tls.minimum: expected "1.2" or "1.3""#),
-    };
-    let ticket_s = seconds(
-        "tls.ticket_rotation",
-        file.ticket_rotation.as_ref(),
-        Time::s(3600),
-        Time::s(0)..=ROTATION_MAX,
+pub(super) fn tls(file: &file::Tls, owners: &Owners) -> Checked<(TlsSettings, Option<Named>)> {
+    let only_1_3 = one_of(
+        "tls.minimum",
+        &file.minimum,
+        &[("1.2", false), ("1.3", true)],
     )?;
-    let client_ca = match file.client_ca {
+    // No ticket key is valid for more than two of these times.
+    let ticket_s = seconds("tls.ticket_rotation", &file.ticket_rotation, 0..=DAY)?;
+    let client_ca = match &file.client_ca {
         Some(value) => {
-            let (path, file) = readable("tls.client_ca", &value)?;
+            let (path, file) = readable("tls.client_ca", value)?;
             // Whoever can write to this file can make certificates for all users, and log in as
             // them.
             safe("tls.client_ca", value.span().start, path.as_path(), owners)?;

@@ -1,5 +1,6 @@
 use super::*;
 use serde::Deserialize;
+use std::path::Path;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +46,11 @@ fn read(text: &str) -> Result<File, Failure> {
         }
         None => Ok(file),
     }
+}
+
+/// As `all`, for the text of one file.
+fn all(text: &str, read: fn(&str) -> Result<File, Failure>) -> Result<File, Vec<Mistake>> {
+    super::all(&Sources::of(Path::new("/c.toml"), text), read)
 }
 
 /// The mistakes of a file, each with its line.
