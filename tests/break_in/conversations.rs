@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How both hosts let clients log in.
-pub const MECHANISMS: &str = "mechanisms = [\"user\", \"plain\", \"oauthbearer\"]\nplaintext = \"always\"\nconversation_limit = \"100s\"\n";
+pub const MECHANISMS: &str = "mechanisms = [\"user\", \"plain\", \"oauthbearer\"]\nplaintext = \"always\"\nconversation_limit = \"1h\"\n";
 
 /// The name of a program that does not answer.
 const SILENT: &str = "silent";

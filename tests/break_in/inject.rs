@@ -152,12 +152,12 @@ impl Double {
         self.begin(libc::SYS_clone, clone)?;
         loop {
             match wait(self.pid) {
-                WaitStatus::PtraceEvent(..) => {
+                WaitStatus::PtraceEvent(_, _, event) if is_birth(event) => {
                     let pid = i32::try_from(ptrace::getevent(self.pid)?).unwrap();
                     made = Some(Pid::from_raw(pid));
                 }
                 WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
-                WaitStatus::Stopped(..) => {}
+                WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..) => {}
                 other => panic!("a copy: {other:?}"),
             }
             ptrace::step(self.pid, None)?;
@@ -194,12 +194,12 @@ impl Double {
         loop {
             match wait(self.pid) {
                 WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
-                WaitStatus::PtraceEvent(..) => {
+                WaitStatus::PtraceEvent(_, _, event) if is_birth(event) => {
                     if let Ok(child) = ptrace::getevent(self.pid) {
                         end(Pid::from_raw(i32::try_from(child).unwrap()));
                     }
                 }
-                WaitStatus::Stopped(..) => {}
+                WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..) => {}
                 WaitStatus::Signaled(_, signal, _) => return Err(Outcome::Died(signal)),
                 // Another program ran in this process and has ended.
                 WaitStatus::Exited(..) => return Ok(0),
@@ -288,6 +288,17 @@ impl Drop for Double {
     fn drop(&mut self) {
         end(self.pid);
     }
+}
+
+/// Whether a traced process has stopped because it has a child. It also stops if its original has
+/// ended: then the kernel signals the process group.
+fn is_birth(event: i32) -> bool {
+    [
+        libc::PTRACE_EVENT_FORK,
+        libc::PTRACE_EVENT_VFORK,
+        libc::PTRACE_EVENT_CLONE,
+    ]
+    .contains(&event)
 }
 
 /// Ends a traced process.
