@@ -148,21 +148,24 @@ fn judge(
             reason: String::new(),
             results,
         };
-        if let (Some(row), true) = (row, found.is_possible()) {
-            found.reason.clone_from(&row.reason);
-        }
-        let say = |what: &str| format!("{name}: {}: {what}", found.name());
+        let who = format!("{name}: {}", found.name());
         if let Some(row) = row {
             let how = ["as it is", "without its filter", "with its ids alone"];
             for (at, how) in how.into_iter().enumerate() {
-                let (found, listed) = (&found.results[at], &row.results[at]);
-                if !agree(found, listed, at, &action, kernel) {
-                    wrong.push(say(&format!("{found} {how}, and {listed} in the table")));
+                let (result, listed) = (&mut found.results[at], &row.results[at]);
+                if agree(result, listed, at, &action, kernel) {
+                    // What this kernel cannot show stays as it is in the table.
+                    result.clone_from(listed);
+                } else {
+                    wrong.push(format!("{who}: {result} {how}, and {listed} in the table"));
                 }
+            }
+            if found.is_possible() {
+                found.reason.clone_from(&row.reason);
             }
         } else {
             let results = found.results.join(", ");
-            wrong.push(say(&format!("{results}, and it is not in the table")));
+            wrong.push(format!("{who}: {results}, and it is not in the table"));
         }
         seen.push(found);
     }
