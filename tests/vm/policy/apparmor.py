@@ -1,6 +1,7 @@
 """What is AppArmor's in the test of a policy. The profiles come with popward's package. Another policy's module has the
 same names."""
 import glob, re, subprocess
+import break_in
 
 # What a probe may do under a profile: (executable, action) of break_in.py, and why.
 PERMITTED = {
@@ -31,6 +32,9 @@ PERMITTED = {
 for executable in ("popward-auth", "popward-auth-pam", "popward-auth-program"):
     for family in ("an IPv4", "an IPv6", "a UDP", "a netlink"):
         PERMITTED[executable, "makes %s socket" % family] = "modules of NSS and PAM ask servers"
+
+# By what a confined process would become free. It must not even open the file.
+ESCAPE = (break_in.OPEN, "/proc/thread-self/attr/current", break_in.WRITE)
 
 
 def install(directory):
@@ -69,3 +73,8 @@ def denial(line):
     """The id of the process, if a line of audit.log says that popward's policy has denied something. Otherwise None."""
     found = re.search(r'apparmor="DENIED" .*profile="popward[^"]*" .*\bpid=(\d+)', line)
     return found and int(found.group(1))
+
+
+def harmless(line):
+    """Whether a denial may happen on good paths. The profiles have no such case."""
+    return False

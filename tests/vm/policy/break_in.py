@@ -7,16 +7,18 @@ EXECUTABLES = ["popward", "popward-monitor", "popward-log", "popward-config", "p
                "popward-auth-program", "popward-auth-proof", "popward-keys", "popward-worker", "popward-adopt"]
 READ, WRITE, MAKE = os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT
 # Numbers of system calls and of what they take, on x86_64.
-OPEN, SOCKET, EXECVE, KILL, PTRACE, SETRESUID = 2, 41, 59, 62, 101, 117
+WRITE_TO, OPEN, SOCKET, EXECVE, KILL, PTRACE, SETRESUID = 1, 2, 41, 59, 62, 101, 117
 MKNOD, CHROOT, MOUNT, SETTIME, UNSHARE = 133, 161, 165, 227, 272
 UNIX, INET, INET6, NETLINK, PACKET = 1, 2, 10, 16, 17
 STREAM, DATAGRAM, RAW = 1, 2, 3
 SEIZE, NEW_MOUNTS, CONTINUE = 0x4206, 0x20000, 18
+# The descriptor of the probe's own attr/current.
+CONFINEMENT = None
 
 
-def actions(user, sibling, other):
+def actions(user, sibling, other, escape):
     """Each action: its name, as whom, the system call, its arguments. `user` owns mail, `sibling` is a process of popward,
-    `other` is another process."""
+    `other` is another process, `escape` is the system call by which a process would change its confinement."""
     return [
         ("reads /etc/shadow", 0, OPEN, "/etc/shadow", READ),
         ("writes /etc/shadow", 0, OPEN, "/etc/shadow", WRITE),
@@ -57,7 +59,7 @@ def actions(user, sibling, other):
         ("reads a disk", 0, OPEN, "/dev/vda", READ),
         ("sets the clock", 0, SETTIME, 0, "\0" * 16),
         ("changes a setting of the kernel", 0, OPEN, "/proc/sys/kernel/core_pattern", WRITE),
-        ("changes its own confinement", 0, OPEN, "/proc/thread-self/attr/current", WRITE),
+        ("changes its own confinement", 0) + escape,
     ]
 
 
@@ -65,6 +67,8 @@ def attempt(entry, todo):
     """Makes these system calls under the confinement of `entry`. Returns for each action the id of its process, and the error
     number."""
     def argument(value):
+        if value is CONFINEMENT:
+            return "c"
         return "s" + value if isinstance(value, str) else "i%d" % value
     lines = ["\t".join([str(user), str(call)] + [argument(value) for value in values]) for _, user, call, *values in todo]
     probe = subprocess.run(("perl", "probe.pl", entry), input="\n".join(lines) + "\n", stdout=subprocess.PIPE, text=True)
@@ -74,14 +78,14 @@ def attempt(entry, todo):
     return {name: result for (name, *_), result in zip(todo, results)}
 
 
-def judge(executable, results, denied, permitted):
+def judge(executable, results, denied, harmed, permitted):
     """What is wrong with the results. `denied` has the processes of which the log says that they were denied something,
-    `permitted` what the policy permits and why."""
+    `harmed` those of them that were denied more than on good paths, `permitted` what the policy permits and why."""
     wrong = []
     for name, (pid, error) in results.items():
         how = errno.errorcode.get(error, str(error))
         if (executable, name) in permitted:
-            if pid in denied:
+            if pid in harmed:
                 wrong.append("%s: is denied, and the list says that it is permitted" % name)
         elif error not in (errno.EACCES, errno.EPERM):
             wrong.append("%s: %s" % (name, how if error else "possible"))

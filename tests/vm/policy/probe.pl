@@ -4,11 +4,13 @@
 #   perl probe.pl ENTRY <CALLS
 #
 # ENTRY is what confines a process when it writes that to its attr/current. A line of CALLS has a user id, the number of a
-# system call and its arguments (sTEXT or iNUMBER), with tabs between them. The answer to each is a line with the id of the
-# process and the error number: 0 if the call succeeded, 254 if the process could not be confined, 255 if it was killed.
+# system call and its arguments (sTEXT, iNUMBER, or c: the descriptor of its attr/current), with tabs between them. The
+# answer to each is a line with the id of the process and the error number: 0 if the call succeeded, 254 if the process
+# could not be confined, 255 if it was killed.
 use strict;
 use warnings;
 
+my ($SET_FLAGS, $CLOSE_ON_EXEC) = (2, 1);
 my ($SETRESUID, $SETRESGID, $SETGROUPS, $PRCTL, $SET_DUMPABLE) = (117, 119, 116, 157, 4);
 my $entry = shift;
 $| = 1;
@@ -23,7 +25,9 @@ sub act {
     }
     open(my $own, '>', '/proc/thread-self/attr/current') or return 254;
     syswrite($own, $entry) or return 254;
-    my @values = map { /^s/ ? substr($_, 1) : 0 + substr($_, 1) } @arguments;
+    # A program that is executed gets no descriptor.
+    fcntl($_, $SET_FLAGS, $CLOSE_ON_EXEC) for *STDIN, *STDOUT, *STDERR;
+    my @values = map { /^c/ ? fileno($own) : /^s/ ? substr($_, 1) : 0 + substr($_, 1) } @arguments;
     return syscall($number, @values) < 0 ? 0 + $! : 0;
 }
 

@@ -33,13 +33,14 @@ def check(name, good, detail=""):
 
 
 def step(function):
-    """Runs a part of the test. Its docstring is what it shows. The policy must deny nothing meanwhile."""
+    """Runs a part of the test. Its docstring is what it shows. The policy must deny nothing meanwhile but
+    what is harmless."""
     wrong = []
     try:
         function()
     except (Exception, SystemExit) as error:
         wrong.append(repr(error))
-    wrong += [line for line in audit_lines() if policy.denial(line)]
+    wrong += [line for line in audit_lines() if policy.denial(line) and not policy.harmless(line)]
     check(function.__doc__, not wrong, "\n".join(wrong[:20]))
     if wrong:
         for line in run("journalctl", "-o", "cat", "--no-pager", "-n", "30", "-t", "popward").splitlines():
@@ -377,26 +378,31 @@ def break_ins():
     results = {}
     for executable in break_in.EXECUTABLES:
         sibling = pids("popward-keys" if executable == "popward-front" else "popward-front")[0]
-        todo = break_in.actions(user, sibling, bystander.pid)
+        todo = break_in.actions(user, sibling, bystander.pid, policy.ESCAPE)
         results[executable] = break_in.attempt(policy.entry(executable), todo)
     bystander.kill()
     client.ok("QUIT")
-    denied = set(filter(None, map(policy.denial, audit_lines())))
+    lines = audit_lines()
+    denied = set(filter(None, map(policy.denial, lines)))
+    harmed = {policy.denial(line) for line in lines if not policy.harmless(line)}
     for executable, result in results.items():
-        wrong = break_in.judge(executable, result, denied, policy.PERMITTED)
+        wrong = break_in.judge(executable, result, denied, harmed, policy.PERMITTED)
         check("%s: what a break-in would try is denied, and the log says so" % executable, not wrong, "; ".join(wrong))
 
 
 STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,
          killed_parts, reload, restart, password_file, adopted, logged, tools, break_ins, rest]
 
-check("the machine enforces the policy", policy.enforces())
+enforces = policy.enforces()
+check("the machine enforces the policy", enforces)
 # Names of steps on the command line: only these. For whoever writes a policy, in a guest that stays.
 chosen = sys.argv[1:]
-for part in STEPS if not service.failed else []:
+for part in STEPS if enforces or os.environ.get("VM_PERMISSIVE") else []:
     if part.__name__ in chosen or not chosen:
         if part is break_ins:
-            break_ins()
+            # Without the policy, they would succeed.
+            if enforces:
+                break_ins()
         else:
             step(part)
 sys.exit(service.failed > 0)
