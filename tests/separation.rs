@@ -244,6 +244,37 @@ fn p2_the_spool_directorys_group_is_given_up_before_a_byte_is_read() {
     assert!(!status["Gid"].contains(&mail) && !status["Groups"].contains(&mail));
 }
 
+/// How many filters of system calls a process has, those of its parent among them.
+fn filters(pid: i32) -> u32 {
+    status(pid)["Seccomp_filters"].parse().unwrap()
+}
+
+/// Such a process reads what other programs wrote: dotlocks and names of processes. What its filter
+/// and Landlock forbid is tested in `privsep/worker/tests/confinement.rs`.
+#[test]
+fn p10_a_process_that_waits_for_a_lock_is_confined() {
+    let patient = [("lock_timeout = \"2s\"", "lock_timeout = \"30s\"")];
+    let adopts = "[adopt]\nfrom = [\"popa3d\"]\n";
+    for (executable, more) in [("popward-worker", ""), ("popward-adopt", adopts)] {
+        let host = Host::with(&users(), more, &patient);
+        let lock = host.at("mail/alice.lock");
+        std::fs::write(&lock, "1:elsewhere").unwrap();
+        let mut client = host.connect();
+        assert_ok(&client.ask("USER alice"));
+        client.send(b"PASS alice\r\n");
+        let of_monitor = filters(host.monitor());
+        until("it has a filter of its own", || {
+            let found = host.children(executable);
+            found
+                .first()
+                .is_some_and(|pid| filters(*pid) == of_monitor + 1)
+        });
+        std::fs::remove_file(&lock).unwrap();
+        assert_ok(&client.line());
+        assert_eq!(filters(one(&host, "popward-worker")), of_monitor + 2);
+    }
+}
+
 /// What whoever starts the server has open, and lets it dump.
 const STARTER: &str = r#"exec 9</etc/passwd; ulimit -c unlimited; exec "$0" "$@""#;
 

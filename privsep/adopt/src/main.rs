@@ -41,11 +41,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => failure,
     };
-    log.write(
-        Level::Warning,
-        "maildrop not adopted",
-        &[("error", &failure)],
-    );
+    log.failed(Level::Warning, "maildrop not adopted", &failure);
     // The front may have gone.
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {

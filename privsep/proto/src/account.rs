@@ -21,18 +21,6 @@ pub struct FrontId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(u64);
 
-impl SessionId {
-    /// The session with number `count` of `front`.
-    pub fn new(front: FrontId, count: u32) -> Self {
-        Self(u64::from(front.0) << 32 | u64::from(count))
-    }
-
-    /// The front of this session.
-    pub fn front(self) -> FrontId {
-        FrontId((self.0 >> 32) as u32)
-    }
-}
-
 impl std::fmt::Display for SessionId {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{:x}.{:x}", self.0 >> 32, self.0 & 0xffff_ffff)

@@ -6,17 +6,19 @@
 //! an error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are
 //! closed.
 
+#[cfg(feature = "server")]
+mod sockets;
+
 use crate::seccomp::{Rule, allow_if};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use popward_proto::codec::{self, CodecError, MESSAGE_LIMIT, PACKET_LIMIT};
 use popward_proto::permit::{Gate, Message, Refused};
 use serde::Serialize;
+#[cfg(feature = "server")]
+pub use sockets::{nonblocking_pair, socket_pair};
 use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -118,22 +120,6 @@ pub const CALLS: &[Rule] = &[
     allow_if(libc::SYS_sendmsg, 2, &[libc::MSG_NOSIGNAL as u64]),
 ];
 
-/// Two connected sockets, one for each process. Both close on exec.
-pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    pair(SockFlag::empty())
-}
-
-/// Two connected sockets that do not block. Their filters forbid some processes to change that.
-#[cfg(feature = "server")]
-pub fn nonblocking_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    pair(SockFlag::SOCK_NONBLOCK)
-}
-
-fn pair(flags: SockFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC | flags;
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-}
-
 impl<S: Serialize, R: Message> Channel<S, R> {
     /// A channel over `socket`. Its receiving end starts in `phase`.
     pub fn new(socket: OwnedFd, phase: R::Phase) -> Self {
@@ -164,30 +150,18 @@ impl<S: Serialize, R: Message> Channel<S, R> {
 
     /// Sends a message without descriptors.
     pub fn send(&self, message: &S) -> Result<(), ChannelError> {
-        self.send_with(message, &[])
+        self.send_beside(message, &[])
     }
 
-    /// Sends a message with as many descriptors as its row of the permit table says.
-    pub fn send_with(
-        &self,
-        message: &S,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), ChannelError> {
-        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    fn send_beside(&self, message: &S, control: &[ControlMessage<'_>]) -> Result<(), ChannelError> {
         let mut packet = [0; MESSAGE_LIMIT];
-        match codec::encode(message, &mut packet) {
-            Ok(length) => {
-                let sent = self.send_packet(&[IoSlice::new(&packet[..length])], control);
-                wipe(&mut packet[..length]);
-                sent
-            }
-            Err(error) => {
-                wipe(&mut packet);
-                Err(ChannelError::Codec(error))
-            }
-        }
+        let encoded = codec::encode(message, &mut packet);
+        let used = encoded.unwrap_or(MESSAGE_LIMIT);
+        let sent = encoded
+            .map_err(ChannelError::Codec)
+            .and_then(|length| self.send_packet(&[IoSlice::new(&packet[..length])], control));
+        wipe(&mut packet[..used]);
+        sent
     }
 
     /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the
@@ -216,14 +190,9 @@ impl<S: Serialize, R: Message> Channel<S, R> {
         parts: &[IoSlice<'_>],
         control: &[ControlMessage<'_>],
     ) -> Result<(), ChannelError> {
+        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
         loop {
-            match sendmsg::<()>(
-                self.socket.as_raw_fd(),
-                parts,
-                control,
-                MsgFlags::MSG_NOSIGNAL,
-                None,
-            ) {
+            match sendmsg::<()>(socket, parts, control, flags, None) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed(errno)),
@@ -246,13 +215,9 @@ impl<S: Serialize, R: Message> Channel<S, R> {
             .ok_or(ChannelError::Closed)?;
         match *tag {
             codec::TAG_MESSAGE => {
-                let message = codec::decode::<R>(payload);
+                let message = self.admit(payload, descriptors.len(), false);
                 wipe(payload);
-                let message = message.map_err(ChannelError::Codec)?;
-                self.gate
-                    .admit(&message, descriptors.len(), false)
-                    .map_err(ChannelError::Refused)?;
-                Ok(Packet::Message(message, descriptors))
+                Ok(Packet::Message(message?, descriptors))
             }
             codec::TAG_DATA | codec::TAG_LAST => {
                 self.gate.admit_data().map_err(ChannelError::Refused)?;
@@ -268,12 +233,8 @@ impl<S: Serialize, R: Message> Channel<S, R> {
             codec::TAG_FIRST | codec::TAG_WHOLE => {
                 let (message, bytes) =
                     codec::split_announcement(payload).map_err(ChannelError::Codec)?;
-                let message = codec::decode::<R>(message).map_err(ChannelError::Codec)?;
-                self.gate
-                    .admit(&message, descriptors.len(), true)
-                    .map_err(ChannelError::Refused)?;
                 Ok(Packet::Data {
-                    announced: Some(message),
+                    announced: Some(self.admit(message, descriptors.len(), true)?),
                     bytes,
                     last: *tag == codec::TAG_WHOLE,
                 })
@@ -282,20 +243,22 @@ impl<S: Serialize, R: Message> Channel<S, R> {
         }
     }
 
+    /// Decodes a message, and checks it against its row of the permit table.
+    fn admit(&mut self, encoded: &[u8], count: usize, with_data: bool) -> Result<R, ChannelError> {
+        let message = codec::decode::<R>(encoded).map_err(ChannelError::Codec)?;
+        let admitted = self.gate.admit(&message, count, with_data);
+        admitted.map(|()| message).map_err(ChannelError::Refused)
+    }
+
     fn receive_packet(
         &self,
         buffer: &mut PacketBuffer,
     ) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
         let PacketBuffer { bytes, control } = buffer;
+        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_CMSG_CLOEXEC);
         loop {
             let mut parts = [IoSliceMut::new(bytes)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            match recvmsg::<()>(
-                self.socket.as_raw_fd(),
-                &mut parts,
-                Some(&mut *control),
-                flags,
-            ) {
+            match recvmsg::<()>(socket, &mut parts, Some(&mut *control), flags) {
                 Ok(packet) => {
                     let truncated = packet.flags.contains(MsgFlags::MSG_TRUNC);
                     let surplus = packet.flags.contains(MsgFlags::MSG_CTRUNC);

@@ -84,6 +84,8 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
 /// Gives up every capability except `keep`, in all sets. It cannot get them back. The bounding set
 /// shrinks too if this process may change it.
 pub fn drop_capabilities(keep: Capabilities) -> Result<(), NotConfined> {
+    #[cfg(feature = "server")]
+    attempt("bounding set", crate::capabilities::of_root::shrink(keep))?;
     attempt("drop capabilities", give_up_except(keep))
 }
 

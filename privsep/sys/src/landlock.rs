@@ -33,13 +33,30 @@ impl std::fmt::Display for LandlockError {
 
 impl std::error::Error for LandlockError {}
 
-/// Restricts this process. It cannot undo that. The process must have `no_new_privs` (see
-/// [`crate::confine::harden`]). Forbidden are:
+/// A right to files, or several of them.
+pub type Rights = u64;
+
+const WRITE_FILE: Rights = 1 << 1;
+/// Files may be read.
+pub const READ_FILE: Rights = 1 << 2;
+/// Directories may be listed and synced.
+pub const READ_DIRECTORY: Rights = 1 << 3;
+const REMOVE_FILE: Rights = 1 << 5;
+const MAKE_REGULAR: Rights = 1 << 8;
+const TRUNCATE: Rights = 1 << 14;
+/// Files may be read, written, made, renamed and removed.
+pub const REGULAR_FILES: Rights = WRITE_FILE | READ_FILE | REMOVE_FILE | MAKE_REGULAR | TRUNCATE;
+
+/// What may be done beneath a directory.
+pub type Rule<'a> = (BorrowedFd<'a>, Rights);
+
+/// Restricts this process. It cannot undo that, and a second call only takes more away. The process
+/// must have `no_new_privs` (see [`crate::confine::harden`]). Forbidden are:
 ///
-/// - every file, except beneath `directories`, where files may be read, written, made, renamed and
-///   removed,
+/// - every file, except for the rights of `rules`,
 /// - every TCP port,
-/// - signals to other processes, and their abstract sockets.
+/// - signals to other processes, and their abstract sockets,
+/// - tracing other processes, and reading in `/proc` what only a tracer may read.
 ///
 /// A kernel enforces what its Landlock knows: files from 5.13 on, moves between directories from
 /// 5.19, truncation from 6.2, TCP from 6.7, device controls from 6.10, signals and abstract sockets
@@ -48,28 +65,14 @@ impl std::error::Error for LandlockError {}
 /// # Errors
 ///
 /// The kernel cannot restrict files, or the proof failed. The process must not go on then.
-pub fn restrict(directories: &[BorrowedFd<'_>]) -> Result<(), LandlockError> {
-    enforce(directories, WITHIN)?;
+pub fn restrict(rules: &[Rule<'_>]) -> Result<(), LandlockError> {
+    enforce(known()?, rules)?;
     // The root directory must not open. A process with an empty root directory opens that one.
     match std::fs::read_dir("/") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
         _ => Err(LandlockError::Unproven),
     }
 }
-
-/// A right to files, or several of them.
-type Rights = u64;
-
-const WRITE_FILE: Rights = 1 << 1;
-const READ_FILE: Rights = 1 << 2;
-const READ_DIRECTORY: Rights = 1 << 3;
-const REMOVE_FILE: Rights = 1 << 5;
-const MAKE_REGULAR: Rights = 1 << 8;
-const TRUNCATE: Rights = 1 << 14;
-
-/// What may be done beneath the directories of [`restrict`].
-const WITHIN: Rights =
-    WRITE_FILE | READ_FILE | READ_DIRECTORY | REMOVE_FILE | MAKE_REGULAR | TRUNCATE;
 
 /// `struct landlock_ruleset_attr`: what is forbidden unless a rule permits it. A kernel that does
 /// not know the later numbers takes them if they are 0.
@@ -108,12 +111,6 @@ struct Beneath {
     directory: c_int,
 }
 
-/// Forbids everything, except `rights` beneath `directories`.
-fn enforce(directories: &[BorrowedFd<'_>], rights: Rights) -> Result<(), LandlockError> {
-    let rules: Vec<_> = directories.iter().map(|fd| (*fd, rights)).collect();
-    enforce_rules(known()?, &rules)
-}
-
 /// Everything that this kernel can forbid.
 fn known() -> Result<Forbidden, LandlockError> {
     Forbidden::everything(version()).ok_or(LandlockError::Missing)
@@ -128,10 +125,7 @@ pub(crate) fn version() -> c_long {
 }
 
 /// Enforces a ruleset: `forbidden`, except the rights beneath each directory.
-fn enforce_rules(
-    forbidden: Forbidden,
-    rules: &[(BorrowedFd<'_>, Rights)],
-) -> Result<(), LandlockError> {
+fn enforce(forbidden: Forbidden, rules: &[Rule<'_>]) -> Result<(), LandlockError> {
     const PATH_BENEATH: c_int = 1;
     let call = |answer| Errno::result(answer).map_err(LandlockError::Refused);
     // SAFETY: the kernel reads as many bytes as the structure has.

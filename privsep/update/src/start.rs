@@ -1,4 +1,7 @@
 //! Takes a process from its first instruction to a locked spool and full confinement.
+//!
+//! The process confines itself twice, because Landlock and filters add up. Before it tries to lock, it
+//! gives up what no lock needs. Once it has its locks, it gives up what only locking needs.
 
 use crate::commit::recover;
 use crate::error::UpdateError;
@@ -13,10 +16,12 @@ use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::{Channel, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, Packet, PacketBuffer};
 use popward_sys::confine::{self, Identity};
+use popward_sys::inherited;
+use popward_sys::landlock::{self, READ_DIRECTORY, READ_FILE, REGULAR_FILES, Rights, Rule};
 use popward_sys::log::Log;
-use popward_sys::{inherited, landlock, seccomp};
+use popward_sys::seccomp::{self, RUNTIME};
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -133,8 +138,8 @@ pub struct Started {
     pub waited: Duration,
 }
 
-/// Locks the spool of `job`, confines the process, and finishes an update that another process
-/// left. [`Task::Adopt`] finishes no update.
+/// Confines the process, locks the spool of `job`, confines it further, and finishes an update that
+/// another process left. [`Task::Adopt`] finishes no update.
 pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
     confine::harden(32).map_err(|error| StartError::Confine(error.into()))?;
     let identity = Identity {
@@ -146,13 +151,17 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     }
     let directory = open(job.spool_directory.as_path(), DIRECTORY, Mode::empty())
         .map_err(|_| StartError::System("the spool's directory cannot be opened"))?;
+    let path = job.state_directory.as_ref();
+    let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+    let reach = path.and_then(|path| open(path.as_path(), flags, Mode::empty()).ok());
+    let reach: Vec<_> = reach.iter().map(|fd| (fd.as_fd(), WITHIN_STATE)).collect();
+    confine_to_locking(&directory, &reach).map_err(StartError::Confine)?;
     let began = Instant::now();
     let mut spool = lock(job, &directory, ends)?;
     let waited = began.elapsed();
 
-    confine_to_state(job, &identity).map_err(StartError::Confine)?;
-    let state = job.state_directory.as_ref();
-    let state = state.map(|path| State::new(path.as_path()));
+    confine_to_state(job, &identity, &reach).map_err(StartError::Confine)?;
+    let state = path.map(|path| State::new(path.as_path()));
     // An adoption's state directory is new, so no session can have left an update in it.
     if let (Some(spool), Some(state), true) = (&mut spool, &state, job.task != Task::Adopt) {
         finish_left_update(ends, log, spool, state)?;
@@ -164,9 +173,35 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     })
 }
 
-/// Gives up what only locking needs, and proves it. The process can open files of its state
-/// directory only.
-fn confine_to_state(job: &Job, identity: &Identity) -> Result<(), Box<dyn Error>> {
+/// What may be done in the state directory. It is listed by nobody, but synced.
+const WITHIN_STATE: Rights = REGULAR_FILES | READ_DIRECTORY;
+
+/// Gives up what no lock needs. The process can open files in the spool's directory and beneath
+/// `reach`, and read in `/proc` who holds a lock.
+fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Box<dyn Error>> {
+    confine::drop_capabilities(Capabilities::NONE)?;
+    // Without it, no process counts as dead, and no holder has a name.
+    let processes = open("/proc", DIRECTORY, Mode::empty()).ok();
+    let processes = processes.iter().map(|fd| (fd.as_fd(), READ_FILE));
+    let spool = (directory.as_fd(), REGULAR_FILES);
+    let rules: Vec<_> = reach
+        .iter()
+        .copied()
+        .chain([spool])
+        .chain(processes)
+        .collect();
+    landlock::restrict(&rules)?;
+    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE, syscalls::LOCKING])?;
+    Ok(())
+}
+
+/// Gives up what only locking needs, and proves it. The process can open files beneath `reach`, its
+/// state directory, only.
+fn confine_to_state(
+    job: &Job,
+    identity: &Identity,
+    reach: &[Rule<'_>],
+) -> Result<(), Box<dyn Error>> {
     // The process gives up the directory's group before it reads the spool's first byte. The group
     // is the effective group, and the exec made it the saved group too. Once all three are the
     // user's own group, there is no way back.
@@ -174,14 +209,9 @@ fn confine_to_state(job: &Job, identity: &Identity) -> Result<(), Box<dyn Error>
     nix::unistd::setresgid(gid, gid, gid)?;
     // That has made the process dumpable again if fs.suid_dumpable is set (apport, systemd-coredump).
     nix::sys::prctl::set_dumpable(false)?;
-    confine::drop_capabilities(Capabilities::NONE)?;
     confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
-    let flags = DIRECTORY | OFlag::O_NOFOLLOW;
-    let reach = job.state_directory.as_ref();
-    let reach = reach.and_then(|path| open(path.as_path(), flags, Mode::empty()).ok());
-    let reachable: Vec<_> = reach.iter().map(AsFd::as_fd).collect();
-    landlock::restrict(&reachable)?;
-    seccomp::install(&[seccomp::RUNTIME, syscalls::TABLE])?;
+    landlock::restrict(reach)?;
+    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE])?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! The system calls that a worker or popward-adopt may make once it holds its locks. It can make no
-//! socket and start no program. Landlock lets it open only files in its user's state directory.
+//! The system calls that a worker or popward-adopt may make: [`TABLE`], and [`LOCKING`] too until it
+//! holds its locks. It can never make a socket or start a program. Landlock decides which files it can
+//! open.
 //!
 //! On aarch64, `rename`, `unlink` and `poll` do not exist. The C library uses the call that stands
 //! next to each of them in the table.
@@ -46,10 +47,6 @@ pub const TABLE: &[Rule] = &[
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_unlink),
     allow(libc::SYS_unlinkat),
-    // Receives requests.
-    allow(libc::SYS_recvmsg),
-    // Sends answers and log records.
-    allow(libc::SYS_sendmsg),
     // Waits for requests and for room for answers.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
@@ -71,4 +68,45 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_fstatfs),
     // Seeds the hash maps of the Rust runtime.
     allow(libc::SYS_getrandom),
+];
+
+/// The system calls that only locking, and the confinement behind it, need.
+pub const LOCKING: &[Rule] = &[
+    // Makes the dotlock.
+    allow(libc::SYS_linkat),
+    // Locks the spool, or asks whether it is locked.
+    allow_if(
+        libc::SYS_fcntl,
+        1,
+        &[libc::F_OFD_SETLK as u64, libc::F_OFD_GETLK as u64],
+    ),
+    allow(libc::SYS_flock),
+    // Asks whether a lock's owner lives. Signal 0 does nothing.
+    allow_if(libc::SYS_kill, 1, &[0]),
+    // Gives the spool directory's group up. Without privilege, no other group can be taken.
+    allow(libc::SYS_setresgid),
+    // Proves that it is gone, and that nothing else can be gained.
+    allow(libc::SYS_getresuid),
+    allow(libc::SYS_getresgid),
+    allow(libc::SYS_getgroups),
+    allow(libc::SYS_capget),
+    allow_if(
+        libc::SYS_prctl,
+        0,
+        &[
+            libc::PR_GET_NO_NEW_PRIVS as u64,
+            libc::PR_GET_DUMPABLE as u64,
+        ],
+    ),
+    allow_if(libc::SYS_prctl, 0, &[libc::PR_SET_DUMPABLE as u64]).and_if(1, &[0]),
+    // Adds the rules that hold from then on. They can only take away.
+    allow(libc::SYS_landlock_create_ruleset),
+    allow(libc::SYS_landlock_add_rule),
+    allow(libc::SYS_landlock_restrict_self),
+    allow_if(
+        libc::SYS_seccomp,
+        0,
+        &[libc::SECCOMP_SET_MODE_FILTER as u64],
+    )
+    .and_if(1, &[libc::SECCOMP_FILTER_FLAG_TSYNC]),
 ];

@@ -22,6 +22,7 @@ use popward_update::error::UpdateError;
 use popward_update::session_log::SessionLog;
 use popward_update::start::{self, Ends, StartError};
 use session::{Opened, Session};
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Instant;
 use transport::Stop;
@@ -35,11 +36,7 @@ fn main() -> ExitCode {
         Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => failure,
     };
-    log.write(
-        Level::Warning,
-        "maildrop not opened",
-        &[("error", &failure)],
-    );
+    log.failed(Level::Warning, "maildrop not opened", &failure);
     // The front may have gone.
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
@@ -103,7 +100,7 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Fail
         let opened = index::open(spool, state.as_ref(), &mut naming, &is_over);
         let opened = opened.map_err(Failure::Scan)?;
         if let Some(error) = &opened.unpinned {
-            log.write(Level::Warning, "UIDLs not pinned", &[("error", error)]);
+            log.failed(Level::Warning, "UIDLs not pinned", error);
         }
         log.write(
             Level::Info,
@@ -129,11 +126,7 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Fail
 fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
     let kept = |result: std::io::Result<()>| {
         if let Err(error) = result {
-            log.write(
-                Level::Warning,
-                "index or reserve not written",
-                &[("error", &error)],
-            );
+            log.failed(Level::Warning, "index or reserve not written", &error);
         }
     };
     let opened = session.open();
@@ -141,7 +134,7 @@ fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
     // client has gone, so that the next session need not read the spool.
     kept(session.keep_opened());
     let result = opened.and_then(|()| session.serve());
-    let failed = |what, error: &UpdateError| log.write(Level::Error, what, &[("error", error)]);
+    let failed = |what, error: &dyn Display| log.failed(Level::Error, what, error);
     let answer = match result {
         Ok(done) => {
             let (deleted, left) = (done.update.deleted.messages, done.update.left.messages);
@@ -169,11 +162,7 @@ fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
             WorkerToFront::Broken(session.broken(&error))
         }
         Err(Stop::Rules(error)) => {
-            log.write(
-                Level::Error,
-                "the front broke the rules",
-                &[("error", &error)],
-            );
+            failed("the front broke the rules", &error);
             return ExitCode::FAILURE;
         }
         Err(Stop::FrontGone | Stop::MonitorGone) => return ExitCode::SUCCESS,

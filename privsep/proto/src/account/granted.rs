@@ -1,6 +1,6 @@
-//! An account, as auth grants it.
+//! An account, as auth grants it, and the numbers of sessions. A worker knows only its own session.
 
-use super::GROUPS_MAX;
+use super::{FrontId, GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, UserName};
 use serde::{Deserialize, Serialize};
 
@@ -21,4 +21,16 @@ pub struct Account {
     /// Its spool, if the source names one. `None`: the spool that `spool.path` names. The monitor
     /// checks both in the same way.
     pub spool: Option<AbsolutePath>,
+}
+
+impl SessionId {
+    /// The session with number `count` of `front`.
+    pub fn new(front: FrontId, count: u32) -> Self {
+        Self(u64::from(front.0) << 32 | u64::from(count))
+    }
+
+    /// The front of this session.
+    pub fn front(self) -> FrontId {
+        FrontId((self.0 >> 32) as u32)
+    }
 }

@@ -2,12 +2,12 @@
 //! only what is in a list, and an operator's program may change what its user may.
 
 use super::{
-    Forbidden, LandlockError, MAKE_REGULAR, READ_DIRECTORY, READ_FILE, REMOVE_FILE, Rights,
-    TRUNCATE, WRITE_FILE, enforce, enforce_rules, known,
+    Forbidden, LandlockError, READ_DIRECTORY, READ_FILE, REGULAR_FILES, Rights, TRUNCATE,
+    WRITE_FILE, enforce, known,
 };
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 const EXECUTE: Rights = 1;
@@ -18,7 +18,7 @@ const DEVICE_CONTROLS: Rights = 1 << 15;
 /// As [`super::restrict`], but every file may be read, and none may be written.
 pub fn restrict_to_reading() -> Result<(), LandlockError> {
     let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
-    enforce(&[root.as_fd()], READ_FILE | READ_DIRECTORY)?;
+    enforce(known()?, &[(root.as_fd(), READ_FILE | READ_DIRECTORY)])?;
     // The proof: everybody may write to this file, so only Landlock can forbid it.
     prove("/dev/null")
 }
@@ -31,7 +31,6 @@ pub fn restrict_to_reading() -> Result<(), LandlockError> {
 pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), LandlockError> {
     let read = READ_FILE | READ_DIRECTORY | EXECUTE | DEVICE_CONTROLS;
     let write_file = WRITE_FILE | TRUNCATE;
-    let write = write_file | MAKE_REGULAR | REMOVE_FILE;
     let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
     let each = |paths: &[&str], rights: Rights| -> Vec<(File, Rights)> {
         let paths = paths.iter().filter_map(|path| open_path(Path::new(path)));
@@ -39,12 +38,17 @@ pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), Land
     };
     let mut rules = vec![(root, read)];
     rules.extend(each(files, write_file));
-    rules.extend(each(directories, write));
+    rules.extend(each(directories, REGULAR_FILES));
     let rules: Vec<_> = rules
         .iter()
         .map(|(file, rights)| (file.as_fd(), *rights))
         .collect();
-    enforce_files(&rules)?;
+    let files = Forbidden {
+        ports: 0,
+        scopes: 0,
+        ..known()?
+    };
+    enforce(files, &rules)?;
     // Everybody may write to this file, so only Landlock can forbid it.
     prove("/dev/zero")
 }
@@ -65,18 +69,7 @@ pub fn restrict_tracing() -> Result<(), LandlockError> {
     };
     let permitted = [(root.as_fd(), MOVE)];
     let has_rule = forbidden.files & MOVE != 0;
-    enforce_rules(forbidden, if has_rule { &permitted } else { &[] })
-}
-
-/// Forbids everything that concerns files, except the rights beneath each directory.
-fn enforce_files(rules: &[(BorrowedFd<'_>, Rights)]) -> Result<(), LandlockError> {
-    let (ports, scopes) = (0, 0);
-    let forbidden = Forbidden {
-        ports,
-        scopes,
-        ..known()?
-    };
-    enforce_rules(forbidden, rules)
+    enforce(forbidden, if has_rule { &permitted } else { &[] })
 }
 
 /// Opens a path without any right to its contents.

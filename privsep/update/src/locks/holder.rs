@@ -1,6 +1,6 @@
 //! Who holds a lock that this process could not take. The log says it, so that an operator can act.
 //!
-//! This is read before the process confines itself. Nothing is decided by it: a user can put any
+//! This is read before the locks are taken. Nothing is decided by it: a user can put any
 //! text into a dotlock of their own, and any name on a process of their own.
 
 use nix::fcntl::{OFlag, openat};

@@ -14,6 +14,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use popward_proto::session::{ClientPhase, FrontToWorker, WorkerToFront};
 use std::ops::Deref;
+use std::path::Path;
 
 /// The place from which calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,8 +196,60 @@ pub fn retrieve(
     (calls, acted, body)
 }
 
+/// What became of a foreign call that the worker was made to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// It returned this.
+    Returned(i64),
+    /// The worker died.
+    Died,
+}
+
+/// Runs the worker to its next call that is one of `at`. There it makes another call instead, with
+/// `arguments`. If there is a `path`, its address takes the place of the second argument. The
+/// worker's filter and Landlock judge the call as one of the worker's own.
+pub fn foreign(
+    worker: &mut Worker,
+    at: &[i64],
+    call: i64,
+    mut arguments: [u64; 4],
+    path: Option<&Path>,
+) -> Foreign {
+    stop(worker);
+    let entry = to_call(worker, at);
+    let mut other = entry;
+    if let Some(path) = path {
+        // Far below the stack, nothing is in use.
+        let place = (entry.rsp - 4096) & !7;
+        let mut bytes = path.as_os_str().as_encoded_bytes().to_vec();
+        bytes.resize((bytes.len() / 8 + 1) * 8, 0);
+        for (word, at) in bytes.chunks_exact(8).zip((place..).step_by(8)) {
+            let word = i64::from_ne_bytes(word.try_into().unwrap());
+            ptrace::write(worker.pid, at as ptrace::AddressType, word).unwrap();
+        }
+        arguments[1] = place;
+    }
+    other.orig_rax = register(call);
+    [other.rdi, other.rsi, other.rdx, other.r10] = arguments;
+    ptrace::setregs(worker.pid, other).unwrap();
+    let Some(exit) = to_stop(worker) else {
+        return Foreign::Died;
+    };
+    // As if the worker's own call had returned 0 and had changed no register.
+    ptrace::setregs(worker.pid, user_regs_struct { rax: 0, ..entry }).unwrap();
+    // A filter kills only now.
+    if to_stop(worker).is_none() {
+        return Foreign::Died;
+    }
+    worker.go_on(None);
+    Foreign::Returned(i64::from_ne_bytes(exit.rax.to_ne_bytes()))
+}
+
+/// The calls in which the worker waits before it tries to lock again.
+pub const PAUSES: &[i64] = &[libc::SYS_clock_nanosleep, libc::SYS_restart_syscall];
+
 /// The calls in which the worker waits for a request.
-const WAITS: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
+pub const WAITS: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
 
 /// Stops the worker where it is.
 fn stop(worker: &mut Worker) {

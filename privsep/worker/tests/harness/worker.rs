@@ -97,6 +97,12 @@ impl Worker {
 
     /// Gives the worker its job.
     pub fn give_job(&self, desk: &Desk) {
+        self.give_patient_job(desk, 0);
+    }
+
+    /// Gives the worker a job in which it tries for `timeout_ms` to lock. With 0 it tries once, so
+    /// anything that a dead worker left in the way shows.
+    pub fn give_patient_job(&self, desk: &Desk, timeout_ms: u32) {
         let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         let name = || UserName::try_from(NAME.to_owned()).unwrap();
         let job = Job {
@@ -115,8 +121,7 @@ impl Worker {
                 dotlock: true,
                 fcntl: true,
                 flock: true,
-                // Without a second try, anything that a dead worker left in the way shows.
-                timeout_ms: 0,
+                timeout_ms,
             },
             adopt: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
@@ -213,6 +218,11 @@ impl Worker {
             self.ended = Some(status);
         }
         status
+    }
+
+    /// How the worker ended.
+    pub fn status(&self) -> WaitStatus {
+        self.ended.unwrap()
     }
 
     /// Whether the worker has ended.

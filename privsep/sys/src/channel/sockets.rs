@@ -1,0 +1,33 @@
+//! What only processes of the server do with channels: they make them, and send descriptors.
+
+use super::{
+    AsRawFd, BorrowedFd, Channel, ChannelError, ControlMessage, Message, OwnedFd, Serialize,
+};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+/// Two connected sockets, one for each process. Both close on exec.
+pub fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    pair(SockFlag::SOCK_CLOEXEC)
+}
+
+/// Two connected sockets that do not block. Their filters forbid some processes to change that.
+pub fn nonblocking_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    pair(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+}
+
+fn pair(flags: SockFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+}
+
+impl<S: Serialize, R: Message> Channel<S, R> {
+    /// Sends a message with as many descriptors as its row of the permit table says.
+    pub fn send_with(
+        &self,
+        message: &S,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        self.send_beside(message, if raw.is_empty() { &[] } else { &rights })
+    }
+}
