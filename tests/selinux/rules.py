@@ -43,7 +43,7 @@ SECRETS = {
 # What may be written, beyond what every domain of the system may write: the types of each domain. Devices and /proc are apart.
 WRITES = {
     "popward_t": {"popward_runtime_t"},
-    "popward_monitor_t": {"popward_var_lib_t", "popward_state_t", "popward_empty_t", "mail_spool_t", "user_home_dir_t", "user_home_t", "nfs_t"},
+    "popward_monitor_t": {"popward_var_lib_t", "popward_state_t", "popward_empty_t", "mail_spool_t", "nfs_t"},
     "popward_worker_t": {"popward_state_t", "mail_spool_t", "user_home_dir_t", "user_home_t", "nfs_t"},
     "popward_adopt_t": {"popward_state_t", "mail_spool_t", "user_home_dir_t", "user_home_t", "nfs_t"},
 }

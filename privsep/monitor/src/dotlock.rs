@@ -1,60 +1,46 @@
-//! Removes the dotlock of a dead worker. The monitor takes on the user's id and the group of the
-//! spool directory for these calls, so it never uses root's rights on files. It removes the lock
-//! only if the lock is still the file that the worker made.
+//! Removes the dotlock of a worker that has ended, if all spools lie in one directory, which is root's.
+//! In any other directory a process of the user does it, because such a directory can hang.
+//!
+//! The monitor takes on the user's id and the group of the directory for these calls, so it never uses
+//! root's rights on files. It removes the lock only if the lock is still the file that the worker made.
 
 use crate::as_user::AsUser;
+use crate::sessions::Session;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use popward_proto::bounded::UserName;
+use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::monitor_worker::{dotlock_draft_name, dotlock_name};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
-/// The dotlock of one worker.
-#[derive(Debug, Clone)]
-pub(crate) struct Dotlock {
-    /// The directory of the spool and of its lock.
-    pub(crate) directory: PathBuf,
-    /// The spool's name in this directory.
-    pub(crate) spool: UserName,
-    /// The worker's process id. The name of the lock's draft contains it.
-    pub(crate) pid: u32,
-    /// Device and inode of the file that the worker made.
-    pub(crate) file: (u64, u64),
-    /// The user id whose rights remove the lock.
-    pub(crate) uid: u32,
-    /// The group id whose rights remove the lock.
-    pub(crate) gid: u32,
+/// Removes the dotlock of the session's worker `pid`, and the lock's draft, if they are still `file`,
+/// by device and inode.
+///
+/// # Errors
+///
+/// `EPERM` if the process cannot take on the ids, or the error of the call that failed.
+pub(crate) fn remove(session: &Session, pid: u32, file: (u64, u64)) -> Result<(), Errno> {
+    let _user = AsUser::enter(session.account.uid, session.lock_gid)?;
+    remove_from(&session.place, pid, file)
 }
 
-impl Dotlock {
-    /// Removes the lock and its draft, if they are still the worker's file. Returns whether it
-    /// removed the lock.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM` if the process cannot take on the ids, or the error of the call that failed.
-    pub(crate) fn remove(&self) -> Result<bool, Errno> {
-        let _user = AsUser::enter(self.uid, self.gid)?;
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = open(&self.directory, flags, Mode::empty())?;
-        self.remove_if_own(&directory, &dotlock_draft_name(&self.spool, self.pid))?;
-        self.remove_if_own(&directory, &dotlock_name(&self.spool))
-    }
-
-    fn remove_if_own(&self, directory: &OwnedFd, name: &str) -> Result<bool, Errno> {
-        let status = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => return Ok(false),
-            status => status?,
-        };
-        if (status.st_dev, status.st_ino) != self.file {
-            return Ok(false);
+fn remove_from(
+    (directory, spool): &(AbsolutePath, UserName),
+    pid: u32,
+    file: (u64, u64),
+) -> Result<(), Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(directory.as_path(), flags, Mode::empty())?;
+    for name in [dotlock_draft_name(spool, pid), dotlock_name(spool)] {
+        match fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) if (found.st_dev, found.st_ino) == file => {
+                unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
+            Ok(_) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
         }
-        unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
-        Ok(true)
     }
+    Ok(())
 }
 
 #[cfg(test)]

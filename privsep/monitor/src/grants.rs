@@ -110,7 +110,7 @@ impl Monitor {
     }
 
     /// Starts a worker, or logs why there is none.
-    fn start_worker(
+    pub(crate) fn start_worker(
         &mut self,
         session: SessionId,
         whose: (&Account, &Settings),

@@ -1,7 +1,6 @@
 //! Workers: from an account to a process, and what is known of its session until it has ended.
 
 use crate::config::Config;
-use crate::dotlock::Dotlock;
 use crate::spool;
 use crate::starter::Starter;
 use crate::state::{StateError, StateRoot};
@@ -39,10 +38,10 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Whose.
     pub(crate) account: Account,
-    directory: AbsolutePath,
-    spool: UserName,
+    /// Where its spool lies.
+    pub(crate) place: (AbsolutePath, UserName),
     /// With which group's rights its dotlock is made and removed.
-    lock_gid: u32,
+    pub(crate) lock_gid: u32,
     /// Device and inode of the dotlock that its worker told of.
     pub(crate) dotlock: Option<(u64, u64)>,
     /// What its worker is there for.
@@ -56,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) front_end: Option<OwnedFd>,
     /// The worker's end, while popward-adopt has it: the worker that follows gets it.
     pub(crate) worker_end: Option<OwnedFd>,
+    /// The session whose dotlock this worker removes, and how that session's worker ended.
+    pub(crate) left: Option<(Box<Session>, WaitStatus)>,
 }
 
 /// What is known of a worker's update.
@@ -84,8 +85,8 @@ impl Session {
     /// another one must finish.
     pub(crate) fn is_torn(&self, status: WaitStatus) -> bool {
         match (status, self.task) {
-            // It changes no spool.
-            (_, Task::Adopt) => false,
+            // These change no spool.
+            (_, Task::Adopt | Task::Free { .. }) => false,
             (WaitStatus::Exited(_, code), _) if [0, i32::from(NOT_OPENED)].contains(&code) => false,
             (WaitStatus::Exited(_, code), _) if code == i32::from(NOT_FINISHED) => true,
             (_, Task::Serve) => self.update == Progress::Begun,
@@ -97,18 +98,6 @@ impl Session {
     pub(crate) fn worker_follows(&self, status: WaitStatus) -> bool {
         let code = |code| [0, i32::from(NO_SPOOL)].contains(&code);
         self.task == Task::Adopt && matches!(status, WaitStatus::Exited(_, with) if code(with))
-    }
-
-    /// The dotlock that is to be removed when worker `pid` has gone.
-    pub(crate) fn left_behind(&self, pid: u32) -> Option<Dotlock> {
-        Some(Dotlock {
-            directory: self.directory.as_path().to_owned(),
-            spool: self.spool.clone(),
-            pid,
-            file: self.dotlock?,
-            uid: self.account.uid,
-            gid: self.lock_gid,
-        })
     }
 }
 
@@ -189,6 +178,7 @@ fn task_and_state(
     let (task, directory) = match task {
         Task::Serve if adopts(state, whose) && adopted => return Ok((task, None)),
         Task::Serve if adopts(state, whose) => (Task::Adopt, state.draft_of(user, uid, gid)),
+        Task::Free { .. } => return Ok((task, None)),
         Task::Finish { .. } if !state.has(user) => return Ok((task, None)),
         task => (task, state.of(user, uid, gid)),
     };
@@ -213,7 +203,7 @@ pub(crate) fn start(
     let (task, state_directory) = task_and_state(state, (account, own), task, socket.is_some())?;
     let role = match task {
         Task::Adopt => Role::Adopt,
-        Task::Serve | Task::Finish { .. } => Role::Worker,
+        Task::Serve | Task::Finish { .. } | Task::Free { .. } => Role::Worker,
     };
     let lock_group = config.base.accounts.and(own.spool.group);
     let groups = groups(config, account)?;
@@ -269,11 +259,10 @@ pub(crate) fn start(
     let session = Session {
         id: session,
         account: account.clone(),
-        directory: spool_directory,
-        spool: spool_name,
+        place: (spool_directory, spool_name),
         lock_gid: lock_group.unwrap_or(account.gid),
         dotlock: match task {
-            Task::Serve | Task::Adopt => None,
+            Task::Serve | Task::Adopt | Task::Free { .. } => None,
             Task::Finish { dotlock } => dotlock,
         },
         task,
@@ -281,6 +270,7 @@ pub(crate) fn start(
         finishers: 0,
         front_end,
         worker_end: (task == Task::Adopt).then_some(worker_end),
+        left: None,
     };
     let worker = Worker {
         process,

@@ -1,5 +1,5 @@
-//! monitor ↔ worker: one job for the worker, and the dotlock that the monitor must remove if the
-//! worker dies.
+//! monitor ↔ worker: one job for the worker, and the dotlock that must be removed when the worker has
+//! ended.
 
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
@@ -79,6 +79,13 @@ pub enum Task {
         /// The dotlock that the dead worker left: device and inode. This worker takes it over, so
         /// that no other program gets the lock in between.
         dotlock: Option<(u64, u64)>,
+    },
+    /// Remove the dotlock of a worker that has ended, then end. It takes no lock and reads no mail.
+    Free {
+        /// The process id of that worker. The name of the lock's draft contains it.
+        pid: u32,
+        /// The file that that worker told of: device and inode.
+        dotlock: (u64, u64),
     },
 }
 

@@ -66,15 +66,12 @@ impl Log {
             .take(FIELDS_MAX)
             .map(|(name, value)| (Text::truncated(name), Text::truncated(&value.to_string())))
             .collect();
-        let Ok(fields) = List::try_from(fields) else {
-            return false;
-        };
         let record = Record {
             level,
             session,
             qpopper: false,
             text: Text::truncated(text),
-            fields,
+            fields: List::try_from(fields).unwrap_or_default(),
         };
         !matches!(self.channel.send(&record), Err(ChannelError::WouldBlock))
     }

@@ -73,8 +73,8 @@ impl Lost {
     }
 }
 
-/// A spool with all its locks. The locks on the file end when it is dropped. The monitor removes
-/// the dotlock.
+/// A spool with all its locks. The locks on the file end when it is dropped. The monitor has the
+/// dotlock removed, because this process has given up the right to do so.
 #[derive(Debug)]
 pub struct LockedSpool {
     file: File,
@@ -170,6 +170,23 @@ pub fn try_lock(
         return Err(error);
     }
     Ok(Some(locked))
+}
+
+/// Removes the dotlock of worker `pid`, and the lock's draft, if they are still the file that this
+/// worker told of.
+pub fn free(job: &Job, directory: &OwnedFd, pid: u32, told: (u64, u64)) -> Result<(), LockError> {
+    let draft = dotlock_draft_name(&job.spool_name, pid);
+    for name in [draft, dotlock_name(&job.spool_name)] {
+        let removed = match fstatat(directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) if (found.st_dev, found.st_ino) == told => {
+                unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir)
+            }
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        removed.map_err(|errno| LockError::System("remove the dotlock", errno))?;
+    }
+    Ok(())
 }
 
 /// Who holds the spool's locks, after [`try_lock`] found one of them held.
@@ -268,13 +285,8 @@ fn dotlock(
         tell(status.st_dev, status.st_ino);
         // Over NFS the answer to link(2) may be lost. Only the count of links shows whether the
         // link was made.
-        let answer = linkat(
-            directory,
-            draft.as_str(),
-            directory,
-            name.as_str(),
-            AtFlags::empty(),
-        );
+        let (from, to) = (draft.as_str(), name.as_str());
+        let answer = linkat(directory, from, directory, to, AtFlags::empty());
         let linked = fstat(&file).map_err(fail)?;
         match answer {
             Err(errno) if linked.st_nlink != 2 && errno != Errno::EEXIST => Err(fail(errno)),

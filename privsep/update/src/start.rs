@@ -129,6 +129,7 @@ impl std::fmt::Display for StartError {
 }
 
 /// What a confined process works on.
+#[derive(Default)]
 pub struct Started {
     /// The locked spool. `None`: there is no spool.
     pub spool: Option<LockedSpool>,
@@ -139,7 +140,7 @@ pub struct Started {
 }
 
 /// Confines the process, locks the spool of `job`, confines it further, and finishes an update that
-/// another process left. [`Task::Adopt`] finishes no update.
+/// another process left. [`Task::Adopt`] finishes no update. [`Task::Free`] locks nothing.
 pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
     confine::harden(32).map_err(|error| StartError::Confine(error.into()))?;
     let identity = Identity {
@@ -149,6 +150,10 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     if job.uid == 0 || Identity::current() != Some(identity.clone()) {
         return Err(StartError::Confine("not run as the account".into()));
     }
+    if matches!(job.task, Task::Free { .. }) {
+        // The signal ends this process, wherever it hangs. A client waits for its end.
+        nix::unistd::alarm::set(FREE_S);
+    }
     let directory = open(job.spool_directory.as_path(), DIRECTORY, Mode::empty())
         .map_err(|_| StartError::System("the spool's directory cannot be opened"))?;
     let path = job.state_directory.as_ref();
@@ -156,6 +161,10 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     let reach = path.and_then(|path| open(path.as_path(), flags, Mode::empty()).ok());
     let reach: Vec<_> = reach.iter().map(|fd| (fd.as_fd(), WITHIN_STATE)).collect();
     confine_to_locking(&directory, &reach).map_err(StartError::Confine)?;
+    if let Task::Free { pid, dotlock } = job.task {
+        locks::free(job, &directory, pid, dotlock).map_err(StartError::Lock)?;
+        return Ok(Started::default());
+    }
     let began = Instant::now();
     let mut spool = lock(job, &directory, ends)?;
     let waited = began.elapsed();
@@ -172,6 +181,10 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
         waited,
     })
 }
+
+/// How many seconds the removal of a dotlock may take. A home directory on a file system of the user
+/// or of another host can hang.
+const FREE_S: u32 = 10;
 
 /// What may be done in the state directory. It is listed by nobody, but synced.
 const WITHIN_STATE: Rights = REGULAR_FILES | READ_DIRECTORY;
@@ -241,9 +254,8 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
         let mut tell = |device, inode| {
             // If the monitor has gone, the session has ended too. The check after the next pause
             // sees that.
-            let _ = ends
-                .monitor
-                .send(&WorkerToMonitor::Dotlock { device, inode });
+            let told = WorkerToMonitor::Dotlock { device, inode };
+            let _ = ends.monitor.send(&told);
         };
         match locks::try_lock(job, directory, &mut tell) {
             Err(LockError::Busy(_) | LockError::Replaced) if Instant::now() < until => {}

@@ -3,7 +3,7 @@
 
 use crate::naming::Naming;
 use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
-use popward_mbox::message::{Maildrop, Message};
+use popward_mbox::message::Maildrop;
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
 use popward_mbox::source::Source;
 use popward_update::locks::LockedSpool;
@@ -206,24 +206,13 @@ fn still_holds(
     let count = old.messages.len();
     let spread = (0..SAMPLE).map(|part| part * count / SAMPLE);
     let last = count.saturating_sub(4)..count;
-    for message in spread
-        .chain(last)
-        .filter_map(|index| old.messages.get(index))
-    {
-        if !is_there(spool, message, length)? {
+    // Each of them must still be at its place, with the same header.
+    for index in spread.chain(last).filter(|index| *index < count) {
+        if !begins_there(spool, length, &mut [0; BUFFER_MIN], &old.messages[index])? {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-/// Whether `message` is still at its place, with the same header.
-fn is_there(
-    spool: &mut LockedSpool,
-    message: &Message,
-    length: u64,
-) -> Result<bool, ScanError<io::Error>> {
-    begins_there(spool, length, &mut [0; BUFFER_MIN], message)
 }
 
 fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maildrop)>> {

@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => failure,
     };
-    log.failed(Level::Warning, "maildrop not opened", &failure);
+    match job.task {
+        Task::Free { .. } => log.failed(Level::Error, "dotlock not removed", &failure),
+        _ => log.failed(Level::Warning, "maildrop not opened", &failure),
+    }
     // The front may have gone.
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
         Failure::Start(StartError::Recovery(UpdateError::Changed(_))) => NOT_OPENED.into(),
         Failure::Start(StartError::Recovery(_)) => NOT_FINISHED.into(),
         Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
-        _ if job.task == Task::Serve => NOT_OPENED.into(),
+        _ if matches!(job.task, Task::Serve | Task::Free { .. }) => NOT_OPENED.into(),
         _ => ExitCode::FAILURE,
     }
 }
@@ -81,7 +84,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Opens the maildrop. `None`: the task was only to finish an update.
+/// Opens the maildrop. `None`: the task was something else, and is done.
 fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Start)?;
     if job.task != Task::Serve {

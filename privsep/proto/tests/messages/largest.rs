@@ -95,8 +95,9 @@ fn the_largest_messages_of_monitor_and_worker_come_back() {
     there_and_back(&MonitorToWorker::Job(Job {
         version: u32::MAX,
         session: session(),
-        task: Task::Finish {
-            dotlock: Some((u64::MAX, u64::MAX)),
+        task: Task::Free {
+            pid: u32::MAX,
+            dotlock: (u64::MAX, u64::MAX),
         },
         user: name.clone(),
         uid: u32::MAX,

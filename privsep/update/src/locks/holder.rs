@@ -106,13 +106,10 @@ fn process(pid: i32) -> Option<Holder> {
         let session = word.strip_prefix(SESSION_ARGUMENT)?;
         words.starts_with("popward-").then_some(session)
     });
+    let comm = format!("/proc/{pid}/comm");
     let name = match sessions.next() {
         Some(session) => format!("session {} of popward", shown(session)),
-        None => shown(
-            std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .ok()?
-                .trim_end(),
-        ),
+        None => shown(std::fs::read_to_string(comm).ok()?.trim_end()),
     };
     Some(Holder::Named(format!("{name} (process {pid})")))
 }

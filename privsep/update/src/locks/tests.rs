@@ -54,6 +54,26 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     assert_eq!(std::fs::metadata(&lock).unwrap().ino(), files[0].1);
 }
 
+/// Another program may have broken the lock and made its own.
+#[test]
+fn p2_only_the_file_that_a_worker_told_of_is_removed_for_it() {
+    let desk = Desk::new(b"");
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
+    let names = [".alice.77.lock", "alice.lock"];
+    let [draft, lock] = names.map(|name| desk.directory.path().join(name));
+    std::fs::write(&draft, "77:here").unwrap();
+    std::fs::hard_link(&draft, &lock).unwrap();
+    let status = std::fs::metadata(&lock).unwrap();
+    let (device, inode) = (status.dev(), status.ino());
+    let free = |file| super::free(&desk.job(true), &directory, 77, file).unwrap();
+    free((device, inode + 1));
+    assert!(draft.exists() && lock.exists());
+    free((device, inode));
+    assert!(!draft.exists() && !lock.exists());
+    free((device, inode));
+}
+
 /// mailutils writes a new file and renames it. That can happen between the worker's opening and its
 /// check.
 #[test]
