@@ -134,13 +134,13 @@ impl Subjects {
         all.push(waiting);
         all.extend(held.iter().map(copied));
         let adopt = || begin_login(host, "erin");
-        let (client, adopt) = caught("adopt", monitor, "popward-adopt", adopt);
+        let (client, adopt) = caught("adopt", monitor, ("popward-adopt", 2), adopt);
         clients.push(client);
         all.push(adopt);
         if let Some(pam) = &pam {
             let token = || conversations::begin_token(&pam.host, "games");
             let monitor = pam.host.monitor();
-            let (client, proof) = caught("auth-proof", monitor, "popward-auth-proof", token);
+            let (client, proof) = caught("auth-proof", monitor, ("popward-auth-proof", 1), token);
             clients.push(client);
             all.push(proof);
         }
@@ -173,18 +173,31 @@ fn attack_a_new_worker(host: &Host, monitor: i32) -> (Client, Vec<Attack>) {
     (client, attacks)
 }
 
-/// A process of this executable, as soon as it has its filter. `begin` is what makes the monitor
-/// start it.
+/// A process of this executable, as soon as it has the last of its `filters`. `begin` is what makes
+/// the monitor start it.
 fn caught(
     name: &'static str,
     monitor: i32,
-    executable: &str,
+    (executable, filters): (&str, usize),
     begin: impl FnOnce() -> Client,
 ) -> (Client, Subject) {
     let (mut client, mut subject) = (None, None);
     let begin = || client = Some(begin());
-    let look = |_, pid| subject = Some(Subject::stopped(name, pid));
-    catch(monitor, executable, &[Moment::Filter], begin, look).unwrap();
+    let mut left = filters;
+    let look = |_, pid| {
+        left -= 1;
+        if left == 0 {
+            subject = Some(Subject::stopped(name, pid));
+        }
+    };
+    catch(
+        monitor,
+        executable,
+        &vec![Moment::Filter; filters],
+        begin,
+        look,
+    )
+    .unwrap();
     (client.unwrap(), subject.unwrap())
 }
 
