@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5941;
+const WORKER_LINES_MAX: usize = 6005;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -180,6 +180,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
         SUPERVISOR_OWN,
         SUPERVISOR_ALL,
         &[
+            "privsep/sys/src/dotlock.rs",
             "privsep/sys/src/inherited.rs",
             "privsep/sys/src/log_rate_limit.rs",
         ],
@@ -199,7 +200,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
 ];
 
 const SUPERVISOR_OWN: usize = 2180;
-const SUPERVISOR_ALL: usize = 4880;
+const SUPERVISOR_ALL: usize = 4881;
 const MONITOR_OWN: usize = 2905;
 const MONITOR_ALL: usize = 5595;
 

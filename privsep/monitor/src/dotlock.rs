@@ -7,11 +7,11 @@
 use crate::as_user::AsUser;
 use crate::sessions::Session;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::monitor_worker::{dotlock_draft_name, dotlock_name};
+use popward_sys::dotlock;
 
 /// Removes the dotlock of the session's worker `pid`, and the lock's draft, if they are still `file`,
 /// by device and inode.
@@ -31,16 +31,8 @@ fn remove_from(
 ) -> Result<(), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open(directory.as_path(), flags, Mode::empty())?;
-    for name in [dotlock_draft_name(spool, pid), dotlock_name(spool)] {
-        match fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) if (found.st_dev, found.st_ino) == file => {
-                unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
-            }
-            Ok(_) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
+    let names = [dotlock_draft_name(spool, pid), dotlock_name(spool)];
+    dotlock::remove(&directory, names.each_ref().map(String::as_str), pid, file)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 pub mod capabilities;
 pub mod channel;
 pub mod confine;
+pub mod dotlock;
 #[cfg(feature = "server")]
 pub mod facts;
 pub mod flock;

@@ -274,10 +274,9 @@ fn permission(rule: &Rule) -> Option<Vec<sock_filter>> {
     for (argument, test) in conditions.clone().rev() {
         let rest = u8::try_from(tests.len()).ok()?;
         let at = lower_half(*argument);
-        let this = [std::process::id().into()];
         let mut test = match test {
             Test::IsOneOf(values) => one_of(at, values, rest)?,
-            Test::IsThisProcess => one_of(at, &this, rest)?,
+            Test::IsThisProcess => one_of(at, &[std::process::id().into()], rest)?,
             Test::HasNoneOf(bits) => {
                 vec![load(at), jump(libc::BPF_JSET, low(*bits), [rest, 0])]
             }

@@ -175,18 +175,13 @@ pub fn try_lock(
 /// Removes the dotlock of worker `pid`, and the lock's draft, if they are still the file that this
 /// worker told of.
 pub fn free(job: &Job, directory: &OwnedFd, pid: u32, told: (u64, u64)) -> Result<(), LockError> {
-    let draft = dotlock_draft_name(&job.spool_name, pid);
-    for name in [draft, dotlock_name(&job.spool_name)] {
-        let removed = match fstatat(directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) if (found.st_dev, found.st_ino) == told => {
-                unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir)
-            }
-            Ok(_) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno),
-        };
-        removed.map_err(|errno| LockError::System("remove the dotlock", errno))?;
-    }
-    Ok(())
+    let names = [
+        dotlock_draft_name(&job.spool_name, pid),
+        dotlock_name(&job.spool_name),
+    ];
+    let names = names.each_ref().map(String::as_str);
+    popward_sys::dotlock::remove(directory, names, pid, told)
+        .map_err(|errno| LockError::System("remove the dotlock", errno))
 }
 
 /// Who holds the spool's locks, after [`try_lock`] found one of them held.

@@ -44,7 +44,7 @@ fn an_unchanged_spool_is_opened_with_few_calls() {
                 .position(|call| *call == nix::libc::SYS_recvmsg);
             let calls = asks.unwrap() + 1;
             harness::say(&format!("{calls} calls to open an unchanged spool"));
-            assert!(calls < 100, "{:?}", whole.calls);
+            assert!(calls < 110, "{:?}", whole.calls);
             return;
         }
     }

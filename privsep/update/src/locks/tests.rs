@@ -69,6 +69,12 @@ fn p2_only_the_file_that_a_worker_told_of_is_removed_for_it() {
     let free = |file| super::free(&desk.job(true), &directory, 77, file).unwrap();
     free((device, inode + 1));
     assert!(draft.exists() && lock.exists());
+    // A later worker's lock has got the inode.
+    std::fs::write(&lock, "78:here").unwrap();
+    free((device, inode));
+    assert!(draft.exists() && lock.exists());
+    // The disk was full.
+    std::fs::write(&lock, "").unwrap();
     free((device, inode));
     assert!(!draft.exists() && !lock.exists());
     free((device, inode));
