@@ -1,5 +1,5 @@
-//! Catches a process that lives for milliseconds, at a moment of its life: traces its parent until the
-//! parent starts it, and then the process from system call to system call.
+//! Catches a process that lives for milliseconds, at a moment of its life: traces its parent until
+//! the parent starts it, and then the process from system call to system call.
 
 use super::inject::wait;
 use nix::errno::Errno;
@@ -21,9 +21,9 @@ pub enum Moment {
     Filter,
 }
 
-/// Waits until the process `parent` starts `executable`, stops the new process at each of `moments`,
-/// in this order, and calls `look`. Then the process goes on. `trigger` is what makes the parent
-/// start it.
+/// Waits until the process `parent` starts `executable`, stops the new process at each of
+/// `moments`, in this order, and calls `look`. Then the process goes on. `trigger` is what makes
+/// the parent start it.
 pub fn catch(
     parent: i32,
     executable: &str,

@@ -35,7 +35,8 @@ pub fn of_program(host: &Host) -> (Client, i32) {
     (client, guarded(host, "popward-auth-program"))
 }
 
-/// The process of this executable whose parent, its guard, runs the same one. It has asked somebody.
+/// The process of this executable whose parent, its guard, runs the same one. It has asked
+/// somebody.
 fn guarded(host: &Host, executable: &str) -> i32 {
     let mut found = None;
     until(executable, || {
@@ -61,7 +62,8 @@ const KEYS: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 impl PamHost {
-    /// Starts it. [`silent_program`] has made its program in this directory. `None`: this system has no module that runs programs.
+    /// Starts it. [`silent_program`] has made its program in this directory. `None`: this system
+    /// has no module that runs programs.
     pub fn start(directory: &Path) -> Option<Self> {
         let machine = format!("{}-linux-gnu/security", std::env::consts::ARCH);
         let roots = ["/lib", "/usr/lib", "/usr/lib64"].map(Path::new);

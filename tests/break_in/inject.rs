@@ -1,9 +1,9 @@
 //! Makes system calls in a running process (ptrace(2)), as code that has taken it over would.
 //!
-//! The process is stopped for some milliseconds. Meanwhile it makes a copy of itself, with its memory,
-//! ids, capabilities, filter, Landlock rules and root directory. Then it goes on and notices nothing.
-//! The copy never runs its own code. Each attempt makes a copy of the copy, so one that a filter
-//! kills costs nothing.
+//! The process is stopped for some milliseconds. Meanwhile it makes a copy of itself, with its
+//! memory, ids, capabilities, filter, Landlock rules and root directory. Then it goes on and
+//! notices nothing. The copy never runs its own code. Each attempt makes a copy of the copy, so one
+//! that a filter kills costs nothing.
 
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
@@ -215,8 +215,8 @@ impl Double {
     }
 
     /// Tries `call` in a copy in which no other call was made, or calls that failed. `before` are
-    /// calls whose results `call` needs. The filter does not see these. If one of them fails, `call`
-    /// gets -1 instead of its result.
+    /// calls whose results `call` needs. The filter does not see these. If one of them fails,
+    /// `call` gets -1 instead of its result.
     ///
     /// Returns what came of `call`. If that is an error, and a call before has failed, returns the
     /// error of the latter.

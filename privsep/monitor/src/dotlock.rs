@@ -1,8 +1,9 @@
-//! Removes the dotlock of a worker that has ended, if all spools lie in one directory, which is root's.
-//! In any other directory a process of the user does it, because such a directory can hang.
+//! Removes the dotlock of a worker that has ended, if all spools lie in one directory, which is
+//! root's. In any other directory a process of the user does it, because such a directory can hang.
 //!
-//! The monitor takes on the user's id and the group of the directory for these calls, so it never uses
-//! root's rights on files. It removes the lock only if the lock is still the file that the worker made.
+//! The monitor takes on the user's id and the group of the directory for these calls, so it never
+//! uses root's rights on files. It removes the lock only if the lock is still the file that the
+//! worker made.
 
 use crate::as_user::AsUser;
 use crate::sessions::Session;
@@ -13,8 +14,8 @@ use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::monitor_worker::{dotlock_draft_name, dotlock_name};
 use popward_sys::dotlock;
 
-/// Removes the dotlock of the session's worker `pid`, and the lock's draft, if they are still `file`,
-/// by device and inode.
+/// Removes the dotlock of the session's worker `pid`, and the lock's draft, if they are still
+/// `file`, by device and inode.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! monitor ↔ worker: one job for the worker, and the dotlock that must be removed when the worker has
-//! ended.
+//! monitor ↔ worker: one job for the worker, and the dotlock that must be removed when the worker
+//! has ended.
 
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};

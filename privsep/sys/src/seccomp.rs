@@ -1,10 +1,10 @@
-//! System call filters. Each process has a table of the calls that it may make. The table is compiled
-//! and installed for all of its threads.
+//! System call filters. Each process has a table of the calls that it may make. The table is
+//! compiled and installed for all of its threads.
 //!
 //! Any other call kills the process. The monitor then logs the signal, SIGSYS.
 //!
-//! A process that runs other people's code, or starts processes that do, cannot have such a table. It
-//! has a list of calls that fail instead: see [`denials`].
+//! A process that runs other people's code, or starts processes that do, cannot have such a table.
+//! It has a list of calls that fail instead: see [`denials`].
 
 #[cfg(feature = "server")]
 pub mod denials;
@@ -24,7 +24,8 @@ pub struct Rule {
 pub const CONDITIONS_MAX: usize = 3;
 
 /// A condition on the argument with this number, counted from 0. Only the argument's lower 32 bits
-/// are compared, unless it is a pointer: the kernel reads no more of flags, commands and descriptors.
+/// are compared, unless it is a pointer: the kernel reads no more of flags, commands and
+/// descriptors.
 type Condition = (u8, Test);
 
 #[derive(Debug, Clone, Copy)]
@@ -234,8 +235,8 @@ const CALL: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// The machine's architecture: `AUDIT_ARCH_*` of linux/audit.h. Calls in the 32-bit mode have another
-/// value there, and other call numbers.
+/// The machine's architecture: `AUDIT_ARCH_*` of linux/audit.h. Calls in the 32-bit mode have
+/// another value there, and other call numbers.
 #[cfg(target_arch = "x86_64")]
 const OWN: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -244,8 +245,8 @@ const OWN: u32 = 0xc000_00b7;
 /// Compiles the tables: one instruction for each permitted call, and a few for each condition. With
 /// any other call the program goes on with `otherwise`.
 ///
-/// The kernel runs a new filter once for each of its hundreds of calls, to find those that are always
-/// permitted. So a short program is faster to install.
+/// The kernel runs a new filter once for each of its hundreds of calls, to find those that are
+/// always permitted. So a short program is faster to install.
 fn compile(tables: &[&[Rule]], otherwise: &[sock_filter]) -> Vec<sock_filter> {
     let kill = give(libc::SECCOMP_RET_KILL_PROCESS);
     let mut program = vec![load(ARCHITECTURE), same(OWN, [1, 0]), kill, load(CALL)];

@@ -1,11 +1,12 @@
 //! Starts another executable as another user, with exactly the descriptors that the caller lists.
 //!
 //! It uses `clone` with `CLONE_VM`. No page tables are copied, so the cost does not depend on the
-//! parent's size. The parent waits until the exec. Until then the child runs on a stack of its own and
-//! makes only system calls, on values that the parent has prepared: no allocation, no lock, no panic.
+//! parent's size. The parent waits until the exec. Until then the child runs on a stack of its own
+//! and makes only system calls, on values that the parent has prepared: no allocation, no lock, no
+//! panic.
 //!
-//! It does not use `CLONE_VFORK`, because that wait has no time limit. Once the child has its user's
-//! ids, that user can stop it, and the monitor would wait for ever.
+//! It does not use `CLONE_VFORK`, because that wait has no time limit. Once the child has its
+//! user's ids, that user can stop it, and the monitor would wait for ever.
 
 use crate::keyring;
 use nix::errno::Errno;
@@ -25,8 +26,8 @@ pub struct ChildIdentity {
     pub uid: u32,
     /// The real group id.
     pub gid: u32,
-    /// The effective group id. The exec makes it the saved one too. It is `gid`, or another group that
-    /// the process gives up later, which takes no privilege.
+    /// The effective group id. The exec makes it the saved one too. It is `gid`, or another group
+    /// that the process gives up later, which takes no privilege.
     pub effective_gid: u32,
     /// The supplementary groups.
     pub groups: Vec<u32>,
@@ -47,8 +48,8 @@ pub struct Spawn<'a> {
     pub descriptors: &'a [BorrowedFd<'a>],
     /// Its working directory.
     pub directory: BorrowedFd<'a>,
-    /// Its identity, which it takes before the exec: no instruction of the executable runs as the parent.
-    /// `None`: it keeps the parent's.
+    /// Its identity, which it takes before the exec: no instruction of the executable runs as the
+    /// parent. `None`: it keeps the parent's.
     pub identity: Option<&'a ChildIdentity>,
 }
 
@@ -57,15 +58,15 @@ pub struct Spawn<'a> {
 pub struct Child {
     /// Its id, for logs and locks. Once it is reaped, another process can get the same id.
     pub pid: u32,
-    /// Its pidfd. It is readable once the process has ended. `waitid` and signals by it never reach another
-    /// process.
+    /// Its pidfd. It is readable once the process has ended. `waitid` and signals by it never reach
+    /// another process.
     pub pidfd: OwnedFd,
 }
 
 /// The signals that a child blocks, as the kernel's bit mask: SIGHUP, SIGINT and SIGTERM.
 ///
-/// The parent ends a child by closing its channel, or by SIGKILL. A `killall`, or a service manager that
-/// signals all processes at once, must not end a worker in the middle of an update.
+/// The parent ends a child by closing its channel, or by SIGKILL. A `killall`, or a service manager
+/// that signals all processes at once, must not end a worker in the middle of an update.
 static BLOCKED_SIGNALS: u64 =
     1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
 
@@ -75,11 +76,12 @@ const SIGNALS: c_int = 64;
 /// The size of the child's stack, in bytes. The child calls only the kernel.
 const STACK: usize = 64 * 1024;
 
-/// How often the parent checks whether a child has reached its exec, and the milliseconds between two
-/// checks. Together they are 10 seconds, enough for a busy host with a slow disk.
+/// How often the parent checks whether a child has reached its exec, and the milliseconds between
+/// two checks. Together they are 10 seconds, enough for a busy host with a slow disk.
 const EXEC_CHECKS: (u16, u16) = (200, 50);
 
-/// Starts processes, one after the other. One stack is enough, because the parent waits for each exec.
+/// Starts processes, one after the other. One stack is enough, because the parent waits for each
+/// exec.
 #[derive(Debug)]
 pub struct Spawner {
     stack: Box<[u128]>,
@@ -93,13 +95,14 @@ impl Default for Spawner {
     }
 }
 
-/// Everything that the child needs until its exec. The parent prepares it. The child writes only `moved`
-/// and `failed`.
+/// Everything that the child needs until its exec. The parent prepares it. The child writes only
+/// `moved` and `failed`.
 struct Prepared {
     executable: CString,
     arguments: Vec<*const c_char>,
     environment: [*const c_char; 1],
-    /// The last one is a pipe that closes at the exec, or at the child's end. So the parent sees either.
+    /// The last one is a pipe that closes at the exec, or at the child's end. So the parent sees
+    /// either.
     descriptors: Vec<RawFd>,
     moved: Vec<RawFd>,
     directory: RawFd,
@@ -112,8 +115,8 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// The error of the first system call that failed in the child, `execve` included. `EAGAIN` if the
-    /// child's user has stopped it before its exec, or if the exec took too long.
+    /// The error of the first system call that failed in the child, `execve` included. `EAGAIN` if
+    /// the child's user has stopped it before its exec, or if the exec took too long.
     pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<Child, Errno> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
         let arguments = spawn
@@ -151,8 +154,9 @@ impl Spawner {
         let in_time = started.is_err() || await_exec(&started, &exec);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         let child = started?;
-        // SAFETY: `plan` is alive, and the child no longer uses it: the child has ended or has memory of its
-        // own. The read is volatile because the compiler does not know that the child has written.
+        // SAFETY: `plan` is alive, and the child no longer uses it: the child has ended or has
+        // memory of its own. The read is volatile because the compiler does not know that the child
+        // has written.
         let failed = unsafe { std::ptr::read_volatile(&raw const plan.failed) };
         if failed != 0 || !in_time {
             // The child has ended without an exec, and nobody else waits for it.
@@ -167,9 +171,10 @@ impl Spawner {
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
         let top = self.stack.as_mut_ptr_range().end.cast::<c_void>();
-        // SAFETY: `top` is the aligned end of a stack that this object owns, and nothing else uses it
-        // meanwhile. The caller waits (`await_exec`) until the child has exec'd or ended. So `plan` outlives
-        // its use, and parent and child do not use it at the same time. `child` makes only system calls.
+        // SAFETY: `top` is the aligned end of a stack that this object owns, and nothing else uses
+        // it meanwhile. The caller waits (`await_exec`) until the child has exec'd or ended. So
+        // `plan` outlives its use, and parent and child do not use it at the same time. `child`
+        // makes only system calls.
         let pid = Errno::result(unsafe {
             libc::clone(child, top, flags, (&raw mut *plan).cast(), &raw mut pidfd)
         })?;
@@ -182,8 +187,8 @@ impl Spawner {
     }
 }
 
-/// Waits until a child has exec'd or ended. Returns false if it was stopped or took too long: then it was
-/// killed.
+/// Waits until a child has exec'd or ended. Returns false if it was stopped or took too long: then
+/// it was killed.
 fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let Ok(child) = child else {
@@ -205,8 +210,8 @@ fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
         }
     }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
-    // It is a child of this process and not reaped, so no other process has its id. It uses the parent's
-    // memory until it has ended, so the parent waits for that.
+    // It is a child of this process and not reaped, so no other process has its id. It uses the
+    // parent's memory until it has ended, so the parent waits for that.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     while !closed(PollTimeout::NONE) {}
     false
@@ -219,10 +224,11 @@ fn reap(child: &Child) -> nix::Result<()> {
 
 /// What the child does before the exec.
 extern "C" fn child(plan: *mut c_void) -> c_int {
-    // SAFETY: the pointer is the one that `clone` was given, to a live `Prepared`. Its owner waits meanwhile.
+    // SAFETY: the pointer is the one that `clone` was given, to a live `Prepared`. Its owner waits
+    // meanwhile.
     let plan = unsafe { &mut *plan.cast::<Prepared>() };
-    // SAFETY: these are system calls on the contents of `plan`: strings that end in NUL, arrays that end in
-    // null, and lists with their lengths. All of them live until the exec.
+    // SAFETY: these are system calls on the contents of `plan`: strings that end in NUL, arrays
+    // that end in null, and lists with their lengths. All of them live until the exec.
     unsafe {
         let failed = prepare(plan).err().unwrap_or_else(|| exec(plan));
         std::ptr::write_volatile(&raw mut plan.failed, failed);
@@ -230,8 +236,8 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
     127
 }
 
-/// Makes a raw system call and returns its error number. glibc's wrappers of the set-id calls cannot be
-/// used: they would signal the parent's threads, because the child shares their memory.
+/// Makes a raw system call and returns its error number. glibc's wrappers of the set-id calls
+/// cannot be used: they would signal the parent's threads, because the child shares their memory.
 macro_rules! call {
     ($number:expr $(, $argument:expr)*) => {
         // The kernel takes machine words, so every argument is converted.
@@ -242,7 +248,8 @@ macro_rules! call {
     };
 }
 
-/// Gives the child its descriptors, working directory, session, umask, keyring, identity and signals.
+/// Gives the child its descriptors, working directory, session, umask, keyring, identity and
+/// signals.
 ///
 /// # Safety
 ///
@@ -251,8 +258,8 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
     // SAFETY: see `child`.
     unsafe {
         let count = c_long::try_from(plan.descriptors.len()).unwrap_or(c_long::MAX);
-        // First every descriptor is copied to a number behind all targets, because a source may have the
-        // number of another one's target. Then each copy goes to its target.
+        // First every descriptor is copied to a number behind all targets, because a source may
+        // have the number of another one's target. Then each copy goes to its target.
         for (source, moved) in plan.descriptors.iter().zip(plan.moved.iter_mut()) {
             let copy = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, plan.descriptors.len());
             if copy < 0 {
@@ -272,8 +279,8 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
         if let Some(identity) = &plan.identity {
             leave_keyring()?;
             take_identity(identity)?;
-            // Another process of this user must not trace it. The memory is still the parent's, so this
-            // holds for the parent too, which has set it before. Taking ids has undone it if
+            // Another process of this user must not trace it. The memory is still the parent's, so
+            // this holds for the parent too, which has set it before. Taking ids has undone it if
             // fs.suid_dumpable is set.
             call!(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         }
@@ -289,8 +296,8 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
     Ok(())
 }
 
-/// Leaves the keyring of whoever started the server, and joins a new, empty one. Without that, the child
-/// could use and change the keys of root's login session.
+/// Leaves the keyring of whoever started the server, and joins a new, empty one. Without that, the
+/// child could use and change the keys of root's login session.
 ///
 /// # Safety
 ///
@@ -301,15 +308,16 @@ unsafe fn leave_keyring() -> Result<(), c_long> {
     // SAFETY: see `child`.
     match unsafe { *libc::__errno_location() } {
         _ if joined >= 0 => Ok(()),
-        // There is nothing to leave: the kernel has no keyrings, or a container forbids the call, or the
-        // user of a container has used up its keys. Then the supervisor's own empty keyring stays.
+        // There is nothing to leave: the kernel has no keyrings, or a container forbids the call,
+        // or the user of a container has used up its keys. Then the supervisor's own empty keyring
+        // stays.
         libc::ENOSYS | libc::EPERM | libc::EDQUOT => Ok(()),
         errno => Err(errno.into()),
     }
 }
 
-/// Sets all signals to their defaults. A handler would run in the child, as its user, on the parent's
-/// memory.
+/// Sets all signals to their defaults. A handler would run in the child, as its user, on the
+/// parent's memory.
 ///
 /// # Safety
 ///
@@ -319,8 +327,8 @@ unsafe fn forget_handlers() -> Result<(), c_long> {
     const DEFAULT: [u64; 4] = [0; 4];
     for signal in 1..=SIGNALS {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: see `child`. The kernel reads the structure. The C library's wrapper cannot be used,
-            // because it writes to the parent's memory.
+            // SAFETY: see `child`. The kernel reads the structure. The C library's wrapper cannot
+            // be used, because it writes to the parent's memory.
             unsafe {
                 call!(
                     libc::SYS_rt_sigaction,

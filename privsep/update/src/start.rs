@@ -1,7 +1,7 @@
 //! Takes a process from its first instruction to a locked spool and full confinement.
 //!
-//! The process confines itself twice, because Landlock and filters add up. Before it tries to lock, it
-//! gives up what no lock needs. Once it has its locks, it gives up what only locking needs.
+//! The process confines itself twice, because Landlock and filters add up. Before it tries to lock,
+//! it gives up what no lock needs. Once it has its locks, it gives up what only locking needs.
 
 use crate::commit::recover;
 use crate::error::UpdateError;
@@ -182,8 +182,8 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     })
 }
 
-/// How many seconds the removal of a dotlock may take. A home directory on a file system of the user
-/// or of another host can hang.
+/// How many seconds the removal of a dotlock may take. A home directory on a file system of the
+/// user or of another host can hang.
 const FREE_S: u32 = 10;
 
 /// What may be done in the state directory. It is listed by nobody, but synced.
@@ -220,7 +220,8 @@ fn confine_to_state(
     // user's own group, there is no way back.
     let gid = nix::unistd::Gid::from_raw(job.gid);
     nix::unistd::setresgid(gid, gid, gid)?;
-    // That has made the process dumpable again if fs.suid_dumpable is set (apport, systemd-coredump).
+    // That has made the process dumpable again if fs.suid_dumpable is set (apport,
+    // systemd-coredump).
     nix::sys::prctl::set_dumpable(false)?;
     confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
     landlock::restrict(reach)?;

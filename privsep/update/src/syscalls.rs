@@ -1,6 +1,6 @@
-//! The system calls that a worker or popward-adopt may make: [`TABLE`], and [`LOCKING`] too until it
-//! holds its locks. It can never make a socket or start a program. Landlock decides which files it can
-//! open.
+//! The system calls that a worker or popward-adopt may make: [`TABLE`], and [`LOCKING`] too until
+//! it holds its locks. It can never make a socket or start a program. Landlock decides which files
+//! it can open.
 //!
 //! On aarch64, `rename`, `unlink` and `poll` do not exist. The C library uses the call that stands
 //! next to each of them in the table.

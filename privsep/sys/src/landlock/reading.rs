@@ -57,9 +57,9 @@ pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), Land
 /// processes of its user, and restricts no file. A restricted process can trace only processes that
 /// have its restrictions too.
 ///
-/// Landlock must forbid something. Making a block device takes a capability in any case. Moving files
-/// between directories is forbidden unless a rule permits it. The first version of Landlock has no
-/// such rule.
+/// Landlock must forbid something. Making a block device takes a capability in any case. Moving
+/// files between directories is forbidden unless a rule permits it. The first version of Landlock
+/// has no such rule.
 pub fn restrict_tracing() -> Result<(), LandlockError> {
     let root = open_path(Path::new("/")).ok_or(LandlockError::Unproven)?;
     let forbidden = Forbidden {

@@ -1,8 +1,9 @@
-//! The system calls that no process of a server makes, and that have been a way out of other programs'
-//! walls: tracing, namespaces, mounts, kernel modules, `io_uring` and the like.
+//! The system calls that no process of a server makes, and that have been a way out of other
+//! programs' walls: tracing, namespaces, mounts, kernel modules, `io_uring` and the like.
 //!
-//! Each of these calls fails with `EPERM`. All processes inherit the list, also PAM's modules and an
-//! operator's programs, and cannot remove it. Their other calls are not known, so they have no table.
+//! Each of these calls fails with `EPERM`. All processes inherit the list, also PAM's modules and
+//! an operator's programs, and cannot remove it. Their other calls are not known, so they have no
+//! table.
 
 use super::{Rule, SeccompError, allow_without, compile, give, install_program, jump, same};
 use crate::keyring;
@@ -86,8 +87,8 @@ const NAMESPACES: c_int = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS;
 
-/// What a process may do that starts the server's other processes: give each an empty keyring of its
-/// own. Without a name the call joins no existing keyring.
+/// What a process may do that starts the server's other processes: give each an empty keyring of
+/// its own. Without a name the call joins no existing keyring.
 pub const OF_PARENTS: &[Rule] = &[
     PROCESSES,
     allow_if(libc::SYS_keyctl, 0, &[keyring::JOIN_SESSION_KEYRING as u64]).and_null(1),
@@ -113,11 +114,12 @@ fn program(exceptions: &[Rule]) -> Vec<sock_filter> {
         give(libc::SECCOMP_RET_ERRNO | data)
     };
     let mut rest = Vec::new();
-    // The kernel shows a process in the x32 mode as one of this machine. Its calls have other numbers.
+    // The kernel shows a process in the x32 mode as one of this machine. Its calls have other
+    // numbers.
     #[cfg(target_arch = "x86_64")]
     rest.extend([jump(libc::BPF_JGE, X32, [0, 1]), fail(Errno::ENOSYS)]);
-    // Its flags lie in memory, where a filter cannot read them. After this error the C libraries use
-    // `clone`.
+    // Its flags lie in memory, where a filter cannot read them. After this error the C libraries
+    // use `clone`.
     let clone3 = u32::try_from(libc::SYS_clone3).unwrap_or(u32::MAX);
     rest.extend([same(clone3, [0, 1]), fail(Errno::ENOSYS)]);
     for call in DENIED {

@@ -1,5 +1,5 @@
-//! The list cannot be taken back. So the test runs in a process of its own: this test binary, started
-//! again.
+//! The list cannot be taken back. So the test runs in a process of its own: this test binary,
+//! started again.
 
 use super::*;
 use std::process::Command;
