@@ -33,7 +33,7 @@ fn remove_from(
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open(directory.as_path(), flags, Mode::empty())?;
     let names = [dotlock_draft_name(spool, pid), dotlock_name(spool)];
-    dotlock::remove(&directory, names.each_ref().map(String::as_str), pid, file)
+    dotlock::remove(&directory, names.each_ref().map(String::as_str), file)
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ pub fn free(job: &Job, directory: &OwnedFd, pid: u32, told: (u64, u64)) -> Resul
         dotlock_name(&job.spool_name),
     ];
     let names = names.each_ref().map(String::as_str);
-    popward_sys::dotlock::remove(directory, names, pid, told)
+    popward_sys::dotlock::remove(directory, names, told)
         .map_err(|errno| LockError::System("remove the dotlock", errno))
 }
 
@@ -278,14 +278,22 @@ fn dotlock(
             Some(errno) => return Err(fail(Errno::from_raw(errno))),
         }
         tell(status.st_dev, status.st_ino);
-        // Over NFS the answer to link(2) may be lost. Only the count of links shows whether the
-        // link was made.
-        let (from, to) = (draft.as_str(), name.as_str());
-        let answer = linkat(directory, from, directory, to, AtFlags::empty());
-        let linked = fstat(&file).map_err(fail)?;
-        match answer {
-            Err(errno) if linked.st_nlink != 2 && errno != Errno::EEXIST => Err(fail(errno)),
-            _ => Ok((linked.st_nlink == 2, linked)),
+        let link = || {
+            let (from, to) = (draft.as_str(), name.as_str());
+            let answer = linkat(directory, from, directory, to, AtFlags::empty());
+            // Over NFS the answer to link(2) may be lost. Only the count of links shows whether the
+            // link was made.
+            let linked = fstat(&file).map_err(fail)?;
+            match answer {
+                Err(errno) if linked.st_nlink != 2 && errno != Errno::EEXIST => Err(fail(errno)),
+                _ => Ok((linked.st_nlink == 2, linked)),
+            }
+        };
+        match link()? {
+            // The monitor may be about to remove the stale lock, and knows it by its inode. This
+            // worker's lock has another one, because its draft was there before the stale lock went.
+            (false, _) if stale::remove(job, directory, &name) => link(),
+            linked => Ok(linked),
         }
     });
     unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fail)?;
@@ -294,7 +302,6 @@ fn dotlock(
         return Ok((file, status));
     }
     tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
-    stale::remove(job, directory, &name);
     Err(LockError::Busy("the dotlock"))
 }
 

@@ -17,15 +17,17 @@ use std::os::fd::OwnedFd;
 const MARGIN_S: i64 = 60;
 
 /// Removes a dotlock of this user and host whose process is dead. A crash of the whole server or of
-/// the host leaves such locks. The next try then takes the lock, unless another program is faster.
-pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
+/// the host leaves such locks. Returns whether it removed one.
+pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
-        return;
+        return false;
     };
-    let Ok(status) = fstat(&file) else { return };
+    let Ok(status) = fstat(&file) else {
+        return false;
+    };
     if status.st_uid != job.uid {
-        return;
+        return false;
     }
     let mut text = String::new();
     let read = File::from(file).take(128).read_to_string(&mut text);
@@ -45,13 +47,10 @@ pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) {
         }
         Some(_) => is_older(directory, &status, 0),
     };
-    if !is_dead || !nobody_locks(job, directory) {
-        return;
-    }
-    if is_at(directory, name, &status) {
-        // If this fails, the lock stays busy.
-        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
-    }
+    is_dead
+        && nobody_locks(job, directory)
+        && is_at(directory, name, &status)
+        && unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).is_ok()
 }
 
 /// How many seconds after the host's start this process began, or 0 if that cannot be seen. `None`:
