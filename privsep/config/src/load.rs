@@ -78,7 +78,8 @@ fn config(sources: &Sources, host: &Host) -> Result<Config, Vec<Mistake>> {
         host.warnings();
         let parts = sources.parts(text);
         let merged = Deserializer::from(sources.merged(&parts)?);
-        let file = file::File::deserialize(merged).map_err(Failure::Form)?;
+        let file =
+            file::File::deserialize(merged).map_err(|error| Failure::of_form(error, text.len()))?;
         check::check(file, host).map_err(|problem| Failure::Value(problem.offset, problem.expected))
     })
 }

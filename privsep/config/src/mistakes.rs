@@ -38,9 +38,9 @@ pub(crate) fn all<T>(
         };
         let is_first = mistakes.is_empty();
         let statement = match &failure {
-            Failure::Form(error) => error
-                .span()
-                .and_then(|span| Statement::at(sources, &rest, span.start)),
+            Failure::Form(_, place) => place
+                .as_ref()
+                .and_then(|place| Statement::at(sources, &rest, place.start)),
             Failure::Value(0, _) => None,
             Failure::Value(offset, _) => Statement::at(sources, &rest, *offset),
         };
@@ -64,8 +64,8 @@ pub(crate) fn all<T>(
 
 fn mistake(failure: Failure, statement: Option<&Statement>) -> Mistake {
     match failure {
-        Failure::Form(error) => {
-            let place = error.span().unwrap_or(0..0);
+        Failure::Form(error, place) => {
+            let place = place.unwrap_or(0..0);
             let words = in_words(error.message());
             // The other messages name the key.
             let expected = match statement.and_then(|statement| statement.key.as_ref()) {

@@ -3,7 +3,9 @@
 
 use crate::host::Host;
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -20,11 +22,21 @@ const LISTS: [&str; 3] = ["account", "certificate", "listen"];
 
 /// Why a reading of the file failed.
 pub(crate) enum Failure {
-    /// The text has not the form of the file.
-    Form(toml::de::Error),
+    /// The text has not the form of the file. The range is the place, in bytes, if there is one.
+    Form(toml::de::Error, Option<Range<usize>>),
     /// A value is wrong. The number is its offset in the file, in bytes, or 0 if a default is
     /// wrong.
     Value(usize, String),
+}
+
+impl Failure {
+    /// The text that was parsed ends at `end`. The place is before that, because the byte at `end`
+    /// is another file's.
+    pub(crate) fn of_form(error: toml::de::Error, end: usize) -> Self {
+        let before = |span: Range<usize>| span.start.min(end.saturating_sub(1))..span.end.min(end);
+        let place = error.span().map(before);
+        Self::Form(error, place)
+    }
 }
 
 /// The files with their texts.
@@ -67,7 +79,8 @@ impl Sources {
     fn add(&mut self, path: PathBuf, text: &str) {
         self.files.push((path, self.text.len()));
         self.text += text;
-        if !self.text.ends_with('\n') {
+        // Each file has a byte, also an empty one. So all begin at different offsets.
+        if !text.ends_with('\n') {
             self.text.push('\n');
         }
     }
@@ -79,14 +92,11 @@ impl Sources {
     ///
     /// The file or directory, and why it cannot be used.
     pub(crate) fn read(path: &Path, host: &Host) -> Result<Self, (PathBuf, String)> {
-        let mut sources = Self::of(path, &read(path, host)?);
+        let mut sources = Self::of(path, &read(path, host, BYTES_MAX)?);
         for path in beside(path, host)? {
-            let text = read(&path, host)?;
-            sources.add(path.clone(), &text);
-            if sources.text.len() > BYTES_MAX {
-                let why = format!("expected at most {BYTES_MAX} bytes in all files together");
-                return Err((path, why));
-            }
+            let left = BYTES_MAX.saturating_sub(sources.text.len());
+            let text = read(&path, host, left)?;
+            sources.add(path, &text);
         }
         Ok(sources)
     }
@@ -120,12 +130,13 @@ impl Sources {
         (start(index).unwrap_or(end), end)
     }
 
-    /// Returns the part of `text` that is of the file with the byte at `offset`. Line ends stand in
-    /// the place of the other files, so that all offsets stay. `text` is that of [`Self::text`], or
+    /// Returns the part of `text` that is of the file with the byte at `offset`. Spaces and a line
+    /// end stand in the place of the files before it, so that all offsets stay. `text` is that of [`Self::text`], or
     /// one of the same length with spaces in place of some statements.
     pub(crate) fn part(&self, text: &str, offset: usize) -> String {
         let (start, end) = self.range(self.file(offset));
-        "\n".repeat(start) + text.get(start..end).unwrap_or("")
+        let before = start.checked_sub(1).map(|spaces| " ".repeat(spaces) + "\n");
+        before.unwrap_or_default() + text.get(start..end).unwrap_or("")
     }
 
     /// The parts of all files.
@@ -138,7 +149,8 @@ impl Sources {
     pub(crate) fn merged<'p>(&self, parts: &'p [String]) -> Result<Spanned<DeTable<'p>>, Failure> {
         let mut all = DeTable::new();
         for part in parts {
-            let table = DeTable::parse(part).map_err(Failure::Form)?;
+            let failed = |error| Failure::of_form(error, part.len());
+            let table = DeTable::parse(part).map_err(failed)?;
             self.merge(&mut all, table.into_inner(), "")?;
         }
         Ok(Spanned::new(0..self.text.len(), all))
@@ -186,7 +198,10 @@ fn beside(path: &Path, host: &Host) -> Result<Vec<PathBuf>, (PathBuf, String)> {
     let failed = |why: String| (directory.clone(), why);
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // A link that leads nowhere is a mistake.
+        Err(error) if error.kind() == ErrorKind::NotFound && !directory.is_symlink() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error.to_string())),
     };
     owned(&directory, host).map_err(failed)?;
@@ -207,7 +222,8 @@ fn beside(path: &Path, host: &Host) -> Result<Vec<PathBuf>, (PathBuf, String)> {
     Ok(paths)
 }
 
-fn read(path: &Path, host: &Host) -> Result<String, (PathBuf, String)> {
+/// Reads a file of at most `most` bytes.
+fn read(path: &Path, host: &Host, most: usize) -> Result<String, (PathBuf, String)> {
     let failed = |why: String| (path.to_owned(), why);
     // Opening a FIFO would wait for somebody who writes to it.
     match path.metadata() {
@@ -215,9 +231,17 @@ fn read(path: &Path, host: &Host) -> Result<String, (PathBuf, String)> {
         Ok(_) => return Err(failed("expected a regular file".to_owned())),
         Err(error) => return Err(failed(error.to_string())),
     }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let mut text = String::new();
+    let file = File::open(path).map(|file| file.take(most as u64 + 1));
+    let read = file.and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(|error| failed(error.to_string()))?;
+    if text.len() > most {
+        let why = format!("expected at most {BYTES_MAX} bytes in all files together");
+        return Err(failed(why));
+    }
     owned(path, host).map_err(failed)?;
-    Ok(text)
+    // Some editors write a byte order mark. TOML permits it at the start of a file.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Checks that others cannot change what is at `path`.

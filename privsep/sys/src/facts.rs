@@ -72,8 +72,10 @@ pub fn room(path: &Path) -> String {
 #[must_use]
 pub fn command_lines(name: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = entries.map(|entry| entry.path());
-    let named = processes.filter(|path| read(path.join("comm")).trim_end() == name);
+    let is_id = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let processes = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_id));
+    let paths = processes.map(|entry| entry.path());
+    let named = paths.filter(|path| read(path.join("comm")).trim_end() == name);
     named.map(|path| read(path.join("cmdline"))).collect()
 }
 

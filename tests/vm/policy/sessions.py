@@ -388,6 +388,10 @@ def break_ins():
     for executable, result in results.items():
         wrong = break_in.judge(executable, result, denied, harmed, policy.PERMITTED)
         check("%s: what a break-in would try is denied, and the log says so" % executable, not wrong, "; ".join(wrong))
+        tried = {pid for name, (pid, _) in result.items() if (executable, name) in policy.PERMITTED}
+        for line in lines if wrong else []:
+            if policy.denial(line) in tried:
+                print("note %s" % line, flush=True)
 
 
 STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,

@@ -31,7 +31,7 @@ struct Listen {
 
 /// Reads a file in which no address may be empty.
 fn read(text: &str) -> Result<File, Failure> {
-    let file: File = toml::from_str(text).map_err(Failure::Form)?;
+    let file: File = toml::from_str(text).map_err(|error| Failure::of_form(error, text.len()))?;
     match file
         .listen
         .iter()

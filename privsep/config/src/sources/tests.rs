@@ -251,3 +251,35 @@ fn the_number_of_files_and_their_bytes_are_bounded() {
     let expected = "expected at most 1048576 bytes in all files together";
     assert_eq!(error, format!("@/popward.toml.d/b.toml: {expected}"));
 }
+
+#[test]
+fn an_empty_file_hides_no_other_and_repeats_none() {
+    let place = Place::new("[auth]\nsource = \"pam\"\n");
+    place.add("10-empty.toml", "");
+    place.add(
+        "20-more.toml",
+        "\u{feff}[limits]\nlogin = \"1m\"\n[[listen]]\naddress = 7\n",
+    );
+    let error = place.error(false);
+    assert!(error.contains("20-more.toml:4: "), "{error}");
+    assert!(!error.contains("expected it in one file"), "{error}");
+}
+
+#[test]
+fn a_text_that_does_not_end_is_a_mistake_of_its_own_file() {
+    let place = Place::new("[pop3]\ngreeting = \"\"\"hello\n");
+    place.add("10-more.toml", "[limits]\nlogin = \"1m\"\n");
+    let error = place.error(false);
+    assert!(!error.contains("10-more.toml"), "{error}");
+    assert!(error.contains("popward.toml:"), "{error}");
+}
+
+#[test]
+fn a_directory_that_is_a_link_to_nothing_is_a_mistake() {
+    let place = Place::new("");
+    std::fs::remove_dir(place.at("popward.toml.d")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", place.at("popward.toml.d")).unwrap();
+    let host = Host::this(Names::of_a_thread());
+    let (path, _) = Sources::read(&place.at("popward.toml"), &host).unwrap_err();
+    assert_eq!(path, place.at("popward.toml.d"));
+}
