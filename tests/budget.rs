@@ -208,7 +208,7 @@ const MONITOR_ALL: usize = 5595;
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
-    assert!(own <= 3020, "popward-config has {own} lines");
+    assert!(own <= 3017, "popward-config has {own} lines");
 }
 
 /// The crates that a package links, by name.

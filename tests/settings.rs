@@ -216,7 +216,7 @@ fn a_reload_takes_tables_as_a_whole_or_not_at_all() {
     host.signal(Signal::SIGHUP);
     let line = line_of(&file, "no-such-group-here");
     let said = host.logged("configuration not reloaded");
-    let expected = format!("popward.toml:{line}: account.groups: expected groups of this system");
+    let expected = format!("popward.toml:{line}: account.groups: expected a group of this system");
     assert!(said.contains(&expected), "{said}");
     assert!(too_soon());
     // Without the table she has everybody's settings again, also in auth.

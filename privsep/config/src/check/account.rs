@@ -1,10 +1,10 @@
 //! `[[account]]`: settings for some accounts, which a table selects by name or by group.
 
-use super::{Checked, auth, group, placed, problem, spool};
+use super::rules::{Checked, group, placed, problem};
+use super::{auth, spool};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
-use crate::values::Id;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
 use popward_proto::monitor_auth::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
@@ -50,7 +50,8 @@ fn table(file: &Spanned<file::Account>, host: &Host, open: u32) -> Checked<Table
     if file.users.is_empty() && file.groups.is_empty() {
         return problem(offset, "account: expected users, or groups");
     }
-    let groups = groups(&file.groups, &host.names)?;
+    let gid = |id| group("account.groups", placed(id), &host.names);
+    let groups = file.groups.iter().map(gid).collect::<Checked<_>>()?;
     let groups = bounded("groups", SELECTOR_GROUPS_MAX, offset, groups)?;
     let users = bounded("users", SELECTOR_USERS_MAX, offset, users(&file.users)?)?;
     let most = file.limits.sessions_per_user.as_ref();
@@ -85,18 +86,6 @@ fn users(names: &[file::Placed]) -> Checked<Vec<UserName>> {
             .or_else(|_| problem(offset, "account.users: expected names of accounts"))
     };
     names.iter().map(user).collect()
-}
-
-fn groups(ids: &[Spanned<Id>], names: &Names) -> Checked<Vec<u32>> {
-    let known = |id: &Spanned<Id>| match group(id.get_ref(), names) {
-        Ok(Some(gid)) => Ok(gid),
-        Ok(None) => problem(
-            id.span().start,
-            "account.groups: expected groups of this system",
-        ),
-        Err(error) => problem(id.span().start, format!("account.groups: {error}")),
-    };
-    ids.iter().map(known).collect()
 }
 
 /// Returns the members of a group who have a directory in `state`, or an unfinished adoption. At

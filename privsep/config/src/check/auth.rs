@@ -1,7 +1,8 @@
 //! `[auth]`: where accounts come from, which accounts may log in, and what guessing passwords
 //! costs.
 
-use super::{Checked, DAY, group, one_of, pam, placed, problem, safe, seconds, time, within};
+use super::pam;
+use super::rules::{Checked, DAY, group, one_of, placed, problem, safe, seconds, time, within};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
@@ -224,15 +225,11 @@ pub(super) fn login_delay_s(value: &Spanned<Time>) -> Checked<u32> {
 
 fn groups<const MAX: usize>(file: &Spanned<Vec<Id>>, names: &Names) -> Checked<List<u32, MAX>> {
     let (offset, ids) = placed(file);
-    let gids: Result<Option<Vec<u32>>, String> = ids.iter().map(|id| group(id, names)).collect();
-    let gids = gids.or_else(|error| problem(offset, format!("auth.groups: {error}")))?;
-    match gids.and_then(|gids| List::try_from(gids).ok()) {
-        Some(gids) => Ok(gids),
-        None => problem(
-            offset,
-            format!("auth.groups: expected groups of this system, at most {MAX}"),
-        ),
-    }
+    let gids = ids
+        .iter()
+        .map(|id| group("auth.groups", (offset, id), names));
+    List::try_from(gids.collect::<Checked<Vec<u32>>>()?)
+        .or_else(|_| problem(offset, format!("auth.groups: expected at most {MAX}")))
 }
 
 fn throttle(file: &file::Auth) -> Checked<Throttle> {

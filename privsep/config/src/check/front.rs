@@ -1,7 +1,7 @@
 //! The settings for fronts: `[limits]`, `auth.plaintext` and `auth.mechanisms`. Other files check
 //! the rest of these settings.
 
-use super::{Checked, DAY, one_of, placed, problem, some_of, time, within};
+use super::rules::{Checked, DAY, one_of, placed, problem, some_of, time, within};
 use crate::file;
 use crate::values::{Size, Time, TimeOrNever};
 use popward_proto::account::FrontId;

@@ -1,6 +1,6 @@
 //! `[log]`: where the log goes, and the least important level that is written.
 
-use super::{Checked, one_of};
+use super::rules::{Checked, one_of};
 use crate::file;
 use popward_proto::log::Level;
 use popward_proto::monitor_config::{Destination, LogSettings};

@@ -1,6 +1,6 @@
 //! `[pop3]`: the texts that fronts send, and the extensions that they offer.
 
-use super::{Checked, one_of, problem};
+use super::rules::{Checked, one_of, problem};
 use crate::file;
 use popward_proto::bounded::Text;
 use popward_proto::monitor_front::{Language, Pop3Settings};

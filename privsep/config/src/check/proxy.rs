@@ -1,7 +1,7 @@
 //! `[proxy]`: the networks of proxies that may tell fronts a client's address, and the statements
 //! of proxies that fronts believe.
 
-use super::{Checked, DAY, one_of, problem, time};
+use super::rules::{Checked, DAY, one_of, problem, time};
 use crate::file;
 use popward_proto::network::Network;
 use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};

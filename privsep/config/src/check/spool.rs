@@ -1,7 +1,7 @@
 //! `[spool]` and `[adopt]`: where spools are, how workers lock them, and how clients see the
 //! messages.
 
-use super::{Checked, group, placed, problem, some_of};
+use super::rules::{Checked, group, placed, problem, some_of};
 use crate::file::{self, HIDEABLE};
 use crate::host::Host;
 use crate::names::Names;
@@ -140,13 +140,12 @@ pub(super) fn lock_group(
     let Some(id) = id else {
         return Ok(shared_group(pattern));
     };
-    match group(id.get_ref(), names) {
-        Ok(Some(gid)) if gid != 0 => Ok(Some(gid)),
-        Err(error) => problem(id.span().start, format!("spool.group: {error}")),
-        _ => problem(
+    match group("spool.group", placed(id), names)? {
+        0 => problem(
             id.span().start,
-            "spool.group: expected a group of this system, not root's",
+            "spool.group: expected another group than root's",
         ),
+        gid => Ok(Some(gid)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[tls]` and `[[certificate]]`: checks the settings of TLS, certificates and keys.
 
-use super::{Checked, DAY, Problem, one_of, problem, safe, seconds};
+use super::rules::{Checked, DAY, Problem, one_of, problem, safe, seconds};
 use crate::config::{Certificate, Named};
 use crate::file;
 use crate::host::Host;
