@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5990;
+const WORKER_LINES_MAX: usize = 5989;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -183,6 +183,19 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/sys/src/dotlock.rs",
             "privsep/sys/src/inherited.rs",
             "privsep/sys/src/log_rate_limit.rs",
+            // What the supervisor passes on undecoded. `tests/structure.rs` has the other list:
+            // what it uses.
+            "privsep/proto/src/account",
+            "privsep/proto/src/config_monitor.rs",
+            "privsep/proto/src/monitor_auth.rs",
+            "privsep/proto/src/monitor_front.rs",
+            "privsep/proto/src/monitor_keys.rs",
+            "privsep/proto/src/monitor_worker.rs",
+            "privsep/proto/src/network.rs",
+            "privsep/proto/src/pattern.rs",
+            "privsep/proto/src/proxies.rs",
+            "privsep/proto/src/settings",
+            "privsep/proto/src/settings.rs",
         ],
     ),
     (
@@ -194,21 +207,22 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/sys/src/seccomp",
             "privsep/sys/src/seccomp.rs",
             "privsep/sys/src/systemd.rs",
+            "privsep/proto/src/supervisor_config.rs",
             "privsep/proto/src/supervisor_log.rs",
         ],
     ),
 ];
 
 const SUPERVISOR_OWN: usize = 2180;
-const SUPERVISOR_ALL: usize = 4881;
-const MONITOR_OWN: usize = 2905;
-const MONITOR_ALL: usize = 5595;
+const SUPERVISOR_ALL: usize = 4082;
+const MONITOR_OWN: usize = 2903;
+const MONITOR_ALL: usize = 5265;
 
 /// popward-config grows with the number of settings.
 #[test]
 fn the_configurations_reader_is_bounded() {
     let own = lines("privsep/config/src");
-    assert!(own <= 3017, "popward-config has {own} lines");
+    assert!(own <= 3020, "popward-config has {own} lines");
 }
 
 /// The crates that a package links, by name.

@@ -68,6 +68,55 @@ fn a_circle_is_found() {
     assert_eq!(circle, [["child.rs", "other.rs", "third.rs"]]);
 }
 
+/// The files of `proto` that the supervisor uses. It keeps the monitors' part of a configuration as
+/// bytes, so the settings of the other processes are not among them.
+const OF_THE_SUPERVISOR: [&str; 12] = [
+    "account.rs",
+    "bounded.rs",
+    "codec.rs",
+    "lib.rs",
+    "listen.rs",
+    "log.rs",
+    "log_line.rs",
+    "permit.rs",
+    "setup_phase.rs",
+    "supervisor_config.rs",
+    "supervisor_log.rs",
+    "supervisor_monitor.rs",
+];
+
+#[test]
+fn p1_the_supervisor_decodes_no_settings_of_other_processes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("privsep");
+    let proto = Files::read(&root.join("proto/src"));
+    let named = ["supervisor/src", "parent/src", "sys/src/channel.rs"]
+        .into_iter()
+        .flat_map(|source| texts(&root.join(source)))
+        .flat_map(|(_, text)| outside(&text, "popward_proto"));
+    let file = |path: Vec<String>| proto.definer(&path).or_else(|| proto.of(&path));
+    let mut next: Vec<usize> = named.filter_map(file).collect();
+    let (edges, mut seen) = (proto.edges(), BTreeSet::from_iter(next.clone()));
+    while let Some(at) = next.pop() {
+        next.extend(edges[at].iter().filter(|to| seen.insert(**to)));
+    }
+    let seen: BTreeSet<&str> = seen.iter().map(|at| &*proto.0[*at].name).collect();
+    assert_eq!(seen, BTreeSet::from(OF_THE_SUPERVISOR));
+}
+
+/// The paths in a file that begin with another crate, without that crate's name.
+fn outside(text: &str, other: &str) -> Vec<Vec<String>> {
+    let words = words(without_tests(text));
+    let starts = (0..words.len()).filter(|at| words[*at] == other);
+    let paths = starts.flat_map(|start| {
+        let part = &words[start..];
+        let in_use = start > 0 && words[start - 1] == "use";
+        let ends = |word: &String| word == ";" || !in_use && word != "::" && !is_name(word);
+        let end = part.iter().position(ends).unwrap_or(part.len());
+        leaves(&part[..end], Vec::new())
+    });
+    paths.map(|(path, _)| path[1..].to_vec()).collect()
+}
+
 /// The source folders of all packages of the workspace.
 fn sources(root: &Path) -> Vec<PathBuf> {
     let mut sources = vec![root.join("src")];
@@ -105,28 +154,30 @@ struct File {
     calls: BTreeSet<(String, String)>,
 }
 
+/// The files below a folder with their texts, without tests. Or one file.
+fn texts(source: &Path) -> Vec<(PathBuf, String)> {
+    let (mut texts, mut left) = (Vec::new(), vec![source.to_owned()]);
+    while let Some(path) = left.pop() {
+        let test = path.ends_with("tests") || path.ends_with("tests.rs");
+        if test {
+            continue;
+        } else if path.is_dir() {
+            let entries = std::fs::read_dir(path).unwrap();
+            left.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            texts.push((path.strip_prefix(source).unwrap().to_owned(), text));
+        }
+    }
+    texts
+}
+
 /// The files of one crate.
 struct Files(Vec<File>);
 
 impl Files {
     fn read(source: &Path) -> Self {
-        let mut texts = Vec::new();
-        let mut directories = vec![source.to_owned()];
-        while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                let test = path.ends_with("tests") || path.ends_with("tests.rs");
-                if test {
-                    continue;
-                } else if path.is_dir() {
-                    directories.push(path);
-                } else if path.extension().is_some_and(|e| e == "rs") {
-                    let text = std::fs::read_to_string(&path).unwrap();
-                    texts.push((path.strip_prefix(source).unwrap().to_owned(), text));
-                }
-            }
-        }
-        Self::new(texts)
+        Self::new(texts(source))
     }
 
     fn new(texts: Vec<(PathBuf, String)>) -> Self {

@@ -13,12 +13,13 @@ use popward_proto::keys::{FrontToKeys, KeysToFront};
 use popward_proto::log::Record;
 use popward_proto::log_line::Line;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
-use popward_proto::monitor_config::ConfigToMonitor;
+use popward_proto::config_monitor::ConfigToMonitor;
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
 use popward_proto::permit::Message;
 use popward_proto::session::{FrontToWorker, WorkerToFront};
+use popward_proto::supervisor_config::ConfigToSupervisor;
 use popward_proto::supervisor_log::SupervisorToLog;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
 
@@ -36,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, payload)) = data.split_first() else {
         return;
     };
-    match which % 23 {
+    match which % 24 {
         0 => check::<FrontToAuth>(payload),
         1 => check::<AuthToFront>(payload),
         2 => check::<AuthToConversation>(payload),
@@ -59,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
         19 => check::<SupervisorToLog>(payload),
         20 => check::<SupervisorToMonitor>(payload),
         21 => check::<MonitorToSupervisor>(payload),
+        22 => check::<ConfigToSupervisor>(payload),
         _ => check::<ConfigToMonitor>(payload),
     }
 });

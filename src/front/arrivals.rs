@@ -15,7 +15,7 @@ use crate::slots::Occupant;
 use mio::Interest;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
-use popward_proto::proxies::ProxyHeaders;
+use popward_proto::listen::ProxyHeaders;
 use popward_sys::log::Field;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};

@@ -25,9 +25,10 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthPhase, AuthRefusal, FrontToAuth};
 use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::{
-    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase, TABLES_MAX, TokenSource,
+    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, TABLES_MAX, TokenSource,
 };
 use popward_proto::permit::Refused;
+use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use state::{Front, Settings};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

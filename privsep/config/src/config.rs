@@ -2,9 +2,10 @@
 
 use crate::file;
 use popward_proto::bounded::AbsolutePath;
+use popward_proto::config_monitor::{Base, Member};
 use popward_proto::monitor_auth::AuthSettings;
-use popward_proto::monitor_config::{Base, Member};
 use popward_proto::settings::Table;
+use popward_proto::supervisor_config::SupervisorSettings;
 use std::fs::File;
 
 /// The file that is read by default.
@@ -13,7 +14,9 @@ pub(crate) const DEFAULT: &str = "/etc/popward/popward.toml";
 /// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// All settings that have no field of their own below.
+    /// The settings for the supervisor.
+    pub(crate) supervisor: Box<SupervisorSettings>,
+    /// All other settings that have no field of their own below.
     pub(crate) base: Box<Base>,
     /// The settings for auth.
     pub(crate) auth: Box<AuthSettings>,

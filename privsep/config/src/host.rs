@@ -2,7 +2,7 @@
 
 use crate::names::Names;
 use crate::owner::Owners;
-use popward_proto::monitor_config::WARNINGS_MAX;
+use popward_proto::supervisor_config::WARNINGS_MAX;
 use std::cell::RefCell;
 
 /// The facts that the checks need besides the text of the file.

@@ -36,8 +36,8 @@ use confine::confine;
 use hand_over::{Supervisor, hand_over};
 use host::Host;
 use popward_proto::VERSION;
-use popward_proto::monitor_auth::SetupPhase;
-use popward_proto::monitor_config::{ConfigToMonitor, Finding, SupervisorToConfig};
+use popward_proto::setup_phase::SetupPhase;
+use popward_proto::supervisor_config::{ConfigToSupervisor, Finding, SupervisorToConfig};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::inherited;
 use std::path::Path;
@@ -87,7 +87,7 @@ fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), Channe
     let host = Host::this(names);
     let (config, warnings) = load::load(Path::new(path.as_str()), &host);
     for warning in warnings {
-        supervisor.send(&ConfigToMonitor::Warning(Finding::truncated(&warning)))?;
+        supervisor.send(&ConfigToSupervisor::Warning(Finding::truncated(&warning)))?;
     }
     match config {
         Ok(config) => hand_over(supervisor, config),
@@ -97,5 +97,5 @@ fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), Channe
 }
 
 fn refuse(supervisor: &Supervisor, why: &str) -> Result<(), ChannelError> {
-    supervisor.send(&ConfigToMonitor::Refused(Finding::truncated(why)))
+    supervisor.send(&ConfigToSupervisor::Refused(Finding::truncated(why)))
 }

@@ -180,22 +180,17 @@ fn serve(config: &mut Answers) -> Result<(), ChannelError> {
             ConfigToNames::Group(name) => {
                 let group = Group::from_name(name.as_str());
                 let gid = |group: Group| group.gid.as_raw();
-                answer(
-                    config,
-                    group.map(|group| NamesToConfig::Group(group.map(gid))),
-                )?;
+                let found = group.map(|group| NamesToConfig::Group(group.map(gid)));
+                answer(config, found)?;
             }
             ConfigToNames::Members(gid) => {
                 // The configuration may have a number without a group. It has no members.
                 let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
                 let names = group.map(|group| group.mem).unwrap_or_default();
-                for name in names
-                    .into_iter()
-                    .filter_map(|name| UserName::try_from(name).ok())
-                {
-                    config.send(&NamesToConfig::Member(Some(name)))?;
+                let names = names.into_iter().map(UserName::try_from);
+                for name in names.filter_map(Result::ok).map(Some).chain([None]) {
+                    config.send(&NamesToConfig::Member(name))?;
                 }
-                config.send(&NamesToConfig::Member(None))?;
             }
         }
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) fn taken(config: &Config, path: &Path) -> Vec<SocketAddr> {
     let now = facts::listening();
     let is_taken = |address: &SocketAddr| now.iter().any(|other| collide(*address, *other));
-    let wanted = config.base.listen.as_slice().iter();
+    let wanted = config.supervisor.listen.as_slice().iter();
     let taken = wanted.map(|listen| listen.address).filter(is_taken);
     taken.filter(|_| !runs(path)).collect()
 }
@@ -42,7 +42,7 @@ pub(crate) fn host(config: &Config) -> String {
         let kind = facts::file_system(&Path::new("/").join(base));
         format!("{base} on {kind}; locks {}", locks(spool.locks, &kind))
     });
-    let state = config.base.state.as_path();
+    let state = config.supervisor.common.state.as_path();
     // A monitor makes the directory if it is missing.
     let state = state.parent().filter(|_| !state.exists()).unwrap_or(state);
     let (kind, room) = (facts::file_system(state), facts::room(state));

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::log::{LogPhase, NoMessage};
 use popward_proto::log_line::{Line, escaped};
-use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
 use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::server::{self, Root};

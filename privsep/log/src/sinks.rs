@@ -5,7 +5,7 @@ use crate::line::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use popward_proto::log::Level;
-use popward_proto::monitor_config::Destination;
+use popward_proto::supervisor_log::Destination;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -4,20 +4,24 @@
 use popward_proto::VERSION;
 use popward_proto::account::GROUPS_MAX;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
-use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth, TABLES_MAX};
-use popward_proto::monitor_config::{
-    Base, CERTIFICATES_MAX, ConfigToMonitor, MEMBERS_MAX, Member, ReadingPhase, SupervisorToConfig,
+use popward_proto::config_monitor::{
+    Base, CERTIFICATES_MAX, ConfigToMonitor, MEMBERS_MAX, Member, ReadingPhase,
 };
+use popward_proto::log::NoMessage;
+use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth, TABLES_MAX};
 use popward_proto::settings::{AllSettings, Table};
+use popward_proto::supervisor_monitor::CommonSettings;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::OwnedFd;
 
 /// The channel over which the configuration comes.
-pub(crate) type ConfigChannel = Channel<SupervisorToConfig, ConfigToMonitor>;
+pub(crate) type ConfigChannel = Channel<NoMessage, ConfigToMonitor>;
 
 /// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// What the supervisor uses, too.
+    pub(crate) common: CommonSettings,
     /// All that is not in another field.
     pub(crate) base: Base,
     /// The settings for auth.
@@ -82,7 +86,10 @@ struct Draft {
 /// # Errors
 ///
 /// The supervisor has ended, or broke the rules.
-pub(crate) fn receive(channel: &mut ConfigChannel) -> Result<Config, ChannelError> {
+pub(crate) fn receive(
+    channel: &mut ConfigChannel,
+    common: CommonSettings,
+) -> Result<Config, ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
     let mut draft = Draft::default();
     loop {
@@ -91,7 +98,7 @@ pub(crate) fn receive(channel: &mut ConfigChannel) -> Result<Config, ChannelErro
         };
         match message {
             ConfigToMonitor::Base(_) => channel.enter(ReadingPhase::Rest),
-            ConfigToMonitor::End => return draft.whole().ok_or(ChannelError::Closed),
+            ConfigToMonitor::End => return draft.whole(common).ok_or(ChannelError::Closed),
             _ => {}
         }
         if !draft.add(message, files) {
@@ -102,7 +109,7 @@ pub(crate) fn receive(channel: &mut ConfigChannel) -> Result<Config, ChannelErro
 
 impl Draft {
     /// Adds a message that the permit table permits, with its descriptors. Returns false if it is
-    /// one too many, or none for a monitor.
+    /// one too many.
     fn add(&mut self, message: ConfigToMonitor, files: Vec<OwnedFd>) -> bool {
         let mut files = files.into_iter();
         match message {
@@ -125,15 +132,14 @@ impl Draft {
                 };
                 push(&mut self.certificates, CERTIFICATES_MAX, certificate)
             }
-            ConfigToMonitor::Warning(_) | ConfigToMonitor::Refused(_) | ConfigToMonitor::End => {
-                false
-            }
+            ConfigToMonitor::End => false,
         }
     }
 
-    fn whole(self) -> Option<Config> {
+    fn whole(self, common: CommonSettings) -> Option<Config> {
         let (base, auth) = self.base.zip(self.auth)?;
         Some(Config {
+            common,
             settings: AllSettings {
                 everybody: base.everybody.clone(),
                 tables: self.tables,

@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) fn find(config: &Config, log: &mut LogWriter) -> Vec<Account> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let users =
-        Dir::open(config.base.state.as_path(), flags, Mode::empty()).and_then(|mut directory| {
+        Dir::open(config.common.state.as_path(), flags, Mode::empty()).and_then(|mut directory| {
             let names = directory.iter().map(|entry| {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 Ok(name)
@@ -50,11 +50,11 @@ fn look(path: &Path) -> Option<FileStat> {
 /// works in if the user has no state directory.
 fn of(config: &Config, log: &mut LogWriter, directory_name: &str) -> Option<Account> {
     let user = directory_name.strip_prefix(ADOPTING);
-    if user.is_some_and(|user| look(&config.base.state.as_path().join(user)).is_some()) {
+    if user.is_some_and(|user| look(&config.common.state.as_path().join(user)).is_some()) {
         return None;
     }
     let name = UserName::try_from(user.unwrap_or(directory_name).to_owned()).ok()?;
-    let directory = config.base.state.as_path().join(directory_name);
+    let directory = config.common.state.as_path().join(directory_name);
     let status = look(&directory)?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;

@@ -6,8 +6,9 @@ use popward_parent::events::{ChildId, Event};
 use popward_parent::process::{TURN, send};
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
-use popward_proto::monitor_auth::{MonitorToAuth, SetupPhase};
+use popward_proto::monitor_auth::MonitorToAuth;
 use popward_proto::monitor_front::MonitorToFront;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use std::fmt::Display;
@@ -207,7 +208,7 @@ impl Monitor {
         if !self.serves() {
             return self.end(FAREWELL);
         }
-        let grace = Duration::from_secs(self.config.base.grace_s.into());
+        let grace = Duration::from_secs(self.config.common.grace_s.into());
         self.stage = Stage::Draining(Instant::now() + grace);
         self.due.clear();
         // The fronts close theirs too, so that clients are turned away and do not wait in a queue.

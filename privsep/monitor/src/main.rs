@@ -39,10 +39,10 @@ mod state;
 mod trial;
 
 use popward_parent::log::LogWriter;
+use popward_proto::config_monitor::ReadingPhase;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
-use popward_proto::monitor_auth::SetupPhase;
-use popward_proto::monitor_config::ReadingPhase;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, Why};
 use popward_sys::channel::Channel;
 use popward_sys::inherited;

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use popward_parent::events::Events;
 use popward_parent::log::LogWriter;
 use popward_proto::VERSION;
-use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{Start, SupervisorToMonitor};
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
@@ -38,27 +38,27 @@ pub(crate) fn run(
 ) -> Result<(), (Supervisor, StartError)> {
     let given = confine()
         .map_err(StartError::Confine)
-        .and_then(|()| receive(&mut config).map_err(StartError::Supervisor))
-        .and_then(|config| Ok((config, collect(&mut supervisor)?)));
+        .and_then(|()| collect(&mut supervisor))
+        .and_then(|(start, listeners)| {
+            let config = receive(&mut config, start.common.clone());
+            Ok((config.map_err(StartError::Supervisor)?, start, listeners))
+        });
     drop(config);
-    let (config, (start, listeners)) = match given {
+    let (mut config, start, listeners) = match given {
         Ok(given) => given,
         Err(error) => return Err((supervisor, error)),
     };
-    log.set_level(config.base.log.level);
+    let front = &mut config.base.front;
+    front.connections_known = start.connections_before == Some(front.limits.connections);
+    log.set_level(config.common.log_level);
     if start.trial {
-        return match trial::of_auth(&config, &supervisor, &mut log) {
-            Ok(()) => Ok(()),
-            Err(error) => Err((supervisor, error)),
-        };
+        let tried = trial::of_auth(&config, &supervisor, &mut log);
+        return tried.map_err(|error| (supervisor, error));
     }
     match open(&config, &supervisor) {
         Ok((starter, state)) => {
-            let left = if start.after_crash {
-                leftovers::find(&config, &mut log)
-            } else {
-                Vec::new()
-            };
+            let find = || leftovers::find(&config, &mut log);
+            let left = start.after_crash.then(find).unwrap_or_default();
             let mut monitor = Monitor::new(config, supervisor, log, starter, state);
             monitor.listeners = listeners;
             monitor.first_front = start.first_front;
@@ -126,7 +126,7 @@ fn open(config: &Config, supervisor: &Supervisor) -> Result<(Starter, StateRoot)
     let opened = |(path, errno)| StartError::Open(path, errno);
     supervisor.set_nonblocking().map_err(system)?;
     let events = Events::new(supervisor.as_fd()).map_err(system)?;
-    let path = config.base.state.as_path();
+    let path = config.common.state.as_path();
     let state = StateRoot::open(path).map_err(|errno| opened((path.to_owned(), errno)))?;
     let mut starter = Starter::new(config, events).map_err(opened)?;
     starter.make_empty(path).map_err(opened)?;

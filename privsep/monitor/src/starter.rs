@@ -34,7 +34,7 @@ impl Starter {
         let null = |errno| (PathBuf::from("/dev/null"), errno);
         Ok(Self {
             launcher: Launcher::new().map_err(null)?,
-            libexec: config.base.libexec.as_path().to_owned(),
+            libexec: config.common.libexec.as_path().to_owned(),
             root: directory(Path::new("/"), OFlag::empty())?,
             empty: None,
             events,

@@ -10,7 +10,8 @@ use popward_parent::log::{LogWriter, Source};
 use popward_parent::process::{end, readable};
 use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::log_line::{Origin, Role};
-use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth, SetupPhase};
+use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
+use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ pub(crate) fn of_auth(
         Ok(None) => supervisor.send(&READY).map_err(StartError::Supervisor),
         Ok(Some(why)) => Err(StartError::Auth(why)),
         Err(error) => {
-            let auth = config.base.libexec.as_path().join("popward-auth");
+            let auth = config.common.libexec.as_path().join("popward-auth");
             Err(StartError::Auth(format!("{}: {error}", auth.display())))
         }
     }

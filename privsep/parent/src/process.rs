@@ -17,6 +17,7 @@ use popward_proto::log_line::{Origin, Role};
 use popward_proto::permit::Message;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
+use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -278,7 +279,7 @@ pub fn how(status: WaitStatus) -> String {
 /// # Errors
 ///
 /// The child takes no message, or its channel has ended.
-pub fn send<S: Message, R: Message>(
+pub fn send<S: Serialize, R: Message>(
     channel: &Channel<S, R>,
     message: &S,
     descriptors: &[BorrowedFd<'_>],
@@ -291,7 +292,7 @@ pub fn send<S: Message, R: Message>(
 /// # Errors
 ///
 /// As [`send`].
-pub fn send_until<S: Message, R: Message>(
+pub fn send_until<S: Serialize, R: Message>(
     channel: &Channel<S, R>,
     message: &S,
     descriptors: &[BorrowedFd<'_>],

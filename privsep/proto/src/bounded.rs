@@ -40,11 +40,9 @@ impl<const MAX: usize> Text<MAX> {
 impl<const MAX: usize> TryFrom<String> for Text<MAX> {
     type Error = OutOfBounds;
     fn try_from(text: String) -> Result<Self, OutOfBounds> {
-        if text.len() > MAX {
-            Err(OutOfBounds("text too long"))
-        } else {
-            Ok(Self(text))
-        }
+        let fits = text.len() <= MAX;
+        fits.then_some(Self(text))
+            .ok_or(OutOfBounds("text too long"))
     }
 }
 
@@ -88,11 +86,9 @@ impl<T, const MAX: usize> List<T, MAX> {
 impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {
     type Error = OutOfBounds;
     fn try_from(items: Vec<T>) -> Result<Self, OutOfBounds> {
-        if items.len() > MAX {
-            Err(OutOfBounds("too many items"))
-        } else {
-            Ok(Self(items))
-        }
+        let fits = items.len() <= MAX;
+        fits.then_some(Self(items))
+            .ok_or(OutOfBounds("too many items"))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::account::{Account, FrontId, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::network::Network;
 use crate::permit::{Message, Permit, any, once};
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
 /// The source of accounts.
@@ -277,15 +278,6 @@ pub enum AuthToMonitor {
     BrokeRules(FrontId),
     /// After `Successor`: everything is handed over, and no login is left. This auth can end.
     Drained,
-}
-
-/// The phases of either end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetupPhase {
-    /// The process has not taken its first settings.
-    Starting,
-    /// The process has taken settings.
-    Serving,
 }
 
 impl Message for MonitorToAuth {

@@ -3,10 +3,11 @@
 use crate::account::{FrontId, SessionId};
 use crate::bounded::{List, Text, UserName};
 use crate::keys::KeyId;
-use crate::monitor_auth::SetupPhase;
+use crate::listen::ProxyHeaders;
 use crate::monitor_keys::KeyFacts;
 use crate::permit::{Message, Permit, any, once};
-use crate::proxies::{Proxies, ProxyHeaders};
+use crate::proxies::Proxies;
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a front.
@@ -187,9 +188,6 @@ pub enum Plaintext {
     /// All clients.
     Always,
 }
-
-/// Most listening sockets: as many as a front can wait for.
-pub const LISTENERS_MAX: usize = 61;
 
 /// Messages from the monitor to a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use crate::account::FrontId;
 use crate::bounded::{Bytes, List, Text};
 use crate::keys::KeyId;
-use crate::monitor_auth::SetupPhase;
 use crate::permit::{Message, Permit, any, once};
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
 /// Largest public key (`SubjectPublicKeyInfo`, DER) in bytes.

@@ -130,11 +130,8 @@ impl<M: Message> Gate<M> {
 
     /// Checks that data packets may come now.
     pub fn admit_data(&self) -> Result<(), Refused> {
-        if M::DATA_PHASE == Some(self.phase) {
-            Ok(())
-        } else {
-            Err(Refused::OutOfPhase("data"))
-        }
+        let may = M::DATA_PHASE == Some(self.phase);
+        may.then_some(()).ok_or(Refused::OutOfPhase("data"))
     }
 
     /// Checks a message against its row. It came with `descriptors` descriptors. `with_data` says

@@ -35,14 +35,3 @@ pub struct Proxies {
     /// XCLIENT, and a proxy's health checks.
     pub connections: u32,
 }
-
-/// How a listener treats connections from `Proxies::networks`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ProxyHeaders {
-    /// Like other connections: none begins with a header.
-    Off,
-    /// Each begins with a header. Other connections do not.
-    FromProxies,
-    /// Each begins with a header. Other connections are refused.
-    Only,
-}

@@ -1,8 +1,7 @@
 //! supervisor ↔ log: the destination of the log, and the sockets from which its lines come.
 
-use crate::monitor_auth::SetupPhase;
-use crate::monitor_config::Destination;
 use crate::permit::{Message, Permit, any, once};
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
 /// Messages from the supervisor to popward-log.
@@ -19,6 +18,17 @@ pub enum SupervisorToLog {
     To(Destination),
     /// A process with lines: one descriptor, the channel of [`crate::log_line::Line`]s.
     Writer,
+}
+
+/// Where the log can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// The supervisor's standard error.
+    Stderr,
+    /// journald's native socket, with fields.
+    Journald,
+    /// syslog's socket.
+    Syslog,
 }
 
 /// Messages back. There are none: a value of this type cannot exist.

@@ -2,14 +2,15 @@
 //! by which monitors share what holds for a user.
 //!
 //! Each monitor has one configuration, which it gets over a channel of its own as
-//! [`crate::monitor_config::ConfigToMonitor`] messages. If the supervisor closes the channel of
+//! [`crate::config_monitor::ConfigToMonitor`] messages. If the supervisor closes the channel of
 //! this file, the monitor ends its processes and itself.
 
 use crate::account::{FrontId, SessionId};
 use crate::bounded::{AbsolutePath, Text, UserName};
-use crate::monitor_auth::SetupPhase;
+use crate::listen::ProxyHeaders;
+use crate::log::Level;
 use crate::permit::{Message, Permit, any, once};
-use crate::proxies::ProxyHeaders;
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
 /// The number of fronts that one monitor can start. It ends when it has started so many, and
@@ -52,7 +53,7 @@ pub enum SupervisorToMonitor {
 }
 
 /// How a monitor starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// [`crate::VERSION`].
     pub version: u32,
@@ -65,6 +66,23 @@ pub struct Start {
     pub after_crash: bool,
     /// There is no older monitor.
     pub oldest: bool,
+    /// `limits.connections` of the configuration before.
+    pub connections_before: Option<u32>,
+    /// The supervisor's part of the configuration, as far as the monitor uses it.
+    pub common: CommonSettings,
+}
+
+/// What the supervisor and the monitors use of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommonSettings {
+    /// Where the other executables are.
+    pub libexec: AbsolutePath,
+    /// Where users' state directories are. A reload does not change it.
+    pub state: AbsolutePath,
+    /// How long running sessions may go on after SIGTERM, in seconds.
+    pub grace_s: u16,
+    /// The least important level of the log.
+    pub log_level: Level,
 }
 
 /// Why a claim is refused.
@@ -121,7 +139,7 @@ pub enum MonitorToSupervisor {
 }
 
 impl Message for SupervisorToMonitor {
-    const LIMIT: usize = 256;
+    const LIMIT: usize = 3 * 1024;
     type Phase = SetupPhase;
     fn permit(&self) -> Permit<SetupPhase> {
         use SetupPhase::{Serving, Starting};

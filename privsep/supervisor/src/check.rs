@@ -30,6 +30,8 @@ pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<Stri
         trial: true,
         after_crash: false,
         oldest: true,
+        connections_before: None,
+        common: config.settings.common.clone(),
     };
     let pair = socket_pair().map_err(ChannelError::System);
     let (lines, theirs) = pair.map_err(failed)?;

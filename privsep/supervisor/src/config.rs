@@ -1,12 +1,14 @@
-//! The configuration as popward-config has sent it. The supervisor looks only at the base. It keeps
-//! the rest as it is, and passes all of it on to each monitor that serves with this configuration.
+//! The configuration as popward-config has sent it: the supervisor's own part, and that of the
+//! monitors. The supervisor keeps the monitors' part undecoded, and passes it on to each monitor
+//! that serves with this configuration.
 
 use nix::errno::Errno;
 use popward_parent::process::send_until;
-use popward_proto::monitor_auth::TABLES_MAX;
-use popward_proto::monitor_config::{
-    Base, CERTIFICATES_MAX, ConfigToMonitor, MEMBERS_MAX, ReadingPhase, SupervisorToConfig,
-    WARNINGS_MAX,
+use popward_proto::log::NoMessage;
+use popward_proto::setup_phase::SetupPhase;
+use popward_proto::supervisor_config::{
+    ConfigToSupervisor, Encoded, PARTS_BYTES_MAX, PARTS_MAX, PassedOn, SupervisorSettings,
+    SupervisorToConfig, WARNINGS_MAX,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,13 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The channel from popward-config.
-pub(crate) type FromConfig = Channel<SupervisorToConfig, ConfigToMonitor>;
+pub(crate) type FromConfig = Channel<SupervisorToConfig, ConfigToSupervisor>;
 
-/// The channel to a monitor for its configuration.
-pub(crate) type ToMonitor = Channel<ConfigToMonitor, SupervisorToConfig>;
-
-/// Most messages besides the base: tables, members, certificates, auth's part and the authorities.
-const REST_MAX: usize = TABLES_MAX + MEMBERS_MAX + CERTIFICATES_MAX + 2;
+/// The channel to a monitor for its part of the configuration.
+pub(crate) type ToMonitor<'a> = Channel<PassedOn<'a>, NoMessage>;
 
 /// How long a monitor may take to read its configuration, which can be longer than its socket
 /// holds.
@@ -31,17 +30,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Config {
     /// The configuration file. A reload reads it again.
     pub(crate) path: PathBuf,
-    pub(crate) base: Box<Base>,
-    /// The messages after the base, with their descriptors.
-    rest: Vec<(ConfigToMonitor, Vec<OwnedFd>)>,
+    pub(crate) settings: Box<SupervisorSettings>,
+    /// `limits.connections` of the configuration before.
+    pub(crate) connections_before: Option<u32>,
+    parts: Parts,
 }
+
+/// The messages for monitors, with their descriptors.
+type Parts = Vec<(Encoded, Vec<OwnedFd>)>;
 
 /// The part of a configuration that has come so far.
 #[derive(Debug)]
 pub(crate) struct Draft {
     path: PathBuf,
-    base: Option<Box<Base>>,
-    rest: Vec<(ConfigToMonitor, Vec<OwnedFd>)>,
+    settings: Option<Box<SupervisorSettings>>,
+    parts: Parts,
+    /// The size of all parts.
+    bytes: usize,
     /// Warnings for the operator.
     pub(crate) warnings: Vec<String>,
 }
@@ -58,32 +63,19 @@ pub(crate) enum Drafted {
 }
 
 impl Config {
-    /// Whether there is a certificate.
-    pub(crate) fn has_certificate(&self) -> bool {
-        let is_certificate =
-            |message: &ConfigToMonitor| matches!(message, ConfigToMonitor::Certificate { .. });
-        self.rest.iter().any(|(message, _)| is_certificate(message))
-    }
-
-    /// Sends the whole configuration.
+    /// Sends a monitor its part.
     ///
     /// # Errors
     ///
     /// The monitor does not take it.
-    pub(crate) fn pass_on(&self, channel: &ToMonitor) -> Result<(), ChannelError> {
+    pub(crate) fn pass_on<'a>(&'a self, channel: &ToMonitor<'a>) -> Result<(), ChannelError> {
         let until = Instant::now() + PATIENCE;
         channel.set_nonblocking().map_err(ChannelError::System)?;
-        send_until(
-            channel,
-            &ConfigToMonitor::Base(self.base.clone()),
-            &[],
-            until,
-        )?;
-        for (message, files) in &self.rest {
+        for (encoded, files) in &self.parts {
             let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-            send_until(channel, message, &files, until)?;
+            send_until(channel, &PassedOn(encoded), &files, until)?;
         }
-        send_until(channel, &ConfigToMonitor::End, &[], until)
+        Ok(())
     }
 }
 
@@ -92,8 +84,9 @@ impl Draft {
     pub(crate) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            base: None,
-            rest: Vec::new(),
+            settings: None,
+            parts: Vec::new(),
+            bytes: 0,
             warnings: Vec::new(),
         }
     }
@@ -113,28 +106,30 @@ impl Draft {
             return Err(broken);
         };
         let room = match message {
-            ConfigToMonitor::Refused(why) => return Ok(Drafted::Refused(why.into())),
-            ConfigToMonitor::End => {
-                channel.enter(ReadingPhase::Whole);
+            ConfigToSupervisor::Refused(why) => return Ok(Drafted::Refused(why.into())),
+            ConfigToSupervisor::End => {
+                channel.enter(SetupPhase::Serving);
                 return Ok(Drafted::Whole(Config {
                     path: std::mem::take(&mut self.path),
-                    base: self.base.take().ok_or(broken)?,
-                    rest: std::mem::take(&mut self.rest),
+                    settings: self.settings.take().ok_or(broken)?,
+                    connections_before: None,
+                    parts: std::mem::take(&mut self.parts),
                 }));
             }
-            ConfigToMonitor::Base(base) => {
-                channel.enter(ReadingPhase::Rest);
-                self.base.replace(base).is_none()
-            }
-            ConfigToMonitor::Warning(text) => {
+            ConfigToSupervisor::Settings(settings) => self.settings.replace(settings).is_none(),
+            ConfigToSupervisor::Warning(text) => {
                 self.warnings.push(text.into());
                 self.warnings.len() <= WARNINGS_MAX
             }
-            message => {
-                self.rest.push((message, files));
-                self.rest.len() <= REST_MAX
+            ConfigToSupervisor::Part { encoded, .. } => {
+                self.bytes += encoded.0.as_slice().len();
+                self.parts.push((encoded, files));
+                self.parts.len() <= PARTS_MAX && self.bytes <= PARTS_BYTES_MAX
             }
         };
         room.then_some(Drafted::More).ok_or(broken)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,8 @@ impl Supervisor {
             monitor.dismiss(&self.events);
             monitor.process.forget(&self.events);
             let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
-            let in_order = status_is_0(status) && (ends || self.current != Some(id));
+            let is_0 = matches!(status, WaitStatus::Exited(_, 0));
+            let in_order = is_0 && (ends || self.current != Some(id));
             if !in_order && monitor.why.is_none() {
                 self.report(&monitor.process, status);
             }
@@ -328,7 +329,7 @@ impl Supervisor {
     fn drain(&mut self) {
         self.stop_reload();
         notify("STOPPING=1");
-        let fields: &[(&str, &dyn Display)] = &[("seconds", &self.config.base.grace_s)];
+        let fields: &[(&str, &dyn Display)] = &[("seconds", &self.config.settings.common.grace_s)];
         self.log
             .write(Level::Notice, "ending: no new sessions", fields);
         self.stage = Stage::Draining;
@@ -357,8 +358,4 @@ impl Supervisor {
             log.end(Instant::now() + LAST_LINES);
         }
     }
-}
-
-fn status_is_0(status: WaitStatus) -> bool {
-    matches!(status, WaitStatus::Exited(_, 0))
 }

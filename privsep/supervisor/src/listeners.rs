@@ -1,9 +1,7 @@
 //! The listening sockets. The supervisor binds them, or gets them from systemd
 //! (`sd_listen_fds(3)`). Only fronts accept connections from them.
 
-use popward_proto::monitor_config::Listen;
-use popward_proto::monitor_front::LISTENERS_MAX;
-use popward_proto::proxies::ProxyHeaders;
+use popward_proto::listen::{LISTENERS_MAX, Listen, ProxyHeaders};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 

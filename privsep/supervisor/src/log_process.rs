@@ -6,13 +6,12 @@ use popward_parent::events::{ChildId, Events};
 use popward_parent::process::{Launch, Launcher, Process, Started, send};
 use popward_proto::VERSION;
 use popward_proto::log_line::Role;
-use popward_proto::monitor_auth::SetupPhase;
-use popward_proto::monitor_config::Destination;
-use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
+use popward_proto::setup_phase::SetupPhase;
+use popward_proto::supervisor_config::SupervisorSettings;
+use popward_proto::supervisor_log::{Destination, LogToSupervisor, SupervisorToLog};
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::Instant;
 
 /// The user and the group `nobody`.
@@ -35,8 +34,7 @@ impl LogProcess {
     pub(crate) fn start(
         launcher: &mut Launcher,
         events: &mut Events,
-        libexec: &Path,
-        to: Destination,
+        settings: &SupervisorSettings,
     ) -> Result<Self, ChannelError> {
         let system = ChannelError::System;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -50,7 +48,7 @@ impl LogProcess {
         };
         let started = launcher.start(
             &Launch {
-                executable: &libexec.join("popward-log"),
+                executable: &settings.common.libexec.as_path().join("popward-log"),
                 command_line: &["popward-log"],
                 directory: root.as_fd(),
                 identity: nix::unistd::geteuid().is_root().then_some(&nobody),
@@ -68,7 +66,7 @@ impl LogProcess {
         };
         channel.set_nonblocking().map_err(system)?;
         send(&channel, &open, &[std::io::stderr().as_fd()])?;
-        send(&channel, &SupervisorToLog::To(to), &[])?;
+        send(&channel, &SupervisorToLog::To(settings.log), &[])?;
         Ok(Self {
             id,
             process,

@@ -7,8 +7,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_parent::events::{ChildId, Events};
 use popward_parent::process::{Launch, Launcher, Process, send};
+use popward_proto::log::LogPhase;
 use popward_proto::log_line::Role;
-use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, Start, SupervisorToMonitor};
 use popward_sys::channel::{Channel, ChannelError, socket_pair};
 use popward_sys::spawn::Child;
@@ -71,7 +72,12 @@ pub(crate) fn launch(
     let descriptors = [control_theirs.as_fd(), log.as_fd(), theirs.as_fd()];
     let child = launcher.start_with(
         &Launch {
-            executable: &config.base.libexec.as_path().join("popward-monitor"),
+            executable: &config
+                .settings
+                .common
+                .libexec
+                .as_path()
+                .join("popward-monitor"),
             command_line: &["popward-monitor"],
             directory: root.as_fd(),
             identity: as_root().as_ref(),
@@ -84,8 +90,8 @@ pub(crate) fn launch(
     let given = channel
         .set_nonblocking()
         .map_err(system)
-        .and_then(|()| config.pass_on(&Channel::new(own, SetupPhase::Starting)))
-        .and_then(|()| give(&channel, start, listeners));
+        .and_then(|()| give(&channel, start, listeners))
+        .and_then(|()| config.pass_on(&Channel::new(own, LogPhase::Open)));
     match given {
         Ok(()) => Ok((child, channel)),
         Err(error) => {

@@ -10,7 +10,8 @@ use nix::sys::wait::WaitStatus;
 use popward_parent::process::{Launch, Launcher, Started, end, how, readable};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
-use popward_proto::monitor_config::{ReadingPhase, SupervisorToConfig};
+use popward_proto::setup_phase::SetupPhase;
+use popward_proto::supervisor_config::SupervisorToConfig;
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use popward_sys::spawn::{Child, ChildIdentity};
 use std::os::fd::{AsFd, OwnedFd};
@@ -94,7 +95,7 @@ pub(crate) fn start(
         control,
         log,
     } = started.map_err(|errno| failed(&errno))?;
-    let channel: FromConfig = Channel::new(control, ReadingPhase::Base);
+    let channel: FromConfig = Channel::new(control, SetupPhase::Starting);
     channel
         .send(&read)
         .and_then(|()| channel.set_nonblocking().map_err(ChannelError::System))

@@ -7,7 +7,7 @@ use crate::supervisor::{Stage, Supervisor};
 use popward_parent::events::ChildId;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
-use popward_proto::monitor_auth::SetupPhase;
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::SupervisorToMonitor;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -58,15 +58,15 @@ impl Supervisor {
             Ok(config) => config,
             Err(why) => return self.not_reloaded(&why),
         };
-        let (now, new) = (&self.config.base, &mut config.base);
-        if (&new.listen, &new.state) != (&now.listen, &now.state) {
+        let (now, new) = (&self.config.settings, &mut config.settings);
+        let (state, new_state) = (&now.common.state, &mut new.common.state);
+        if (&new.listen, &*new_state) != (&now.listen, state) {
             let text = "listen and server.state are read at the start only: restart for them";
             self.log.write(Level::Warning, text, &[]);
         }
         new.listen.clone_from(&now.listen);
-        new.state.clone_from(&now.state);
-        let connections = |config: &Config| config.base.front.limits.connections;
-        config.base.front.connections_known = connections(&config) == connections(&self.config);
+        new_state.clone_from(state);
+        config.connections_before = Some(now.connections);
         if let Err(why) = self.rise(Rc::new(config)) {
             self.not_reloaded(&why);
         }
@@ -176,9 +176,13 @@ impl Supervisor {
     }
 
     fn change_log(&mut self) {
-        let to = self.config.base.log;
-        self.log.set_level(to.level);
-        if let Some(Err(error)) = self.log_process.as_ref().map(|log| log.change(to.to)) {
+        let settings = &self.config.settings;
+        self.log.set_level(settings.common.log_level);
+        if let Some(Err(error)) = self
+            .log_process
+            .as_ref()
+            .map(|log| log.change(settings.log))
+        {
             let fields: &[(&str, &dyn Display)] = &[("error", &error)];
             self.log.write(Level::Error, "log not changed", fields);
         }

@@ -100,8 +100,8 @@ pub(crate) fn start(
     let system = |what| move |errno| StartError::System(what, errno);
     let given = systemd::sockets().map_err(system("sockets from systemd"))?;
     let listeners =
-        listeners::open(config.base.listen.as_slice(), given).map_err(StartError::Listen)?;
-    if listeners.iter().any(|listener| listener.tls) && !config.has_certificate() {
+        listeners::open(config.settings.listen.as_slice(), given).map_err(StartError::Listen)?;
+    if listeners.iter().any(|listener| listener.tls) && !config.settings.certificate {
         return Err(StartError::NoCertificate);
     }
     let is_root = nix::unistd::geteuid().is_root();

@@ -95,7 +95,7 @@ impl Supervisor {
     ) -> Self {
         Self {
             outcomes: Outcomes::new(config.path.clone()),
-            log: LogWriter::new(Role::Supervisor, config.base.log.level),
+            log: LogWriter::new(Role::Supervisor, config.settings.common.log_level),
             config: Rc::new(config),
             launcher,
             events,
@@ -210,6 +210,8 @@ impl Supervisor {
             trial: false,
             after_crash: self.current.is_none(),
             oldest,
+            connections_before: config.connections_before,
+            common: config.settings.common.clone(),
         };
         self.started = self.started.wrapping_add(1);
         let (launcher, listeners) = (&mut self.launcher, &self.listeners);
@@ -234,9 +236,8 @@ impl Supervisor {
 
     /// Starts popward-log, and gives all processes with lines a channel to it.
     pub(crate) fn start_log(&mut self) -> Result<(), ChannelError> {
-        let (base, launcher) = (&self.config.base, &mut self.launcher);
-        let (libexec, to) = (base.libexec.as_path(), base.log.to);
-        let log = LogProcess::start(launcher, &mut self.events, libexec, to)?;
+        let (settings, launcher) = (&self.config.settings, &mut self.launcher);
+        let log = LogProcess::start(launcher, &mut self.events, settings)?;
         self.log.connect(log.writer()?);
         let mut told = Vec::new();
         for (id, monitor) in &self.monitors {

@@ -12,10 +12,9 @@ use crate::trusted_file;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
 use popward_proto::bounded::UserName;
-use popward_proto::monitor_auth::{
-    AccountSelector, AuthSettings, AuthToMonitor, MonitorToAuth, SetupPhase,
-};
+use popward_proto::monitor_auth::{AccountSelector, AuthSettings, AuthToMonitor, MonitorToAuth};
 use popward_proto::network::Network;
+use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError};
 use popward_sys::log::Log;
 use popward_sys::log_rate_limit::LogRateLimit;

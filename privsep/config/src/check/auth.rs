@@ -137,17 +137,6 @@ fn read_by_auth(
     })
 }
 
-fn list(
-    key: &str,
-    value: Option<&file::Placed>,
-    owners: &Owners,
-    own: Option<u32>,
-) -> Checked<Option<AbsolutePath>> {
-    value
-        .map(|value| read_by_auth(key, value, owners, own))
-        .transpose()
-}
-
 fn source(file: &file::Auth, host: &Host, own: Option<u32>) -> Checked<AccountSource> {
     let (offset, source) = placed(&file.source);
     match source.as_str() {
@@ -202,17 +191,21 @@ fn names(file: &file::Auth) -> Checked<NameRules> {
 }
 
 fn admission(file: &file::Auth, host: &Host, own: Option<u32>) -> Checked<Admission> {
-    let owners = &host.owners;
     let (offset, first_uid) = (file.first_uid.span().start, *file.first_uid.get_ref());
     let last_uid = *file.last_uid.get_ref();
     if first_uid == 0 || first_uid > last_uid {
         return problem(offset, "auth.first_uid: expected 1 to auth.last_uid");
     }
+    let list = |key: &str, value: &Option<file::Placed>| {
+        let path = value.as_ref();
+        path.map(|value| read_by_auth(key, value, &host.owners, own))
+            .transpose()
+    };
     Ok(Admission {
         first_uid,
         last_uid,
-        allow_file: list("auth.allow_file", file.allow_file.as_ref(), owners, own)?,
-        deny_file: list("auth.deny_file", file.deny_file.as_ref(), owners, own)?,
+        allow_file: list("auth.allow_file", &file.allow_file)?,
+        deny_file: list("auth.deny_file", &file.deny_file)?,
         groups: groups(&file.groups, &host.names)?,
         login_delay_s: login_delay_s(&file.login_delay)?,
     })
@@ -269,20 +262,16 @@ fn tokens(file: &Spanned<file::OAuth2>, owners: &Owners) -> Checked<TokenSource>
             || file.audience.is_some()
             || !file.scope.get_ref().is_empty()
         {
-            return problem(
-                offset,
-                "auth.oauth2: expected either program, or keys, issuer and audience",
-            );
+            let expected = "auth.oauth2: expected either program, or keys, issuer and audience";
+            return problem(offset, expected);
         }
         let program = path("auth.oauth2.program", program)?;
         return Ok(TokenSource::Program { program });
     }
     let (Some(keys), Some(issuer), Some(audience)) = (&file.keys, &file.issuer, &file.audience)
     else {
-        return problem(
-            offset,
-            "auth.oauth2: expected program, or keys, issuer and audience",
-        );
+        let expected = "auth.oauth2: expected program, or keys, issuer and audience";
+        return problem(offset, expected);
     };
     let scopes = file
         .scope

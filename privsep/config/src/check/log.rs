@@ -3,7 +3,7 @@
 use super::rules::{Checked, one_of};
 use crate::file;
 use popward_proto::log::Level;
-use popward_proto::monitor_config::{Destination, LogSettings};
+use popward_proto::supervisor_log::Destination;
 
 /// The values of `log.to`.
 const DESTINATIONS: [(&str, Destination); 3] = [
@@ -21,9 +21,7 @@ const LEVELS: [(&str, Level); 5] = [
     ("debug", Level::Debug),
 ];
 
-pub(super) fn log(file: &file::Log) -> Checked<LogSettings> {
-    Ok(LogSettings {
-        to: one_of("log.to", &file.to, &DESTINATIONS)?,
-        level: one_of("log.level", &file.level, &LEVELS)?,
-    })
+pub(super) fn log(file: &file::Log) -> Checked<(Destination, Level)> {
+    let to = one_of("log.to", &file.to, &DESTINATIONS)?;
+    Ok((to, one_of("log.level", &file.level, &LEVELS)?))
 }

@@ -16,8 +16,10 @@ mod tls;
 use crate::config::Config;
 use crate::file;
 use crate::host::Host;
-use popward_proto::monitor_config::Base;
+use popward_proto::config_monitor::Base;
 use popward_proto::settings::{AllSettings, Settings};
+use popward_proto::supervisor_config::SupervisorSettings;
+use popward_proto::supervisor_monitor::CommonSettings;
 use rules::{Checked, seconds, within};
 
 /// Checks the file, and makes the configuration from it.
@@ -46,20 +48,29 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let (qpopper, delay) = (*file.log.qpopper.get_ref(), settings.longest_login_delay());
     let pop3 = pop3::pop3(&file.pop3, qpopper, delay)?;
     let front = front::front(&file, host_name.clone(), tls, grace, pop3, proxies)?;
+    let (log, log_level) = log::log(&file.log)?;
+    let supervisor = SupervisorSettings {
+        common: CommonSettings {
+            libexec: server::libexec(&file.server.libexec, host)?,
+            state,
+            grace_s: u16::try_from(grace).unwrap_or(u16::MAX),
+            log_level,
+        },
+        listen,
+        log,
+        connections: front.limits.connections,
+        certificate: !file.certificate.is_empty(),
+    };
     let base = Base {
-        libexec: server::libexec(&file.server.libexec, host)?,
-        state,
         host: host_name,
-        grace_s: u16::try_from(grace).unwrap_or(u16::MAX),
         fronts: within("server.fronts", &file.server.fronts, 1..=64)?,
         accounts,
-        listen,
         everybody: settings.everybody,
         front,
-        log: log::log(&file.log)?,
     };
     auth::pam(&file.auth, accounts.and_then(|accounts| accounts.pam))?;
     Ok(Config {
+        supervisor: Box::new(supervisor),
         base: Box::new(base),
         auth: Box::new(auth),
         tables: settings.tables,

@@ -3,8 +3,9 @@
 
 use super::rules::{Checked, DAY, one_of, problem, time};
 use crate::file;
+use popward_proto::listen::ProxyHeaders;
 use popward_proto::network::Network;
-use popward_proto::proxies::{Networks, Proxies, ProxyHeaders};
+use popward_proto::proxies::{Networks, Proxies};
 use std::net::IpAddr;
 
 pub(super) fn proxies(file: &file::Proxy) -> Checked<Proxies> {

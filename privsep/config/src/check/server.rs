@@ -8,8 +8,8 @@ use crate::host::Host;
 use crate::names::Names;
 use crate::values::Id;
 use popward_proto::bounded::{AbsolutePath, List, Text};
-use popward_proto::monitor_config::{Accounts, Listen};
-use popward_proto::monitor_front::LISTENERS_MAX;
+use popward_proto::config_monitor::Accounts;
+use popward_proto::listen::{LISTENERS_MAX, Listen};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use toml::Spanned;
@@ -181,13 +181,9 @@ pub(super) fn listening(
     files: &[file::Listen],
     certificate: bool,
 ) -> Checked<List<Listen, LISTENERS_MAX>> {
-    let too_many = || {
-        let beyond = files.get(LISTENERS_MAX);
-        let offset = beyond.map_or(0, |beyond| beyond.address.span().start);
-        problem(offset, format!("listen: expected at most {LISTENERS_MAX}"))
-    };
-    if files.len() > LISTENERS_MAX {
-        return too_many();
+    if let Some(beyond) = files.get(LISTENERS_MAX) {
+        let expected = format!("listen: expected at most {LISTENERS_MAX}");
+        return problem(beyond.address.span().start, expected);
     }
     // A socket from systemd can have TLS from the start, too. Only the supervisor has these
     // sockets, so it checks them when it starts.
@@ -197,7 +193,7 @@ pub(super) fn listening(
         return problem(tls.address.span().start, expected);
     }
     let listen = files.iter().map(listen).collect::<Checked<Vec<_>>>()?;
-    List::try_from(listen).or_else(|_| too_many())
+    List::try_from(listen).or_else(|error| problem(0, error.0))
 }
 
 fn listen(file: &file::Listen) -> Checked<Listen> {

@@ -8,7 +8,7 @@ use crate::owner::Owners;
 use crate::pair;
 use nix::fcntl::OFlag;
 use popward_proto::bounded::AbsolutePath;
-use popward_proto::monitor_config::CERTIFICATES_MAX;
+use popward_proto::config_monitor::CERTIFICATES_MAX;
 use popward_proto::monitor_front::TlsSettings;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -48,10 +48,8 @@ pub(super) fn tls(file: &file::Tls, owners: &Owners) -> Checked<(TlsSettings, Op
 /// certificate that has expired or is not valid yet.
 pub(super) fn certificates(files: &[file::Certificate], host: &Host) -> Checked<Vec<Certificate>> {
     if let Some(beyond) = files.get(CERTIFICATES_MAX) {
-        return problem(
-            beyond.chain.span().start,
-            format!("certificate: expected at most {CERTIFICATES_MAX}"),
-        );
+        let expected = format!("certificate: expected at most {CERTIFICATES_MAX}");
+        return problem(beyond.chain.span().start, expected);
     }
     files.iter().map(|file| certificate(file, host)).collect()
 }

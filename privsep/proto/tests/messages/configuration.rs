@@ -1,8 +1,13 @@
-//! What popward-config tells the monitor, and what it asks about names.
+//! What popward-config tells the supervisor and the monitors, and what it asks about names.
 
 use super::*;
+use popward_proto::config_monitor::{ConfigToMonitor, MEMBER_LIMIT, Member, ReadingPhase, encoded};
 use popward_proto::config_names::{ConfigToNames, NAME_MAX, NamesToConfig};
-use popward_proto::monitor_config::{ConfigToMonitor, Member, ReadingPhase, SupervisorToConfig};
+use popward_proto::listen::{LISTENERS_MAX, Listen};
+use popward_proto::supervisor_config::{
+    ConfigToSupervisor, Encoded, PART_MAX, PassedOn, SupervisorSettings, SupervisorToConfig,
+};
+use popward_proto::supervisor_log::Destination;
 
 fn long(length: usize) -> String {
     "x".repeat(length)
@@ -25,10 +30,33 @@ fn the_messages_of_a_configuration_fit_at_their_largest() {
         uid: u32::MAX,
         gid: u32::MAX,
     };
+    let mut packet = [0; MESSAGE_LIMIT];
+    let member = ConfigToMonitor::Member(member);
+    let length = encode(&member, &mut packet).unwrap() - 1;
+    assert!(length <= MEMBER_LIMIT, "{length} bytes");
+    let listen = Listen {
+        address: (Ipv6Addr::from_bits(u128::MAX), u16::MAX).into(),
+        tls: true,
+        headers: ProxyHeaders::Only,
+    };
+    let settings = SupervisorSettings {
+        common: supervisor::common(),
+        listen: list(vec![listen; LISTENERS_MAX]),
+        log: Destination::Syslog,
+        connections: u32::MAX,
+        certificate: true,
+    };
     for message in [
-        ConfigToMonitor::Warning(text()),
-        ConfigToMonitor::Refused(text()),
-        ConfigToMonitor::Member(member),
+        ConfigToSupervisor::Warning(text()),
+        ConfigToSupervisor::Refused(text()),
+        ConfigToSupervisor::Settings(Box::new(settings)),
+        part(vec![255; PART_MAX], u8::MAX),
+        ConfigToSupervisor::End,
+    ] {
+        there_and_back(&message);
+    }
+    for message in [
+        member,
         ConfigToMonitor::ClientAuthorities(longest_path()),
         ConfigToMonitor::Certificate {
             chain: longest_path(),
@@ -38,6 +66,38 @@ fn the_messages_of_a_configuration_fit_at_their_largest() {
     ] {
         there_and_back(&message);
     }
+}
+
+fn part(encoded: Vec<u8>, files: u8) -> ConfigToSupervisor {
+    let encoded = Encoded(list(encoded));
+    ConfigToSupervisor::Part { encoded, files }
+}
+
+#[test]
+fn a_part_reaches_the_monitor_as_the_message_that_it_is() {
+    let message = ConfigToMonitor::ClientAuthorities(longest_path());
+    let mut packet = [0; MESSAGE_LIMIT];
+    let length = encode(&message, &mut packet).unwrap();
+    let mut passed_on = [0; MESSAGE_LIMIT];
+    let again = encode(&PassedOn(&encoded(&message).unwrap()), &mut passed_on).unwrap();
+    assert_eq!(passed_on[..again], packet[..length]);
+}
+
+#[test]
+fn a_part_has_at_most_two_descriptors_and_says_how_many() {
+    let admit = |files, count, phase| {
+        let mut gate: Gate<ConfigToSupervisor> = Gate::new(phase);
+        gate.admit(&part(vec![0], files), count, false)
+    };
+    let wrong = Err(Refused::Descriptors("Part"));
+    for count in 0..=2 {
+        assert_eq!(admit(count, count.into(), SetupPhase::Starting), Ok(()));
+        assert_eq!(admit(count, 3, SetupPhase::Starting), wrong);
+        let late = admit(count, count.into(), SetupPhase::Serving);
+        assert_eq!(late, Err(Refused::OutOfPhase("Part")), "after the end");
+    }
+    assert_eq!(admit(1, 2, SetupPhase::Starting), wrong);
+    assert_eq!(admit(3, 3, SetupPhase::Starting), wrong);
 }
 
 #[test]
@@ -53,18 +113,14 @@ fn questions_about_names_fit_at_their_largest() {
 }
 
 #[test]
-fn the_base_of_a_configuration_comes_first_and_its_end_last() {
+fn the_base_of_a_configuration_comes_first() {
     let certificate = || ConfigToMonitor::Certificate {
         chain: path("/c"),
         key: path("/k"),
     };
     for message in [certificate(), ConfigToMonitor::End] {
         let files = message.permit().descriptors;
-        for (phase, may) in [
-            (ReadingPhase::Base, false),
-            (ReadingPhase::Rest, true),
-            (ReadingPhase::Whole, false),
-        ] {
+        for (phase, may) in [(ReadingPhase::Base, false), (ReadingPhase::Rest, true)] {
             let admitted = Gate::new(phase).admit(&message, files, false);
             assert_eq!(admitted.is_ok(), may, "{message:?} {phase:?}");
         }

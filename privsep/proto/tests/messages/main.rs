@@ -12,12 +12,12 @@ use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
+use popward_proto::listen::ProxyHeaders;
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
     AccountSelector, AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules,
     CertificateUser, ConversationId, ConversationKind, ConversationLimits, MonitorToAuth,
-    NameRules, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, SetupPhase, Throttle, TokenRules,
-    TokenSource,
+    NameRules, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, Throttle, TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
@@ -29,12 +29,13 @@ use popward_proto::monitor_worker::{
 };
 use popward_proto::network::Network;
 use popward_proto::permit::{Gate, Message, Refused};
-use popward_proto::proxies::{self, NETWORKS_MAX, Proxies};
+use popward_proto::proxies::{NETWORKS_MAX, Proxies};
 use popward_proto::secret::Secret;
 use popward_proto::session::{
     Broken, ClientPhase, FrontToWorker, MessageNumber, OfAll, OfOne, OpenFailure, Refusal, Request,
     Totals, Update, WorkerPhase, WorkerToFront,
 };
+use popward_proto::setup_phase::SetupPhase;
 use std::fmt::Debug;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
@@ -104,7 +105,7 @@ fn secret() -> Secret {
 fn listener() -> MonitorToFront {
     MonitorToFront::Listener {
         tls: true,
-        headers: proxies::ProxyHeaders::Only,
+        headers: ProxyHeaders::Only,
     }
 }
 

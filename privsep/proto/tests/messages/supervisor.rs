@@ -2,15 +2,23 @@
 
 use super::*;
 use popward_proto::log_line::{Line, Origin, Role};
-use popward_proto::monitor_config::Destination;
-use popward_proto::proxies::ProxyHeaders;
-use popward_proto::supervisor_log::SupervisorToLog;
+use popward_proto::supervisor_log::{Destination, SupervisorToLog};
 use popward_proto::supervisor_monitor::{
-    MonitorToSupervisor, Refusal, Start, SupervisorToMonitor, Why,
+    CommonSettings, MonitorToSupervisor, Refusal, Start, SupervisorToMonitor, Why,
 };
 
 fn longest_path() -> AbsolutePath {
     path(&format!("/{}", "x".repeat(AbsolutePath::MAX - 1)))
+}
+
+/// What the supervisor and the monitors use of a configuration, at its largest.
+pub(crate) fn common() -> CommonSettings {
+    CommonSettings {
+        libexec: longest_path(),
+        state: longest_path(),
+        grace_s: u16::MAX,
+        log_level: Level::Debug,
+    }
 }
 
 fn start() -> SupervisorToMonitor {
@@ -20,6 +28,8 @@ fn start() -> SupervisorToMonitor {
         trial: true,
         after_crash: true,
         oldest: true,
+        connections_before: Some(u32::MAX),
+        common: common(),
     })
 }
 

@@ -1,0 +1,11 @@
+//! The phases of a process that gets settings first and serves then. Several pairs of processes have
+//! them.
+
+/// The phases of either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupPhase {
+    /// The process has not taken its first settings.
+    Starting,
+    /// The process has taken settings.
+    Serving,
+}
