@@ -52,9 +52,9 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    // Errors and warnings go to the supervisor over the first descriptor, because the supervisor
+    // Errors and warnings go to the supervisor over this channel, because the supervisor
     // shows them to the operator. This process writes no log lines of its own.
-    let Ok([control, _log]) = inherited::take::<2>() else {
+    let Ok([control]) = inherited::take::<1>() else {
         return ExitCode::FAILURE;
     };
     let mut supervisor: Supervisor = Channel::new(control, SetupPhase::Starting);

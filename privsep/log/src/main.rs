@@ -39,8 +39,7 @@ type Supervisor = Channel<LogToSupervisor, SupervisorToLog>;
 type Writer = Channel<NoMessage, Line>;
 
 fn main() -> ExitCode {
-    // The second descriptor is the log of a process that can write one. This process cannot.
-    let Ok([control, _log]) = inherited::take::<2>() else {
+    let Ok([control]) = inherited::take::<1>() else {
         return ExitCode::FAILURE;
     };
     let supervisor = Channel::new(control, SetupPhase::Starting);

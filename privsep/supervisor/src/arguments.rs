@@ -21,20 +21,7 @@ pub(crate) enum Wish {
     Print(&'static str),
 }
 
-const USAGE: &str = "usage: popward [--config FILE] [--check]\
-    \n       popward config [-n] [--config FILE]\
-    \n       popward reload [--pid PID] [--wait SECONDS]\
-    \n       popward spool FILE [--uidl SCHEME[,SCHEME...]] [--json]\
-    \n       popward secret [--scheme SCHEME] [--iterations N] [--stand-in]\
-    \n       popward import-popauth [FILE]\n\
-    \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
-    \n  --check        check the configuration, start nothing\
-    \n  --version      print the version\
-    \n  config         print the configuration in force, defaults included\
-    \n  reload         have the running server read its configuration again, and say what came of it\
-    \n  spool          show what popward reads in FILE; see popward spool --help\
-    \n  secret         read a password, print what a password file stores of it\
-    \n  import-popauth turn a dump of Qpopper's popauth database into lines of a password file\n";
+const USAGE: &str = include_str!("usage.txt");
 
 const VERSION: &str = concat!("popward ", env!("CARGO_PKG_VERSION"), "\n");
 

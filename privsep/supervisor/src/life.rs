@@ -3,6 +3,7 @@
 use crate::claims::Claim;
 use crate::config::Drafted;
 use crate::notify::notify;
+use crate::outcome::Outcome;
 use crate::reader;
 use crate::supervisor::{Stage, Supervisor};
 use nix::sys::signal::Signal;
@@ -36,8 +37,7 @@ impl Supervisor {
     /// Why the start failed, or the error of a system call.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let mut buffer = PacketBuffer::for_messages();
-        let noted = self.outcomes.start();
-        self.noted(noted);
+        self.note(Outcome::UnderWay("starting"));
         self.rise(Rc::clone(&self.config))?;
         while !self.is_over() {
             let events = self.events.wait(self.deadline());
@@ -45,7 +45,9 @@ impl Supervisor {
                 match event {
                     Event::Own => self.hear_signals(),
                     Event::Control(child) => self.read_control(child, &mut buffer, TURN),
-                    Event::Log(child) => self.read_log(child, &mut buffer, TURN),
+                    // popward-config and popward-log write no records, and monitors write to
+                    // popward-log.
+                    Event::Log(_) => {}
                     Event::Ended(child) => self.ended(child, &mut buffer),
                 }
             }
@@ -58,14 +60,10 @@ impl Supervisor {
 
     /// When something is due, whatever happens.
     fn deadline(&self) -> Option<Instant> {
-        let due = self.due.iter().map(|(at, _)| *at);
+        let due = self.due.values().copied();
         let reading = self.reading.as_ref().and_then(|reading| reading.until);
-        let rising = self
-            .rising
-            .iter()
-            .chain(&self.ready)
-            .map(|(until, _)| *until);
-        due.chain(reading).chain(rising).min()
+        let next = self.next.map(|next| next.until);
+        due.chain(reading).chain(next).min()
     }
 
     fn hear_signals(&mut self) {
@@ -81,14 +79,6 @@ impl Supervisor {
                 (_, Stage::Serving) => self.drain(),
                 _ => self.end(),
             }
-        }
-    }
-
-    /// Reads at most `most` records of popward-config.
-    fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
-        if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
-            let (log, events) = (&mut self.log, &self.events);
-            reading.process.read_log(log, events, buffer, most);
         }
     }
 
@@ -132,7 +122,7 @@ impl Supervisor {
     }
 
     fn heard(&mut self, id: ChildId, message: MonitorToSupervisor) {
-        let is_next = self.rising.is_some_and(|(_, rising)| rising == id);
+        let is_next = self.next_is(id, false);
         match message {
             MonitorToSupervisor::Ready { version } if version != VERSION => {
                 self.banish(id, &format_args!("version {version}, not {VERSION}"));
@@ -193,7 +183,6 @@ impl Supervisor {
             return;
         };
         // Everything that it said before its end counts, such as the rest of a configuration.
-        self.read_log(id, buffer, REST);
         self.read_control(id, buffer, REST);
         if let Some(mut monitor) = self.monitors.remove(&id) {
             monitor.dismiss(&self.events);
@@ -222,19 +211,18 @@ impl Supervisor {
 
     fn monitor_ended(&mut self, id: ChildId, process: &Process) {
         self.claims.release_all(id);
-        let is = |other: Option<(Instant, ChildId)>| other.is_some_and(|(_, other)| other == id);
         let why = &"popward-monitor ended before everything was ready";
-        if is(self.rising) {
+        if self.next_is(id, false) {
             self.not_risen(why);
-        } else if is(self.ready) {
+        } else if self.next_is(id, true) {
             // The current monitor has been told to retire. Another one follows it.
-            self.ready = None;
+            self.next = None;
             self.current = None;
             self.not_reloaded(why);
             self.again_later(Role::Monitor, process.life());
         } else if self.current == Some(id) {
             self.current = None;
-            if self.ready.is_some() {
+            if self.next.is_some_and(|next| next.ready) {
                 self.switch();
             } else if self.stage == Stage::Serving {
                 self.again_later(Role::Monitor, process.life());
@@ -263,14 +251,13 @@ impl Supervisor {
     }
 
     fn start_due(&mut self) {
-        let now = Instant::now();
-        let is_due = |(at, _): &(Instant, Role)| *at <= now;
-        let (due, later) = std::mem::take(&mut self.due).into_iter().partition(is_due);
-        self.due = later;
-        for (_, role) in due {
-            let waits = self
-                .current
-                .or(self.rising.or(self.ready).map(|(_, id)| id));
+        for role in [Role::Log, Role::Monitor] {
+            let due = self.due.get(&role);
+            if due.is_none_or(|at| *at > Instant::now()) {
+                continue;
+            }
+            self.due.remove(&role);
+            let waits = self.current.or(self.next.map(|next| next.id));
             let started = match role {
                 Role::Log => self.start_log().map_err(|error| error.to_string()),
                 _ if waits.is_some() || self.stage != Stage::Serving => Ok(()),
@@ -288,41 +275,43 @@ impl Supervisor {
     /// Ends what takes too long.
     fn end_late(&mut self) {
         let now = Instant::now();
-        if let Some(reading) = &mut self.reading {
-            if reading.until.is_some_and(|until| until <= now) {
-                reading.until = None;
-                reading.process.kill();
-                self.not_reloaded(&reader::late());
-            }
+        let reading = self.reading.as_ref().and_then(|reading| reading.until);
+        if reading.is_some_and(|until| until <= now) {
+            self.stop_reading(&reader::late());
         }
-        if let Some((_, id)) = self.rising.filter(|(until, _)| *until <= now) {
-            self.process(id)
-                .into_iter()
-                .for_each(|process| process.kill());
-            self.not_risen(&"popward-monitor does not answer");
-        }
-        if self.ready.is_some_and(|(until, _)| until <= now) {
+        let Some(next) = self.next.filter(|next| next.until <= now) else {
+            return;
+        };
+        if next.ready {
             let text = "the monitor before does not hand over";
             self.log.write(Level::Error, text, &[]);
-            self.switch();
+            return self.switch();
+        }
+        if let Some(process) = self.process(next.id) {
+            process.kill();
+        }
+        self.not_risen(&"popward-monitor does not answer");
+    }
+
+    /// Ends popward-config. What it has said does not matter.
+    fn stop_reading(&mut self, why: &dyn Display) {
+        if let Some(reading) = &mut self.reading {
+            reading.process.kill();
+            if reading.until.take().is_some() {
+                self.not_reloaded(why);
+            }
         }
     }
 
     /// Breaks off a reload that is under way.
     fn stop_reload(&mut self) {
-        self.wanted = false;
-        self.due.retain(|(_, role)| *role == Role::Log);
         let why = "the server ends";
-        if let Some(reading) = &mut self.reading {
-            reading.process.kill();
-            if reading.until.take().is_some() {
-                self.not_reloaded(&why);
-            }
-        }
+        self.wanted = false;
+        self.stop_reading(&why);
         if self.stage == Stage::Serving {
             self.not_risen(&why);
-            self.due.retain(|(_, role)| *role == Role::Log);
         }
+        self.due.remove(&Role::Monitor);
     }
 
     /// The server ends: no new sessions, and some time for those that run.

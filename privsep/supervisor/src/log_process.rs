@@ -1,16 +1,16 @@
 //! popward-log, the process that writes the log.
 
+use crate::reader::{identity, start_without_log};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_parent::events::{ChildId, Events};
-use popward_parent::process::{Launch, Launcher, Process, Started, send};
+use popward_parent::process::{Launch, Launcher, Process, send};
 use popward_proto::VERSION;
 use popward_proto::log_line::Role;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::SupervisorSettings;
 use popward_proto::supervisor_log::{Destination, LogToSupervisor, SupervisorToLog};
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
-use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -39,23 +39,15 @@ impl LogProcess {
         let system = ChannelError::System;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open("/", flags, Mode::empty()).map_err(system)?;
-        let nobody = ChildIdentity {
-            uid: NOBODY,
-            gid: NOBODY,
-            effective_gid: NOBODY,
-            groups: Vec::new(),
-            keep_chroot: false,
+        let nobody = identity(NOBODY, NOBODY);
+        let launch = Launch {
+            executable: &settings.common.libexec.as_path().join("popward-log"),
+            command_line: &["popward-log"],
+            directory: root.as_fd(),
+            identity: nix::unistd::geteuid().is_root().then_some(&nobody),
         };
-        let started = launcher.start(
-            &Launch {
-                executable: &settings.common.libexec.as_path().join("popward-log"),
-                command_line: &["popward-log"],
-                directory: root.as_fd(),
-                identity: nix::unistd::geteuid().is_root().then_some(&nobody),
-            },
-            &[],
-        );
-        let Started { child, control, .. } = started.map_err(system)?;
+        let started = start_without_log(launcher, &launch);
+        let (child, control) = started.map_err(system)?;
         let (id, whose) = (events.next_id(), (Role::Log, None));
         let process = Process::watch(events, id, whose, (child, None), Some(control.as_fd()));
         let process = process.map_err(system)?;
@@ -87,16 +79,11 @@ impl LogProcess {
     }
 
     /// Waits until it has written the last lines and ended, at most until then. Kills it then.
-    pub(crate) fn end(self, until: Instant) {
-        let Self {
-            mut process,
-            channel,
-            ..
-        } = self;
-        drop(channel);
-        if !process.ends_until(until) {
-            process.kill();
+    pub(crate) fn end(mut self, until: Instant) {
+        drop(self.channel);
+        if !self.process.ends_until(until) {
+            self.process.kill();
         }
-        let _ = process.reap();
+        let _ = self.process.reap();
     }
 }

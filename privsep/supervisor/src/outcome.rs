@@ -11,6 +11,19 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// What comes of the start and of a reload.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome<'a> {
+    /// A reload begins.
+    Begins,
+    /// The start begins, or a reload is wanted and cannot begin. The text says which.
+    UnderWay(&'a str),
+    /// The new configuration is in use from now on.
+    Done,
+    /// The reload failed, and the old configuration stays in use.
+    Failed(&'a dyn Display),
+}
+
 /// Reports the start and the reloads.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
@@ -37,41 +50,35 @@ impl Outcomes {
         }
     }
 
-    /// Reports that the start begins.
+    /// Reports `outcome`.
     ///
     /// # Errors
     ///
-    /// Why the file could not be written. The same holds for the other reports.
-    pub(crate) fn start(&self) -> Result<(), String> {
-        self.tell("", "under-way", "starting")
-    }
-
-    /// Reports that a reload begins.
-    pub(crate) fn reload(&mut self) -> Result<(), String> {
-        self.number = self.number.wrapping_add(1);
-        let reloading = format!("RELOADING=1\nMONOTONIC_USEC={}\n", uptime_us());
-        self.tell(&reloading, "under-way", "reloading")
-    }
-
-    /// Reports that the new configuration is in use from now on.
-    pub(crate) fn done(&mut self) -> Result<(), String> {
-        self.since = SystemTime::now();
-        let (path, since) = (self.configuration.display(), utc(self.since));
-        let text = format!("configuration of {path} in use since {since}");
-        self.tell("READY=1\n", "done", &text)
-    }
-
-    /// Reports that the reload failed and the old configuration stays in use.
-    pub(crate) fn failed(&self, why: &dyn Display) -> Result<(), String> {
-        let since = utc(self.since);
-        let text =
-            format!("reload failed: {why}; the old configuration stays in use, since {since}");
-        self.tell("READY=1\n", "failed", &text)
-    }
-
-    /// A reload is wanted and cannot begin.
-    pub(crate) fn waits(&self, why: &str) -> Result<(), String> {
-        self.tell("", "under-way", why)
+    /// Why the file could not be written.
+    pub(crate) fn report(&mut self, outcome: Outcome<'_>) -> Result<(), String> {
+        match outcome {
+            Outcome::Begins => {
+                self.number = self.number.wrapping_add(1);
+                let reloading = format!("RELOADING=1\nMONOTONIC_USEC={}\n", uptime_us());
+                self.tell(&reloading, "under-way", "reloading")
+            }
+            Outcome::UnderWay(text) => self.tell("", "under-way", text),
+            Outcome::Done => {
+                self.since = SystemTime::now();
+                let (path, since) = (self.configuration.display(), utc(self.since));
+                let text = format!("configuration of {path} in use since {since}");
+                self.tell("READY=1\n", "done", &text)
+            }
+            Outcome::Failed(why) => {
+                let since = utc(self.since);
+                let kept = format!("the old configuration stays in use, since {since}");
+                self.tell(
+                    "READY=1\n",
+                    "failed",
+                    &format!("reload failed: {why}; {kept}"),
+                )
+            }
+        }
     }
 
     fn tell(&self, to_manager: &str, state: &str, text: &str) -> Result<(), String> {

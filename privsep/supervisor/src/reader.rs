@@ -7,12 +7,12 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
-use popward_parent::process::{Launch, Launcher, Started, end, how, readable};
+use popward_parent::process::{Launch, Launcher, end, how, readable};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::SupervisorToConfig;
-use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -32,19 +32,33 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Reader {
     pub(crate) child: Child,
     pub(crate) channel: FromConfig,
-    pub(crate) log: OwnedFd,
+}
+
+/// A user with one group.
+pub(crate) fn identity(uid: u32, gid: u32) -> ChildIdentity {
+    ChildIdentity {
+        uid,
+        gid,
+        effective_gid: gid,
+        groups: Vec::new(),
+        keep_chroot: false,
+    }
 }
 
 /// Root without supplementary groups. `None`: this process is not root.
 pub(crate) fn as_root() -> Option<ChildIdentity> {
     let gid = nix::unistd::getgid().as_raw();
-    nix::unistd::geteuid().is_root().then_some(ChildIdentity {
-        uid: 0,
-        gid,
-        effective_gid: gid,
-        groups: Vec::new(),
-        keep_chroot: false,
-    })
+    let root = identity(0, gid);
+    nix::unistd::geteuid().is_root().then_some(root)
+}
+
+/// Starts an executable with a channel, and no log of its own.
+pub(crate) fn start_without_log(
+    launcher: &mut Launcher,
+    launch: &Launch<'_>,
+) -> nix::Result<(Child, OwnedFd)> {
+    let (control, theirs) = socket_pair()?;
+    Ok((launcher.start_with(launch, &[theirs.as_fd()])?, control))
 }
 
 /// Starts popward-config, and tells it to read the file `path`. `excerpts` is whether errors show
@@ -81,30 +95,21 @@ pub(crate) fn start(
     // popward-config runs in this directory, because the path of the configuration may be relative.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let here = open(".", flags, Mode::empty()).map_err(|errno| failed(&errno))?;
-    let started = launcher.start(
-        &Launch {
-            executable: &executable,
-            command_line: &[EXECUTABLE],
-            directory: here.as_fd(),
-            identity: as_root().as_ref(),
-        },
-        &[],
-    );
-    let Started {
-        child,
-        control,
-        log,
-    } = started.map_err(|errno| failed(&errno))?;
+    let identity = as_root();
+    let launch = Launch {
+        executable: &executable,
+        command_line: &[EXECUTABLE],
+        directory: here.as_fd(),
+        identity: identity.as_ref(),
+    };
+    let started = start_without_log(launcher, &launch);
+    let (child, control) = started.map_err(|errno| failed(&errno))?;
     let channel: FromConfig = Channel::new(control, SetupPhase::Starting);
     channel
         .send(&read)
         .and_then(|()| channel.set_nonblocking().map_err(ChannelError::System))
         .map_err(|error| failed(&error))?;
-    Ok(Reader {
-        child,
-        channel,
-        log,
-    })
+    Ok(Reader { child, channel })
 }
 
 /// Why there is no configuration.

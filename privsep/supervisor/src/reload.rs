@@ -3,7 +3,8 @@
 //! error before that changes nothing.
 
 use crate::config::Config;
-use crate::supervisor::{Stage, Supervisor};
+use crate::outcome::Outcome;
+use crate::supervisor::{Next, Stage, Supervisor};
 use popward_parent::events::ChildId;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
@@ -23,7 +24,7 @@ impl Supervisor {
     /// Begins a reload, unless one is under way. One more begins after it, for any number of
     /// signals.
     pub(crate) fn reload_if_wanted(&mut self) {
-        let under_way = self.reading.is_some() || self.rising.is_some() || self.ready.is_some();
+        let under_way = self.reading.is_some() || self.next.is_some();
         if !self.wanted || self.stage != Stage::Serving || under_way {
             return;
         }
@@ -31,14 +32,12 @@ impl Supervisor {
             if !std::mem::replace(&mut self.waits, true) {
                 let text = "reload waits for the last connections of an earlier configuration";
                 self.log.write(Level::Warning, text, &[]);
-                let noted = self.outcomes.waits(text);
-                self.noted(noted);
+                self.note(Outcome::UnderWay(text));
             }
             return;
         }
         (self.wanted, self.waits) = (false, false);
-        let noted = self.outcomes.reload();
-        self.noted(noted);
+        self.note(Outcome::Begins);
         if let Err(error) = self.read() {
             self.not_reloaded(&error);
         }
@@ -75,15 +74,14 @@ impl Supervisor {
     /// Writes the warnings of popward-config.
     pub(crate) fn warn_of_configuration(&mut self, warnings: &[String]) {
         for warning in warnings {
-            let fields: &[(&str, &dyn Display)] = &[("text", warning)];
-            self.log
-                .write(Level::Warning, "configuration warning", fields);
+            let text = "configuration warning";
+            self.log.write(Level::Warning, text, &[("text", warning)]);
         }
     }
 
     /// The rising monitor cannot serve. It ends, and nothing has changed.
     pub(crate) fn not_risen(&mut self, why: &dyn Display) {
-        let Some((_, id)) = self.rising.take() else {
+        let Some(Next { id, .. }) = self.next.take_if(|next| !next.ready) else {
             return;
         };
         let mut is_reload = true;
@@ -111,13 +109,12 @@ impl Supervisor {
     pub(crate) fn not_reloaded(&mut self, error: &dyn Display) {
         let text = "configuration not reloaded";
         self.log.write(Level::Error, text, &[("error", error)]);
-        let noted = self.outcomes.failed(error);
-        self.noted(noted);
+        self.note(Outcome::Failed(error));
     }
 
-    /// Logs an outcome that could not be written.
-    pub(crate) fn noted(&mut self, noted: Result<(), String>) {
-        if let Err(error) = noted {
+    /// Reports an outcome. Logs that it could not be written.
+    pub(crate) fn note(&mut self, outcome: Outcome<'_>) {
+        if let Err(error) = self.outcomes.report(outcome) {
             let text = "outcome not written for popward reload";
             self.log.write(Level::Error, text, &[("error", &error)]);
         }
@@ -129,8 +126,11 @@ impl Supervisor {
         if let Some(channel) = monitor.and_then(|monitor| monitor.channel.as_mut()) {
             channel.enter(SetupPhase::Serving);
         }
-        self.rising = None;
-        self.ready = Some((Instant::now() + HANDOVER, id));
+        self.next = Some(Next {
+            id,
+            until: Instant::now() + HANDOVER,
+            ready: true,
+        });
         match self.current {
             Some(current) => self.connect(id, current, true),
             None => self.switch(),
@@ -139,7 +139,7 @@ impl Supervisor {
 
     /// The monitor that is ready takes over.
     pub(crate) fn switch(&mut self) {
-        let Some((_, id)) = self.ready.take() else {
+        let Some(Next { id, .. }) = self.next.take_if(|next| next.ready) else {
             return;
         };
         if matches!(self.stage, Stage::Draining | Stage::Ending) {
@@ -162,15 +162,13 @@ impl Supervisor {
         let is_reload = !Rc::ptr_eq(&before, &self.config);
         if is_start {
             self.stage = Stage::Serving;
-            let version = &env!("CARGO_PKG_VERSION");
-            self.log
-                .write(Level::Notice, "ready", &[("version", version)]);
+            let version: &[(&str, &dyn Display)] = &[("version", &env!("CARGO_PKG_VERSION"))];
+            self.log.write(Level::Notice, "ready", version);
         } else if is_reload {
             self.log.write(Level::Notice, "configuration reloaded", &[]);
         }
         if is_start || is_reload {
-            let noted = self.outcomes.done();
-            self.noted(noted);
+            self.note(Outcome::Done);
         }
         self.reload_if_wanted();
     }

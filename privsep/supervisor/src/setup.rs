@@ -2,48 +2,18 @@
 //! gives up what it does not need, and starts popward-log.
 
 use crate::config::Config;
-use crate::listeners::{self, ListenError};
+use crate::listeners::{self, Listener};
 use crate::supervisor::Supervisor;
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use popward_parent::events::Events;
 use popward_parent::process::Launcher;
 use popward_proto::log::Level;
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::ChannelError;
 use popward_sys::confine::{self, Identity, NotConfined};
 use popward_sys::seccomp::denials;
 use popward_sys::{keyring, locked_memory, systemd};
-
-/// Why there is no server.
-#[derive(Debug)]
-pub(crate) enum StartError {
-    /// There is no socket to listen at.
-    Listen(ListenError),
-    /// A listener needs a certificate.
-    NoCertificate,
-    /// The supervisor could not give up what it must.
-    Confine(NotConfined),
-    /// popward-log could not be started.
-    Log(ChannelError),
-    /// A system call failed.
-    System(&'static str, Errno),
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(out),
-            Self::NoCertificate => {
-                out.write_str("a listener has tls = true, and there is no [[certificate]]")
-            }
-            Self::Confine(error) => error.fmt(out),
-            Self::Log(error) => write!(out, "popward-log not started: {error}"),
-            Self::System(what, errno) => write!(out, "{what}: {errno}"),
-        }
-    }
-}
+use std::fmt::Display;
 
 /// What the supervisor keeps of root's capabilities: to start popward-log as nobody and
 /// popward-config without groups, and to end popward-log.
@@ -91,37 +61,35 @@ pub(crate) fn hold_signals() -> nix::Result<(SignalFd, SignalFd)> {
 }
 
 /// Opens all that the server needs, and gives up what it then does not need.
+///
+/// # Errors
+///
+/// Why there is no server, in words for the operator.
 pub(crate) fn start(
     config: Config,
     launcher: Launcher,
     signals: SignalFd,
     warnings: &[String],
-) -> Result<Supervisor, StartError> {
-    let system = |what| move |errno| StartError::System(what, errno);
-    let given = systemd::sockets().map_err(system("sockets from systemd"))?;
-    let listeners =
-        listeners::open(config.settings.listen.as_slice(), given).map_err(StartError::Listen)?;
-    if listeners.iter().any(|listener| listener.tls) && !config.settings.certificate {
-        return Err(StartError::NoCertificate);
-    }
+) -> Result<Supervisor, String> {
+    let given = systemd::sockets();
+    let given = given.map_err(|errno| format!("sockets from systemd: {errno}"))?;
+    let listeners = listeners::open(&config.settings, given)?;
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
-        confine().map_err(StartError::Confine)?;
+        confine().map_err(|error| error.to_string())?;
     }
-    let events = Events::new(&signals).map_err(system("event loop"))?;
+    let events = Events::new(&signals).map_err(|errno| format!("event loop: {errno}"))?;
     let mut supervisor = Supervisor::new(config, launcher, (events, signals), listeners);
-    supervisor.start_log().map_err(StartError::Log)?;
+    let log = supervisor.start_log();
+    log.map_err(|error| format!("popward-log not started: {error}"))?;
     supervisor.warn_of_configuration(warnings);
     if !is_root {
         let text = "not root: all processes run as one user; a break-in into one reaches the mail and the keys of that user";
         supervisor.log.write(Level::Warning, text, &[]);
     }
-    for listener in &supervisor.listeners {
-        supervisor.log.write(
-            Level::Info,
-            "listening",
-            &[("address", &listener.address), ("tls", &listener.tls)],
-        );
+    for Listener { address, tls, .. } in &supervisor.listeners {
+        let at: &[(&str, &dyn Display)] = &[("address", address), ("tls", tls)];
+        supervisor.log.write(Level::Info, "listening", at);
     }
     Ok(supervisor)
 }

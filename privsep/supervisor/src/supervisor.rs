@@ -39,6 +39,17 @@ pub(crate) enum Stage {
     Ending,
 }
 
+/// The monitor that is to take the place of the current one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Next {
+    pub(crate) id: ChildId,
+    /// By when it must be able to serve. If it can, until when the current one may take to hand
+    /// over.
+    pub(crate) until: Instant,
+    /// It can serve.
+    pub(crate) ready: bool,
+}
+
 /// A running popward-config, and what it has said so far.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -66,11 +77,8 @@ pub(crate) struct Supervisor {
     pub(crate) monitors: BTreeMap<ChildId, Monitor>,
     /// The monitor whose fronts accept.
     pub(crate) current: Option<ChildId>,
-    /// The monitor that is to take its place, and by when it must be able to.
-    pub(crate) rising: Option<(Instant, ChildId)>,
-    /// The monitor that can take the place of the current one, and until when the current one may
-    /// take to hand over.
-    pub(crate) ready: Option<(Instant, ChildId)>,
+    /// The monitor that is to take its place.
+    pub(crate) next: Option<Next>,
     pub(crate) reading: Option<Reading>,
     pub(crate) claims: Claims,
     pub(crate) outcomes: Outcomes,
@@ -82,7 +90,7 @@ pub(crate) struct Supervisor {
     started: u32,
     back_off: BTreeMap<Role, BackOff>,
     /// What is to be started again, and when.
-    pub(crate) due: Vec<(Instant, Role)>,
+    pub(crate) due: BTreeMap<Role, Instant>,
     pub(crate) failure: Option<String>,
 }
 
@@ -105,15 +113,14 @@ impl Supervisor {
             stage: Stage::Starting,
             monitors: BTreeMap::new(),
             current: None,
-            rising: None,
-            ready: None,
+            next: None,
             reading: None,
             claims: Claims::default(),
             wanted: false,
             waits: false,
             started: 0,
             back_off: BTreeMap::new(),
-            due: Vec::new(),
+            due: BTreeMap::new(),
             failure: None,
         }
     }
@@ -131,13 +138,15 @@ impl Supervisor {
 
     /// The monitors that serve their last connections, the oldest first.
     pub(crate) fn old(&self) -> Vec<ChildId> {
-        let new = [
-            self.current,
-            self.rising.map(|(_, id)| id),
-            self.ready.map(|(_, id)| id),
-        ];
+        let new = [self.current, self.next.map(|next| next.id)];
         let ids = self.monitors.keys().copied();
         ids.filter(|id| !new.contains(&Some(*id))).collect()
+    }
+
+    /// Whether the monitor of this number is the next one, and can serve or cannot yet.
+    pub(crate) fn next_is(&self, id: ChildId, ready: bool) -> bool {
+        let is = |next: Next| (next.id, next.ready) == (id, ready);
+        self.next.is_some_and(is)
     }
 
     /// Tells a monitor. One that does not read is killed.
@@ -222,7 +231,11 @@ impl Supervisor {
         });
         let (id, monitor) = watched.map_err(failed)?;
         self.monitors.insert(id, monitor);
-        self.rising = Some((Instant::now() + RISE, id));
+        self.next = Some(Next {
+            id,
+            until: Instant::now() + RISE,
+            ready: false,
+        });
         Ok(())
     }
 
@@ -256,7 +269,7 @@ impl Supervisor {
         let path = &self.config.path;
         let reader = reader::start(&mut self.launcher, path, false)?;
         let (id, whose) = (self.events.next_id(), (Role::Config, None));
-        let (child, channel) = ((reader.child, Some(reader.log)), reader.channel);
+        let (child, channel) = ((reader.child, None), reader.channel);
         let process = Process::watch(&self.events, id, whose, child, Some(channel.as_fd()));
         self.reading = Some(Reading {
             id,
@@ -279,6 +292,6 @@ impl Supervisor {
     /// Starts a process again after a wait. `life` is how long the last one lived.
     pub(crate) fn again_later(&mut self, role: Role, life: Duration) {
         let wait = self.back_off.entry(role).or_default().after(life);
-        self.due.push((Instant::now() + wait, role));
+        self.due.insert(role, Instant::now() + wait);
     }
 }
