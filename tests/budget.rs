@@ -213,8 +213,8 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2180;
-const SUPERVISOR_ALL: usize = 4082;
+const SUPERVISOR_OWN: usize = 2116;
+const SUPERVISOR_ALL: usize = 4018;
 const MONITOR_OWN: usize = 2903;
 const MONITOR_ALL: usize = 5265;
 

@@ -614,6 +614,12 @@ fn a_check_warns_of_an_address_that_another_program_has() {
         (Some(0), String::new()),
         "the server has it"
     );
+    let output = Command::new(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(host.at("libexec/../popward.toml"))
+        .output()
+        .unwrap();
+    assert_eq!(output.stderr, b"", "the server has it, by another path");
     host.stop();
     assert_eq!(checked(&host), (Some(0), String::new()), "it is free");
     let other = std::net::TcpListener::bind(("127.0.0.1", host.plain)).unwrap();
@@ -623,4 +629,46 @@ fn a_check_warns_of_an_address_that_another_program_has() {
     );
     assert_eq!(checked(&host), (Some(0), warning));
     drop(other);
+}
+
+/// Before, the check took Ctrl-C for the end of a server in its start and exited with 0, or waited
+/// for the end of its time. The tool at its end inherited the blocked signals.
+#[test]
+fn ctrl_c_ends_a_check() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let config = host.at("libexec/popward-config");
+    let script = |text: String| {
+        std::fs::remove_file(&config).unwrap();
+        std::fs::write(&config, text).unwrap();
+        mode(&config, 0o755);
+    };
+    let real = host.at("libexec/popward-config-real");
+    std::fs::rename(&config, &real).unwrap();
+    std::fs::write(&config, "").unwrap();
+    let (said, real) = (host.at("said"), real.display().to_string());
+    let path = said.display();
+    script(format!(
+        "#!/bin/sh\n[ \"$1\" = host ] || exec {real} \"$@\"\ngrep SigBlk /proc/self/status >{path}\n"
+    ));
+    assert_eq!(checked(&host), (Some(0), String::new()));
+    let blocked = std::fs::read_to_string(&said).unwrap();
+    assert_eq!(blocked.trim(), "SigBlk:\t0000000000000000");
+    // It says nothing until the check has ended.
+    std::fs::remove_file(&said).unwrap();
+    script(format!(
+        "#!/bin/sh\necho >{path}\nexec cat <&3 >/dev/null\n"
+    ));
+    let mut check = Command::new(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(host.at("popward.toml"))
+        .spawn()
+        .unwrap();
+    until("popward-config runs", || said.exists());
+    let id = nix::unistd::Pid::from_raw(check.id().try_into().unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+    let status = check.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(2)
+    );
 }

@@ -60,10 +60,10 @@ fn main() -> ExitCode {
     let mut supervisor: Supervisor = Channel::new(control, SetupPhase::Starting);
     let said = match confine(false) {
         Ok(names) => answer(&mut supervisor, names),
-        Err(error) => refuse(
-            &supervisor,
-            &format!("popward-config is not confined: {error}"),
-        ),
+        Err(error) => {
+            let why = format!("popward-config is not confined: {error}");
+            refuse(&supervisor, &why)
+        }
     };
     ExitCode::from(u8::from(said.is_err()))
 }

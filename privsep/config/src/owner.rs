@@ -21,13 +21,12 @@ impl Owners {
     /// no power over others by changing the configuration.
     pub(crate) fn of_the_configuration() -> Self {
         let own = nix::unistd::geteuid();
-        if own.is_root() {
-            let (ids, whose) = (vec![0], "root's");
-            Self { ids, whose }
+        let (ids, whose) = if own.is_root() {
+            (vec![0], "root's")
         } else {
-            let (ids, whose) = (vec![0, own.as_raw()], "root's or this user's");
-            Self { ids, whose }
-        }
+            (vec![0, own.as_raw()], "root's or this user's")
+        };
+        Self { ids, whose }
     }
 
     /// Checks that only these users can change what is at the absolute `path`. They must own the

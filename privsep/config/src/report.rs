@@ -5,6 +5,7 @@ use crate::config::{Config, DEFAULT};
 use popward_proto::monitor_worker::LockSettings;
 use popward_sys::facts;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Returns the configured addresses at which a program listens already. A server that runs with the
@@ -25,13 +26,18 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && (a == b || takes_all || any && a.is_ipv4() == b.is_ipv4())
 }
 
-/// Whether a server runs that was started with the configuration `path`.
+/// Whether a server runs that was started with the configuration `path`, in whatever way its command
+/// line writes that path. A relative path there is not found, because it is one from the server's
+/// working directory.
 fn runs(path: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|at| (at.dev(), at.ino()));
+    let own = file(path);
     facts::command_lines("popward").iter().any(|line| {
         let mut words = line.split('\0');
         let config = words.find(|word| ["--config", "-c"].contains(word));
         let config = config.and_then(|_| words.next());
-        path == Path::new(config.unwrap_or(DEFAULT))
+        let other = Path::new(config.unwrap_or(DEFAULT));
+        path == other || own.is_some() && own == file(other)
     })
 }
 

@@ -57,7 +57,8 @@ fn main() -> ExitCode {
     if let Err(error) = setup::leave_starter() {
         return fail(&error);
     }
-    let prepared = setup::hold_signals().and_then(|held| Ok((held, Launcher::new()?)));
+    let prepared =
+        setup::hold_signals(arguments.check).and_then(|held| Ok((held, Launcher::new()?)));
     let ((ending, signals), mut launcher) = match prepared {
         Ok(prepared) => prepared,
         Err(errno) => return fail(&errno),

@@ -50,11 +50,14 @@ const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
 /// Holds back the signals of a server until it reads them. Otherwise a SIGHUP during the start
 /// would end it. The first descriptor is readable after a signal that ends the server, and nobody
-/// reads it. The second one reads all signals.
-pub(crate) fn hold_signals() -> nix::Result<(SignalFd, SignalFd)> {
+/// reads it. The second one reads all signals. A check of the configuration holds none back: a
+/// signal ends it, and the tool that it becomes inherits nothing.
+pub(crate) fn hold_signals(check: bool) -> nix::Result<(SignalFd, SignalFd)> {
     let mut all = SigSet::from_iter(ENDING);
     all.add(Signal::SIGHUP);
-    all.thread_block()?;
+    if !check {
+        all.thread_block()?;
+    }
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let ending = SignalFd::with_flags(&SigSet::from_iter(ENDING), flags)?;
     Ok((ending, SignalFd::with_flags(&all, flags)?))

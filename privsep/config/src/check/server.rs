@@ -84,12 +84,8 @@ pub(super) fn accounts(file: &file::File, names: &Names) -> Checked<Accounts> {
         pam: if needs_pam {
             let ids = user("pam", &file.pam, names)?;
             let further = file.pam_group.as_ref();
-            Some((
-                ids,
-                further
-                    .map(|id| group("accounts.pam_group", placed(id), names))
-                    .transpose()?,
-            ))
+            let further = further.map(|id| group("accounts.pam_group", placed(id), names));
+            Some((ids, further.transpose()?))
         } else {
             None
         },
