@@ -196,6 +196,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/proto/src/proxies.rs",
             "privsep/proto/src/settings",
             "privsep/proto/src/settings.rs",
+            "privsep/proto/src/settings/place.rs",
         ],
     ),
     (

@@ -6,7 +6,6 @@
 
 use crate::as_user::AsUser;
 use crate::config::Config;
-use crate::spool;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
@@ -15,6 +14,7 @@ use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
 use popward_proto::monitor_worker::{ADOPTING, JOURNAL, dotlock_name};
+use popward_proto::settings::place;
 use std::path::Path;
 
 /// Returns the accounts that need a worker to clean up.
@@ -78,7 +78,7 @@ fn of(config: &Config, log: &mut LogWriter, directory_name: &str) -> Option<Acco
         None => None,
     };
     let journal = look(&directory.join(JOURNAL)).is_some();
-    let Ok((spool_directory, spool)) = spool::place(&own.spool, &account) else {
+    let Ok((spool_directory, spool)) = place::place(&own.spool, &account) else {
         // The path of this spool needs the user's home directory. Only auth knows that directory,
         // and only at a login.
         if journal {

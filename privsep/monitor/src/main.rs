@@ -32,7 +32,6 @@ mod monitor;
 mod parts;
 mod sessions;
 mod setup;
-mod spool;
 mod start_error;
 mod starter;
 mod state;

@@ -1,7 +1,6 @@
 //! Workers: from an account to a process, and what is known of its session until it has ended.
 
 use crate::config::Config;
-use crate::spool;
 use crate::starter::Starter;
 use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use popward_proto::monitor_worker::{
     Job, JobPhase, MonitorToWorker, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Task,
     WorkerToMonitor,
 };
-use popward_proto::settings::Settings;
+use popward_proto::settings::{Settings, place};
 use popward_proto::supervisor_monitor::Refusal;
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use popward_sys::confine;
@@ -153,7 +152,7 @@ pub(crate) fn place(
             "another user, and the monitor is not root",
         ));
     }
-    spool::place(&own.spool, account).map_err(NoWorker::Spool)
+    place::place(&own.spool, account).map_err(NoWorker::Spool)
 }
 
 /// Whether popward-adopt works before a session of this account. It does so for a user who has no

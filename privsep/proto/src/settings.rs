@@ -1,6 +1,8 @@
 //! What holds for an account's sessions: what is configured for everybody, and for some accounts in
 //! its place.
 
+pub mod place;
+
 use crate::account::Account;
 use crate::bounded::{List, Text};
 use crate::monitor_auth::{AccountSelector, MonitorToAuth};

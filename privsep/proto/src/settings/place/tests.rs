@@ -1,7 +1,7 @@
 //! Patterns give the right paths of spools.
 
 use super::*;
-use popward_proto::bounded::{List, Text};
+use crate::bounded::{List, Text};
 
 fn account(name: &str) -> Account {
     Account {

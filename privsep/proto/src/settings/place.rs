@@ -1,10 +1,10 @@
 //! Finds the path of an account's spool. The account's source can name a path. Otherwise the path
 //! comes from the configured pattern and the account's name and home directory.
 
-use popward_proto::account::Account;
-use popward_proto::bounded::{AbsolutePath, OutOfBounds, UserName};
-use popward_proto::pattern::{Part, Pattern};
-use popward_proto::settings::Spool;
+use super::Spool;
+use crate::account::Account;
+use crate::bounded::{AbsolutePath, OutOfBounds, UserName};
+use crate::pattern::{Part, Pattern};
 
 /// Fills the account's name, domain and home directory into the pattern.
 fn fill(pattern: &Pattern, account: &Account) -> Result<String, OutOfBounds> {
@@ -46,10 +46,7 @@ fn hash(user: &str) -> char {
 ///
 /// The pattern needs a home directory that the account does not have, or the path, the domain or
 /// the spool's name is not permitted.
-pub(crate) fn place(
-    spool: &Spool,
-    account: &Account,
-) -> Result<(AbsolutePath, UserName), OutOfBounds> {
+pub fn place(spool: &Spool, account: &Account) -> Result<(AbsolutePath, UserName), OutOfBounds> {
     let path = match &account.spool {
         Some(own) => String::from(own.clone()),
         None => fill(&spool.pattern, account)?,
