@@ -196,7 +196,6 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/proto/src/proxies.rs",
             "privsep/proto/src/settings",
             "privsep/proto/src/settings.rs",
-            "privsep/proto/src/settings/place.rs",
         ],
     ),
     (
@@ -388,6 +387,18 @@ fn p1_each_executable_links_only_what_it_is_for() {
                 "toml",
                 "argon2",
                 "popward-sys",
+                "popward-worker",
+                "popward-front",
+            ],
+        ),
+        (
+            "popwardctl",
+            &[
+                "rustls",
+                "mio",
+                "toml",
+                "argon2",
+                "popward-update",
                 "popward-worker",
                 "popward-front",
             ],

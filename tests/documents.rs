@@ -118,6 +118,7 @@ fn incidents_name_only_lines_that_the_log_has() {
     let is_line = |span: &String| {
         span.contains(' ')
             && !span.starts_with("popward ")
+            && !span.starts_with("popwardctl ")
             && !COMMANDS.iter().any(|command| span.starts_with(command))
     };
     let lines: Vec<String> = lines.filter(is_line).collect();

@@ -450,6 +450,51 @@ fn each_option_is_in_the_manual_and_in_the_completions() {
 }
 
 #[test]
+fn each_word_and_option_of_popwardctl_is_in_the_manual_and_in_the_completions() {
+    let output = Command::new(built().join("popwardctl"))
+        .arg("--help")
+        .output();
+    let help = String::from_utf8(output.unwrap().stdout).unwrap();
+    let page = read("docs/man/popwardctl.8");
+    let (bash, zsh) = (
+        read("packaging/popwardctl.bash"),
+        read("packaging/popwardctl.zsh"),
+    );
+    let options = help.split([' ', '[', ']', '\n', '=', '|']);
+    let options: BTreeSet<&str> = options.filter(|word| word.starts_with("--")).collect();
+    let synopsis = help.lines().skip_while(|line| !line.is_empty()).skip(1);
+    let synopsis = synopsis.take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = synopsis
+        .filter_map(|line| line.strip_prefix("  "))
+        .collect();
+    assert!(options.len() >= 4 && commands.len() >= 3, "{help}");
+    for option in options {
+        let in_page = format!("Fl \\-{}", option.trim_start_matches("--"));
+        assert!(page.contains(&in_page), "{option} in popwardctl.8");
+        assert!(bash.contains(option), "{option} in the completion of bash");
+        assert!(zsh.contains(option), "{option} in the completion of zsh");
+    }
+    for command in commands {
+        let command = command.split(' ').next().unwrap();
+        if command.is_empty() {
+            continue;
+        }
+        assert!(
+            page.contains(&format!(".Cm {command}\n")),
+            "{command} in popwardctl.8"
+        );
+        assert!(
+            bash.contains(&format!("\n                {command}:*)")),
+            "{command}: bash"
+        );
+        assert!(
+            zsh.contains(&format!("\n        {command})\n")),
+            "{command}: zsh"
+        );
+    }
+}
+
+#[test]
 fn the_pages_render_without_warnings() {
     let pages = std::fs::read_dir(project("docs/man")).unwrap();
     let pages: Vec<PathBuf> = pages.map(|entry| entry.unwrap().path()).collect();

@@ -48,7 +48,7 @@ fn the_readme_shows_each_executable() {
     let picture = read("docs/pictures/processes.svg").replace("&#45;", "-");
     for name in read("packaging/executables").lines() {
         assert!(page.contains(&format!("\n| `{name}`")), "{name}");
-        let is_tool = ["popward-reload", "popward-spool"].contains(&name);
+        let is_tool = ["popward-reload", "popward-spool", "popwardctl"].contains(&name);
         let shown = picture.contains(&format!(">{name}</text>"));
         assert!(shown != is_tool, "{name}: shown in the picture: {shown}");
     }
@@ -89,9 +89,11 @@ fn the_installation_has_what_a_system_needs_and_replaces_nothing_in_etc() {
                 "{name}"
             );
         }
-        let link = at("usr/sbin/popward");
-        let version = Command::new(&link).arg("--version").output().unwrap();
-        assert!(version.status.success() && link.is_symlink());
+        for name in ["popward", "popwardctl"] {
+            let link = at("usr/sbin").join(name);
+            let version = Command::new(&link).arg("--version").output().unwrap();
+            assert!(version.status.success() && link.is_symlink(), "{name}");
+        }
         for unit in [
             "popward.service",
             "popward-pop3.socket",
@@ -112,8 +114,11 @@ fn the_installation_has_what_a_system_needs_and_replaces_nothing_in_etc() {
             let section = name.rsplit('.').next().unwrap();
             assert_eq!(mode(&format!("usr/share/man/man{section}/{name}")), 0o644);
         }
-        assert_eq!(mode("usr/share/bash-completion/completions/popward"), 0o644);
-        assert_eq!(mode(&format!("usr/share/zsh/{zsh}/_popward")), 0o644);
+        for name in ["popward", "popwardctl"] {
+            let bash = format!("usr/share/bash-completion/completions/{name}");
+            assert_eq!(mode(&bash), 0o644);
+            assert_eq!(mode(&format!("usr/share/zsh/{zsh}/_{name}")), 0o644);
+        }
         let service = std::fs::read_to_string(at("etc/pam.d/popward")).unwrap();
         assert!(service.contains(pam), "{service}");
         // Fedora has SELinux.

@@ -32,9 +32,11 @@ const FILES: u64 = 4096;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => serve(),
-        // No part of the server: the commands `popward secret` and `popward import-popauth`.
+        // No part of the server: the commands `popward secret` and `popward import-popauth`, and
+        // what popwardctl asks.
         Some("secret") => tool::secret(std::env::args().skip(2)),
         Some("import-popauth") => tool::import_popauth(std::env::args().skip(2)),
+        Some("account") => tool::account(std::env::args().skip(2)),
         Some(_) => ExitCode::FAILURE,
     }
 }

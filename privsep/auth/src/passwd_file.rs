@@ -82,6 +82,15 @@ impl Entry {
         if let Err(why) = self.extra.admit(peer) {
             return Err(NotGranted::Refused(why.to_owned()));
         }
+        self.account(user)
+    }
+
+    /// The account of `user`, whether or not the user may log in.
+    ///
+    /// # Errors
+    ///
+    /// NSS fails or does not know the user, or the line's spool cannot be used.
+    pub(crate) fn account(self, user: &UserName) -> Result<Account, NotGranted> {
         let mut account = match self.ids {
             None => of_system(user.as_str())?,
             Some((uid, gid)) => Account {

@@ -1,15 +1,20 @@
 //! `popward secret` and `popward import-popauth`: the tools with which an operator makes password
-//! files.
+//! files. `popward-auth account` tells popwardctl whose account a line of such a file is.
 //!
 //! They are no part of the server. They run with their caller's rights, and no process of the
 //! server starts them.
 
 mod popauth;
 
+use crate::account::NotGranted;
+use crate::passwd_file;
 use crate::stored::{HmacContexts, plain, scram};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
+use popward_proto::bounded::UserName;
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
@@ -212,6 +217,50 @@ fn prompt(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let line = line();
     let _ = std::io::stderr().write_all(b"\n");
     line
+}
+
+/// `popward-auth account FILE NAME`: prints the account that a password file has for a name, without
+/// its password, one value in each line.
+pub(crate) fn account(words: impl Iterator<Item = String>) -> ExitCode {
+    let words: Vec<String> = words.collect();
+    let [file, name] = &words[..] else {
+        return ExitCode::FAILURE;
+    };
+    let found = UserName::try_from(name.clone())
+        .map_err(|error| error.to_string())
+        .and_then(|user| of_file(Path::new(file), &user))
+        .map(|account| shown(&account));
+    match found {
+        Ok(text) if std::io::stdout().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "{file}: {name}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn of_file(file: &Path, user: &UserName) -> Result<Account, String> {
+    // The key decides who stands in for a missing user. Nothing is checked here.
+    let entry = passwd_file::find(file, user, None, &[0; 32])?.entry;
+    let account = entry
+        .map_err(NotGranted::from)
+        .and_then(|entry| entry.account(user));
+    account.map_err(|why| match why {
+        NotGranted::Refused(why) | NotGranted::Unusable(why) | NotGranted::Failed(why) => why,
+    })
+}
+
+/// The lines that popwardctl reads.
+fn shown(account: &Account) -> String {
+    let ids = [("uid", account.uid), ("gid", account.gid)];
+    let groups = account.groups.as_slice().iter().map(|gid| ("group", *gid));
+    let ids = ids.into_iter().chain(groups);
+    let mut lines: Vec<String> = ids.map(|(word, id)| format!("{word} {id}\n")).collect();
+    for (word, path) in [("home", &account.home), ("spool", &account.spool)] {
+        lines.extend(path.iter().map(|path| format!("{word} {path}\n")));
+    }
+    lines.concat()
 }
 
 fn line() -> Result<Zeroizing<Vec<u8>>, String> {

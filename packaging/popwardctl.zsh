@@ -1,0 +1,26 @@
+#compdef popwardctl
+# Completion of popwardctl's command line for zsh: a file _popwardctl in $fpath.
+_popwardctl() {
+    local context state line
+    _arguments -C \
+        '(-h --help)'{-h,--help}'[print the options]' \
+        '--version[print the version]' \
+        '1:command:((user\:"show one account end to end" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
+        '*::argument:->arguments'
+    [[ $state == arguments ]] || return
+    case ${line[1]} in
+        user)
+            _arguments '--json[print JSON]' '(-c --config)'{-c,--config}'[the configuration]:file:_files' \
+                '--help[print the options]' '1:account:_users'
+            ;;
+        spool)
+            _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5)' \
+                '--json[print JSON]' '--help[print the options]' '--version[print the version]' '*:file:_files'
+            ;;
+        secret)
+            _arguments '--scheme[how the secret is kept]:scheme:(SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN)' \
+                '--iterations[rounds for SCRAM]:number:' '--stand-in[print a line for users that are not in the file]' '--help[print the options]'
+            ;;
+    esac
+}
+_popwardctl "$@"

@@ -1,0 +1,151 @@
+//! The command line.
+
+use crate::look;
+use lexopt::prelude::{Long, Short, Value};
+use lexopt::{Arg, Parser, ValueExt};
+use popward_proto::bounded::UserName;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
+    \n\
+    \n  user NAME [--json] [--config FILE]   show one account end to end, and what a login would do\
+    \n  spool FILE [OPTION...]               show the messages of a file: see popward-spool(8)\
+    \n  secret [OPTION...]                   make a line for a password file: see popward-secret(8)\
+    \n\
+    \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
+    \n  --json         print JSON instead of text\
+    \n  --help         print this text\
+    \n  --version      print the version\n";
+
+/// The configuration that is read by default.
+const CONFIG: &str = "/etc/popward/popward.toml";
+
+/// What the caller wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Print a text.
+    Print(String),
+    /// Be the process that looks at a user's files: see [`look`].
+    Look,
+    /// Become `popward`, with these words.
+    Popward(Vec<OsString>),
+    /// `user`.
+    User(User),
+}
+
+/// The options of `popwardctl user`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// Whose account.
+    pub(crate) name: UserName,
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Whether to print JSON.
+    pub(crate) json: bool,
+}
+
+/// Parses this process's command line. `Err` says what was expected.
+pub(crate) fn parse() -> Result<Command, String> {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    of_words(words)
+}
+
+fn of_words(words: Vec<OsString>) -> Result<Command, String> {
+    // These parse their own options.
+    let first = words.first().and_then(|word| word.to_str()).unwrap_or("");
+    match first {
+        "spool" | "secret" => return Ok(Command::Popward(words)),
+        look::ARGUMENT => return Ok(Command::Look),
+        _ => {}
+    }
+    let mut parser = Parser::from_args(words);
+    command(&mut parser).map_err(|error| error.to_string())
+}
+
+fn command(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    match parser.next()? {
+        Some(Value(word)) => match word.to_str() {
+            Some("user") => user(parser),
+            Some("help") => Ok(help()),
+            _ => Err(format!("{word:?}: no such command\n{USAGE}").into()),
+        },
+        Some(option) => common(&option).ok_or_else(|| option.unexpected()),
+        None => Err(format!("expected a command\n{USAGE}").into()),
+    }
+}
+
+fn help() -> Command {
+    Command::Print(USAGE.to_owned())
+}
+
+/// The options of every command.
+fn common(option: &Arg<'_>) -> Option<Command> {
+    match option {
+        Long("help") | Short('h') => Some(help()),
+        Long("version") => {
+            let version = concat!("popwardctl ", env!("CARGO_PKG_VERSION"), "\n");
+            Some(Command::Print(version.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn user(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let (mut name, mut config, mut json) = (None, PathBuf::from(CONFIG), false);
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("config") | Short('c') => config = parser.value()?.into(),
+            Long("json") => json = true,
+            Value(word) if name.is_none() => name = Some(account(word)?),
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    let name = name.ok_or("expected the name of an account")?;
+    Ok(Command::User(User { name, config, json }))
+}
+
+/// The name of an account.
+fn account(word: OsString) -> Result<UserName, lexopt::Error> {
+    let name = UserName::try_from(word.string()?);
+    name.map_err(|error| format!("the name of an account: {error}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        of_words(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn options_may_stand_before_and_behind_the_name() {
+        let user = |line| match parsed(line) {
+            Ok(Command::User(user)) => user,
+            other => panic!("{line}: {other:?}"),
+        };
+        let expected = user("user alice --json --config /x");
+        assert_eq!(expected.name.as_str(), "alice");
+        assert_eq!(expected, user("user --json -c /x alice"));
+        assert_eq!(expected, user("user --config=/x --json -- alice"));
+        assert!(!user("user alice").json);
+    }
+
+    #[test]
+    fn a_wrong_line_says_what_is_wrong() {
+        for (line, part) in [
+            ("", "expected a command"),
+            ("frob", "no such command"),
+            ("user", "expected the name of an account"),
+            ("user alice bob", "bob"),
+            ("user a/b", "the name of an account"),
+            ("user alice --frob", "--frob"),
+            ("user alice --json=x", "json"),
+            ("user --config", "--config"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! popwardctl: the tool of an operator. It looks at one account end to end, and helps with a move
+//! from another server.
+//!
+//! It runs as the user that calls it, with no more rights, and is no part of the server. As root it
+//! reads no file of a user itself: a second popwardctl does so as that user, and can only read
+//! ([`look`]).
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod arguments;
+mod configuration;
+mod executable;
+mod facts;
+mod holders;
+mod look;
+mod outcome;
+mod output;
+mod report;
+mod user;
+
+use arguments::Command;
+use output::{FAILED, USAGE, complain, print};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match arguments::parse() {
+        Ok(command) => command,
+        Err(why) => return complain(&why, USAGE),
+    };
+    match command {
+        Command::Print(text) => print(&text),
+        Command::Look => look::main(),
+        Command::Popward(words) => become_popward(words),
+        Command::User(options) => user::main(&options),
+    }
+}
+
+/// Replaces this process by `popward`, which has these commands. A security module knows which
+/// executable `popward` becomes for each of them.
+fn become_popward(words: Vec<OsString>) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let error = match executable::beside("popward") {
+        Ok(path) => std::process::Command::new(path).args(words).exec(),
+        Err(error) => error,
+    };
+    complain(&format_args!("popward: {error}"), FAILED)
+}

@@ -1,0 +1,25 @@
+//! What the caller sees: standard output, errors and the exit status.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit status: the command could not do its work.
+pub(crate) const FAILED: u8 = 1;
+/// Exit status: the command line is wrong.
+pub(crate) const USAGE: u8 = 2;
+
+/// Writes to standard output. Returns the exit status.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format_args!("standard output: {error}"), FAILED),
+    }
+}
+
+/// Writes an error to standard error. Returns the exit status.
+pub(crate) fn complain(error: &dyn Display, status: u8) -> ExitCode {
+    // If standard error fails, the error cannot be reported.
+    let _ = writeln!(std::io::stderr(), "popwardctl: {error}");
+    ExitCode::from(status)
+}
