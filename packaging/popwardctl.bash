@@ -3,12 +3,14 @@ _popwardctl() {
     local now=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words="" files="" users=""
     case $before in
         --config | -c) files=yes ;;
+        --from) words="dovecot qpopper" ;;
         --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5" ;;
         --scheme) words="SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN" ;;
         --iterations) ;;
         *)
             case ${COMP_WORDS[1]}:$COMP_CWORD in
-                *:1) words="user spool secret --help --version" ;;
+                *:1) words="user import-config spool secret --help --version" ;;
+                import-config:*) words="--from --help" files=yes ;;
                 user:*) words="--json --config --help" users=yes ;;
                 spool:*) words="--uidl --json --help --version" files=yes ;;
                 secret:*) words="--scheme --iterations --stand-in --help" ;;

@@ -5,13 +5,16 @@ _popwardctl() {
     _arguments -C \
         '(-h --help)'{-h,--help}'[print the options]' \
         '--version[print the version]' \
-        '1:command:((user\:"show one account end to end" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
+        '1:command:((user\:"show one account end to end" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
         '*::argument:->arguments'
     [[ $state == arguments ]] || return
     case ${line[1]} in
         user)
             _arguments '--json[print JSON]' '(-c --config)'{-c,--config}'[the configuration]:file:_files' \
                 '--help[print the options]' '1:account:_users'
+            ;;
+        import-config)
+            _arguments '--from[the server before]:server:(dovecot qpopper)' '--help[print the options]' '1:file:_files'
             ;;
         spool)
             _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5)' \

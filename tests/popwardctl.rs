@@ -321,3 +321,253 @@ fn what_cannot_be_looked_at_is_an_error_with_its_own_status() {
     assert!(ctl(&host, &["secret", "--help"]).status.success());
     assert_eq!(ctl(&host, &["frob"]).status.code(), Some(2));
 }
+
+/// The result of an import, and what `popward --check` says of it with `changes`.
+fn imported(server: &str, text: &str, changes: &[(&str, String)]) -> (String, Output) {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("old"), text).unwrap();
+    let output = Command::new(host::built().join("popwardctl"))
+        .args(["import-config", "--from", server])
+        .arg(at("old"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let made = String::from_utf8(output.stdout).unwrap();
+    // This host has other certificates, users and PAM services.
+    host::install(&at("libexec"));
+    host::certificate(directory.path(), host::P256);
+    let mut checked = made.clone();
+    for (old, new) in changes {
+        assert!(checked.contains(old), "{old} in {made}");
+        checked = checked.replace(old, new);
+    }
+    let (cert, key) = (at("cert.pem"), at("key.pem"));
+    checked = checked
+        .replace("CERT", cert.to_str().unwrap())
+        .replace("KEY", key.to_str().unwrap());
+    checked += &format!("\n[server]\nstate = \"{}\"\n", at("state").display());
+    fs::create_dir(at("state")).unwrap();
+    fs::write(at("popward.toml"), &checked).unwrap();
+    for name in ["popward.toml", "state"] {
+        let mode = if name == "state" { 0o711 } else { 0o644 };
+        fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let check = Command::new(at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(at("popward.toml"))
+        .output()
+        .unwrap();
+    (made, check)
+}
+
+/// Each line with a setting is in the result, as it is or behind its sections.
+fn assert_each_option_is_there(text: &str, made: &str) {
+    let options = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with('#') && *line != "}" && !line.ends_with('{')
+    });
+    for option in options {
+        assert!(made.contains(option), "{option:?} in {made}");
+    }
+}
+
+/// This host's users stand in for the system's, and its own PAM service is not there.
+fn without_pam() -> Vec<(&'static str, String)> {
+    let accounts = match host::accounts() {
+        none if none.is_empty() => "[accounts]\n".to_owned(),
+        accounts => accounts,
+    };
+    let service = "source = \"pam\"\npam_service = \"other\"\n";
+    vec![
+        ("[accounts]\n", accounts),
+        ("source = \"pam\"\n", service.to_owned()),
+    ]
+}
+
+const DOVECOT: &str = r#"# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf
+auth_mechanisms = plain login cram-md5 gssapi
+auth_username_format = %Ln
+disable_plaintext_auth = no
+first_valid_uid = 500
+listen = 127.0.0.1
+login_greeting = Ready "now".
+mail_location = mbox:~/mail:INBOX=/var/mail/%u
+mail_max_userip_connections = 4
+mail_privileged_group = mail
+mbox_write_locks = fcntl
+namespace inbox {
+  inbox = yes
+  mailbox Drafts {
+    special_use = \Drafts
+  }
+  prefix = 
+}
+passdb {
+  driver = pam
+}
+pop3_uidl_format = %g
+protocols = " imap pop3"
+service pop3-login {
+  inet_listener pop3 {
+    port = 11110
+  }
+  inet_listener pop3s {
+    port = 11995
+    ssl = yes
+  }
+  process_min_avail = 4
+}
+ssl_cert = </etc/dovecot/private/dovecot.pem
+ssl_dh = </usr/share/dovecot/dh.pem
+ssl_key = </etc/dovecot/private/dovecot.key
+ssl_key_password = "do not show"
+userdb {
+  driver = passwd
+}
+protocol imap {
+  mail_max_userip_connections = 20
+}
+"#;
+
+#[test]
+fn a_dovecot_becomes_a_popward_with_every_option_accounted_for() {
+    let mut changes = without_pam();
+    changes.push((
+        "chain = \"/etc/dovecot/private/dovecot.pem\"",
+        "chain = \"CERT\"".to_owned(),
+    ));
+    changes.push((
+        "key = \"/etc/dovecot/private/dovecot.key\"",
+        "key = \"KEY\"".to_owned(),
+    ));
+    let (made, check) = imported("dovecot", DOVECOT, &changes);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(0), "{said}{made}");
+    assert!(!made.contains("do not show"), "{made}");
+    let shown = DOVECOT.replace("ssl_key_password = \"do not show\"\n", "");
+    assert_each_option_is_there(&shown, &made);
+    for line in [
+        "address = \"127.0.0.1:11110\"\n",
+        "address = \"127.0.0.1:11995\"\ntls = true\n",
+        "path = \"/var/mail/{user}\"\n",
+        "group = \"mail\"\n",
+        "mechanisms = [\"user\", \"plain\", \"login\", \"cram-md5\"]\n",
+        "lower_case = true\n",
+        "trim_domain = [\"*\"]\n",
+        "plaintext = \"always\"\n",
+        "first_uid = 500\n",
+        "sessions_per_user = 4\n",
+        "greeting = \"Ready \\\"now\\\".\"\n",
+        "from = [\"dovecot-md5\"]\n",
+        "source = \"pam\"\n",
+    ] {
+        assert!(made.contains(&format!("\n{line}")), "{line} in {made}");
+    }
+}
+
+/// The installed Dovecot prints its own configuration.
+#[test]
+fn this_hosts_dovecot_becomes_a_popward() {
+    let output = Command::new("doveconf").args(["-n", "-P"]).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        return skipped("doveconf is not installed");
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (made, _) = imported("dovecot", &text, &[]);
+    assert_each_option_is_there(&text, &made);
+    assert!(made.contains("path = \"/var/mail/{user}\"\n"), "{made}");
+    assert!(
+        made.contains("# - Without another pop3_uidl_format"),
+        "{made}"
+    );
+}
+
+const QPOPPER: &str = "# The host's Qpopper.
+set spool-dir = \"/var/mail\"
+set hash-spool = 2
+set timeout = 120
+set clear-text-password = tls
+set statistics
+set shy = true
+set tls-support = stls
+set tls-server-cert-file = /etc/mail/certs/cert.pem
+set tls-private-key-file = /etc/mail/certs/key.pem
+set tls-passphrase = 'not shown'
+set update-on-abort = true
+set announce-login-delay = 60
+set trim-domain
+reset downcase-user
+set server-mode = true
+set bulldir = /var/bulletins
+set frobnicate = 3
+";
+
+#[test]
+fn a_qpopper_becomes_a_popward_with_every_option_accounted_for() {
+    let mut changes = without_pam();
+    changes.push((
+        "chain = \"/etc/mail/certs/cert.pem\"",
+        "chain = \"CERT\"".to_owned(),
+    ));
+    changes.push((
+        "key = \"/etc/mail/certs/key.pem\"",
+        "key = \"KEY\"".to_owned(),
+    ));
+    let (made, check) = imported("qpopper", QPOPPER, &changes);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(0), "{said}{made}");
+    assert!(!made.contains("'not shown'"), "{made}");
+    let shown = QPOPPER.replace("set tls-passphrase = 'not shown'\n", "");
+    assert_each_option_is_there(&shown, &made);
+    for line in [
+        "path = \"/var/mail/{user:1}/{user:2}/{user}\"\n",
+        "from = [\"x-uidl\"]\n",
+        "qpopper = true\n",
+        "greeting = \"ready\"\n",
+        "implementation = \"\"\n",
+        "login_delay = \"60s\"\n",
+        "trim_domain = [\"*\"]\n",
+        "plaintext = \"never\"\n",
+        "address = \"[::]:995\"\ntls = true\n",
+    ] {
+        assert!(made.contains(&format!("\n{line}")), "{line} in {made}");
+    }
+    assert!(!made.contains("lower_case"), "{made}");
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused_by_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    for (server, text, part) in [
+        ("dovecot", "ssl = no\n}\n", "old:2: expected no end"),
+        (
+            "dovecot",
+            "service x {\n",
+            "old:1: expected the end of the section",
+        ),
+        ("dovecot", "frob\n", "old:1: expected `NAME = VALUE`"),
+        (
+            "qpopper",
+            "set timeout = 5\nfrob = 1\n",
+            "old:2: expected `set NAME",
+        ),
+        (
+            "qpopper",
+            "set spool-dir = \"/var\n",
+            "old:1: expected `set NAME",
+        ),
+    ] {
+        let old = directory.path().join("old");
+        fs::write(&old, text).unwrap();
+        let output = Command::new(host::built().join("popwardctl"))
+            .args(["import-config", "--from", server])
+            .arg(&old)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(part), "{server} {text:?}: {said}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    }
+}

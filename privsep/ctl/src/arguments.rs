@@ -10,10 +10,13 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
     \n\
     \n  user NAME [--json] [--config FILE]   show one account end to end, and what a login would do\
+    \n  import-config --from SERVER FILE     make popward.toml of another server's configuration:\
+    \n                                       dovecot (the output of doveconf -nP), or qpopper\
     \n  spool FILE [OPTION...]               show the messages of a file: see popward-spool(8)\
     \n  secret [OPTION...]                   make a line for a password file: see popward-secret(8)\
     \n\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
+    \n  --from SERVER  the server that has been there before\
     \n  --json         print JSON instead of text\
     \n  --help         print this text\
     \n  --version      print the version\n";
@@ -32,6 +35,36 @@ pub(crate) enum Command {
     Popward(Vec<OsString>),
     /// `user`.
     User(User),
+    /// `import-config`.
+    ImportConfig(ImportConfig),
+}
+
+/// A server that popward replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Dovecot 2.3 or 2.4.
+    Dovecot,
+    /// Qpopper 4.
+    Qpopper,
+}
+
+impl Server {
+    /// The server's name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Dovecot => "Dovecot",
+            Self::Qpopper => "Qpopper",
+        }
+    }
+}
+
+/// The options of `popwardctl import-config`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ImportConfig {
+    /// Whose configuration it is.
+    pub(crate) from: Server,
+    /// The file. `-` is standard input.
+    pub(crate) file: PathBuf,
 }
 
 /// The options of `popwardctl user`.
@@ -67,6 +100,7 @@ fn command(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     match parser.next()? {
         Some(Value(word)) => match word.to_str() {
             Some("user") => user(parser),
+            Some("import-config") => import_config(parser),
             Some("help") => Ok(help()),
             _ => Err(format!("{word:?}: no such command\n{USAGE}").into()),
         },
@@ -105,6 +139,27 @@ fn user(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::User(User { name, config, json }))
 }
 
+fn import_config(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let (mut from, mut file) = (None, None);
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("from") => {
+                let word = parser.value()?;
+                from = Some(match word.to_str() {
+                    Some("dovecot") => Server::Dovecot,
+                    Some("qpopper") => Server::Qpopper,
+                    _ => return Err(format!("--from {word:?}: dovecot or qpopper").into()),
+                });
+            }
+            Value(word) if file.is_none() => file = Some(PathBuf::from(word)),
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    let from = from.ok_or("expected --from dovecot or --from qpopper")?;
+    let file = file.ok_or("expected a file, or - for standard input")?;
+    Ok(Command::ImportConfig(ImportConfig { from, file }))
+}
+
 /// The name of an account.
 fn account(word: OsString) -> Result<UserName, lexopt::Error> {
     let name = UserName::try_from(word.string()?);
@@ -141,6 +196,9 @@ mod tests {
             ("user alice bob", "bob"),
             ("user a/b", "the name of an account"),
             ("user alice --frob", "--frob"),
+            ("import-config x", "--from"),
+            ("import-config --from cyrus x", "dovecot or qpopper"),
+            ("import-config --from dovecot", "expected a file"),
             ("user alice --json=x", "json"),
             ("user --config", "--config"),
         ] {

@@ -13,6 +13,7 @@ mod configuration;
 mod executable;
 mod facts;
 mod holders;
+mod import;
 mod look;
 mod outcome;
 mod output;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Look => look::main(),
         Command::Popward(words) => become_popward(words),
         Command::User(options) => user::main(&options),
+        Command::ImportConfig(options) => import::main(&options),
     }
 }
 
