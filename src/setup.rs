@@ -16,9 +16,7 @@ use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::confine::NotConfined;
-use popward_sys::landlock::LandlockError;
 use popward_sys::log::Log;
-use popward_sys::seccomp::SeccompError;
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use std::net::TcpListener;
@@ -41,10 +39,6 @@ enum SetupError {
     Missing(&'static str),
     /// Privileges could not be dropped.
     NotConfined(NotConfined),
-    /// Landlock could not be enforced.
-    Landlock(LandlockError),
-    /// The system call filter could not be installed.
-    Seccomp(SeccompError),
     /// A system call failed.
     System(&'static str, nix::errno::Errno),
     /// A certificate cannot be used.
@@ -65,8 +59,6 @@ impl std::fmt::Display for SetupError {
             }
             Self::Missing(what) => write!(out, "the monitor sent no {what}"),
             Self::NotConfined(error) => error.fmt(out),
-            Self::Landlock(error) => error.fmt(out),
-            Self::Seccomp(error) => error.fmt(out),
             Self::System(what, errno) => write!(out, "{what}: {errno}"),
             Self::Certificate(error) => error.fmt(out),
             Self::Front(error) => error.fmt(out),
@@ -138,7 +130,7 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
     // rest of the confinement, because the rest applies only to the thread that asks for it and to
     // threads that it starts later.
     seccomp::install(&[seccomp::RUNTIME, channel::CALLS, syscalls::FRONT])
-        .map_err(SetupError::Seccomp)?;
+        .map_err(SetupError::NotConfined)?;
     front.ready().map_err(SetupError::Monitor)?;
     front.run().map_err(SetupError::Front)
 }
@@ -235,5 +227,5 @@ fn confine_files(settings: &mut FrontSettings, log: &Log) -> Result<(), SetupErr
         }
     }
     server::drop_privileges(files, Root::Empty).map_err(SetupError::NotConfined)?;
-    landlock::restrict(&[]).map_err(SetupError::Landlock)
+    landlock::restrict(&[]).map_err(SetupError::NotConfined)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5989;
+const WORKER_LINES_MAX: usize = 5791;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -149,8 +149,10 @@ fn roots_processes_do_not_grow() {
 
 /// Of `proto` and `sys`: what neither of root's processes uses. A message is counted even if only a
 /// part of it is used.
-const OF_OTHERS: [&str; 18] = [
+const OF_OTHERS: [&str; 20] = [
     // What only their children do.
+    "privsep/sys/src/channel/messages.rs",
+    "privsep/sys/src/confine",
     "privsep/sys/src/facts.rs",
     "privsep/sys/src/flock.rs",
     "privsep/sys/src/guard.rs",
@@ -190,6 +192,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/proto/src/monitor_auth.rs",
             "privsep/proto/src/monitor_front.rs",
             "privsep/proto/src/monitor_keys.rs",
+            "privsep/proto/src/monitor_worker",
             "privsep/proto/src/monitor_worker.rs",
             "privsep/proto/src/network.rs",
             "privsep/proto/src/pattern.rs",

@@ -70,13 +70,14 @@ fn a_circle_is_found() {
 
 /// The files of `proto` that the supervisor uses. It keeps the monitors' part of a configuration as
 /// bytes, so the settings of the other processes are not among them.
-const OF_THE_SUPERVISOR: [&str; 12] = [
+const OF_THE_SUPERVISOR: [&str; 13] = [
     "account.rs",
     "bounded.rs",
     "codec.rs",
     "lib.rs",
     "listen.rs",
     "log.rs",
+    "log/receiver.rs",
     "log_line.rs",
     "permit.rs",
     "setup_phase.rs",

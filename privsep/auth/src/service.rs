@@ -27,7 +27,7 @@ use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::{
     AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, TABLES_MAX, TokenSource,
 };
-use popward_proto::permit::Refused;
+use popward_proto::permit::{OUT_OF_PHASE, Refused};
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use state::{Front, Settings};
@@ -41,8 +41,10 @@ const OLDER_MAX: usize = 16;
 const FRONTS_MAX: usize = 256;
 
 /// The error for a message that no honest front sends.
-const FRONT_BROKE_RULES: ChannelError =
-    ChannelError::Refused(Refused::OutOfPhase("this session's message"));
+const FRONT_BROKE_RULES: ChannelError = ChannelError::Refused(Refused {
+    kind: "this session's message",
+    why: OUT_OF_PHASE,
+});
 
 impl Auth {
     /// Runs until the channel to the monitor ends: with `Closed` if the monitor closed it,

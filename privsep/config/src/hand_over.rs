@@ -42,7 +42,7 @@ fn part(
     files: &[&File],
 ) -> Result<(), ChannelError> {
     let part = ConfigToSupervisor::Part {
-        encoded: encoded(message).map_err(ChannelError::Codec)?,
+        encoded: encoded(message)?,
         files: u8::try_from(files.len()).unwrap_or(u8::MAX),
     };
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();

@@ -29,7 +29,7 @@ use popward_sys::guard::{Half, end_descendants, split};
 use popward_sys::libc;
 use popward_sys::server::{self, Root};
 use popward_sys::spawn::Child;
-use popward_sys::{inherited, landlock, seccomp};
+use popward_sys::{inherited, seccomp};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -48,10 +48,6 @@ type Auth = Channel<ConversationToAuth, AuthToConversation>;
 pub enum NotReady {
     /// It has rights that it should not have.
     Confine(NotConfined),
-    /// As [`NotReady::Confine`], of files.
-    Landlock(landlock::LandlockError),
-    /// As [`NotReady::Confine`], of system calls.
-    Seccomp(seccomp::SeccompError),
     /// Something else, in words for the log.
     Other(&'static str),
 }
@@ -60,8 +56,6 @@ impl std::fmt::Display for NotReady {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Confine(error) => error.fmt(out),
-            Self::Landlock(error) => error.fmt(out),
-            Self::Seccomp(error) => error.fmt(out),
             Self::Other(why) => out.write_str(why),
         }
     }
@@ -72,18 +66,6 @@ impl std::error::Error for NotReady {}
 impl From<NotConfined> for NotReady {
     fn from(error: NotConfined) -> Self {
         Self::Confine(error)
-    }
-}
-
-impl From<landlock::LandlockError> for NotReady {
-    fn from(error: landlock::LandlockError) -> Self {
-        Self::Landlock(error)
-    }
-}
-
-impl From<seccomp::SeccompError> for NotReady {
-    fn from(error: seccomp::SeccompError) -> Self {
-        Self::Seccomp(error)
     }
 }
 

@@ -109,7 +109,7 @@ fn hear(channel: &mut FromConfig) -> Result<Result<Configuration, String>, Chann
             ConfigToSupervisor::Warning(_) => continue,
             ConfigToSupervisor::End => break,
         };
-        match codec::decode(part.0.as_slice()).map_err(ChannelError::Codec)? {
+        match codec::decode(part.0.as_slice())? {
             ConfigToMonitor::Base(told) => base = Some(*told),
             ConfigToMonitor::Auth(told) => auth = Some(*told),
             ConfigToMonitor::Table(table) => tables.push(*table),

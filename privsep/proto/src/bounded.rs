@@ -1,6 +1,9 @@
 //! Types whose values are always within their bounds. Decoding a value checks the same bounds as
 //! constructing it.
 
+#[cfg(feature = "server")]
+mod parts;
+
 use serde::{Deserialize, Serialize};
 
 /// The error for a value that is out of bounds. The text is for the log and holds no part of the
@@ -18,7 +21,7 @@ impl std::error::Error for OutOfBounds {}
 
 /// A text of at most `MAX` bytes of UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Text<const MAX: usize>(String);
 
 impl<const MAX: usize> Text<MAX> {
@@ -46,12 +49,6 @@ impl<const MAX: usize> TryFrom<String> for Text<MAX> {
     }
 }
 
-impl<const MAX: usize> From<Text<MAX>> for String {
-    fn from(text: Text<MAX>) -> Self {
-        text.0
-    }
-}
-
 impl<const MAX: usize> std::fmt::Display for Text<MAX> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&self.0)
@@ -60,14 +57,7 @@ impl<const MAX: usize> std::fmt::Display for Text<MAX> {
 
 /// A list of at most `MAX` items.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "Vec<T>",
-    into = "Vec<T>",
-    bound(
-        serialize = "T: Clone + Serialize",
-        deserialize = "T: Deserialize<'de>"
-    )
-)]
+#[serde(try_from = "Vec<T>")]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> Default for List<T, MAX> {
@@ -92,12 +82,6 @@ impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {
     }
 }
 
-impl<T, const MAX: usize> From<List<T, MAX>> for Vec<T> {
-    fn from(list: List<T, MAX>) -> Self {
-        list.0
-    }
-}
-
 /// Bytes that are not secret: a public key, a signature, a message to sign.
 pub type Bytes<const MAX: usize> = List<u8, MAX>;
 
@@ -107,7 +91,7 @@ pub type Bytes<const MAX: usize> = List<u8, MAX>;
 /// It has no `/`, no white space and no control characters, and it does not begin with `.` or `-`.
 /// Only auth knows whether such an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct UserName(String);
 
 impl UserName {
@@ -135,12 +119,6 @@ impl TryFrom<String> for UserName {
     }
 }
 
-impl From<UserName> for String {
-    fn from(name: UserName) -> Self {
-        name.0
-    }
-}
-
 impl std::fmt::Display for UserName {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&self.0)
@@ -149,7 +127,7 @@ impl std::fmt::Display for UserName {
 
 /// An absolute path of at most 1,024 bytes, without NUL and without `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct AbsolutePath(String);
 
 impl AbsolutePath {
@@ -170,17 +148,5 @@ impl TryFrom<String> for AbsolutePath {
             return Err(OutOfBounds("no absolute path"));
         }
         Ok(Self(path))
-    }
-}
-
-impl From<AbsolutePath> for String {
-    fn from(path: AbsolutePath) -> Self {
-        path.0
-    }
-}
-
-impl std::fmt::Display for AbsolutePath {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.0)
     }
 }

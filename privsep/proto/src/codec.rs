@@ -4,7 +4,7 @@
 //! A message that announces a stream comes with the stream's first bytes. So a small reply is one
 //! packet.
 
-use crate::permit::Message;
+use crate::permit::{Message, Refused};
 use serde::Serialize;
 
 /// Largest packet that carries a message, tag included, in bytes.
@@ -42,56 +42,37 @@ pub fn data_tag(announced: bool, last: bool) -> u8 {
     }
 }
 
-/// Why a message cannot be encoded or decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodecError {
-    /// The message is larger than its kind's limit, or than the packet that it was to be written
-    /// to.
-    Oversized,
-    /// The bytes are not a message of this direction, or a value in it is out of bounds.
-    Undecodable,
-    /// More bytes follow the message.
-    LeftOver,
-}
-
-impl std::fmt::Display for CodecError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Self::Oversized => "message larger than its limit",
-            Self::Undecodable => "bytes are no message of this direction",
-            Self::LeftOver => "bytes left over after the message",
-        })
-    }
-}
-
-impl std::error::Error for CodecError {}
+/// The error for a message that is larger than its kind's limit, or than the packet that it was to
+/// be written to.
+pub const OVERSIZED: Refused = Refused {
+    kind: "message",
+    why: "is larger than its limit",
+};
 
 /// Writes the tag and `message` to the start of `packet`. Returns the number of bytes written.
-pub fn encode<M: Serialize>(message: &M, packet: &mut [u8]) -> Result<usize, CodecError> {
+pub fn encode<M: Serialize>(message: &M, packet: &mut [u8]) -> Result<usize, Refused> {
     let Some((tag, body)) = packet.split_first_mut() else {
-        return Err(CodecError::Oversized);
+        return Err(OVERSIZED);
     };
     *tag = TAG_MESSAGE;
-    let used = postcard::to_slice(message, body).map_err(|_| CodecError::Oversized)?;
+    let used = postcard::to_slice(message, body).map_err(|_| OVERSIZED)?;
     Ok(used.len() + 1)
 }
 
-/// Splits the payload of a [`TAG_FIRST`] or [`TAG_WHOLE`] packet into the announcement and the
-/// data.
-pub fn split_announcement(payload: &[u8]) -> Result<(&[u8], &[u8]), CodecError> {
-    let (length, rest) = payload.split_first().ok_or(CodecError::Undecodable)?;
-    rest.split_at_checked(usize::from(*length))
-        .ok_or(CodecError::Undecodable)
-}
-
 /// Decodes a packet's payload (the bytes after the tag). The message must fill all of it.
-pub fn decode<M: Message>(payload: &[u8]) -> Result<M, CodecError> {
+pub fn decode<M: Message>(payload: &[u8]) -> Result<M, Refused> {
     if payload.len() > M::LIMIT {
-        return Err(CodecError::Oversized);
+        return Err(OVERSIZED);
     }
+    let wrong = |why| {
+        Err(Refused {
+            kind: "packet",
+            why,
+        })
+    };
     match postcard::take_from_bytes(payload) {
         Ok((message, [])) => Ok(message),
-        Ok(_) => Err(CodecError::LeftOver),
-        Err(_) => Err(CodecError::Undecodable),
+        Ok(_) => wrong("has bytes behind its message"),
+        Err(_) => wrong("is no message of this direction"),
     }
 }

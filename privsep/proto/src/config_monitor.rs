@@ -4,10 +4,10 @@
 //! The supervisor passes these messages on without decoding them: see [`crate::supervisor_config`].
 
 use crate::bounded::{AbsolutePath, List, Text, UserName};
-use crate::codec::{CodecError, MESSAGE_LIMIT, encode};
+use crate::codec::{MESSAGE_LIMIT, OVERSIZED, encode};
 use crate::monitor_auth::{AuthSettings, TABLES_MAX};
 use crate::monitor_front::FrontSettings;
-use crate::permit::{Message, Permit, any, once};
+use crate::permit::{Message, Permit, Refused, any, once};
 use crate::settings::{Settings, Table};
 use crate::supervisor_config::{Encoded, PART_MAX, PARTS_BYTES_MAX, PARTS_MAX};
 use serde::{Deserialize, Serialize};
@@ -107,14 +107,12 @@ pub struct Member {
 /// # Errors
 ///
 /// The message is larger than its limit.
-pub fn encoded(message: &ConfigToMonitor) -> Result<Encoded, CodecError> {
+pub fn encoded(message: &ConfigToMonitor) -> Result<Encoded, Refused> {
     let mut packet = [0; MESSAGE_LIMIT];
     let length = encode(message, &mut packet)?;
     // The first byte is the tag of a packet.
     let bytes = packet[1..length].to_vec();
-    List::try_from(bytes)
-        .map(Encoded)
-        .map_err(|_| CodecError::Oversized)
+    List::try_from(bytes).map(Encoded).map_err(|_| OVERSIZED)
 }
 
 /// A monitor's phases while it is told a configuration.

@@ -1,8 +1,12 @@
 //! Any process → its parent, the supervisor or a monitor: log records.
 
+#[cfg(feature = "server")]
+mod receiver;
+
 use crate::account::SessionId;
 use crate::bounded::{List, Text};
-use crate::permit::{Message, Permit, any};
+#[cfg(feature = "server")]
+pub use receiver::{LogPhase, NoMessage};
 use serde::{Deserialize, Serialize};
 
 /// The severity of a record, with the names and the order of syslog (RFC 5424, section 6.2.1).
@@ -43,31 +47,4 @@ pub struct Record {
     pub text: Text<512>,
     /// The details, in the order of the line.
     pub fields: List<(FieldName, FieldValue), FIELDS_MAX>,
-}
-
-/// The only phase of a log channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogPhase {
-    /// Records may come.
-    Open,
-}
-
-impl Message for Record {
-    const LIMIT: usize = 8 * 1024;
-    type Phase = LogPhase;
-    fn permit(&self) -> Permit<LogPhase> {
-        any("Record", &[LogPhase::Open])
-    }
-}
-
-/// The messages to a process over its log channel: there are none. This type has no values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NoMessage {}
-
-impl Message for NoMessage {
-    const LIMIT: usize = 0;
-    type Phase = LogPhase;
-    fn permit(&self) -> Permit<LogPhase> {
-        match *self {}
-    }
 }

@@ -1,9 +1,12 @@
 //! monitor ↔ worker: one job for the worker, and the dotlock that must be removed when the worker
 //! has ended.
 
+#[cfg(feature = "server")]
+mod reports;
+
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
-use crate::permit::{Message, Permit, any, once};
+use crate::permit::{Message, Permit, once};
 use serde::{Deserialize, Serialize};
 
 /// The job of a worker.
@@ -179,18 +182,6 @@ impl Message for MonitorToWorker {
     fn permit(&self) -> Permit<JobPhase> {
         match self {
             Self::Job(_) => once("Job", &[JobPhase::Given]),
-        }
-    }
-}
-
-impl Message for WorkerToMonitor {
-    const LIMIT: usize = 32;
-    type Phase = JobPhase;
-    fn permit(&self) -> Permit<JobPhase> {
-        match self {
-            Self::Dotlock { .. } => any("Dotlock", &[JobPhase::Working]),
-            Self::Updates => any("Updates", &[JobPhase::Working]),
-            Self::Finished => once("Finished", &[JobPhase::Working]),
         }
     }
 }

@@ -75,26 +75,26 @@ impl<P> Permit<P> {
     }
 }
 
-/// Why a well-formed message was refused.
+/// Why a packet was refused: what it was, and what is wrong with it. Neither is a value from the
+/// packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// It may not come in the receiver's phase.
-    OutOfPhase(&'static str),
-    /// It may come once, and came again.
-    Again(&'static str),
-    /// It came with another number of descriptors than its row says.
-    Descriptors(&'static str),
+pub struct Refused {
+    /// The message's kind, or another word for what came.
+    pub kind: &'static str,
+    /// What is wrong with it, as the rest of a sentence.
+    pub why: &'static str,
 }
+
+/// It may not come in the receiver's phase.
+pub const OUT_OF_PHASE: &str = "came out of phase";
+/// It may come once, and came again.
+pub const AGAIN: &str = "came twice";
+/// It came with another number of descriptors than its row says.
+pub const DESCRIPTORS: &str = "came with a wrong number of descriptors";
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::OutOfPhase(kind) => write!(out, "{kind} came out of phase"),
-            Self::Again(kind) => write!(out, "{kind} came twice"),
-            Self::Descriptors(kind) => {
-                write!(out, "{kind} came with a wrong number of descriptors")
-            }
-        }
+        write!(out, "{} {}", self.kind, self.why)
     }
 }
 
@@ -128,12 +128,6 @@ impl<M: Message> Gate<M> {
         self.phase = phase;
     }
 
-    /// Checks that data packets may come now.
-    pub fn admit_data(&self) -> Result<(), Refused> {
-        let may = M::DATA_PHASE == Some(self.phase);
-        may.then_some(()).ok_or(Refused::OutOfPhase("data"))
-    }
-
     /// Checks a message against its row. It came with `descriptors` descriptors. `with_data` says
     /// whether it came with a stream's first data.
     pub fn admit(
@@ -143,17 +137,19 @@ impl<M: Message> Gate<M> {
         with_data: bool,
     ) -> Result<(), Refused> {
         let permit = message.permit();
+        let kind = permit.kind;
+        let refuse = |why| Err(Refused { kind, why });
         if !permit.phases.contains(&self.phase) || message.announces() != with_data {
-            return Err(Refused::OutOfPhase(permit.kind));
+            return refuse(OUT_OF_PHASE);
         }
         if descriptors != permit.descriptors {
-            return Err(Refused::Descriptors(permit.kind));
+            return refuse(DESCRIPTORS);
         }
         if permit.often == Often::Once {
-            if self.seen.contains(&permit.kind) {
-                return Err(Refused::Again(permit.kind));
+            if self.seen.contains(&kind) {
+                return refuse(AGAIN);
             }
-            self.seen.push(permit.kind);
+            self.seen.push(kind);
         }
         Ok(())
     }

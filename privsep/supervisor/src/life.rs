@@ -91,7 +91,7 @@ impl Supervisor {
                 };
                 channel.receive(buffer).and_then(|packet| match packet {
                     Packet::Message(message, _) => Ok(Heard::Monitor(message)),
-                    Packet::Data { .. } => Err(ChannelError::Truncated),
+                    Packet::Data { .. } => Err(ChannelError::Closed),
                 })
             } else if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
                 let drafted = reading.draft.hear(&mut reading.channel, buffer);

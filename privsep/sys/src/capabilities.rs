@@ -1,10 +1,11 @@
-//! The capabilities of this process (capabilities(7)): reads its sets, and gives capabilities up.
+//! The capabilities of this process (capabilities(7)): reads its sets. Only
+//! processes that may have some give them up.
 
 #[cfg(feature = "server")]
 pub(crate) mod of_root;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int, c_ulong};
+use nix::libc::{self, c_int};
 
 /// A set of capabilities. Bit `n` is the capability with number `n` in linux/capability.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +38,6 @@ struct Header {
     pid: c_int,
 }
 
-/// `PR_CAP_AMBIENT_CLEAR_ALL` of linux/prctl.h.
-const AMBIENT_CLEAR_ALL: c_ulong = 4;
-
 /// `_LINUX_CAPABILITY_VERSION_3`, of this process.
 const HEADER: Header = Header {
     version: 0x2008_0522,
@@ -64,25 +62,6 @@ impl Sets {
             inheritable: set(2),
         })
     }
-}
-
-/// Gives up every capability except those of `keep`, in all sets. The process cannot get them back.
-pub(crate) fn give_up_except(keep: Capabilities) -> nix::Result<()> {
-    let held = Sets::read()?;
-    prctl(libc::PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)?;
-    let kept = held.permitted.0 & keep.0;
-    let halves = [(kept & 0xffff_ffff) as u32, (kept >> 32) as u32];
-    // Effective, permitted, inheritable.
-    let words = halves.map(|half| [half, half, 0]);
-    let mut header = HEADER;
-    // SAFETY: the kernel reads the header and six words. Both live until the call returns.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) })?;
-    Ok(())
-}
-
-fn prctl(option: c_int, argument: c_ulong) -> nix::Result<c_int> {
-    // SAFETY: the options that this file uses take numbers, and touch no memory of the process.
-    Errno::result(unsafe { libc::prctl(option, argument, 0, 0, 0) })
 }
 
 #[cfg(test)]

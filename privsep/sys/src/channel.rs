@@ -6,22 +6,26 @@
 //! an error, and the caller ends this channel, nothing else. Descriptors of a wrong packet are
 //! closed.
 
+mod messages;
+#[cfg(feature = "server")]
+mod packets;
 #[cfg(feature = "server")]
 mod sockets;
 
 use crate::seccomp::{Rule, allow_if};
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
-use popward_proto::codec::{self, CodecError, MESSAGE_LIMIT, PACKET_LIMIT};
-use popward_proto::permit::{Gate, Message, Refused};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+#[cfg(feature = "server")]
+pub use packets::{Packet, PacketBuffer};
+use popward_proto::codec::{self, MESSAGE_LIMIT, OVERSIZED};
+use popward_proto::permit::{DESCRIPTORS, Gate, Message, OUT_OF_PHASE, Refused};
 use serde::Serialize;
 #[cfg(feature = "server")]
 pub use sockets::{nonblocking_pair, socket_pair};
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Why a channel has not received or sent a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +34,7 @@ pub enum ChannelError {
     WouldBlock,
     /// The other end is closed.
     Closed,
-    /// A packet is longer than the longest permitted one.
-    Truncated,
-    /// A packet's tag is unknown.
-    UnknownTag(u8),
-    /// A packet is not a message of this direction.
-    Codec(CodecError),
-    /// The permit table does not permit this message now, or not in this form.
+    /// The packet is wrong, or may not come now.
     Refused(Refused),
     /// The system call failed.
     System(Errno),
@@ -47,9 +45,6 @@ impl std::fmt::Display for ChannelError {
         match self {
             Self::WouldBlock => out.write_str("nothing now"),
             Self::Closed => out.write_str("the other end is closed"),
-            Self::Truncated => out.write_str("packet longer than any may be"),
-            Self::UnknownTag(tag) => write!(out, "packet with unknown tag {tag}"),
-            Self::Codec(error) => error.fmt(out),
             Self::Refused(error) => error.fmt(out),
             Self::System(errno) => errno.fmt(out),
         }
@@ -58,49 +53,9 @@ impl std::fmt::Display for ChannelError {
 
 impl std::error::Error for ChannelError {}
 
-/// The contents of one packet.
-#[derive(Debug)]
-pub enum Packet<'b, R> {
-    /// A permitted message, with its descriptors.
-    Message(R, Vec<OwnedFd>),
-    /// A part of a stream.
-    Data {
-        /// The message that announces the stream. Only the first part has one.
-        announced: Option<R>,
-        /// The bytes, in the form that the client gets.
-        bytes: &'b [u8],
-        /// Whether this is the last part of the stream.
-        last: bool,
-    },
-}
-
-/// Most descriptors in a packet: the kernel's own bound (`SCM_MAX_FD`).
-///
-/// With less room, the kernel would drop the surplus itself, and this process could not count it.
-const DESCRIPTORS_MAX: usize = 253;
-
-/// Room for one packet. All channels of a thread can use the same one.
-#[derive(Debug)]
-pub struct PacketBuffer {
-    bytes: Box<[u8]>,
-    control: Vec<u8>,
-}
-
-impl PacketBuffer {
-    /// Room for a message, but not for a data packet.
-    pub fn for_messages() -> Self {
-        Self::with_room(MESSAGE_LIMIT)
-    }
-
-    /// Room for a message or a data packet.
-    pub fn for_data() -> Self {
-        Self::with_room(PACKET_LIMIT)
-    }
-
-    fn with_room(room: usize) -> Self {
-        let bytes = vec![0; room].into_boxed_slice();
-        let control = cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
-        Self { bytes, control }
+impl From<Refused> for ChannelError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -133,9 +88,7 @@ impl<S: Serialize, R: Message> Channel<S, R> {
     /// Makes this end return [`ChannelError::WouldBlock`] instead of waiting. The other end is not
     /// changed.
     pub fn set_nonblocking(&self) -> nix::Result<()> {
-        use nix::fcntl::{FcntlArg, OFlag, fcntl};
-        let flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
-        fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+        set_nonblocking(&self.socket)
     }
 
     /// The phase of the receiving end.
@@ -150,18 +103,7 @@ impl<S: Serialize, R: Message> Channel<S, R> {
 
     /// Sends a message without descriptors.
     pub fn send(&self, message: &S) -> Result<(), ChannelError> {
-        self.send_beside(message, &[])
-    }
-
-    fn send_beside(&self, message: &S, control: &[ControlMessage<'_>]) -> Result<(), ChannelError> {
-        let mut packet = [0; MESSAGE_LIMIT];
-        let encoded = codec::encode(message, &mut packet);
-        let used = encoded.unwrap_or(MESSAGE_LIMIT);
-        let sent = encoded
-            .map_err(ChannelError::Codec)
-            .and_then(|length| self.send_packet(&[IoSlice::new(&packet[..length])], control));
-        wipe(&mut packet[..used]);
-        sent
+        send_to(&self.socket, message, &[])
     }
 
     /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the
@@ -176,106 +118,20 @@ impl<S: Serialize, R: Message> Channel<S, R> {
         let mut used = 1;
         if let Some(message) = announced {
             // The announcement's length takes the place of the message's own tag.
-            let length = codec::encode(message, &mut packet[1..]).map_err(ChannelError::Codec)?;
-            packet[1] =
-                u8::try_from(length - 1).map_err(|_| ChannelError::Codec(CodecError::Oversized))?;
+            let length = codec::encode(message, &mut packet[1..])?;
+            packet[1] = u8::try_from(length - 1).map_err(|_| OVERSIZED)?;
             used += length;
         }
         packet[0] = codec::data_tag(announced.is_some(), last);
-        self.send_packet(&[IoSlice::new(&packet[..used]), IoSlice::new(bytes)], &[])
-    }
-
-    fn send_packet(
-        &self,
-        parts: &[IoSlice<'_>],
-        control: &[ControlMessage<'_>],
-    ) -> Result<(), ChannelError> {
-        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
-        loop {
-            match sendmsg::<()>(socket, parts, control, flags, None) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-    }
-
-    /// Receives one packet and checks it against the permit table.
-    ///
-    /// # Errors
-    ///
-    /// Every error but `WouldBlock` means that this channel must end.
-    pub fn receive<'b>(
-        &mut self,
-        buffer: &'b mut PacketBuffer,
-    ) -> Result<Packet<'b, R>, ChannelError> {
-        let (length, descriptors) = self.receive_packet(buffer)?;
-        let (tag, payload) = buffer.bytes[..length]
-            .split_first_mut()
-            .ok_or(ChannelError::Closed)?;
-        match *tag {
-            codec::TAG_MESSAGE => {
-                let message = self.admit(payload, descriptors.len(), false);
-                wipe(payload);
-                Ok(Packet::Message(message?, descriptors))
-            }
-            codec::TAG_DATA | codec::TAG_LAST => {
-                self.gate.admit_data().map_err(ChannelError::Refused)?;
-                if !descriptors.is_empty() {
-                    return Err(ChannelError::Refused(Refused::Descriptors("data")));
-                }
-                Ok(Packet::Data {
-                    announced: None,
-                    bytes: payload,
-                    last: *tag == codec::TAG_LAST,
-                })
-            }
-            codec::TAG_FIRST | codec::TAG_WHOLE => {
-                let (message, bytes) =
-                    codec::split_announcement(payload).map_err(ChannelError::Codec)?;
-                Ok(Packet::Data {
-                    announced: Some(self.admit(message, descriptors.len(), true)?),
-                    bytes,
-                    last: *tag == codec::TAG_WHOLE,
-                })
-            }
-            tag => Err(ChannelError::UnknownTag(tag)),
-        }
+        let parts = [IoSlice::new(&packet[..used]), IoSlice::new(bytes)];
+        send_packet(&self.socket, &parts, &[])
     }
 
     /// Decodes a message, and checks it against its row of the permit table.
     fn admit(&mut self, encoded: &[u8], count: usize, with_data: bool) -> Result<R, ChannelError> {
-        let message = codec::decode::<R>(encoded).map_err(ChannelError::Codec)?;
-        let admitted = self.gate.admit(&message, count, with_data);
-        admitted.map(|()| message).map_err(ChannelError::Refused)
-    }
-
-    fn receive_packet(
-        &self,
-        buffer: &mut PacketBuffer,
-    ) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
-        let PacketBuffer { bytes, control } = buffer;
-        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_CMSG_CLOEXEC);
-        loop {
-            let mut parts = [IoSliceMut::new(bytes)];
-            match recvmsg::<()>(socket, &mut parts, Some(&mut *control), flags) {
-                Ok(packet) => {
-                    let truncated = packet.flags.contains(MsgFlags::MSG_TRUNC);
-                    let surplus = packet.flags.contains(MsgFlags::MSG_CTRUNC);
-                    let length = packet.bytes;
-                    let descriptors = take_descriptors(&packet)?;
-                    if surplus {
-                        return Err(ChannelError::Refused(Refused::Descriptors("packet")));
-                    }
-                    if truncated {
-                        return Err(ChannelError::Truncated);
-                    }
-                    return Ok((length, descriptors));
-                }
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
+        let message = codec::decode::<R>(encoded)?;
+        self.gate.admit(&message, count, with_data)?;
+        Ok(message)
     }
 }
 
@@ -285,6 +141,60 @@ impl<S: Serialize, R: Message> AsFd for Channel<S, R> {
     }
 }
 
+/// Makes this end of a socket return instead of waiting. The other end is not changed.
+pub(crate) fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// Sends a message, with the descriptors of `control`.
+pub(crate) fn send_to(
+    socket: &OwnedFd,
+    message: &impl Serialize,
+    control: &[ControlMessage<'_>],
+) -> Result<(), ChannelError> {
+    let mut packet = [0; MESSAGE_LIMIT];
+    let encoded = codec::encode(message, &mut packet);
+    let used = encoded.unwrap_or(MESSAGE_LIMIT);
+    let sent = match encoded {
+        Ok(length) => send_packet(socket, &[IoSlice::new(&packet[..length])], control),
+        Err(refused) => Err(refused.into()),
+    };
+    wipe(&mut packet[..used]);
+    sent
+}
+
+fn send_packet(
+    socket: &OwnedFd,
+    parts: &[IoSlice<'_>],
+    control: &[ControlMessage<'_>],
+) -> Result<(), ChannelError> {
+    let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
+    loop {
+        match sendmsg::<()>(socket, parts, control, flags, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
+
+/// Checks that nothing of a packet was cut off.
+fn whole(flags: MsgFlags) -> Result<(), ChannelError> {
+    if flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Err(refused("packet", DESCRIPTORS));
+    }
+    if flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(refused("packet", "is longer than any may be"));
+    }
+    Ok(())
+}
+
+fn refused(kind: &'static str, why: &'static str) -> ChannelError {
+    ChannelError::Refused(Refused { kind, why })
+}
+
 /// Wipes the encoded form of a message, because the message may hold a secret. No message to or
 /// from a worker holds one.
 fn wipe(encoded: &mut [u8]) {
@@ -292,22 +202,6 @@ fn wipe(encoded: &mut [u8]) {
     zeroize::Zeroize::zeroize(encoded);
     #[cfg(not(feature = "server"))]
     let _ = encoded;
-}
-
-/// Takes ownership of all descriptors of a packet. One that nobody owned would stay open for ever.
-fn take_descriptors(
-    packet: &nix::sys::socket::RecvMsg<'_, '_, ()>,
-) -> Result<Vec<OwnedFd>, ChannelError> {
-    let mut descriptors = Vec::new();
-    for message in packet.cmsgs().map_err(ChannelError::System)? {
-        if let ControlMessageOwned::ScmRights(received) = message {
-            for raw in received {
-                // SAFETY: the kernel has made this descriptor in this call. Nothing else owns it.
-                descriptors.push(unsafe { OwnedFd::from_raw_fd(raw) });
-            }
-        }
-    }
-    Ok(descriptors)
 }
 
 fn failed(errno: Errno) -> ChannelError {

@@ -1,13 +1,18 @@
 //! Gives up the rights that a process does not need, and proves that they are gone (promise P10).
 //!
 //! Every process does this before it reads its first untrusted byte, in this order: [`harden`],
-//! then what it needs privilege for (an empty root, locks), [`drop_capabilities`], [`prove`],
+//! then what it needs privilege for (an empty root, locks), `drop_capabilities`, [`prove`],
 //! Landlock, the system call filter.
 
-use crate::capabilities::{Capabilities, Sets, give_up_except};
+mod hardening;
+
+#[cfg(feature = "server")]
+pub use crate::capabilities::of_root::drop_capabilities;
+use crate::capabilities::{Capabilities, Sets};
+pub use hardening::{harden, prove};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, getresgid, getresuid};
 
 /// Why a process is not confined. The process logs this and ends.
@@ -35,7 +40,8 @@ impl std::fmt::Display for NotConfined {
 
 impl std::error::Error for NotConfined {}
 
-pub(crate) fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
+/// The result of a system call, with what was attempted.
+pub fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
     result.map_err(|errno| NotConfined::System { what, errno })
 }
 
@@ -48,58 +54,10 @@ pub struct Identity {
     pub gid: u32,
 }
 
-impl Identity {
-    /// The user and the real group of this process. `None` if its three user ids differ.
-    ///
-    /// The effective group may differ from the real one, because a worker gives up its effective
-    /// group later. [`prove`] checks that it has.
-    pub fn current() -> Option<Self> {
-        let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
-        let one = uid.real == uid.effective && uid.real == uid.saved;
-        one.then(|| Self {
-            uid: uid.real.as_raw(),
-            gid: gid.real.as_raw(),
-        })
-    }
-}
-
 /// Forbids core dumps, and tracing by other processes of the same user.
 pub fn forbid_dumps() -> Result<(), NotConfined> {
     attempt("no core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     attempt("not dumpable", nix::sys::prctl::set_dumpable(false))
-}
-
-/// Forbids core dumps, tracing by other processes of the same user, and new privileges by exec.
-/// Limits the process to `files` open descriptors, or to fewer if its hard limit is lower.
-pub fn harden(files: u64) -> Result<(), NotConfined> {
-    // Only a process with CAP_SYS_RESOURCE could raise the hard limit.
-    let limit = "limit on open files";
-    let (_, hard) = attempt(limit, getrlimit(Resource::RLIMIT_NOFILE))?;
-    let files = files.min(hard);
-    attempt(limit, setrlimit(Resource::RLIMIT_NOFILE, files, files))?;
-    forbid_dumps()?;
-    attempt("no new privileges", nix::sys::prctl::set_no_new_privs())
-}
-
-/// Gives up every capability except `keep`, in all sets. It cannot get them back. The bounding set
-/// shrinks too if this process may change it.
-pub fn drop_capabilities(keep: Capabilities) -> Result<(), NotConfined> {
-    #[cfg(feature = "server")]
-    attempt("bounding set", crate::capabilities::of_root::shrink(keep))?;
-    attempt("drop capabilities", give_up_except(keep))
-}
-
-/// Proves that this process has the ids of `identity`, at most the supplementary groups `groups`
-/// and at most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
-pub fn prove(identity: &Identity, groups: &[u32], keep: Capabilities) -> Result<(), NotConfined> {
-    prove_ids(identity, groups, keep)?;
-    if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
-        return Err(NotConfined::Unproven("no_new_privs"));
-    }
-    if attempt("read dumpable", nix::sys::prctl::get_dumpable())? {
-        return Err(NotConfined::Unproven("dumpable"));
-    }
-    Ok(())
 }
 
 /// Proves ids, groups and capabilities only. The monitor uses this: it cannot set `no_new_privs`,

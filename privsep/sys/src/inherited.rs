@@ -2,8 +2,10 @@
 //! on.
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use nix::sys::stat::fstat;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The first descriptor after the standard streams.
@@ -24,17 +26,13 @@ pub fn take<const N: usize>() -> Result<[OwnedFd; N], Errno> {
     // that the process does with descriptors.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, beyond, libc::c_uint::MAX, 0) })?;
     for raw in FIRST..beyond {
-        // SAFETY: `fstat` writes to this structure only. All zeros are a valid `stat`.
-        let status = unsafe {
-            let mut status: libc::stat = std::mem::zeroed();
-            Errno::result(libc::fstat(raw, &raw mut status))?;
-            status
-        };
-        if status.st_mode & libc::S_IFMT != libc::S_IFSOCK {
+        // SAFETY: the descriptor is used within this turn only. If it is not open, the first call
+        // says so.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
+        if fstat(descriptor)?.st_mode & libc::S_IFMT != libc::S_IFSOCK {
             return Err(Errno::EBADF);
         }
-        // SAFETY: `raw` is open, and the flag is a plain integer.
-        Errno::result(unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     let mut raw = FIRST - 1;
     Ok([(); N].map(|()| {

@@ -1,6 +1,7 @@
 //! Landlock: limits the files that a process can open to some directories, whatever its user may
 //! open. The numbers are those of linux/landlock.h.
 
+use crate::confine::{NotConfined, attempt};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -8,30 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[cfg(feature = "server")]
 pub mod reading;
 
-/// Why a process is not restricted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LandlockError {
-    /// The kernel has no Landlock, or Landlock is off.
-    Missing,
-    /// The kernel refused the restriction.
-    Refused(Errno),
-    /// The restriction is on, but a forbidden file could still be opened.
-    Unproven,
-}
-
-impl std::fmt::Display for LandlockError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing => out.write_str("the kernel has no Landlock (Linux 5.13, lsm=landlock)"),
-            Self::Refused(errno) => write!(out, "Landlock: {errno}"),
-            Self::Unproven => {
-                out.write_str("Landlock is on, and what it forbids can still be opened")
-            }
-        }
-    }
-}
-
-impl std::error::Error for LandlockError {}
+/// The proof failed.
+const OPEN: &str = "what Landlock forbids can still be opened";
 
 /// A right to files, or several of them.
 pub type Rights = u64;
@@ -65,12 +44,12 @@ pub type Rule<'a> = (BorrowedFd<'a>, Rights);
 /// # Errors
 ///
 /// The kernel cannot restrict files, or the proof failed. The process must not go on then.
-pub fn restrict(rules: &[Rule<'_>]) -> Result<(), LandlockError> {
+pub fn restrict(rules: &[Rule<'_>]) -> Result<(), NotConfined> {
     enforce(known()?, rules)?;
     // The root directory must not open. A process with an empty root directory opens that one.
     match std::fs::read_dir("/") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        _ => Err(LandlockError::Unproven),
+        _ => Err(NotConfined::Unproven(OPEN)),
     }
 }
 
@@ -112,8 +91,9 @@ struct Beneath {
 }
 
 /// Everything that this kernel can forbid.
-fn known() -> Result<Forbidden, LandlockError> {
-    Forbidden::everything(version()).ok_or(LandlockError::Missing)
+fn known() -> Result<Forbidden, NotConfined> {
+    let missing = "the kernel has no Landlock (Linux 5.13, lsm=landlock)";
+    Forbidden::everything(version()).ok_or(NotConfined::Unproven(missing))
 }
 
 /// The version of Landlock that this kernel has. Negative: it has none.
@@ -125,9 +105,9 @@ pub(crate) fn version() -> c_long {
 }
 
 /// Enforces a ruleset: `forbidden`, except the rights beneath each directory.
-fn enforce(forbidden: Forbidden, rules: &[Rule<'_>]) -> Result<(), LandlockError> {
+fn enforce(forbidden: Forbidden, rules: &[Rule<'_>]) -> Result<(), NotConfined> {
     const PATH_BENEATH: c_int = 1;
-    let call = |answer| Errno::result(answer).map_err(LandlockError::Refused);
+    let call = |answer| attempt("Landlock", Errno::result(answer));
     // SAFETY: the kernel reads as many bytes as the structure has.
     let made = call(unsafe {
         libc::syscall(
@@ -137,7 +117,7 @@ fn enforce(forbidden: Forbidden, rules: &[Rule<'_>]) -> Result<(), LandlockError
             0,
         )
     })?;
-    let made = c_int::try_from(made).map_err(|_| LandlockError::Refused(Errno::EBADF))?;
+    let made = c_int::try_from(made).unwrap_or(-1);
     // SAFETY: the kernel has made this descriptor in the call before. Nothing else owns it.
     let ruleset = unsafe { OwnedFd::from_raw_fd(made) };
     for (directory, rights) in rules {

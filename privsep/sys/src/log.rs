@@ -6,18 +6,18 @@
 #[cfg(feature = "server")]
 mod levels;
 
-use crate::channel::{Channel, ChannelError};
+use crate::channel::{ChannelError, send_to, set_nonblocking};
 use popward_proto::account::SessionId;
 use popward_proto::bounded::{List, Text};
-use popward_proto::log::{FIELDS_MAX, Level, LogPhase, NoMessage, Record};
+use popward_proto::log::{FIELDS_MAX, Level, Record};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The channel for log records.
+/// The socket for log records.
 #[derive(Debug)]
 pub struct Log {
-    channel: Channel<Record, NoMessage>,
+    socket: OwnedFd,
     lost: AtomicU32,
 }
 
@@ -27,10 +27,9 @@ pub type Field<'a> = (&'a str, &'a dyn Display);
 impl Log {
     /// The log over `socket`, which comes from the monitor.
     pub fn new(socket: OwnedFd) -> nix::Result<Self> {
-        let channel = Channel::new(socket, LogPhase::Open);
-        channel.set_nonblocking()?;
+        set_nonblocking(&socket)?;
         Ok(Self {
-            channel,
+            socket,
             lost: AtomicU32::new(0),
         })
     }
@@ -73,6 +72,10 @@ impl Log {
             text: Text::truncated(text),
             fields: List::try_from(fields).unwrap_or_default(),
         };
-        !matches!(self.channel.send(&record), Err(ChannelError::WouldBlock))
+        self.passes(&record)
+    }
+    /// Sends a record. `false`: there is no room for it now.
+    fn passes(&self, record: &Record) -> bool {
+        send_to(&self.socket, record, &[]) != Err(ChannelError::WouldBlock)
     }
 }

@@ -9,6 +9,7 @@
 #[cfg(feature = "server")]
 pub mod denials;
 
+use crate::confine::{NotConfined, attempt};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, sock_filter, sock_fprog};
 
@@ -23,18 +24,20 @@ pub struct Rule {
 /// Most conditions of a rule.
 pub const CONDITIONS_MAX: usize = 3;
 
-/// A condition on the argument with this number, counted from 0. Only the argument's lower 32 bits
-/// are compared, unless it is a pointer: the kernel reads no more of flags, commands and
-/// descriptors.
-type Condition = (u8, Test);
-
+/// A condition on one half of an argument. Only the lower half of flags, commands and descriptors is
+/// compared: the kernel reads no more of them.
 #[derive(Debug, Clone, Copy)]
-enum Test {
-    IsOneOf(&'static [u64]),
-    HasNoneOf(u64),
-    IsNull,
-    IsThisProcess,
+struct Condition {
+    /// The number of the half: 0 is the lower half of the first argument.
+    half: u8,
+    /// The bits that count.
+    bits: u32,
+    /// What these bits may be.
+    values: &'static [u64],
 }
+
+/// In the values of a rule: the id of the process that installs the filter.
+const THIS_PROCESS: u64 = u64::MAX;
 
 /// Permits `call` with any arguments.
 pub const fn allow(call: i64) -> Rule {
@@ -49,7 +52,7 @@ pub const fn allow_if(call: i64, argument: u8, values: &'static [u64]) -> Rule {
 
 /// Permits `call` if the argument with this number (from 0) has none of `bits`.
 pub const fn allow_without(call: i64, argument: u8, bits: u64) -> Rule {
-    allow(call).and_without(argument, bits)
+    allow(call).and(2 * argument, low(bits), &[0])
 }
 
 impl Rule {
@@ -62,46 +65,15 @@ impl Rule {
     #[must_use]
     pub const fn and_if(self, argument: u8, values: &'static [u64]) -> Self {
         assert!(!values.is_empty(), "a rule that permits nothing");
-        self.and((argument, Test::IsOneOf(values)))
+        self.and(2 * argument, u32::MAX, values)
     }
 
-    /// Permits the call only if the argument with this number (from 0) has none of `bits`, too.
-    ///
-    /// # Panics
-    ///
-    /// The rule has [`CONDITIONS_MAX`] conditions already.
-    #[must_use]
-    pub const fn and_without(self, argument: u8, bits: u64) -> Self {
-        self.and((argument, Test::HasNoneOf(bits)))
-    }
-
-    /// Permits the call only if the argument with this number (from 0), a pointer, is null, too.
-    ///
-    /// # Panics
-    ///
-    /// The rule has [`CONDITIONS_MAX`] conditions already.
-    #[must_use]
-    pub const fn and_null(self, argument: u8) -> Self {
-        self.and((argument, Test::IsNull))
-    }
-
-    /// Permits the call only if the argument with this number (from 0) is the id of the process
-    /// that installs the filter, too.
-    ///
-    /// # Panics
-    ///
-    /// The rule has [`CONDITIONS_MAX`] conditions already.
-    #[must_use]
-    pub const fn and_this_process(self, argument: u8) -> Self {
-        self.and((argument, Test::IsThisProcess))
-    }
-
-    const fn and(mut self, condition: Condition) -> Self {
+    const fn and(mut self, half: u8, bits: u32, values: &'static [u64]) -> Self {
         let mut place = 0;
         while self.conditions[place].is_some() {
             place += 1;
         }
-        self.conditions[place] = Some(condition);
+        self.conditions[place] = Some(Condition { half, bits, values });
         self
     }
 }
@@ -143,7 +115,7 @@ pub const RUNTIME: &[Rule] = &[
     // `abort()` signals this process, and no other one.
     allow(libc::SYS_gettid),
     allow(libc::SYS_getpid),
-    allow_if(libc::SYS_tgkill, 2, &[libc::SIGABRT as u64]).and_this_process(0),
+    allow_if(libc::SYS_tgkill, 2, &[libc::SIGABRT as u64]).and_if(0, &[THIS_PROCESS]),
     // The proof that the filter is on.
     allow_if(libc::SYS_prctl, 0, &[libc::PR_GET_SECCOMP as u64]),
 ];
@@ -165,31 +137,6 @@ const WAIT_BITSET: u64 = libc::FUTEX_WAIT_BITSET as u64;
 const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
 const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
 
-/// Why the process has no filter.
-#[derive(Debug)]
-pub enum SeccompError {
-    /// The kernel refused the filter.
-    Install(Errno),
-    /// This thread already has a filter of its own, so it cannot have the filter of all threads.
-    OfOneThread(i64),
-    /// The kernel took the filter, but the process is not in filter mode.
-    Unproven,
-}
-
-impl std::fmt::Display for SeccompError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Install(error) => write!(out, "syscall filter: {error}"),
-            Self::OfOneThread(thread) => {
-                write!(out, "syscall filter: thread {thread} has another one")
-            }
-            Self::Unproven => out.write_str("the syscall filter was installed and is not on"),
-        }
-    }
-}
-
-impl std::error::Error for SeccompError {}
-
 /// Installs one filter from all `tables`, for all threads of this process. It cannot be removed.
 ///
 /// The process must have `no_new_privs` (see [`crate::confine::harden`]).
@@ -197,12 +144,12 @@ impl std::error::Error for SeccompError {}
 /// # Errors
 ///
 /// The kernel refused the filter, or the filter is not in force. The process must not go on then.
-pub fn install(tables: &[&[Rule]]) -> Result<(), SeccompError> {
+pub fn install(tables: &[&[Rule]]) -> Result<(), NotConfined> {
     install_program(compile(tables, &[give(libc::SECCOMP_RET_KILL_PROCESS)]))
 }
 
 /// Installs a program of the kernel's filter machine for all threads.
-fn install_program(mut program: Vec<sock_filter>) -> Result<(), SeccompError> {
+fn install_program(mut program: Vec<sock_filter>) -> Result<(), NotConfined> {
     let program = sock_fprog {
         // A longer program is none that the kernel takes.
         len: u16::try_from(program.len()).unwrap_or(0),
@@ -217,17 +164,14 @@ fn install_program(mut program: Vec<sock_filter>) -> Result<(), SeccompError> {
             &raw const program,
         )
     });
-    match answer.map_err(SeccompError::Install)? {
-        0 => {}
-        thread => return Err(SeccompError::OfOneThread(thread)),
-    }
+    // Another answer than 0 is the number of a thread with a filter of its own.
+    let other_thread = attempt("syscall filter", answer)? != 0;
     // SAFETY: PR_GET_SECCOMP takes no arguments and touches no memory.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
-    if mode == c_int::try_from(libc::SECCOMP_MODE_FILTER).unwrap_or(-1) {
-        Ok(())
-    } else {
-        Err(SeccompError::Unproven)
+    if other_thread || c_int::try_from(libc::SECCOMP_MODE_FILTER) != Ok(mode) {
+        return Err(NotConfined::Unproven("the syscall filter is not on"));
     }
+    Ok(())
 }
 
 /// Offsets in the kernel's `struct seccomp_data`, in bytes.
@@ -272,21 +216,8 @@ fn permission(rule: &Rule) -> Option<Vec<sock_filter>> {
     let mut tests = vec![give(libc::SECCOMP_RET_ALLOW)];
     let conditions = rule.conditions.iter().flatten();
     // The last condition comes first, because each one jumps over all that follow it.
-    for (argument, test) in conditions.clone().rev() {
-        let rest = u8::try_from(tests.len()).ok()?;
-        let at = lower_half(*argument);
-        let mut test = match test {
-            Test::IsOneOf(values) => one_of(at, values, rest)?,
-            Test::IsThisProcess => one_of(at, &[std::process::id().into()], rest)?,
-            Test::HasNoneOf(bits) => {
-                vec![load(at), jump(libc::BPF_JSET, low(*bits), [rest, 0])]
-            }
-            Test::IsNull => {
-                let mut halves = one_of(at, &[0], rest.checked_add(2)?)?;
-                halves.append(&mut one_of(at + 4, &[0], rest)?);
-                halves
-            }
-        };
+    for condition in conditions.clone().rev() {
+        let mut test = one_of(condition, u8::try_from(tests.len()).ok()?)?;
         test.append(&mut tests);
         tests = test;
     }
@@ -296,20 +227,23 @@ fn permission(rule: &Rule) -> Option<Vec<sock_filter>> {
     Some(tests)
 }
 
-/// Goes on if what is at `at` is one of `values`, and behind the next `rest` instructions if not.
-fn one_of(at: u32, values: &[u64], rest: u8) -> Option<Vec<sock_filter>> {
-    let mut test = vec![load(at)];
-    for (place, value) in values.iter().enumerate() {
-        let later = u8::try_from(values.len() - 1 - place).ok()?;
+/// Goes on if the condition holds, and behind the next `rest` instructions if not.
+fn one_of(condition: &Condition, rest: u8) -> Option<Vec<sock_filter>> {
+    // Both architectures put the lower half of an argument first.
+    let mut test = vec![load(ARGUMENTS + 4 * u32::from(condition.half))];
+    if condition.bits != u32::MAX {
+        test.push(step(libc::BPF_ALU | libc::BPF_AND, condition.bits, [0, 0]));
+    }
+    for (place, value) in condition.values.iter().enumerate() {
+        let later = u8::try_from(condition.values.len() - 1 - place).ok()?;
         let not = if later == 0 { rest } else { 0 };
-        test.push(same(low(*value), [later, not]));
+        let value = match *value {
+            THIS_PROCESS => std::process::id(),
+            value => low(value),
+        };
+        test.push(same(value, [later, not]));
     }
     Some(test)
-}
-
-/// Where the lower half of an argument is. Both architectures put it first.
-fn lower_half(argument: u8) -> u32 {
-    ARGUMENTS + 8 * u32::from(argument)
 }
 
 fn step(code: u32, k: u32, when: [u8; 2]) -> sock_filter {
@@ -339,7 +273,7 @@ fn same(k: u32, when: [u8; 2]) -> sock_filter {
 }
 
 /// The lower half of a value. Every value in the tables fits into it.
-fn low(value: u64) -> u32 {
+const fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }
 

@@ -7,6 +7,7 @@ use crate::channel::ChannelError;
 use crate::confine::{Identity, NotConfined, attempt, drop_capabilities, groups, harden, prove};
 use crate::inherited;
 use crate::log::Log;
+use nix::unistd::{getresgid, getresuid};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -99,5 +100,20 @@ fn empty_root() -> Result<bool, NotConfined> {
         _ => Err(NotConfined::Unproven(
             "the new root is not an empty directory",
         )),
+    }
+}
+
+impl Identity {
+    /// The user and the real group of this process. `None` if its three user ids differ.
+    ///
+    /// The effective group may differ from the real one, because a worker gives up its effective
+    /// group later. [`prove`] checks that it has.
+    pub fn current() -> Option<Self> {
+        let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
+        let one = uid.real == uid.effective && uid.real == uid.saved;
+        one.then(|| Self {
+            uid: uid.real.as_raw(),
+            gid: gid.real.as_raw(),
+        })
     }
 }

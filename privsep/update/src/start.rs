@@ -12,17 +12,17 @@ use crate::syscalls;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, getresuid, setresgid};
 use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::{self, Channel, Packet, PacketBuffer};
-use popward_sys::confine::{self, Identity};
+use popward_sys::channel::{self, Channel};
+use popward_sys::confine::{self, Identity, NotConfined, attempt};
 use popward_sys::inherited;
 use popward_sys::landlock::{self, READ_DIRECTORY, READ_FILE, REGULAR_FILES, Rights, Rule};
 use popward_sys::log::Log;
 use popward_sys::seccomp::{self, RUNTIME};
-use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -64,14 +64,10 @@ pub fn job() -> Option<(Job, Ends, SessionLog)> {
     let [control, log, session] = inherited::take::<3>().ok()?;
     let log = Log::new(log).ok()?;
     let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
-    let job = match monitor.receive(&mut PacketBuffer::for_messages()) {
-        Ok(Packet::Message(MonitorToWorker::Job(job), _))
-            if job.version == popward_proto::VERSION =>
-        {
-            job
-        }
-        _ => return None,
-    };
+    let MonitorToWorker::Job(job) = monitor.receive_message().ok()?;
+    if job.version != popward_proto::VERSION {
+        return None;
+    }
     monitor.enter(JobPhase::Working);
     let front = Channel::new(session, WorkerPhase::Opening);
     front.set_nonblocking().ok()?;
@@ -87,7 +83,7 @@ pub fn job() -> Option<(Job, Ends, SessionLog)> {
 #[derive(Debug)]
 pub enum StartError {
     /// The process could not confine itself.
-    Confine(Box<dyn Error>),
+    Confine(NotConfined),
     /// Another process held this lock until the time was up.
     Busy(&'static str, Holder),
     /// The spool could not be locked for another reason.
@@ -142,13 +138,15 @@ pub struct Started {
 /// Confines the process, locks the spool of `job`, confines it further, and finishes an update that
 /// another process left. [`Task::Adopt`] finishes no update. [`Task::Free`] locks nothing.
 pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
-    confine::harden(32).map_err(|error| StartError::Confine(error.into()))?;
+    confine::harden(32).map_err(StartError::Confine)?;
     let identity = Identity {
         uid: job.uid,
         gid: job.gid,
     };
-    if job.uid == 0 || Identity::current() != Some(identity.clone()) {
-        return Err(StartError::Confine("not run as the account".into()));
+    let ids = getresuid().map(|ids| [ids.real, ids.effective, ids.saved]);
+    if job.uid == 0 || ids != Ok([Uid::from_raw(job.uid); 3]) {
+        let why = NotConfined::Unproven("not run as the account");
+        return Err(StartError::Confine(why));
     }
     if matches!(job.task, Task::Free { .. }) {
         // The signal ends this process, wherever it hangs. A client waits for its end.
@@ -191,8 +189,7 @@ const WITHIN_STATE: Rights = REGULAR_FILES | READ_DIRECTORY;
 
 /// Gives up what no lock needs. The process can open files in the spool's directory and beneath
 /// `reach`, and read in `/proc` who holds a lock.
-fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Box<dyn Error>> {
-    confine::drop_capabilities(Capabilities::NONE)?;
+fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), NotConfined> {
     // Without it, no process counts as dead, and no holder has a name.
     let processes = open("/proc", DIRECTORY, Mode::empty()).ok();
     let processes = processes.iter().map(|fd| (fd.as_fd(), READ_FILE));
@@ -204,29 +201,23 @@ fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Box
         .chain(processes)
         .collect();
     landlock::restrict(&rules)?;
-    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE, syscalls::LOCKING])?;
-    Ok(())
+    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE, syscalls::LOCKING])
 }
 
 /// Gives up what only locking needs, and proves it. The process can open files beneath `reach`, its
 /// state directory, only.
-fn confine_to_state(
-    job: &Job,
-    identity: &Identity,
-    reach: &[Rule<'_>],
-) -> Result<(), Box<dyn Error>> {
+fn confine_to_state(job: &Job, identity: &Identity, reach: &[Rule<'_>]) -> Result<(), NotConfined> {
     // The process gives up the directory's group before it reads the spool's first byte. The group
     // is the effective group, and the exec made it the saved group too. Once all three are the
     // user's own group, there is no way back.
-    let gid = nix::unistd::Gid::from_raw(job.gid);
-    nix::unistd::setresgid(gid, gid, gid)?;
+    let gid = Gid::from_raw(job.gid);
+    attempt("give up the group", setresgid(gid, gid, gid))?;
     // That has made the process dumpable again if fs.suid_dumpable is set (apport,
     // systemd-coredump).
-    nix::sys::prctl::set_dumpable(false)?;
+    attempt("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
     landlock::restrict(reach)?;
-    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE])?;
-    Ok(())
+    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE])
 }
 
 fn finish_left_update(

@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::session::{FrontToWorker, WorkerToFront};
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::ChannelError;
 use popward_update::error::UpdateError;
 use popward_update::locks::{LockedSpool, Lost};
 use popward_update::start::{Ends, ToFront};
@@ -71,10 +71,9 @@ impl Transport {
     }
 
     /// The next request, if one has arrived. This does not wait.
-    pub fn pending(&mut self, buffer: &mut PacketBuffer) -> Result<Option<FrontToWorker>, Stop> {
-        match self.ends.front.receive(buffer) {
-            Ok(Packet::Message(request, _)) => Ok(Some(request)),
-            Ok(Packet::Data { .. }) => Err(Stop::Rules(ChannelError::UnknownTag(1))),
+    pub fn pending(&mut self) -> Result<Option<FrontToWorker>, Stop> {
+        match self.ends.front.receive_message() {
+            Ok(request) => Ok(Some(request)),
             Err(ChannelError::WouldBlock) => Ok(None),
             Err(ChannelError::Closed) => Err(Stop::FrontGone),
             Err(error) => Err(Stop::Rules(error)),

@@ -89,12 +89,22 @@ fn a_part_has_at_most_two_descriptors_and_says_how_many() {
         let mut gate: Gate<ConfigToSupervisor> = Gate::new(phase);
         gate.admit(&part(vec![0], files), count, false)
     };
-    let wrong = Err(Refused::Descriptors("Part"));
+    let wrong = Err(Refused {
+        kind: "Part",
+        why: DESCRIPTORS,
+    });
     for count in 0..=2 {
         assert_eq!(admit(count, count.into(), SetupPhase::Starting), Ok(()));
         assert_eq!(admit(count, 3, SetupPhase::Starting), wrong);
         let late = admit(count, count.into(), SetupPhase::Serving);
-        assert_eq!(late, Err(Refused::OutOfPhase("Part")), "after the end");
+        assert_eq!(
+            late,
+            Err(Refused {
+                kind: "Part",
+                why: OUT_OF_PHASE,
+            }),
+            "after the end"
+        );
     }
     assert_eq!(admit(1, 2, SetupPhase::Starting), wrong);
     assert_eq!(admit(3, 3, SetupPhase::Starting), wrong);
@@ -127,7 +137,13 @@ fn the_base_of_a_configuration_comes_first() {
     }
     let mut gate = Gate::new(ReadingPhase::Rest);
     let one = gate.admit(&certificate(), 1, false);
-    assert_eq!(one, Err(Refused::Descriptors("Certificate")));
+    assert_eq!(
+        one,
+        Err(Refused {
+            kind: "Certificate",
+            why: DESCRIPTORS,
+        })
+    );
     assert!(gate.admit(&ConfigToMonitor::End, 0, false).is_ok());
     assert!(gate.admit(&ConfigToMonitor::End, 0, false).is_err());
 }

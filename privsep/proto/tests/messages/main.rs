@@ -28,7 +28,7 @@ use popward_proto::monitor_worker::{
     Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
 };
 use popward_proto::network::Network;
-use popward_proto::permit::{Gate, Message, Refused};
+use popward_proto::permit::{DESCRIPTORS, Gate, Message, OUT_OF_PHASE, Refused};
 use popward_proto::proxies::{NETWORKS_MAX, Proxies};
 use popward_proto::secret::Secret;
 use popward_proto::session::{

@@ -1,6 +1,12 @@
-//! The capabilities that root's processes keep, and the bounding set, which only they can change.
+//! The capabilities that root's processes keep, how a process gives up the others, and the bounding
+//! set, which only root's processes can change.
 
-use super::{Capabilities, Errno, Sets, libc, prctl};
+use super::{Capabilities, Errno, HEADER, Sets, libc};
+use crate::confine::{NotConfined, attempt};
+use nix::libc::{c_int, c_ulong};
+
+/// `PR_CAP_AMBIENT_CLEAR_ALL` of linux/prctl.h.
+const AMBIENT_CLEAR_ALL: c_ulong = 4;
 
 impl Capabilities {
     /// Changes the owners of files.
@@ -40,4 +46,30 @@ pub(crate) fn shrink(keep: Capabilities) -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives up every capability except those of `keep`, in all sets. The process cannot get them back.
+pub(crate) fn give_up_except(keep: Capabilities) -> nix::Result<()> {
+    let held = Sets::read()?;
+    prctl(libc::PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)?;
+    let kept = held.permitted.0 & keep.0;
+    let halves = [(kept & 0xffff_ffff) as u32, (kept >> 32) as u32];
+    // Effective, permitted, inheritable.
+    let words = halves.map(|half| [half, half, 0]);
+    let mut header = HEADER;
+    // SAFETY: the kernel reads the header and six words. Both live until the call returns.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) })?;
+    Ok(())
+}
+
+fn prctl(option: c_int, argument: c_ulong) -> nix::Result<c_int> {
+    // SAFETY: the options that this file uses take numbers, and touch no memory of the process.
+    Errno::result(unsafe { libc::prctl(option, argument, 0, 0, 0) })
+}
+
+/// Gives up every capability except `keep`, in all sets. It cannot get them back. The bounding set
+/// shrinks too if this process may change it.
+pub fn drop_capabilities(keep: Capabilities) -> Result<(), NotConfined> {
+    attempt("bounding set", shrink(keep))?;
+    attempt("drop capabilities", give_up_except(keep))
 }

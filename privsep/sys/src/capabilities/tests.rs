@@ -2,6 +2,7 @@
 
 #![cfg(feature = "server")]
 
+use super::of_root::give_up_except;
 use super::*;
 
 /// The capability sets of this thread, as the kernel shows them: bounding, permitted,

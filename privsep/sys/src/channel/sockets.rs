@@ -2,6 +2,7 @@
 
 use super::{
     AsRawFd, BorrowedFd, Channel, ChannelError, ControlMessage, Message, OwnedFd, Serialize,
+    send_to,
 };
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
@@ -28,6 +29,7 @@ impl<S: Serialize, R: Message> Channel<S, R> {
     ) -> Result<(), ChannelError> {
         let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
-        self.send_beside(message, if raw.is_empty() { &[] } else { &rights })
+        let control = if raw.is_empty() { &[][..] } else { &rights };
+        send_to(&self.socket, message, control)
     }
 }

@@ -2,7 +2,7 @@
 //! only what is in a list, and an operator's program may change what its user may.
 
 use super::{
-    Forbidden, LandlockError, READ_DIRECTORY, READ_FILE, REGULAR_FILES, Rights, TRUNCATE,
+    Forbidden, NotConfined, OPEN, READ_DIRECTORY, READ_FILE, REGULAR_FILES, Rights, TRUNCATE,
     WRITE_FILE, enforce, known,
 };
 use std::fs::File;
@@ -16,8 +16,8 @@ const MOVE: Rights = 1 << 13;
 const DEVICE_CONTROLS: Rights = 1 << 15;
 
 /// As [`super::restrict`], but every file may be read, and none may be written.
-pub fn restrict_to_reading() -> Result<(), LandlockError> {
-    let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
+pub fn restrict_to_reading() -> Result<(), NotConfined> {
+    let root = File::open("/").map_err(|_| NotConfined::Unproven(OPEN))?;
     enforce(known()?, &[(root.as_fd(), READ_FILE | READ_DIRECTORY)])?;
     // The proof: everybody may write to this file, so only Landlock can forbid it.
     prove("/dev/null")
@@ -28,10 +28,10 @@ pub fn restrict_to_reading() -> Result<(), LandlockError> {
 /// `directories`. Paths that are missing are left out.
 ///
 /// Sockets and signals are as free as before, because modules for LDAP or SSSD need sockets.
-pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), LandlockError> {
+pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), NotConfined> {
     let read = READ_FILE | READ_DIRECTORY | EXECUTE | DEVICE_CONTROLS;
     let write_file = WRITE_FILE | TRUNCATE;
-    let root = File::open("/").map_err(|_| LandlockError::Unproven)?;
+    let root = File::open("/").map_err(|_| NotConfined::Unproven(OPEN))?;
     let each = |paths: &[&str], rights: Rights| -> Vec<(File, Rights)> {
         let paths = paths.iter().filter_map(|path| open_path(Path::new(path)));
         paths.map(|file| (file, rights)).collect()
@@ -60,8 +60,8 @@ pub fn restrict_writing(files: &[&str], directories: &[&str]) -> Result<(), Land
 /// Landlock must forbid something. Making a block device takes a capability in any case. Moving
 /// files between directories is forbidden unless a rule permits it. The first version of Landlock
 /// has no such rule.
-pub fn restrict_tracing() -> Result<(), LandlockError> {
-    let root = open_path(Path::new("/")).ok_or(LandlockError::Unproven)?;
+pub fn restrict_tracing() -> Result<(), NotConfined> {
+    let root = open_path(Path::new("/")).ok_or(NotConfined::Unproven(OPEN))?;
     let forbidden = Forbidden {
         files: known()?.files & (MAKE_BLOCK_DEVICE | MOVE),
         ports: 0,
@@ -81,9 +81,9 @@ fn open_path(path: &Path) -> Option<File> {
 }
 
 /// Proves that `path` cannot be opened for writing.
-fn prove(path: &str) -> Result<(), LandlockError> {
+fn prove(path: &str) -> Result<(), NotConfined> {
     match File::options().write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        _ => Err(LandlockError::Unproven),
+        _ => Err(NotConfined::Unproven(OPEN)),
     }
 }

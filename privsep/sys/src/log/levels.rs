@@ -1,7 +1,6 @@
 //! Records of each level, and of Qpopper's form.
 
 use super::{Field, Log};
-use crate::channel::ChannelError;
 use popward_proto::account::SessionId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::log::{Level, Record};
@@ -37,7 +36,7 @@ impl Log {
             text: Text::truncated(text),
             fields: List::default(),
         };
-        if matches!(self.channel.send(&record), Err(ChannelError::WouldBlock)) {
+        if !self.passes(&record) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -5,11 +5,25 @@
 //! an operator's programs, and cannot remove it. Their other calls are not known, so they have no
 //! table.
 
-use super::{Rule, SeccompError, allow_without, compile, give, install_program, jump, same};
+use super::{Rule, allow_without, compile, give, install_program, jump, same};
+use crate::confine::NotConfined;
 use crate::keyring;
 use crate::seccomp::allow_if;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, sock_filter};
+
+impl Rule {
+    /// Permits the call only if the argument with this number (from 0), a pointer, is null, too.
+    ///
+    /// # Panics
+    ///
+    /// The rule has too many conditions already: this adds two.
+    #[must_use]
+    pub const fn and_null(self, argument: u8) -> Self {
+        self.and_if(argument, &[0])
+            .and(2 * argument + 1, u32::MAX, &[0])
+    }
+}
 
 /// The calls that fail.
 const DENIED: &[i64] = &[
@@ -104,7 +118,7 @@ pub const OF_OTHERS: &[Rule] = &[PROCESSES];
 /// # Errors
 ///
 /// The kernel refused the filter: it takes one only with `no_new_privs` or `CAP_SYS_ADMIN`.
-pub fn install(exceptions: &[Rule]) -> Result<(), SeccompError> {
+pub fn install(exceptions: &[Rule]) -> Result<(), NotConfined> {
     install_program(program(exceptions))
 }
 

@@ -11,7 +11,6 @@ use popward_proto::codec::DATA_LIMIT;
 use popward_proto::session::{
     FrontToWorker, MessageNumber, OfAll, OfOne, WorkerPhase, WorkerToFront,
 };
-use popward_sys::channel::PacketBuffer;
 use std::io::Write;
 
 /// The longest line of a listing, in bytes: a number, a space, a UIDL and CRLF.
@@ -20,9 +19,8 @@ const LINE_MAX: usize = 20 + 1 + uidl::MAX + 2;
 impl Session {
     /// Answers requests until QUIT or a stop. After QUIT, returns what was done.
     pub fn serve(&mut self) -> Result<Done, Stop> {
-        let mut packets = PacketBuffer::for_messages();
         loop {
-            match self.request(&mut packets)? {
+            match self.request()? {
                 FrontToWorker::Quit => {
                     self.transport.ends.front.enter(WorkerPhase::Update);
                     return self.update().map_err(Stop::NotUpdated);
@@ -75,14 +73,14 @@ impl Session {
     }
 
     /// The next request.
-    fn request(&mut self, packets: &mut PacketBuffer) -> Result<FrontToWorker, Stop> {
+    fn request(&mut self) -> Result<FrontToWorker, Stop> {
         // A client can send requests without a pause, such as STAT, that do not read the spool. So
         // the dotlock is refreshed here, and not only by reads.
         if let Some(spool) = &mut self.transport.spool {
             spool.refresh()?;
         }
         let request = loop {
-            if let Some(request) = self.transport.pending(packets)? {
+            if let Some(request) = self.transport.pending()? {
                 break request;
             }
             if !self.look_ahead()? {

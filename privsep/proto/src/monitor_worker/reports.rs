@@ -1,0 +1,16 @@
+//! When a worker's messages may come. Only a monitor receives them, so no worker links this.
+
+use super::{JobPhase, WorkerToMonitor};
+use crate::permit::{Message, Permit, any, once};
+
+impl Message for WorkerToMonitor {
+    const LIMIT: usize = 32;
+    type Phase = JobPhase;
+    fn permit(&self) -> Permit<JobPhase> {
+        match self {
+            Self::Dotlock { .. } => any("Dotlock", &[JobPhase::Working]),
+            Self::Updates => any("Updates", &[JobPhase::Working]),
+            Self::Finished => once("Finished", &[JobPhase::Working]),
+        }
+    }
+}
