@@ -66,7 +66,13 @@ impl<S: Serialize, R: Message> Channel<S, R> {
         &mut self,
         buffer: &'b mut PacketBuffer,
     ) -> Result<Packet<'b, R>, ChannelError> {
-        let (length, descriptors) = self.receive_packet(buffer)?;
+        let (length, descriptors) = match self.receive_packet(buffer)? {
+            // The kernel looks for a packet, and after that whether the other end is closed. A
+            // process that sends its last packet and ends between the two looks seems to have sent
+            // nothing. The packet is there now. Seen with Linux 6.1 and 6.18.
+            (0, _) => self.receive_packet(buffer)?,
+            received => received,
+        };
         let (tag, payload) = buffer.bytes[..length]
             .split_first_mut()
             .ok_or(ChannelError::Closed)?;
