@@ -21,7 +21,7 @@ use popward_proto::keys::KeyId;
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
-use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, spawn};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -110,16 +110,15 @@ impl Started {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(libexec.path(), open).unwrap();
         host::install(&libexec.path().join("at"));
-        let child = Spawner::default()
-            .spawn(&Spawn {
-                executable: &libexec.path().join("at/popward-keys"),
-                arguments: &["popward-keys"],
-                null: null.unwrap().as_fd(),
-                descriptors: &[control_theirs.as_fd(), log_theirs.as_fd()],
-                directory: File::open(&empty).unwrap().as_fd(),
-                identity: identity.as_ref(),
-            })
-            .unwrap();
+        let child = spawn(&Spawn {
+            executable: &libexec.path().join("at/popward-keys"),
+            arguments: &["popward-keys"],
+            null: null.unwrap().as_fd(),
+            descriptors: &[control_theirs.as_fd(), log_theirs.as_fd()],
+            directory: File::open(&empty).unwrap().as_fd(),
+            identity: identity.as_ref(),
+        })
+        .unwrap();
         drop((control_theirs, log_theirs));
         let mut control: Channel<MonitorToKeys, KeysToMonitor> =
             Channel::new(control, SetupPhase::Starting);

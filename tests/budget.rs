@@ -199,6 +199,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/proto/src/proxies.rs",
             "privsep/proto/src/settings",
             "privsep/proto/src/settings.rs",
+            "privsep/sys/src/spawn/pace.rs",
         ],
     ),
     (

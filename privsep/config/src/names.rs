@@ -13,7 +13,7 @@ use popward_proto::config_names::{ConfigToNames, NAME_MAX, Name, NamesPhase, Nam
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::inherited;
 use popward_sys::server::{self, Root};
-use popward_sys::spawn::{ChildIdentity, Spawn, Spawner};
+use popward_sys::spawn::{ChildIdentity, Spawn, spawn};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fs::File;
@@ -52,7 +52,7 @@ pub(crate) fn start() -> Result<Names, Box<dyn Error>> {
         keep_chroot: false,
     };
     let is_root = nix::unistd::geteuid().is_root();
-    Spawner::default().spawn(&Spawn {
+    spawn(&Spawn {
         executable: Path::new("/proc/self/exe"),
         arguments: &["popward-config", ARGUMENT],
         null: null.as_fd(),

@@ -9,7 +9,7 @@ use nix::sys::wait::WaitStatus;
 use popward_parent::events::ChildId;
 use popward_parent::process::{Process, REST, how};
 use popward_proto::log::Level;
-use popward_proto::monitor_worker::{NOT_FINISHED, NOT_OPENED, Task};
+use popward_proto::monitor_worker::{NOT_OPENED, Task};
 use popward_sys::channel::PacketBuffer;
 use std::fmt::Display;
 use std::os::fd::AsFd;
@@ -57,8 +57,9 @@ impl Monitor {
         let role = process.origin().role;
         if matches!(self.stage, Stage::Rising(_)) {
             let name = role.name();
+            let how = how(status);
             self.not_risen(&format_args!(
-                "popward-{name} ended before everything was ready"
+                "popward-{name} ended before everything was ready: {how}"
             ));
         }
         self.again_later(role, process.life());
@@ -70,9 +71,8 @@ impl Monitor {
         if let Some((left, ended)) = session.left.take() {
             return self.go_on(*left, ended);
         }
-        let exited =
-            |with: u8| matches!(status, WaitStatus::Exited(_, code) if code == i32::from(with));
-        if session.opens() && (exited(NOT_OPENED) || exited(NOT_FINISHED)) {
+        let in_order = matches!(status, WaitStatus::Exited(_, 0));
+        if session.opens() && !in_order && !session.worker_follows(status) {
             self.not_opened(session.id, &session.account);
         }
         let torn = session.is_torn(status);

@@ -39,7 +39,9 @@ impl Monitor {
             return self.refuse(session, &account, false);
         }
         let own = self.config.settings.of(&account);
-        match sessions::place(&self.config, (&account, &own)) {
+        let held = self.pace.holds(&account.name, Instant::now());
+        let held = held.then_some(NoWorker::Account("sessions of this user fail too often"));
+        match held.map_or_else(|| sessions::place(&self.config, (&account, &own)), Err) {
             Ok((directory, spool)) => {
                 let claimed = self.tell(&MonitorToSupervisor::Claim {
                     session,
@@ -210,8 +212,9 @@ impl Monitor {
     /// Tells auth that what it granted was no login, so that the next one need not wait for
     /// `auth.login_delay`. This waits for no auth that does not read, because such an auth could
     /// stop the monitor.
-    pub(crate) fn not_opened(&self, session: SessionId, account: &Account) {
+    pub(crate) fn not_opened(&mut self, session: SessionId, account: &Account) {
         let user = account.name.clone();
+        self.pace.failed(user.clone(), Instant::now());
         let newest = self.newer_auths.values().next_back();
         let own = self.parts.auth.as_ref();
         let own = own.and_then(|auth| auth.channel.as_ref());

@@ -22,6 +22,7 @@ use popward_proto::supervisor_monitor::{
 };
 use popward_sys::channel::{Channel, ChannelError};
 use popward_sys::log_rate_limit::LogRateLimit;
+use popward_sys::spawn::pace::Pace;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::mem::Discriminant;
@@ -94,6 +95,8 @@ pub(crate) struct Monitor {
     pub(crate) tended: u32,
     /// Of which conversations' processes the log said that one died or was not started.
     pub(crate) of_conversations: LogRateLimit<Role>,
+    /// Whose sessions fail too often.
+    pub(crate) pace: Pace,
     /// About whom the log said that they get no worker, and why.
     pub(crate) said: LogRateLimit<(UserName, Discriminant<NoWorker>)>,
 }
@@ -130,6 +133,7 @@ impl Monitor {
             to_tend: Vec::new(),
             tended: 0,
             of_conversations: LogRateLimit::default(),
+            pace: Pace::default(),
             said: LogRateLimit::default(),
         }
     }
@@ -229,6 +233,8 @@ impl Monitor {
             _ => return,
         };
         let rises = matches!(self.stage, Stage::Rising(_));
+        // A child that is gone already is not at fault. Its end says why.
+        let started = started.map(|fault| fault.filter(|fault| fault.1 != ChannelError::Closed));
         match started {
             Ok(Some((_, error))) if rises => {
                 self.not_risen(&format_args!("{}: {error}", role.name()));

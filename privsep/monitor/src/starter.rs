@@ -91,7 +91,7 @@ impl Starter {
         role: Role,
         words: &[&str],
         identity: Option<&ChildIdentity>,
-        start: impl FnOnce(&mut Launcher, &Launch<'_>) -> Result<T, Errno>,
+        start: impl FnOnce(&Launcher, &Launch<'_>) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         let name = format!("popward-{}", role.name());
         let command_line: Vec<&str> = [name.as_str()]
@@ -108,7 +108,7 @@ impl Starter {
             directory: directory.as_fd(),
             identity,
         };
-        start(&mut self.launcher, &launch)
+        start(&self.launcher, &launch)
     }
 }
 

@@ -16,7 +16,7 @@ use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::log_line::{Origin, Role};
 use popward_proto::permit::Message;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
-use popward_sys::spawn::{Child, ChildIdentity, Spawn, Spawner};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, not_started, spawn};
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -36,7 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Starts executables.
 #[derive(Debug)]
 pub struct Launcher {
-    spawner: Spawner,
     null: OwnedFd,
 }
 
@@ -72,20 +71,15 @@ impl Launcher {
     /// There is none.
     pub fn new() -> nix::Result<Self> {
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        let spawner = Spawner::default();
-        Ok(Self { spawner, null })
+        Ok(Self { null })
     }
 
     /// Starts an executable with a channel, a log, and `extra` behind them.
     ///
     /// # Errors
     ///
-    /// As [`Spawner::spawn`].
-    pub fn start(
-        &mut self,
-        launch: &Launch<'_>,
-        extra: &[BorrowedFd<'_>],
-    ) -> Result<Started, Errno> {
+    /// As [`spawn`].
+    pub fn start(&self, launch: &Launch<'_>, extra: &[BorrowedFd<'_>]) -> Result<Started, Errno> {
         let (control, control_theirs) = socket_pair()?;
         let (log, log_theirs) = socket_pair()?;
         let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
@@ -102,13 +96,13 @@ impl Launcher {
     ///
     /// # Errors
     ///
-    /// As [`Spawner::spawn`].
+    /// As [`spawn`].
     pub fn start_with(
-        &mut self,
+        &self,
         launch: &Launch<'_>,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Child, Errno> {
-        self.spawner.spawn(&Spawn {
+        spawn(&Spawn {
             executable: launch.executable,
             arguments: launch.command_line,
             null: self.null.as_fd(),
@@ -264,6 +258,9 @@ pub fn end(child: &Child, first_kill: bool) -> nix::Result<WaitStatus> {
 
 /// How a process ended, for the log.
 pub fn how(status: WaitStatus) -> String {
+    if let Some(errno) = not_started(status) {
+        return format!("an error before its exec: {errno}");
+    }
     match status {
         WaitStatus::Exited(_, code) => format!("exit status {code}"),
         WaitStatus::Signaled(_, Signal::SIGSYS, _) => {

@@ -1,21 +1,25 @@
 //! Starts another executable as another user, with exactly the descriptors that the caller lists.
 //!
-//! It uses `clone` with `CLONE_VM`. No page tables are copied, so the cost does not depend on the
-//! parent's size. The parent waits until the exec. Until then the child runs on a stack of its own
-//! and makes only system calls, on values that the parent has prepared: no allocation, no lock, no
-//! panic.
+//! The child is a copy of the parent until its exec. It makes only system calls, on values that the
+//! parent has prepared: no allocation, no lock, no panic.
 //!
-//! It does not use `CLONE_VFORK`, because that wait has no time limit. Once the child has its
-//! user's ids, that user can stop it, and the monitor would wait for ever.
+//! The parent does not wait for the exec. Once the child has its user's ids, that user can stop it
+//! or leave it no processor time. If the parent waited, so would everybody else. The child closes
+//! all other descriptors before it takes the ids, so a child that is stopped holds nothing that the
+//! executable would not have.
+//!
+//! A child that fails before its exec ends with an exit status from which [`not_started`] reads the
+//! error.
+
+pub mod pace;
 
 use crate::keyring;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::libc::{self, c_char, c_int, c_long, c_void};
+use nix::libc::{self, c_char, c_int, c_long};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::WaitStatus;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -73,171 +77,114 @@ static BLOCKED_SIGNALS: u64 =
 /// The number of the last signal.
 const SIGNALS: c_int = 64;
 
-/// The size of the child's stack, in bytes. The child calls only the kernel.
-const STACK: usize = 64 * 1024;
+/// The exit status of a child that failed before its exec is this and the number of its error. No
+/// executable of popward has such an exit status.
+const NOT_STARTED: c_int = 128;
 
-/// How often the parent checks whether a child has reached its exec, and the milliseconds between
-/// two checks. Together they are 10 seconds, enough for a busy host with a slow disk.
-const EXEC_CHECKS: (u16, u16) = (200, 50);
-
-/// Starts processes, one after the other. One stack is enough, because the parent waits for each
-/// exec.
-#[derive(Debug)]
-pub struct Spawner {
-    stack: Box<[u128]>,
-}
-
-impl Default for Spawner {
-    fn default() -> Self {
-        Self {
-            stack: vec![0; STACK / size_of::<u128>()].into_boxed_slice(),
+/// Why a child never came to its exec. `None`: it did.
+pub fn not_started(status: WaitStatus) -> Option<Errno> {
+    match status {
+        WaitStatus::Exited(_, code) if code >= NOT_STARTED => {
+            Some(Errno::from_raw(code - NOT_STARTED))
         }
+        _ => None,
     }
 }
 
 /// Everything that the child needs until its exec. The parent prepares it. The child writes only
-/// `moved` and `failed`.
-struct Prepared {
+/// `moved`.
+struct Prepared<'a> {
     executable: CString,
     arguments: Vec<*const c_char>,
     environment: [*const c_char; 1],
-    /// The last one is a pipe that closes at the exec, or at the child's end. So the parent sees
-    /// either.
     descriptors: Vec<RawFd>,
     moved: Vec<RawFd>,
     directory: RawFd,
-    identity: Option<ChildIdentity>,
-    failed: c_long,
+    identity: Option<&'a ChildIdentity>,
 }
 
-impl Spawner {
-    /// Starts `spawn`.
-    ///
-    /// # Errors
-    ///
-    /// The error of the first system call that failed in the child, `execve` included. `EAGAIN` if
-    /// the child's user has stopped it before its exec, or if the exec took too long.
-    pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<Child, Errno> {
-        let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
-        let arguments = spawn
-            .arguments
+/// Starts `spawn`. Does not wait for its exec.
+///
+/// # Errors
+///
+/// There is no child. The error of a child that cannot become the executable is in its exit status
+/// ([`not_started`]).
+pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Errno> {
+    let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+    let arguments = spawn
+        .arguments
+        .iter()
+        .map(|argument| c_string(argument.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut descriptors = vec![spawn.null.as_raw_fd(); 3];
+    descriptors.extend(spawn.descriptors.iter().map(AsRawFd::as_raw_fd));
+    let mut plan = Prepared {
+        executable: c_string(spawn.executable.as_os_str().as_bytes())?,
+        arguments: arguments
             .iter()
-            .map(|argument| c_string(argument.as_bytes()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut descriptors = vec![spawn.null.as_raw_fd(); 3];
-        descriptors.extend(spawn.descriptors.iter().map(AsRawFd::as_raw_fd));
-        let (exec, open) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        descriptors.push(open.as_raw_fd());
-        let mut plan = Prepared {
-            executable: c_string(spawn.executable.as_os_str().as_bytes())?,
-            arguments: arguments
-                .iter()
-                .map(|a| a.as_ptr())
-                .chain([std::ptr::null()])
-                .collect(),
-            environment: [std::ptr::null()],
-            moved: vec![0; descriptors.len()],
-            descriptors,
-            directory: spawn.directory.as_raw_fd(),
-            identity: spawn.identity.cloned(),
-            failed: 0,
-        };
-        // No signal handler may run on the child's stack, because the memory is the parent's.
-        let mut before = SigSet::empty();
-        sigprocmask(
-            SigmaskHow::SIG_SETMASK,
-            Some(&SigSet::all()),
-            Some(&mut before),
-        )?;
-        let started = self.clone(&mut plan);
-        drop(open);
-        let in_time = started.is_err() || await_exec(&started, &exec);
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        let child = started?;
-        // SAFETY: `plan` is alive, and the child no longer uses it: the child has ended or has
-        // memory of its own. The read is volatile because the compiler does not know that the child
-        // has written.
-        let failed = unsafe { std::ptr::read_volatile(&raw const plan.failed) };
-        if failed != 0 || !in_time {
-            // The child has ended without an exec, and nobody else waits for it.
-            reap(&child)?;
-            let failed = if in_time { failed } else { libc::EAGAIN.into() };
-            return Err(Errno::from_raw(i32::try_from(failed).unwrap_or(libc::EIO)));
-        }
-        Ok(child)
-    }
-
-    fn clone(&mut self, plan: &mut Prepared) -> Result<Child, Errno> {
-        let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
-        let top = self.stack.as_mut_ptr_range().end.cast::<c_void>();
-        // SAFETY: `top` is the aligned end of a stack that this object owns, and nothing else uses
-        // it meanwhile. The caller waits (`await_exec`) until the child has exec'd or ended. So
-        // `plan` outlives its use, and parent and child do not use it at the same time. `child`
-        // makes only system calls.
-        let pid = Errno::result(unsafe {
-            libc::clone(child, top, flags, (&raw mut *plan).cast(), &raw mut pidfd)
-        })?;
-        // SAFETY: CLONE_PIDFD has made this descriptor, and nothing else owns it.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        Ok(Child {
-            pid: pid.unsigned_abs(),
-            pidfd,
-        })
-    }
-}
-
-/// Waits until a child has exec'd or ended. Returns false if it was stopped or took too long: then
-/// it was killed.
-fn await_exec(child: &Result<Child, Errno>, exec: &OwnedFd) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let Ok(child) = child else {
-        return true;
+            .map(|a| a.as_ptr())
+            .chain([std::ptr::null()])
+            .collect(),
+        environment: [std::ptr::null()],
+        moved: vec![0; descriptors.len()],
+        descriptors,
+        directory: spawn.directory.as_raw_fd(),
+        identity: spawn.identity,
     };
-    let closed = |patience: PollTimeout| {
-        let mut ready = [PollFd::new(exec.as_fd(), PollFlags::empty())];
-        // All signals are blocked, so nothing interrupts this.
-        poll(&mut ready, patience).is_ok_and(|count| count > 0)
+    // No signal handler of the parent may run in the child.
+    let mut before = SigSet::empty();
+    let all = SigSet::all();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))?;
+    let started = fork(&mut plan);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    started
+}
+
+/// Makes the child. It uses the system call, because the C library's `fork` gives no pidfd and runs
+/// what libraries have left for a fork.
+fn fork(plan: &mut Prepared<'_>) -> Result<Child, Errno> {
+    let mut pidfd: c_int = -1;
+    let flags = c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: without a stack and without CLONE_VM, the child goes on here with a copy of this
+    // memory. The kernel writes the pidfd to the third argument.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            flags,
+            0_usize,
+            &raw mut pidfd,
+            0_usize,
+            0_usize,
+        )
     };
-    for _ in 0..EXEC_CHECKS.0 {
-        if closed(EXEC_CHECKS.1.into()) {
-            return true;
-        }
-        let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
-        let state = waitid(Id::PIDFd(child.pidfd.as_fd()), stopped);
-        if !matches!(state, Ok(WaitStatus::StillAlive)) {
-            break;
-        }
+    let pid = Errno::result(pid)?;
+    if pid == 0 {
+        // SAFETY: this is the child. The pointers in `plan` are valid, as in the parent.
+        unsafe { child(plan) }
     }
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
-    // It is a child of this process and not reaped, so no other process has its id. It uses the
-    // parent's memory until it has ended, so the parent waits for that.
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-    while !closed(PollTimeout::NONE) {}
-    false
+    // SAFETY: CLONE_PIDFD has made this descriptor, and nothing else owns it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pid = u32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?;
+    Ok(Child { pid, pidfd })
 }
 
-/// Waits for a child that is known to have ended.
-fn reap(child: &Child) -> nix::Result<()> {
-    waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
-}
-
-/// What the child does before the exec.
-extern "C" fn child(plan: *mut c_void) -> c_int {
-    // SAFETY: the pointer is the one that `clone` was given, to a live `Prepared`. Its owner waits
-    // meanwhile.
-    let plan = unsafe { &mut *plan.cast::<Prepared>() };
+/// What the child does. It never returns.
+///
+/// # Safety
+///
+/// To be called in the child only. The plan's pointers must be valid.
+unsafe fn child(plan: &mut Prepared<'_>) -> ! {
     // SAFETY: these are system calls on the contents of `plan`: strings that end in NUL, arrays
     // that end in null, and lists with their lengths. All of them live until the exec.
     unsafe {
         let failed = prepare(plan).err().unwrap_or_else(|| exec(plan));
-        std::ptr::write_volatile(&raw mut plan.failed, failed);
+        // The parent sees the lowest eight bits.
+        libc::_exit((NOT_STARTED + c_int::try_from(failed).unwrap_or(127)).min(255))
     }
-    127
 }
 
 /// Makes a raw system call and returns its error number. glibc's wrappers of the set-id calls
-/// cannot be used: they would signal the parent's threads, because the child shares their memory.
+/// cannot be used: they would signal the parent's threads, of which they have a copied list.
 macro_rules! call {
     ($number:expr $(, $argument:expr)*) => {
         // The kernel takes machine words, so every argument is converted.
@@ -254,7 +201,7 @@ macro_rules! call {
 /// # Safety
 ///
 /// To be called in the child only. The plan's pointers must be valid.
-unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
+unsafe fn prepare(plan: &mut Prepared<'_>) -> Result<(), c_long> {
     // SAFETY: see `child`.
     unsafe {
         let count = c_long::try_from(plan.descriptors.len()).unwrap_or(c_long::MAX);
@@ -269,19 +216,16 @@ unsafe fn prepare(plan: &mut Prepared) -> Result<(), c_long> {
         }
         call!(libc::SYS_fchdir, plan.directory);
         for (target, moved) in plan.moved.iter().enumerate() {
-            let last = target + 1 == plan.moved.len();
-            let flags = if last { libc::O_CLOEXEC } else { 0 };
-            call!(libc::SYS_dup3, *moved, target, flags);
+            call!(libc::SYS_dup3, *moved, target, 0);
         }
         call!(libc::SYS_close_range, count, libc::c_uint::MAX, 0);
         call!(libc::SYS_setsid);
         call!(libc::SYS_umask, 0o077);
-        if let Some(identity) = &plan.identity {
+        if let Some(identity) = plan.identity {
             leave_keyring()?;
             take_identity(identity)?;
-            // Another process of this user must not trace it. The memory is still the parent's, so
-            // this holds for the parent too, which has set it before. Taking ids has undone it if
-            // fs.suid_dumpable is set.
+            // Another process of this user must not trace it. The parent has set this before.
+            // Taking ids has undone it if fs.suid_dumpable is set.
             call!(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         }
         forget_handlers()?;
@@ -316,8 +260,8 @@ unsafe fn leave_keyring() -> Result<(), c_long> {
     }
 }
 
-/// Sets all signals to their defaults. A handler would run in the child, as its user, on the
-/// parent's memory.
+/// Sets all signals to their defaults. Otherwise the parent's handlers would run in the child, and
+/// the executable would ignore the signals that the parent ignores.
 ///
 /// # Safety
 ///
@@ -328,7 +272,7 @@ unsafe fn forget_handlers() -> Result<(), c_long> {
     for signal in 1..=SIGNALS {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
             // SAFETY: see `child`. The kernel reads the structure. The C library's wrapper cannot
-            // be used, because it writes to the parent's memory.
+            // be used, because it refuses signals that it keeps for itself.
             unsafe {
                 call!(
                     libc::SYS_rt_sigaction,
@@ -400,7 +344,7 @@ unsafe fn take_identity(identity: &ChildIdentity) -> Result<(), c_long> {
 /// # Safety
 ///
 /// To be called in the child only, as its last step.
-unsafe fn exec(plan: &Prepared) -> c_long {
+unsafe fn exec(plan: &Prepared<'_>) -> c_long {
     let executable: &CStr = &plan.executable;
     // SAFETY: see `child`. On success this does not return.
     unsafe {

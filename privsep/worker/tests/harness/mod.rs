@@ -290,6 +290,14 @@ fn open_to_all(directory: &Path) {
     fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+/// Waits until a child is no longer a copy of this process.
+fn await_exec(pid: nix::unistd::Pid) {
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    while of(&pid.to_string()) == of("self") {
+        std::thread::yield_now();
+    }
+}
+
 /// The null device.
 pub fn null() -> File {
     File::options()

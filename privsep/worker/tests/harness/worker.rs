@@ -17,7 +17,7 @@ use popward_proto::session::{
     ClientPhase, FrontToWorker, MessageNumber, OfOne, Request, WorkerToFront,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
-use popward_sys::spawn::{Spawn, Spawner};
+use popward_sys::spawn::{Spawn, spawn};
 use std::fs::File;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,7 +67,7 @@ impl Worker {
         let [control, log, session] = [(); 3].map(|()| socket_pair().unwrap());
         let theirs = [control.1.as_fd(), log.1.as_fd(), session.1.as_fd()];
         let root = File::open("/").unwrap();
-        let child = Spawner::default().spawn(&Spawn {
+        let child = spawn(&Spawn {
             executable: &desk.executable(),
             arguments: &["popward-worker"],
             null: null().as_fd(),
@@ -77,6 +77,7 @@ impl Worker {
         });
         let child = child.unwrap();
         let pid = Pid::from_raw(i32::try_from(child.pid).unwrap());
+        super::await_exec(pid);
         let worker = Self {
             pid,
             monitor: Channel::new(control.0, JobPhase::Working),
@@ -103,12 +104,17 @@ impl Worker {
     /// Gives the worker a job in which it tries for `timeout_ms` to lock. With 0 it tries once, so
     /// anything that a dead worker left in the way shows.
     pub fn give_patient_job(&self, desk: &Desk, timeout_ms: u32) {
+        self.give(desk, Task::Serve, timeout_ms);
+    }
+
+    /// Gives the worker a job with this task.
+    pub fn give(&self, desk: &Desk, task: Task, timeout_ms: u32) {
         let path = |path: &Path| AbsolutePath::try_from(path.to_str().unwrap().to_owned()).unwrap();
         let name = || UserName::try_from(NAME.to_owned()).unwrap();
         let job = Job {
             version: popward_proto::VERSION,
             session: SessionId::new(FrontId(1), 1),
-            task: Task::Serve,
+            task,
             user: name(),
             uid: desk.owner.uid,
             gid: desk.owner.gid,
