@@ -13,7 +13,7 @@ use popward_proto::auth::{Credentials, ScramProof};
 use popward_proto::bounded::AbsolutePath;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
 /// Most threads. On a host with fewer processors there is one for each.
 const THREADS_MAX: usize = 8;
@@ -40,6 +40,9 @@ type Waiting = (LoginId, HashingTask, StandInKey);
 /// from the one before, because a name that looks different after a reload would be no user's (P9).
 pub(crate) type StandInKey = [u8; 32];
 
+/// Where threads take tasks, and where they send verdicts.
+type ThreadEnds = (Receiver<Waiting>, Sender<(LoginId, Verdict)>);
+
 /// The threads, as the main thread sees them.
 pub(crate) struct HashingThreads {
     /// The key for the tasks from now on.
@@ -47,32 +50,53 @@ pub(crate) struct HashingThreads {
     tasks: SyncSender<Waiting>,
     verdicts: Receiver<(LoginId, Verdict)>,
     wake: Arc<EventFd>,
+    /// How many threads there are or will be.
+    count: usize,
+    /// What the threads share, until they are started.
+    ends: Option<ThreadEnds>,
 }
 
 impl HashingThreads {
-    /// Starts the threads. An error means that a thread, an eventfd or random bytes were refused.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    /// Prepares the threads. An error means that an eventfd or random bytes were refused.
+    pub(crate) fn new() -> std::io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::other)?;
         let (tasks, waiting) = sync_channel(WAITING_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
         let (done, verdicts) = channel();
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        for _ in 0..threads.min(THREADS_MAX) {
-            let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), Arc::clone(&wake));
-            std::thread::Builder::new()
-                .name("hashing".to_owned())
-                .spawn(move || run(&waiting, &done, &wake))?;
-        }
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             key,
             tasks,
             verdicts,
             wake,
+            count: processors.min(THREADS_MAX),
+            ends: Some((waiting, done)),
         })
+    }
+
+    /// Starts the threads, and waits until all of them run. An error means that a thread was
+    /// refused. The second call does nothing.
+    pub(crate) fn begin(&mut self) -> std::io::Result<()> {
+        let Some((waiting, done)) = self.ends.take() else {
+            return Ok(());
+        };
+        let waiting = Arc::new(Mutex::new(waiting));
+        let running = Arc::new(Barrier::new(self.count + 1));
+        for _ in 0..self.count {
+            let (waiting, done) = (Arc::clone(&waiting), done.clone());
+            let (wake, running) = (Arc::clone(&self.wake), Arc::clone(&running));
+            std::thread::Builder::new()
+                .name("hashing".to_owned())
+                .spawn(move || {
+                    running.wait();
+                    run(&waiting, &done, &wake);
+                })?;
+        }
+        running.wait();
+        Ok(())
     }
 
     /// Queues a task. Returns false if [`WAITING_MAX`] tasks wait already.

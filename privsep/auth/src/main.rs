@@ -7,6 +7,7 @@
 
 mod account;
 mod check;
+mod confinement;
 mod conversations;
 mod crypt;
 mod hashing;
@@ -16,6 +17,7 @@ mod policy;
 mod scram_exchange;
 mod service;
 mod stored;
+mod syscalls;
 mod tool;
 mod trusted_file;
 mod verdict;
@@ -59,6 +61,7 @@ fn serve() -> ExitCode {
 
 fn confine() -> Result<(), Box<dyn Error>> {
     server::drop_privileges(FILES, Root::Host)?;
-    // Nobody knows which calls NSS's modules make. So auth has a list of calls that fail.
+    // The settings decide whether auth needs NSS. Nobody knows which calls NSS's modules make. So
+    // until then, auth has only a list of calls that fail. The rest is in `confinement`.
     Ok(denials::install(denials::OF_OTHERS)?)
 }

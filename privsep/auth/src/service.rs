@@ -14,6 +14,7 @@ mod tasks;
 
 pub(crate) use state::Auth;
 
+use crate::confinement;
 use crate::login::{Due, Evidence, NotBegun};
 use crate::passwd_file;
 use crate::policy::admission::AdmissionRules;
@@ -195,6 +196,10 @@ impl Auth {
                     }
                 };
                 self.warn_of_lines(&configured);
+                if let Err(error) = confinement::confine(&configured, &mut self.hashing) {
+                    self.log.error(None, "not confined", &[("error", &error)]);
+                    return Err(ChannelError::Closed);
+                }
                 self.settings = Some(Settings {
                     configured,
                     admission,

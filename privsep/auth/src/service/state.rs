@@ -73,12 +73,12 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    /// Auth before the first settings, with its threads started. Returns the log with an error, so
+    /// Auth before the first settings. Returns the log with an error, so
     /// that the error can be logged.
     pub(crate) fn new(control: OwnedFd, log: Log) -> Result<Self, (Log, std::io::Error)> {
         let hashing = trusted_file::trust_maker_of(&control)
             .map_err(std::io::Error::from)
-            .and_then(|()| HashingThreads::start());
+            .and_then(|()| HashingThreads::new());
         let hashing = match hashing {
             Ok(hashing) => hashing,
             Err(error) => return Err((log, error)),
