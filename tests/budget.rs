@@ -217,8 +217,8 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2116;
-const SUPERVISOR_ALL: usize = 4018;
+const SUPERVISOR_OWN: usize = 2106;
+const SUPERVISOR_ALL: usize = 3999;
 const MONITOR_OWN: usize = 2903;
 const MONITOR_ALL: usize = 5265;
 

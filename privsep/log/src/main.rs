@@ -20,7 +20,7 @@ use popward_proto::VERSION;
 use popward_proto::log::{LogPhase, NoMessage};
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::setup_phase::SetupPhase;
-use popward_proto::supervisor_log::{LogToSupervisor, SupervisorToLog};
+use popward_proto::supervisor_log::SupervisorToLog;
 use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
@@ -35,7 +35,7 @@ const FILES: u64 = 64;
 /// Most lines that are read from one process before others have their turn.
 const TURN: usize = 64;
 
-type Supervisor = Channel<LogToSupervisor, SupervisorToLog>;
+type Supervisor = Channel<NoMessage, SupervisorToLog>;
 type Writer = Channel<NoMessage, Line>;
 
 fn main() -> ExitCode {

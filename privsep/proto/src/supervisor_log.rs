@@ -4,7 +4,7 @@ use crate::permit::{Message, Permit, any, once};
 use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
 
-/// Messages from the supervisor to popward-log.
+/// Messages from the supervisor to popward-log. There are none back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorToLog {
     /// The first message: one descriptor, the supervisor's standard error.
@@ -31,10 +31,6 @@ pub enum Destination {
     Syslog,
 }
 
-/// Messages back. There are none: a value of this type cannot exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogToSupervisor {}
-
 impl Message for SupervisorToLog {
     const LIMIT: usize = 32;
     type Phase = SetupPhase;
@@ -45,13 +41,5 @@ impl Message for SupervisorToLog {
             Self::To(_) => any("To", &[Serving]),
             Self::Writer => any("Writer", &[Serving]).with_descriptors(1),
         }
-    }
-}
-
-impl Message for LogToSupervisor {
-    const LIMIT: usize = 0;
-    type Phase = SetupPhase;
-    fn permit(&self) -> Permit<SetupPhase> {
-        match *self {}
     }
 }

@@ -229,11 +229,9 @@ impl Supervisor {
             }
         }
         // The oldest monitor that is left has to know that it is the oldest.
-        let oldest = self.monitors.first_entry();
-        let oldest = oldest.filter(|oldest| !oldest.get().oldest);
-        if let Some(mut oldest) = oldest {
-            oldest.get_mut().oldest = true;
-            let id = *oldest.key();
+        let oldest = self.monitors.iter_mut().next();
+        if let Some((&id, oldest)) = oldest.filter(|(_, oldest)| !oldest.oldest) {
+            oldest.oldest = true;
             self.tell(id, &SupervisorToMonitor::Oldest);
         }
         self.reload_if_wanted();
@@ -252,8 +250,8 @@ impl Supervisor {
 
     fn start_due(&mut self) {
         for role in [Role::Log, Role::Monitor] {
-            let due = self.due.get(&role);
-            if due.is_none_or(|at| *at > Instant::now()) {
+            let is_later = |at: &Instant| *at > Instant::now();
+            if self.due.get(&role).is_none_or(is_later) {
                 continue;
             }
             self.due.remove(&role);
@@ -264,9 +262,8 @@ impl Supervisor {
                 _ => self.rise(Rc::clone(&self.config)),
             };
             if let Err(error) = started {
-                let fields: &[(&str, &dyn Display)] =
-                    &[("process", &role.name()), ("error", &error)];
-                self.log.write(Level::Error, "not started", fields);
+                let of: &[(&str, &dyn Display)] = &[("process", &role.name()), ("error", &error)];
+                self.log.write(Level::Error, "not started", of);
                 self.again_later(role, Duration::ZERO);
             }
         }
@@ -318,9 +315,9 @@ impl Supervisor {
     fn drain(&mut self) {
         self.stop_reload();
         notify("STOPPING=1");
-        let fields: &[(&str, &dyn Display)] = &[("seconds", &self.config.settings.common.grace_s)];
-        self.log
-            .write(Level::Notice, "ending: no new sessions", fields);
+        let seconds = &self.config.settings.common.grace_s;
+        let text = "ending: no new sessions";
+        self.log.write(Level::Notice, text, &[("seconds", seconds)]);
         self.stage = Stage::Draining;
         // So that clients are turned away and do not wait in a queue.
         self.listeners.clear();

@@ -6,10 +6,10 @@ use nix::sys::stat::Mode;
 use popward_parent::events::{ChildId, Events};
 use popward_parent::process::{Launch, Launcher, Process, send};
 use popward_proto::VERSION;
+use popward_proto::log::{LogPhase, NoMessage};
 use popward_proto::log_line::Role;
-use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::SupervisorSettings;
-use popward_proto::supervisor_log::{Destination, LogToSupervisor, SupervisorToLog};
+use popward_proto::supervisor_log::{Destination, SupervisorToLog};
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -22,7 +22,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct LogProcess {
     pub(crate) id: ChildId,
     pub(crate) process: Process,
-    channel: Channel<SupervisorToLog, LogToSupervisor>,
+    channel: Channel<SupervisorToLog, NoMessage>,
 }
 
 impl LogProcess {
@@ -51,7 +51,7 @@ impl LogProcess {
         let (id, whose) = (events.next_id(), (Role::Log, None));
         let process = Process::watch(events, id, whose, (child, None), Some(control.as_fd()));
         let process = process.map_err(system)?;
-        let channel = Channel::new(control, SetupPhase::Serving);
+        let channel = Channel::new(control, LogPhase::Open);
         let open = SupervisorToLog::Open {
             version: VERSION,
             pid: std::process::id(),

@@ -38,13 +38,10 @@ use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let first = std::env::args_os().nth(1).unwrap_or_default();
-    let tool = TOOLS.iter().find(|(word, ..)| first == **word);
-    if let Some((_, executable, skip)) = tool {
+    if let Some((_, executable, skip)) = TOOLS.iter().find(|(word, ..)| first == **word) {
         let words = std::env::args_os().skip(*skip);
-        return fail(&format_args!(
-            "{executable}: {}",
-            become_tool(executable, words)
-        ));
+        let error = become_tool(executable, words);
+        return fail(&format_args!("{executable}: {error}"));
     }
     let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments::Wish::Run(arguments)) => arguments,
@@ -83,12 +80,10 @@ fn main() -> ExitCode {
             Err(why) => refuse(&why),
         };
     }
-    match setup::start(config, launcher, signals, &warnings) {
-        Ok(mut supervisor) => match supervisor.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => fail(&why),
-        },
-        Err(error) => fail(&error),
+    let started = setup::start(config, launcher, signals, &warnings);
+    match started.and_then(|mut supervisor| supervisor.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
     }
 }
 

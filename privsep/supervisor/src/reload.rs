@@ -181,8 +181,8 @@ impl Supervisor {
             .as_ref()
             .map(|log| log.change(settings.log))
         {
-            let fields: &[(&str, &dyn Display)] = &[("error", &error)];
-            self.log.write(Level::Error, "log not changed", fields);
+            let text = "log not changed";
+            self.log.write(Level::Error, text, &[("error", &error)]);
         }
     }
 }

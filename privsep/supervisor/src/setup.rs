@@ -100,10 +100,8 @@ pub(crate) fn start(
 /// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
 /// could then no longer change domains at the execs. Each child sets it for itself.
 fn confine() -> Result<(), NotConfined> {
-    nix::unistd::setgroups(&[]).map_err(|errno| NotConfined::System {
-        what: "setgroups",
-        errno,
-    })?;
+    let what = "setgroups";
+    nix::unistd::setgroups(&[]).map_err(|errno| NotConfined::System { what, errno })?;
     confine::drop_capabilities(BOUNDING)?;
     // Without CAP_SETPCAP, this leaves the bounding set as it is.
     confine::drop_capabilities(KEPT)?;
