@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5791;
+const WORKER_LINES_MAX: usize = 5742;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -69,7 +69,8 @@ fn linked_in(path: &Path, off: &[&str]) -> usize {
         let text = std::fs::read_to_string(parent).unwrap_or_default();
         let mut gated = false;
         for line in text.lines() {
-            let name = line.trim_start_matches("pub ").strip_prefix("mod ");
+            let name = line.trim_start_matches("pub(crate) ");
+            let name = name.trim_start_matches("pub ").strip_prefix("mod ");
             if let (true, Some(name)) = (gated, name.and_then(|name| name.strip_suffix(';'))) {
                 lines -= count(&path.join(format!("{name}.rs")));
                 let below = path.join(name);
