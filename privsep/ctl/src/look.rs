@@ -74,6 +74,7 @@ fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
     let identity = confine::Identity {
         uid: question.uid,
         gid: question.gid,
+        effective_gid: question.gid,
     };
     confine::prove(&identity, &question.groups, Capabilities::NONE)?;
     let spools = match spools {

@@ -87,11 +87,7 @@ fn confine() -> Result<(), NotConfined> {
         return Ok(());
     }
     confine::drop_capabilities(KEPT)?;
-    let root = Identity {
-        uid: 0,
-        gid: nix::unistd::getgid().as_raw(),
-    };
-    confine::prove_ids(&root, &[], KEPT)
+    confine::prove_ids(&Identity::of_root(), &[], KEPT)
 }
 
 /// Receives the listening sockets, and how to start.

@@ -105,9 +105,5 @@ fn confine() -> Result<(), NotConfined> {
     confine::drop_capabilities(BOUNDING)?;
     // Without CAP_SETPCAP, this leaves the bounding set as it is.
     confine::drop_capabilities(KEPT)?;
-    let root = Identity {
-        uid: 0,
-        gid: nix::unistd::getgid().as_raw(),
-    };
-    confine::prove_ids(&root, &[], KEPT)
+    confine::prove_ids(&Identity::of_root(), &[], KEPT)
 }

@@ -50,8 +50,11 @@ pub fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotCo
 pub struct Identity {
     /// The real, effective and saved user id.
     pub uid: u32,
-    /// The real, effective and saved group id.
+    /// The real group id.
     pub gid: u32,
+    /// The effective and saved group id. A worker has the spool directory's group until it has its
+    /// locks.
+    pub effective_gid: u32,
 }
 
 /// Forbids core dumps, and tracing by other processes of the same user.
@@ -69,23 +72,24 @@ pub fn prove_ids(
 ) -> Result<(), NotConfined> {
     let uid = attempt("getresuid", getresuid())?;
     let gid = attempt("getresgid", getresgid())?;
-    if [uid.real, uid.effective, uid.saved] != [Uid::from_raw(identity.uid); 3] {
-        return Err(NotConfined::Unproven("user ids"));
-    }
-    if [gid.real, gid.effective, gid.saved] != [Gid::from_raw(identity.gid); 3] {
-        return Err(NotConfined::Unproven("group ids"));
-    }
+    let uids = [uid.real, uid.effective, uid.saved].map(Uid::as_raw);
+    let gids = [gid.real, gid.effective, gid.saved].map(Gid::as_raw);
+    let effective = identity.effective_gid;
+    prove_that(uids == [identity.uid; 3], "user ids")?;
+    prove_that(gids == [identity.gid, effective, effective], "group ids")?;
     // The kernel's `fsuid` and `fsgid` follow the effective ids. No code here sets them.
-    if !self::groups()?.iter().all(|group| groups.contains(group)) {
-        return Err(NotConfined::Unproven("supplementary groups"));
-    }
+    let within = self::groups()?.iter().all(|group| groups.contains(group));
+    prove_that(within, "supplementary groups")?;
     let sets = attempt("read capabilities", Sets::read())?;
     // The ambient set is a part of the inheritable one (capabilities(7)), so it needs no look.
     let held = [sets.effective, sets.permitted, sets.inheritable];
-    if !held.iter().all(|set| set.is_within(keep)) {
-        return Err(NotConfined::Unproven("capabilities"));
-    }
-    Ok(())
+    let within = held.iter().all(|set| set.is_within(keep));
+    prove_that(within, "capabilities")
+}
+
+/// Fails with `what` unless `holds`.
+fn prove_that(holds: bool, what: &'static str) -> Result<(), NotConfined> {
+    holds.then_some(()).ok_or(NotConfined::Unproven(what))
 }
 
 /// The supplementary groups of this process.

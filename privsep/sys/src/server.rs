@@ -58,7 +58,8 @@ pub fn drop_privileges(files: u64, root: Root) -> Result<(), NotConfined> {
     harden(files)?;
     let is_empty = root == Root::Empty && empty_root()?;
     drop_capabilities(Capabilities::NONE)?;
-    let identity = Identity::current().ok_or(NotConfined::Unproven("between two users"))?;
+    let between = NotConfined::Unproven("between two users or groups");
+    let identity = Identity::current().ok_or(between)?;
     // The monitor starts a process with an empty root without any group. A monitor that is not root
     // cannot do so: its children keep its own groups. Auth keeps the groups that it was started
     // with.
@@ -104,16 +105,25 @@ fn empty_root() -> Result<bool, NotConfined> {
 }
 
 impl Identity {
-    /// The user and the real group of this process. `None` if its three user ids differ.
-    ///
-    /// The effective group may differ from the real one, because a worker gives up its effective
-    /// group later. [`prove`] checks that it has.
+    /// The user root, with the group of this process.
+    pub fn of_root() -> Self {
+        let gid = nix::unistd::getgid().as_raw();
+        Self {
+            uid: 0,
+            gid,
+            effective_gid: gid,
+        }
+    }
+
+    /// The user and the group of this process. `None` if it is between two users or groups.
     pub fn current() -> Option<Self> {
         let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);
-        let one = uid.real == uid.effective && uid.real == uid.saved;
-        one.then(|| Self {
+        let one_user = uid.real == uid.effective && uid.real == uid.saved;
+        let one_group = gid.real == gid.effective && gid.real == gid.saved;
+        (one_user && one_group).then(|| Self {
             uid: uid.real.as_raw(),
             gid: gid.real.as_raw(),
+            effective_gid: gid.real.as_raw(),
         })
     }
 }

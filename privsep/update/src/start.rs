@@ -12,7 +12,7 @@ use crate::syscalls;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, getresuid, setresgid};
+use nix::unistd::{Gid, getegid, setresgid};
 use popward_proto::log::Level;
 use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
@@ -139,15 +139,18 @@ pub struct Started {
 /// another process left. [`Task::Adopt`] finishes no update. [`Task::Free`] locks nothing.
 pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
     confine::harden(32).map_err(StartError::Confine)?;
-    let identity = Identity {
+    let mut identity = Identity {
         uid: job.uid,
         gid: job.gid,
+        effective_gid: getegid().as_raw(),
     };
-    let ids = getresuid().map(|ids| [ids.real, ids.effective, ids.saved]);
-    if job.uid == 0 || ids != Ok([Uid::from_raw(job.uid); 3]) {
-        let why = NotConfined::Unproven("not run as the account");
-        return Err(StartError::Confine(why));
+    if job.uid == 0 {
+        return Err(StartError::Confine(NotConfined::Unproven("run as root")));
     }
+    let groups = job.groups.as_slice();
+    // The effective group may be that of the spool's directory. Whoever frees a lock keeps it,
+    // whoever locks gives it up afterwards.
+    confine::prove(&identity, groups, Capabilities::NONE).map_err(StartError::Confine)?;
     if matches!(job.task, Task::Free { .. }) {
         // The signal ends this process, wherever it hangs. A client waits for its end.
         nix::unistd::alarm::set(FREE_S);
@@ -167,6 +170,7 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     let mut spool = lock(job, &directory, ends)?;
     let waited = began.elapsed();
 
+    identity.effective_gid = job.gid;
     confine_to_state(job, &identity, &reach).map_err(StartError::Confine)?;
     let state = path.map(|path| State::new(path.as_path()));
     // An adoption's state directory is new, so no session can have left an update in it.

@@ -21,13 +21,14 @@ mod foreign_calls {
     use super::harness::crash::traceable;
     use super::harness::trace::{Foreign, PAUSES, WAITS, foreign};
     use super::harness::worker::Worker;
-    use super::harness::{Desk, NAME};
+    use super::harness::{Desk, NAME, say};
     use nix::errno::Errno;
     use nix::libc;
     use nix::sys::signal::Signal;
     use nix::sys::wait::WaitStatus;
+    use popward_proto::monitor_worker::Task;
     use std::fs;
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::{MetadataExt, chown};
     use std::path::PathBuf;
 
     /// Calls that no worker needs at any time.
@@ -212,6 +213,33 @@ mod foreign_calls {
         assert_eq!(filters(&worker), ("2".to_owned(), "1".to_owned()));
         worker.kill();
     }
+
+    /// The proof comes before the process touches a file, also if it only frees a lock.
+    #[test]
+    fn p10_a_process_with_a_group_that_its_job_does_not_name_touches_nothing() {
+        if !traceable() {
+            return;
+        }
+        let mut desk = Desk::new();
+        let Some(identity) = &mut desk.owner.identity else {
+            return say("skipped: groups: only root can give a process some");
+        };
+        identity.groups.push(OTHER_GROUP);
+        let lock = desk.mail().join(format!("{NAME}.lock"));
+        fs::write(&lock, "1:here").unwrap();
+        chown(&lock, Some(desk.owner.uid), Some(desk.owner.gid)).unwrap();
+        let status = lock.metadata().unwrap();
+        let dotlock = (status.dev(), status.ino());
+        let mut worker = Worker::start(&desk).unwrap();
+        worker.give(&desk, Task::Free { pid: 1, dotlock }, 0);
+        worker.run_out();
+        let ended = worker.status();
+        assert!(matches!(ended, WaitStatus::Exited(_, 1)), "{ended:?}");
+        assert!(lock.exists());
+    }
+
+    /// A group that no job names.
+    const OTHER_GROUP: u32 = 64_412;
 
     #[test]
     fn p10_a_worker_with_its_locks_has_given_up_what_locking_needs() {

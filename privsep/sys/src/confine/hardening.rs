@@ -1,6 +1,6 @@
 //! How a process that starts no other gives up new privileges, and its proof.
 
-use super::{Identity, NotConfined, attempt, forbid_dumps, prove_ids};
+use super::{Identity, NotConfined, attempt, forbid_dumps, prove_ids, prove_that};
 use crate::capabilities::Capabilities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -20,11 +20,8 @@ pub fn harden(files: u64) -> Result<(), NotConfined> {
 /// and at most the capabilities `keep`, that it cannot gain others, and that it cannot be dumped.
 pub fn prove(identity: &Identity, groups: &[u32], keep: Capabilities) -> Result<(), NotConfined> {
     prove_ids(identity, groups, keep)?;
-    if !attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())? {
-        return Err(NotConfined::Unproven("no_new_privs"));
-    }
-    if attempt("read dumpable", nix::sys::prctl::get_dumpable())? {
-        return Err(NotConfined::Unproven("dumpable"));
-    }
-    Ok(())
+    let privileges = attempt("read no_new_privs", nix::sys::prctl::get_no_new_privs())?;
+    prove_that(privileges, "no_new_privs")?;
+    let dumpable = attempt("read dumpable", nix::sys::prctl::get_dumpable())?;
+    prove_that(!dumpable, "dumpable")
 }
