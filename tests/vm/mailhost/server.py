@@ -13,6 +13,7 @@ CALLS = {
     "rename": "rename,renameat,renameat2",
     "unlink": "unlink,unlinkat",
     "ftruncate": "ftruncate,fallocate",
+    "cut": "ftruncate",
 }
 
 
@@ -172,9 +173,14 @@ class Client:
 
 def kill_at(pid, call, times):
     """The process dies as it enters this system call for this time from now on. Wait for what is returned."""
+    return inject_at(pid, call, "signal=SIGKILL", times)
+
+
+def inject_at(pid, call, what, times):
+    """strace does this to the process as it enters this system call for this time from now on. Wait for what is returned."""
     tracer = subprocess.Popen(
         ["strace", "-p", str(pid), "-o", "/dev/null", "-e", "trace=" + CALLS[call],
-         "-e", "inject=%s:signal=SIGKILL:when=%s" % (CALLS[call], times)],
+         "-e", "inject=%s:%s:when=%s" % (CALLS[call], what, times)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if b"attached" not in tracer.stderr.readline():
         raise SystemExit("strace does not attach")

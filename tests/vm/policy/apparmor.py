@@ -1,6 +1,6 @@
 """What is AppArmor's in the test of a policy. The profiles come with popward's package. Another policy's module has the
 same names."""
-import glob, re, subprocess
+import glob, os, re, subprocess
 import break_in
 
 # What a probe may do under a profile: (executable, action) of break_in.py, and why.
@@ -40,6 +40,31 @@ ESCAPE = (break_in.OPEN, "/proc/thread-self/attr/current", break_in.WRITE)
 def install(directory):
     """Installs popward's package, of this directory, with the policy in force."""
     subprocess.run(["dpkg", "-i"] + glob.glob(directory + "popward_*.deb"), check=True, stdout=subprocess.DEVNULL)
+
+
+LOCAL, PROFILE = "/etc/apparmor.d/local/popward-auth-program", "/etc/apparmor.d/popward-auth-program"
+
+
+def load_programs(rules):
+    with open(LOCAL, "w") as file:
+        file.write(rules)
+    subprocess.run(("apparmor_parser", "-r", "-T", "-W", PROFILE), check=True)
+
+
+def permit_program(path, *others):
+    """Lets popward-auth-program run this program, which runs the others, of /usr/bin."""
+    load_programs("".join("%s mrix,\n" % one for one in (path, "/usr/bin/dash") + tuple("/usr/bin/" + other for other in others)))
+
+
+def forbid_programs():
+    """Ends what permit_program() has begun."""
+    load_programs("")
+
+
+def shows_all(denials):
+    """Whether the log has each denial. A profile hides what it denies by a rule with "deny"."""
+    rules = [line for path in glob.glob("/etc/apparmor.d/**/popward*", recursive=True) if os.path.isfile(path) for line in open(path)]
+    return bool(rules) and not any(line.strip().startswith("deny ") for line in rules)
 
 
 def enforces():

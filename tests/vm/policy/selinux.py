@@ -50,6 +50,10 @@ FREE = "unconfined_u:unconfined_r:unconfined_t:s0"
 ESCAPE = (break_in.WRITE_TO, break_in.CONFINEMENT, FREE, len(FREE))
 
 
+def install_package(directory, package):
+    subprocess.run(["dpkg", "-i"] + glob.glob(directory + package + "_*.deb"), check=True, stdout=subprocess.DEVNULL)
+
+
 def install(directory):
     """Installs popward's packages, of this directory, with the policy in force."""
     # No dontaudit rule, and the domains for probes. The policy is compiled once, by the package.
@@ -60,9 +64,39 @@ def install(directory):
         cil.write(module.read())
         language.write("cil")
     for package in "popward-selinux", "popward":
-        subprocess.run(["dpkg", "-i"] + glob.glob(directory + package + "_*.deb"), check=True, stdout=subprocess.DEVNULL)
+        install_package(directory, package)
     # The test has spools in home directories.
     subprocess.run(("setsebool", "popward_home_spools", "on"), check=True)
+
+
+def remove():
+    """Removes the package of the policy. No file keeps a label of it."""
+    subprocess.run(("dpkg", "-r", "popward-selinux"), check=True, stdout=subprocess.DEVNULL)
+    for top in "/etc/popward", "/usr/libexec/popward", "/var/lib/popward", "/run/popward":
+        for path in [top] + glob.glob(top + "/**", recursive=True):
+            label = os.getxattr(path, "security.selinux")
+            if b"popward" in label or b"unlabeled" in label:
+                raise SystemExit("%s: %s" % (path, label))
+
+
+def install_again():
+    """Installs that package on a host with popward."""
+    install_package("/root/", "popward-selinux")
+
+
+def permit_program(path, *others):
+    """Lets popward-auth-program run this program, which runs the others, of /usr/bin."""
+    subprocess.run(("setsebool", "popward_run_programs", "on"), check=True)
+
+
+def forbid_programs():
+    """Ends what permit_program() has begun."""
+    subprocess.run(("setsebool", "popward_run_programs", "off"), check=True)
+
+
+def shows_all(denials):
+    """Whether the log has what dontaudit rules would hide."""
+    return any(" noatsecure " in line for line in denials)
 
 
 def enforces():

@@ -1,9 +1,9 @@
 """popward as a service under a mandatory policy: all of it works, nothing of it is denied, and what a break-in would try is.
 
 The module of the policy (apparmor.py says what it must have) is the one that the guest's $VM_LSM names."""
-import fcntl, os, pwd, shutil, signal, socket, ssl, subprocess, sys, threading, time
+import base64, fcntl, os, pwd, shutil, signal, socket, ssl, subprocess, sys, threading, time
 import break_in, messages, service
-from server import PATIENCE, Client, Refused, command_line, kill_at, until
+from server import PATIENCE, Client, Refused, command_line, inject_at, kill_at, until
 from service import CONFIG, shown, systemctl
 
 policy = __import__(os.environ["VM_LSM"])
@@ -33,18 +33,21 @@ def check(name, good, detail=""):
 
 
 def step(function):
-    """Runs a part of the test. Its docstring is what it shows. The policy must deny nothing meanwhile but
-    what is harmless."""
+    """Runs a part of the test, and returns whether it is good. Its docstring is what it shows. The policy must deny nothing
+    meanwhile but what is harmless."""
     wrong = []
     try:
         function()
     except (Exception, SystemExit) as error:
         wrong.append(repr(error))
-    wrong += [line for line in audit_lines() if policy.denial(line) and not policy.harmless(line)]
+    denials = list(filter(policy.denial, audit_lines()))
+    seen.extend(denials)
+    wrong += [line for line in denials if not policy.harmless(line)]
     check(function.__doc__, not wrong, "\n".join(wrong[:20]))
     if wrong:
         for line in run("journalctl", "-o", "cat", "--no-pager", "-n", "30", "-t", "popward").splitlines():
             print("note %s" % line, flush=True)
+    return not wrong
 
 
 def expect(good, what):
@@ -99,6 +102,18 @@ def pids(executable):
     return [pid for pid, name in processes().items() if name == executable]
 
 
+def names_of_processes():
+    """The names of all processes of the machine."""
+    names = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/comm" % pid) as name:
+                names.add(name.read().strip())
+        except OSError:
+            pass
+    return names
+
+
 class Watch(threading.Thread):
     """Sees new processes, also those that live for a moment, and how each is confined."""
 
@@ -127,8 +142,17 @@ class Watch(threading.Thread):
         self.join()
 
 
+def expect_seen(watch, executable):
+    """A process of this executable was there, and all processes were confined."""
+    wrong = [(name, how) for name, how in watch.seen if how not in policy.expected(name)]
+    expect(executable in dict(watch.seen), "%s was not seen" % executable)
+    expect(not wrong, wrong)
+
+
 AUDIT = "/var/log/audit/audit.log"
 heard = os.path.getsize(AUDIT)
+# The denials on good paths.
+seen = []
 
 
 def audit_lines():
@@ -143,7 +167,7 @@ def audit_lines():
     return lines
 
 
-def login(user, client=None):
+def login(user, client=None, password="secret"):
     """A session. One that has just ended may still be in the way, and a part that was killed may not be back."""
     end = time.monotonic() + PATIENCE
     while True:
@@ -151,7 +175,7 @@ def login(user, client=None):
         try:
             own = client or Client(PLAIN)
             own.ask("USER " + user)
-            answer = own.ask("PASS secret")
+            answer = own.ask("PASS " + password)
             if answer.startswith("+OK"):
                 return own
             own.close()
@@ -238,6 +262,26 @@ def procmail_waits():
     client.ok("QUIT")
 
 
+def postfix_waits():
+    """so does postfix"""
+    write(MAIL + "alice", messages.spool([2, 3]), "alice")
+    expect(systemctl("start", "postfix@-") == 0, "postfix does not start")
+    client = login("alice")
+    run("sendmail", "-i", "alice", input=messages.message(4).decode())
+    until("local(8) has the message", lambda: any(name == "local" for name in names_of_processes()))
+    client.ok("DELE 1")
+    expect(client.lines("RETR 2") == messages.retrieved(3), "another message")
+    time.sleep(1)
+    expect(read(MAIL + "alice") == messages.spool([2, 3]), "postfix has not waited")
+    client.ok("QUIT")
+    until("postfix has delivered", lambda: not os.listdir("/var/spool/postfix/active") and read(MAIL + "alice") != messages.spool([3]))
+    expect(systemctl("stop", "postfix@-") == 0, "postfix does not stop")
+    client = login("alice")
+    expect(client.count() == 2 and client.lines("RETR 1") == messages.retrieved(3), "another message")
+    expect(messages.message(4).split(b"\n\n", 1)[1].rstrip() in client.lines("RETR 2"), "the message is not there")
+    client.ok("QUIT")
+
+
 def locks_of_others():
     """a dotlock and an fcntl lock of other programs are respected, and a dead program's dotlock is removed"""
     lock = MAIL + "alice.lock"
@@ -280,6 +324,28 @@ def killed_update():
     expect("finished an update" in run("journalctl", "-o", "cat", "--no-pager", "-t", "popward"), "nobody has finished it")
 
 
+def crash():
+    """an update in which all of popward is killed is finished at the next login"""
+    before = messages.spool(range(1, 30))
+    write(MAIL + "alice", before, "alice")
+    client = login("alice")
+    # The worker has moved the messages, and stays where it would cut the spool.
+    tracer = inject_at(pids("popward-worker")[-1], "cut", "delay_enter=600s", 1)
+    client.ok("DELE 1")
+    client.send("QUIT")
+    until("the update has begun", lambda: read(MAIL + "alice") != before)
+    old = set(processes())
+    run("systemctl", "kill", "--kill-who=all", "--signal=KILL", "popward")
+    tracer.kill()
+    tracer.wait(PATIENCE)
+    until("all of popward is gone", lambda: not old & set(processes()))
+    expect(read(MAIL + "alice") != messages.spool(range(2, 30)), "the update was over")
+    client = login("alice")
+    expect(client.count() == 28, "messages: %d" % client.count())
+    client.ok("QUIT")
+    expect(read(MAIL + "alice") == messages.spool(range(2, 30)), "another spool")
+
+
 def killed_parts():
     """a process that is killed is started again"""
     for name in ["popward-front", "popward-auth", "popward-keys", "popward-log", "popward-monitor"]:
@@ -294,9 +360,7 @@ def reload():
     """a reload works, with a confined popward-config"""
     with Watch() as watch:
         expect(systemctl("reload", "popward") == 0, shown("StatusText"))
-    wrong = [(name, seen) for name, seen in watch.seen if seen not in policy.expected(name)]
-    expect("popward-config" in dict(watch.seen), "popward-config was not seen")
-    expect(not wrong, wrong)
+    expect_seen(watch, "popward-config")
     login("alice").ok("QUIT")
 
 
@@ -326,6 +390,84 @@ def password_file():
     expect(not os.path.exists("/home/bob/mbox.lock"), "a lock stands")
 
 
+# Checks passwords as qmail's checkpassword does.
+CHECKPASSWORD = """#!/bin/sh
+[ "$(tr '\\0' '/' <&3 | cut -d / -f 1-2)" = alice/program ] || exit 1
+USER=alice HOME=/home/alice userdb_uid=%d userdb_gid=%d exec "$1" "$2"
+"""
+
+
+def by_program():
+    """a program of the operator checks a password"""
+    path, alice = "/usr/local/bin/checkpassword", pwd.getpwnam("alice")
+    write(path, (CHECKPASSWORD % (alice.pw_uid, alice.pw_gid)).encode(), "root", "root", 0o755)
+    policy.permit_program(path, "tr", "cut")
+    old, new = '\nsource = "passwd-file"\n', '\nsource = "checkpassword"\ncheckpassword = "%s"\n' % path
+    edit(old, new)
+    try:
+        with Watch() as watch:
+            expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+            login("alice", password="program").ok("QUIT")
+            client = Client(PLAIN)
+            client.ask("USER alice")
+            expect("[AUTH]" in client.ask("PASS secret"), "another password is not refused")
+            client.close()
+        expect_seen(watch, "popward-auth-program")
+    finally:
+        policy.forbid_programs()
+        edit(new, old)
+        expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def openssl(words):
+    return subprocess.run(["openssl"] + words.split(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def token(claims):
+    """A signed token of the issuer that prove() makes."""
+    text = encoded(b'{"alg":"EdDSA","typ":"JWT"}') + "." + encoded(claims.encode())
+    with open("/root/text", "w") as file:
+        file.write(text)
+    return text + "." + encoded(openssl("pkeyutl -sign -rawin -inkey /root/issuer.key -in /root/text"))
+
+
+def by_proof():
+    """a token and a client's certificate are checked by a confined popward-auth-proof"""
+    openssl("genpkey -algorithm ed25519 -out /root/issuer.key")
+    public = encoded(openssl("pkey -in /root/issuer.key -pubout -outform DER")[-32:])
+    write("/etc/popward/jwks.json", b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"%s"}]}' % public.encode(), "root", "root", 0o644)
+    curve = "-nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+    openssl("req -x509 -days 9 -subj /CN=authority %s -keyout /root/ca.key -out /root/ca.pem" % curve)
+    openssl("req -new -subj /CN=alice %s -keyout /root/client.key -out /root/client.csr" % curve)
+    with open("/root/extensions", "w") as file:
+        file.write("basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\n")
+    openssl("x509 -req -in /root/client.csr -CA /root/ca.pem -CAkey /root/ca.key -CAcreateserial -days 9 -extfile /root/extensions "
+            "-out /root/client.pem")
+    write("/etc/popward/clients.pem", read("/root/ca.pem"), "root", "root", 0o644)
+    edit('\n#client_ca = "/etc/popward/clients.pem"\n', '\nclient_ca = "/etc/popward/clients.pem"\n')
+    edit('\n#mechanisms = ["user", "plain", "login"]\n', '\nmechanisms = ["user", "external", "oauthbearer"]\ncertificate_user = "cn"\n')
+    with open(CONFIG, "a") as file:
+        file.write('\n[auth.oauth2]\nkeys = "/etc/popward/jwks.json"\nissuer = "issuer"\naudience = "popward"\nuser_claim = "sub"\n')
+    with_certificate = ssl.create_default_context(cafile="/etc/ssl/certs/ssl-cert-snakeoil.pem")
+    with_certificate.check_hostname = False
+    with_certificate.load_cert_chain("/root/client.pem", "/root/client.key")
+    with Watch() as watch:
+        expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+        client = Client(TLS, tls)
+        bearer = token('{"iss":"issuer","aud":"popward","sub":"alice","exp":99999999999}')
+        said = base64.b64encode(b"n,a=alice,\1auth=Bearer %s\1\1" % bearer.encode()).decode()
+        client.ok("AUTH OAUTHBEARER " + said)
+        client.ok("QUIT")
+        client = Client(TLS, with_certificate)
+        client.ok("AUTH EXTERNAL " + base64.b64encode(b"alice").decode())
+        client.ok("QUIT")
+    expect_seen(watch, "popward-auth-proof")
+
+
 def adopted():
     """the UIDLs of another server are adopted, by a confined popward-adopt"""
     text = messages.spool([8, 9]).replace(b"X-Hash:", b"X-UIDL: old-%d\nX-Hash:" % 1, 1)
@@ -334,8 +476,7 @@ def adopted():
         client = login("carol")
     expect(uidls(client)[0] == "old-1", uidls(client))
     client.ok("QUIT")
-    seen = [confinement for name, confinement in watch.seen if name == "popward-adopt"]
-    expect(seen == policy.expected("popward-adopt"), sorted(watch.seen))
+    expect_seen(watch, "popward-adopt")
 
 
 def logged():
@@ -357,6 +498,17 @@ def tools():
     expect(len(lines.splitlines()) > 1, lines)
     run("popward", "--check")
     run("popward", "--version")
+
+
+def removed():
+    """the package of the policy can be removed and installed again while popward runs"""
+    for change, confined in (policy.remove, False), (policy.install_again, True):
+        change()
+        client = login("alice")
+        wrong = ["%s: %s" % (name, policy.confinement(pid)) for pid, name in processes().items()
+                 if (policy.confinement(pid) in policy.expected(name)) != confined]
+        expect(not wrong, wrong)
+        client.ok("QUIT")
 
 
 def rest():
@@ -394,19 +546,27 @@ def break_ins():
                 print("note %s" % line, flush=True)
 
 
-STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, locks_of_others, killed_worker, killed_update,
-         killed_parts, reload, restart, password_file, adopted, logged, tools, break_ins, rest]
+STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, postfix_waits, locks_of_others, killed_worker,
+         killed_update, crash, killed_parts, reload, restart, password_file, by_program, by_proof, adopted, logged, tools, break_ins]
+# A policy with a package of its own.
+if hasattr(policy, "remove"):
+    STEPS.append(removed)
+STEPS.append(rest)
 
 enforces = policy.enforces()
 check("the machine enforces the policy", enforces)
 # Names of steps on the command line: only these. For whoever writes a policy, in a guest that stays.
 chosen = sys.argv[1:]
 for part in STEPS if enforces or os.environ.get("VM_PERMISSIVE") else []:
-    if part.__name__ in chosen or not chosen:
-        if part is break_ins:
-            # Without the policy, they would succeed.
-            if enforces:
-                break_ins()
-        else:
-            step(part)
+    if part.__name__ not in chosen and chosen:
+        continue
+    if part is break_ins:
+        # Without the policy, they would succeed.
+        if enforces:
+            break_ins()
+    elif not step(part) and part is started:
+        # Each of the others would wait for a server in vain.
+        break
+if not chosen:
+    check("the log hides no denial", policy.shows_all(seen))
 sys.exit(service.failed > 0)
