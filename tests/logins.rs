@@ -256,6 +256,28 @@ fn the_field_userdb_mail_names_the_spool_that_is_served() {
     assert!(host.logged("expected mbox:").contains("dave"));
 }
 
+/// A line without ids is a system user's, and only NSS knows those. Auth decides when it begins
+/// whether it can ask NSS: see privsep/auth/src/confinement.rs.
+#[test]
+fn a_line_without_ids_lets_a_system_user_in() {
+    if !root() {
+        return skipped("a user of the system: it takes root");
+    }
+    let users = [user("games", 5, &spool(2)), user("bob", 64422, &spool(1))];
+    let host = Host::start(&users);
+    let line = "games:{PLAIN}g::\nbob:{PLAIN}b:64422:64422::/nonexistent\n";
+    fs::write(host.at("users"), line).unwrap();
+    assert!(host.answer("games", "g").starts_with("-ERR [SYS/TEMP]"));
+    assert!(host.logged("reload popward").contains("games"));
+    assert_ok(&host.answer("bob", "b"));
+    assert!(host.reload(&[]).status.success());
+    until("the new auth serves", || {
+        host.answer("games", "g").starts_with("+OK")
+    });
+    assert_ok(&host.answer("bob", "b"));
+    assert!(!host.log().contains("process died"), "{}", host.log());
+}
+
 #[test]
 fn a_login_that_comes_too_soon_is_told_so_only_with_the_right_password() {
     let lines =

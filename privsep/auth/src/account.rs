@@ -1,8 +1,32 @@
 //! Whose account a login is for: what the client claims, and why there is none.
 
 use popward_conversation::account::NoAccount;
+use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether this process is confined so that a call of NSS would end it.
+static WITHOUT_NSS: AtomicBool = AtomicBool::new(false);
+
+/// From now on, [`of_system`] fails.
+pub(crate) fn end_nss() {
+    WITHOUT_NSS.store(true, Ordering::Relaxed);
+}
+
+/// The account of a user of the system.
+///
+/// # Errors
+///
+/// NSS fails or does not know the user, or this process cannot ask NSS.
+pub(crate) fn of_system(user: &UserName) -> Result<Account, NotGranted> {
+    if WITHOUT_NSS.load(Ordering::Relaxed) {
+        return Err(NotGranted::Failed(format!(
+            "{user}: reload popward: when it began, each line of the password file had ids"
+        )));
+    }
+    Ok(popward_conversation::account::of_system(user.as_str())?)
+}
 
 /// The user whom a client claims to be.
 #[derive(Debug, Clone)]

@@ -1,12 +1,12 @@
 //! Confines auth further once it has its settings, before it hears a front.
 //!
-//! Auth needs NSS for one thing: the account of a user whom a token or a certificate has named, if
-//! programs check passwords. NSS's modules may make any call and open any file. With every other
-//! configuration, auth opens nothing but the files of its settings, and makes only the calls of
-//! [`syscalls::AUTH`].
+//! Auth needs NSS for two things: the account of a line of the password file without ids, and that of
+//! a user whom a token or a certificate has named, if programs check passwords. NSS's modules may
+//! make any call and open any file. Otherwise auth opens nothing but the files of its settings, and
+//! makes only the calls of [`syscalls::AUTH`].
 
 use crate::hashing::HashingThreads;
-use crate::syscalls;
+use crate::{account, passwd_file, syscalls};
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_auth::{AccountSource, AuthSettings, TokenSource};
 use popward_sys::landlock::{READ_FILE, Rule};
@@ -36,6 +36,7 @@ pub(crate) fn confine(
         .iter()
         .map(|directory| (directory.as_fd(), READ_FILE))
         .collect();
+    account::end_nss();
     // Landlock holds for this thread and for those that it starts from now on. The filter holds for
     // all threads. A thread that is still starting makes calls that the filter does not permit.
     landlock::restrict(&rules)?;
@@ -45,8 +46,13 @@ pub(crate) fn confine(
 }
 
 fn needs_nss(settings: &AuthSettings) -> bool {
-    let names_users = settings.tokens.is_some() || settings.certificates.is_some();
-    matches!(settings.source, AccountSource::Checkpassword { .. }) && names_users
+    match &settings.source {
+        AccountSource::PasswdFile { path } => passwd_file::names_system_users(path.as_path()),
+        AccountSource::Checkpassword { .. } => {
+            settings.tokens.is_some() || settings.certificates.is_some()
+        }
+        AccountSource::Pam { .. } => false,
+    }
 }
 
 /// The files that auth opens at logins.

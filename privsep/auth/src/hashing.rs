@@ -2,13 +2,12 @@
 //!
 //! One hash can take 25 ms. Without threads, every other login would wait for it.
 
-use crate::account::{Claim, NotGranted};
+use crate::account::{Claim, of_system};
 use crate::check;
 use crate::login::LoginId;
 use crate::scram_exchange::ScramExchange;
 use crate::verdict::Verdict;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use popward_conversation::account::of_system;
 use popward_proto::auth::{Credentials, ScramProof};
 use popward_proto::bounded::AbsolutePath;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -133,9 +132,7 @@ fn run(waiting: &Mutex<Receiver<Waiting>>, done: &Sender<(LoginId, Verdict)>, wa
             }
             HashingTask::Prove(exchange, proof) => exchange.prove(&proof).into(),
             HashingTask::Account(path, claim) => check::account(path.as_path(), &claim),
-            HashingTask::SystemAccount(claim) => of_system(claim.user.as_str())
-                .map_err(NotGranted::from)
-                .into(),
+            HashingTask::SystemAccount(claim) => of_system(&claim.user).into(),
         };
         if done.send((login_id, verdict)).is_err() {
             return;

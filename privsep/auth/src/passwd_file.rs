@@ -7,12 +7,11 @@ mod extra;
 mod lines;
 mod stand_in;
 
-use crate::account::NotGranted;
+use crate::account::{NotGranted, of_system};
 use crate::stored::{Stored, scram};
 use crate::trusted_file;
 use extra::Extra;
 use lines::{LINE_MAX, Line, Lines};
-use popward_conversation::account::of_system;
 use popward_proto::account::Account;
 use popward_proto::auth::ScramHash;
 use popward_proto::bounded::{AbsolutePath, List, UserName};
@@ -92,7 +91,7 @@ impl Entry {
     /// NSS fails or does not know the user, or the line's spool cannot be used.
     pub(crate) fn account(self, user: &UserName) -> Result<Account, NotGranted> {
         let mut account = match self.ids {
-            None => of_system(user.as_str())?,
+            None => of_system(user)?,
             Some((uid, gid)) => Account {
                 name: user.clone(),
                 uid,
@@ -264,6 +263,26 @@ pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
         }
     }
     Ok((bad, more))
+}
+
+/// Whether a line is for a system user, or the file cannot be read now.
+pub(crate) fn names_system_users(path: &Path) -> bool {
+    let Ok(file) = trusted_file::open(path) else {
+        return true;
+    };
+    let mut lines = Lines::new(file);
+    loop {
+        match lines.next() {
+            Ok(Some(line)) => {
+                let is_user = name(line.text) != STAND_IN;
+                if is_user && parse_line(&line).is_ok_and(|entry| entry.ids.is_none()) {
+                    return true;
+                }
+            }
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
 }
 
 /// Checks that a line begins with a name that a user can have, or with the stand-in's.
