@@ -139,6 +139,7 @@ fn logins(host: &Host, names: &[&str]) {
 fn all(host: &Host) -> u64 {
     let children = [
         "popward-monitor",
+        "popward-sessions",
         "popward-log",
         "popward-front",
         "popward-auth",

@@ -1,8 +1,10 @@
-//! The channels that all connections share: to the monitor, to auths and to keys.
+//! The channels that all connections share: to the monitor, sessions, auths and keys.
 
 use crate::auth_channels::AuthChannels;
 use crate::tls::remote_key::Keys;
+use popward_proto::log::NoMessage;
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
+use popward_proto::sessions_front::SessionsToFront;
 use popward_sys::channel::Channel;
 use std::sync::Arc;
 
@@ -24,11 +26,16 @@ impl MonitorChannel {
     }
 }
 
+/// The channel from sessions. A front says nothing there.
+pub type SessionsChannel = Channel<NoMessage, SessionsToFront>;
+
 /// The channels that all connections share.
 #[derive(Debug)]
 pub(crate) struct Channels {
     /// The channel to the monitor.
     pub(crate) monitor: MonitorChannel,
+    /// The channel from sessions. `None` once it has ended.
+    pub(crate) sessions: Option<SessionsChannel>,
     /// The channels to auths.
     pub(crate) auths: AuthChannels,
     /// The channel to keys.
@@ -37,10 +44,11 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Channels to the monitor and to keys. Those to auths are added later.
-    pub(crate) fn new(monitor: MonitorChannel, keys: Arc<Keys>) -> Self {
+    /// Channels to the monitor, sessions and keys. Those to auths are added later.
+    pub(crate) fn new(monitor: MonitorChannel, sessions: SessionsChannel, keys: Arc<Keys>) -> Self {
         Self {
             monitor,
+            sessions: Some(sessions),
             auths: AuthChannels::default(),
             keys,
             drained: false,

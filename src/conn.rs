@@ -1,5 +1,5 @@
 //! One client's connection. It passes the client's bytes to POP3 and does what POP3 wants done. It
-//! passes on what auth, the monitor and the worker say.
+//! passes on what auth, sessions and the worker say.
 //!
 //! Back-pressure: while the client has not taken its reply, the worker's socket is not read. While
 //! an answer is due, the client's commands are not read. So a connection holds at most one packet

@@ -3,7 +3,7 @@
 use mio::Token;
 
 /// The first token of connections. Lower tokens belong to the event loop and the listeners.
-pub(crate) const FIRST_TOKEN: usize = 64;
+pub(crate) const FIRST_TOKEN: usize = 65;
 
 /// A connection. Its slot alone is not enough, because a slot is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@
 //! | `tls` | certificates, handshakes, signatures by another process |
 //! | `proxy` | connections through proxies |
 //! | `limits`, `deadlines` | what bounds strangers |
-//! | `channels` | the channels to the monitor, auth and keys |
+//! | `channels` | the channels to the monitor, sessions, auth and keys |
 
 #![forbid(unsafe_code)]
 

@@ -108,12 +108,16 @@ fn serve(monitor: OwnedFd, log: &Arc<Log>) -> Result<(), SetupError> {
         .set_nonblocking()
         .map_err(|errno| SetupError::System("monitor's channel", errno))?;
     monitor.enter(SetupPhase::Serving);
+    let sessions = collected.sessions.take();
+    let sessions = sessions.ok_or(SetupError::Missing("channel from sessions"))?;
+    let sessions = Channel::new(sessions, SetupPhase::Serving);
     let mut front = Front::new(FrontParts {
         settings,
         listeners: collected.listeners,
         tls,
         tickets,
         monitor: MonitorChannel::new(monitor),
+        sessions,
         auth: collected.auth,
         keys: collected.keys,
         log: Arc::clone(log),
@@ -141,6 +145,7 @@ struct Collected {
     settings: Option<FrontSettings>,
     listeners: Vec<ListeningSocket>,
     certificates: CertificateSet,
+    sessions: Option<OwnedFd>,
     auth: Option<OwnedFd>,
     keys: Arc<Keys>,
 }
@@ -170,6 +175,7 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
             }
             (M::ClientAuthorities, Some(file)) => collected.certificates.authorities(file),
             (M::Certificate(key), Some(file)) => collected.certificates.certificate(key, file),
+            (M::Sessions, Some(socket)) => collected.sessions = Some(socket),
             (M::Auth, Some(socket)) => collected.auth = Some(socket),
             (M::Keys, Some(socket)) => collected.keys.replace(socket),
             (M::Serve, _) => return Ok(collected),

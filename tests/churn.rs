@@ -32,7 +32,7 @@ fn descriptors(host: &Host) -> Vec<usize> {
             .unwrap()
             .count()
     };
-    [host.pid(), host.monitor()]
+    [host.pid(), host.monitor(), host.sessions()]
         .into_iter()
         .chain(others)
         .map(count)

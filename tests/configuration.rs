@@ -257,7 +257,7 @@ fn p1_supervisor_and_monitor_open_none_of_the_configurations_files() {
                 .filter(|(name, _)| name == file)
                 .map(|(_, pid)| *pid)
                 .collect();
-            for root in [host.pid(), host.monitor()] {
+            for root in [host.pid(), host.monitor(), host.sessions()] {
                 assert!(!by.contains(&root), "{file}, reload: {reload}");
             }
             // Auth reads this one, at a login.

@@ -79,8 +79,8 @@ fn a_killed_auth_is_replaced_and_sessions_go_on() {
 }
 
 /// Sends, in the name of `front`, bytes that no front sends, as an attacker could who has taken the
-/// front over. They go into its `place`th channel: the monitor, the log, auth, keys. This takes
-/// root.
+/// front over. They go into its `place`th channel: the monitor, the log, sessions, auth, keys.
+/// This takes root.
 fn speak_out_of_turn(front: i32, place: usize) {
     let script = "import ctypes, os, socket, sys\n\
         pid, place = int(sys.argv[1]), int(sys.argv[2])\n\
@@ -133,12 +133,60 @@ fn p1_a_front_is_replaced(place: usize, of: &str) {
 
 #[test]
 fn p1_a_front_that_breaks_auths_rules_is_replaced() {
-    p1_a_front_is_replaced(2, "auth");
+    p1_a_front_is_replaced(3, "auth");
 }
 
 #[test]
 fn p1_a_front_that_breaks_keys_rules_is_replaced() {
-    p1_a_front_is_replaced(3, "keys");
+    p1_a_front_is_replaced(4, "keys");
+}
+
+/// Sessions reads nothing from a front.
+#[test]
+fn p1_sessions_does_not_hear_a_front() {
+    if !host::root() {
+        return host::skipped("another process's sockets, without root");
+    }
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    let front = host.children("popward-front")[0];
+    speak_out_of_turn(front, 2);
+    assert_ok(&host.login("bob").ask("QUIT"));
+    assert_ok(&alice.ask("DELE 1"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+    assert_eq!(host.children("popward-front"), [front]);
+}
+
+#[test]
+fn p7_killed_sessions_are_replaced_with_the_monitor_and_delete_nothing() {
+    let host = Host::start(&two());
+    let mut alice = host.login("alice");
+    assert_ok(&alice.ask("DELE 1"));
+    let (monitor, sessions) = (host.monitor(), host.sessions());
+    kill(Pid::from_raw(sessions), Signal::SIGKILL).unwrap();
+    let rest = alice.until_end();
+    assert!(
+        rest.is_empty() || rest.starts_with("-ERR [SYS/TEMP]"),
+        "{rest}"
+    );
+    let died = host.logged("process died process=sessions");
+    assert!(died.contains(&format!("pid={sessions} ")), "{died}");
+    successor(&host, "popward-monitor", monitor);
+    // The old front may still be there, and can begin no session.
+    until("logins work again", || {
+        let mut bob = host.connect();
+        bob.ask("USER bob");
+        bob.ask("PASS bob").starts_with("+OK")
+    });
+    assert_eq!(host.bytes("alice"), spool(3));
+    // The new sessions looks for what the old one left.
+    until("no dotlock stays", || !host.spool("alice.lock").exists());
+    let mut alice = host.login("alice");
+    assert!(alice.ask("STAT").starts_with("+OK 3 "));
+    assert_ok(&alice.ask("DELE 1"));
+    assert_ok(&alice.ask("QUIT"));
+    assert_eq!(host.bytes("alice"), spool_of([2, 3]));
 }
 
 #[test]
@@ -227,8 +275,8 @@ fn p7_no_process_outlives_a_killed_supervisor() {
     let mut alice = host.login("alice");
     assert_ok(&alice.ask("DELE 1"));
     let all = host::descendants(host.pid());
-    // Log, monitor, front, auth, keys, worker.
-    assert_eq!(all.len(), 6);
+    // Log, monitor, sessions, front, auth, keys, worker.
+    assert_eq!(all.len(), 7);
     host.signal(Signal::SIGKILL);
     until("all end", || all.iter().all(|pid| is_dead(*pid)));
     assert_eq!(host.bytes("alice"), spool(3));
@@ -242,7 +290,7 @@ fn p7_a_killed_monitor_is_replaced_and_its_sessions_delete_nothing() {
     assert_ok(&alice.ask("DELE 1"));
     let monitor = host.monitor();
     let below = host::descendants(monitor);
-    assert_eq!(below.len(), 4);
+    assert_eq!(below.len(), 5);
     kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
     // The front may hear of the worker's end before its own.
     let rest = alice.until_end();
@@ -270,16 +318,16 @@ fn p7_a_killed_monitor_is_replaced_and_its_sessions_delete_nothing() {
     assert!(host.reload(&[]).status.success(), "a reload works");
 }
 
-/// A worker that is killed with its monitor leaves its dotlock.
+/// A worker that is killed with its sessions leaves its dotlock.
 #[test]
-fn p2_a_dotlock_that_a_killed_monitor_left_is_removed_by_the_next_one() {
+fn p2_a_dotlock_that_killed_sessions_left_is_removed_by_the_next_ones() {
     let host = Host::start(&two());
     let _client = host.login("alice");
-    let monitor = Pid::from_raw(host.monitor());
-    kill(monitor, Signal::SIGSTOP).unwrap();
+    let sessions = Pid::from_raw(host.sessions());
+    kill(sessions, Signal::SIGSTOP).unwrap();
     let worker = host.children("popward-worker")[0];
     kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
-    kill(monitor, Signal::SIGKILL).unwrap();
+    kill(sessions, Signal::SIGKILL).unwrap();
     until("the dotlock goes", || !host.spool("alice.lock").exists());
     assert!(host.login("alice").ask("STAT").starts_with("+OK 3 "));
 }
@@ -289,7 +337,7 @@ fn a_killed_log_process_is_replaced_and_nothing_else_ends() {
     let host = Host::start(&two());
     let mut alice = host.login("alice");
     let others = |host: &Host| {
-        let all = ["monitor", "front", "auth", "keys", "worker"];
+        let all = ["monitor", "sessions", "front", "auth", "keys", "worker"];
         all.map(|name| host.children(&format!("popward-{name}")))
     };
     let before = others(&host);
@@ -303,7 +351,7 @@ fn a_killed_log_process_is_replaced_and_nothing_else_ends() {
         host.logged_times("] login session=", 2)
             .contains("user=bob")
     );
-    assert_eq!(others(&host)[..4], before[..4]);
+    assert_eq!(others(&host)[..5], before[..5]);
 }
 
 #[test]
@@ -524,8 +572,8 @@ fn p3_the_worker_that_finishes_an_update_may_be_killed_too() {
 
 /// Kills the workers, the monitor and the supervisor, and waits until they are dead.
 fn crash(host: &Host) {
-    // A stopped monitor cannot see that its workers end.
-    let parents = [host.monitor(), host.pid()];
+    // Those that are stopped cannot see that others end.
+    let parents = [host.sessions(), host.monitor(), host.pid()];
     for parent in parents {
         kill(Pid::from_raw(parent), Signal::SIGSTOP).unwrap();
     }

@@ -285,7 +285,7 @@ fn p8_reloads_leave_no_descriptor_open_and_no_process_behind() {
     }
     drop(host.login("alice"));
     until("the first session's worker has ended", || {
-        held(&host).2 == 5
+        held(&host).2 == 6
     });
     let before = held(&host);
     let path = host.at("popward.toml");

@@ -96,25 +96,27 @@ fn p1_p10_each_process_has_the_ids_and_rights_that_it_should() {
         }
     }
     let (supervisor, monitor) = (status(host.pid()), status(host.monitor()));
+    let sessions = status(host.sessions());
     if root() {
         let set = |capabilities: &[u32]| {
             let bits = capabilities.iter().map(|number| 1u64 << number);
             format!("{:016x}", bits.sum::<u64>())
         };
         // CAP_CHOWN 0, KILL 5, SETGID 6, SETUID 7, SYS_CHROOT 18.
-        let of_monitor = set(&[0, 5, 6, 7, 18]);
-        for name in ["CapPrm", "CapEff", "CapBnd"] {
-            assert_eq!(monitor[name], of_monitor, "monitor {name}");
-        }
         for name in ["CapPrm", "CapEff"] {
             assert_eq!(supervisor[name], set(&[5, 6, 7]), "supervisor {name}");
+            assert_eq!(monitor[name], set(&[5, 6, 7, 18]), "monitor {name}");
+            assert_eq!(sessions[name], set(&[0, 5, 6, 7]), "sessions {name}");
         }
-        // Its monitors cannot have others than these.
-        assert_eq!(supervisor["CapBnd"], of_monitor);
-        assert_eq!((&*supervisor["Groups"], &*monitor["Groups"]), ("", ""));
+        for process in [supervisor, monitor, sessions] {
+            // What these start cannot have others than these.
+            assert_eq!(process["CapBnd"], set(&[0, 5, 6, 7, 18]));
+            assert_eq!(process["Groups"], "");
+        }
     } else {
         assert_eq!(supervisor["CapEff"], none);
         assert_eq!(monitor["CapEff"], none);
+        assert_eq!(sessions["CapEff"], none);
         assert!(host.log().contains("not root"), "{}", host.log());
         skipped("user ids, groups and capabilities of root's processes");
     }
@@ -198,7 +200,12 @@ fn each_process_has_only_the_descriptors_that_it_was_given() {
 /// them for the next monitor, and the monitor for the next front.
 fn shared(host: &Host) -> Vec<String> {
     let pair = [host.pid(), host.monitor(), one(host, "popward-front")];
-    let others = ["popward-auth", "popward-keys", "popward-log"];
+    let others = [
+        "popward-sessions",
+        "popward-auth",
+        "popward-keys",
+        "popward-log",
+    ];
     let others = others.map(|name| one(host, name));
     let workers = host.children("popward-worker");
     // All of a test's processes may have one standard error.
@@ -262,16 +269,16 @@ fn p10_a_process_that_waits_for_a_lock_is_confined() {
         let mut client = host.connect();
         assert_ok(&client.ask("USER alice"));
         client.send(b"PASS alice\r\n");
-        let of_monitor = filters(host.monitor());
+        let of_parent = filters(host.sessions());
         until("it has a filter of its own", || {
             let found = host.children(executable);
             found
                 .first()
-                .is_some_and(|pid| filters(*pid) == of_monitor + 1)
+                .is_some_and(|pid| filters(*pid) == of_parent + 1)
         });
         std::fs::remove_file(&lock).unwrap();
         assert_ok(&client.line());
-        assert_eq!(filters(one(&host, "popward-worker")), of_monitor + 2);
+        assert_eq!(filters(one(&host, "popward-worker")), of_parent + 2);
     }
 }
 
@@ -290,7 +297,7 @@ fn p1_roots_processes_keep_nothing_of_their_starter_and_make_no_foreign_call() {
         shell
     };
     let host = Host::by(start, &users(), "", &[]);
-    for pid in [host.pid(), host.monitor()] {
+    for pid in [host.pid(), host.monitor(), host.sessions()] {
         let open = descriptors(pid);
         assert!(!open.values().any(|to| to == "/etc/passwd"), "{open:?}");
         assert_eq!(status(pid)["Seccomp"], "2");

@@ -70,7 +70,7 @@ fn a_circle_is_found() {
 
 /// The files of `proto` that the supervisor uses. It keeps the monitors' part of a configuration as
 /// bytes, so the settings of the other processes are not among them.
-const OF_THE_SUPERVISOR: [&str; 13] = [
+const OF_THE_SUPERVISOR: [&str; 14] = [
     "account.rs",
     "bounded.rs",
     "codec.rs",
@@ -84,6 +84,7 @@ const OF_THE_SUPERVISOR: [&str; 13] = [
     "supervisor_config.rs",
     "supervisor_log.rs",
     "supervisor_monitor.rs",
+    "supervisor_sessions.rs",
 ];
 
 #[test]

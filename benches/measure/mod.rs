@@ -22,8 +22,8 @@ pub fn median(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e3
 }
 
-/// Processor time so far in milliseconds: of supervisor, monitor and popward-log, of the ended
-/// workers, of the front, of auth.
+/// Processor time so far in milliseconds: of supervisor, monitor, sessions and popward-log, of
+/// the ended workers, of the front, of auth.
 pub fn processor(host: &Host) -> [f64; 4] {
     // utime, stime, cutime and cstime are fields 14 to 17 of proc(5), in ticks of 10 ms. They mean
     // something only over many sessions.
@@ -38,9 +38,10 @@ pub fn processor(host: &Host) -> [f64; 4] {
         };
         [sum(&fields[11..13]), sum(&fields[13..15])]
     };
-    let [monitor, workers] = times(host.monitor());
+    let [sessions, workers] = times(host.sessions());
     let one = |name: &str| times(host.children(name)[0])[0];
-    let roots = times(host.pid())[0] + monitor + one("popward-log");
+    let roots = [host.pid(), host.monitor()].map(|pid| times(pid)[0]);
+    let roots = roots[0] + roots[1] + sessions + one("popward-log");
     [roots, workers, one("popward-front"), one("popward-auth")]
 }
 

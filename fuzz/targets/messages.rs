@@ -8,20 +8,25 @@ use libfuzzer_sys::fuzz_target;
 use popward_proto::auth::{AuthToFront, FrontToAuth};
 use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
 use popward_proto::auth_handover::AuthToSuccessor;
+use popward_proto::auth_sessions::{AuthToSessions, SessionsToAuth};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeysToFront};
 use popward_proto::log::Record;
 use popward_proto::log_line::Line;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
 use popward_proto::config_monitor::ConfigToMonitor;
+use popward_proto::config_sessions::ConfigToSessions;
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::{MonitorToWorker, WorkerToMonitor};
+use popward_proto::monitor_sessions::{MonitorToSessions, SessionsToMonitor};
 use popward_proto::permit::Message;
 use popward_proto::session::{FrontToWorker, WorkerToFront};
+use popward_proto::sessions_front::SessionsToFront;
+use popward_proto::sessions_worker::{SessionsToWorker, WorkerToSessions};
 use popward_proto::supervisor_config::ConfigToSupervisor;
 use popward_proto::supervisor_log::SupervisorToLog;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
+use popward_proto::supervisor_sessions::SessionsToSupervisor;
 
 fn check<M: Message + PartialEq + std::fmt::Debug>(payload: &[u8]) {
     let Ok(message) = decode::<M>(payload) else {
@@ -37,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, payload)) = data.split_first() else {
         return;
     };
-    match which % 24 {
+    match which % 31 {
         0 => check::<FrontToAuth>(payload),
         1 => check::<AuthToFront>(payload),
         2 => check::<AuthToConversation>(payload),
@@ -50,8 +55,8 @@ fuzz_target!(|data: &[u8]| {
         9 => check::<MonitorToAuth>(payload),
         10 => check::<KeysToMonitor>(payload),
         11 => check::<MonitorToKeys>(payload),
-        12 => check::<WorkerToMonitor>(payload),
-        13 => check::<MonitorToWorker>(payload),
+        12 => check::<WorkerToSessions>(payload),
+        13 => check::<SessionsToWorker>(payload),
         14 => check::<FrontToWorker>(payload),
         15 => check::<WorkerToFront>(payload),
         16 => check::<Record>(payload),
@@ -61,6 +66,13 @@ fuzz_target!(|data: &[u8]| {
         20 => check::<SupervisorToMonitor>(payload),
         21 => check::<MonitorToSupervisor>(payload),
         22 => check::<ConfigToSupervisor>(payload),
-        _ => check::<ConfigToMonitor>(payload),
+        23 => check::<ConfigToMonitor>(payload),
+        24 => check::<AuthToSessions>(payload),
+        25 => check::<SessionsToAuth>(payload),
+        26 => check::<SessionsToFront>(payload),
+        27 => check::<MonitorToSessions>(payload),
+        28 => check::<SessionsToMonitor>(payload),
+        29 => check::<SessionsToSupervisor>(payload),
+        _ => check::<ConfigToSessions>(payload),
     }
 });

@@ -139,7 +139,7 @@ impl Conn {
         waits
     }
 
-    /// Auth granted the login, but the monitor started no worker. `too_many`: the user has the most
+    /// Auth granted the login, but sessions started no worker. `too_many`: the user has the most
     /// sessions that are permitted. Otherwise something failed.
     pub(crate) fn no_session(&mut self, too_many: bool) -> Action {
         if !self.waits_for_auth() {

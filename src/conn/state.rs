@@ -95,7 +95,7 @@ pub(crate) struct Conn {
     /// Since when it waits for what [`Pop3::waiting`] says. Each command of the client sets it
     /// anew.
     pub(super) since: Instant,
-    /// The monitor's message that the worker has ended. `true`: another worker finished its update.
+    /// Sessions' message that the worker has ended. `true`: another worker finished its update.
     pub(super) ended: Option<bool>,
     /// Commands that were read and not yet processed. They may hold a password.
     pub(super) input: Input,

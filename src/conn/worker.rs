@@ -83,7 +83,7 @@ impl Conn {
         Some(self.worker.insert(worker).descriptor())
     }
 
-    /// The monitor said that the worker has ended, and that its locks are free. `finished`: another
+    /// Sessions said that the worker has ended, and that its locks are free. `finished`: another
     /// worker finished its update.
     pub(crate) fn session_ended(&mut self, finished: bool) -> Action {
         self.ended = Some(finished);
@@ -166,7 +166,7 @@ impl Conn {
         self.since = shared.now;
         let action = self.pop3.worker(message, &mut self.client.out);
         if self.pop3.waiting() == Waiting::WorkerEnd {
-            // The worker says nothing after this message. The monitor says when it has ended.
+            // The worker says nothing after this message. Sessions says when it has ended.
             self.worker = None;
         }
         if let (WorkerToFront::Opened(totals), true) = (message, self.pop3.is_logged_in()) {
@@ -184,7 +184,7 @@ impl Conn {
         self.worker = None;
         let action = self.pop3.worker_gone(&mut self.client.out);
         if self.pop3.waiting() == Waiting::WorkerEnd {
-            // The monitor says whether the update is done.
+            // Sessions says whether the update is done.
             self.since = shared.now;
             return self.answer_end();
         }

@@ -3,7 +3,7 @@
 //! A client that retrieves one message after the other finds the beginning of the next message in
 //! the socket before it asks. So the front reads the socket first and answers the client. It wakes
 //! the worker later. Meanwhile the event loop does not watch the socket, because each message ahead
-//! would cause an event. The monitor also reports a worker's end, so no end is missed.
+//! would cause an event. Sessions also reports a worker's end, so no end is missed.
 
 use crate::handle;
 use crate::pop3::Waiting;

@@ -1,6 +1,8 @@
 //! The event loop: what the front waits for, and what it does with each event.
 
-use super::state::{AUTH, Front, FrontError, FrontParts, LISTENERS, Listener, MONITOR, WAKER};
+use super::state::{
+    AUTH, Front, FrontError, FrontParts, LISTENERS, Listener, MONITOR, SESSIONS, WAKER,
+};
 use crate::handle;
 use mio::Events;
 use mio::event::Event;
@@ -74,6 +76,7 @@ impl Front {
         match event.token() {
             WAKER => self.handshakes(),
             MONITOR => self.hear_monitor(),
+            SESSIONS => self.hear_sessions(),
             AUTH => self.hear_auths(),
             token => match handle::slot_of(token) {
                 None => {

@@ -1,4 +1,4 @@
-//! Messages of the monitor and of auths, and the connections that they are for.
+//! Messages of the monitor, of sessions and of auths, and the connections that they are for.
 
 use super::state::{AUTH, Front};
 use crate::conn::{Conn, Outcome, Shared};
@@ -8,6 +8,7 @@ use popward_proto::account::SessionId;
 use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_front::MonitorToFront;
+use popward_proto::sessions_front::SessionsToFront;
 use popward_sys::channel::{Channel, ChannelError, Packet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -37,27 +38,10 @@ impl Front {
         match (message, descriptor) {
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.channels.keys.replace(socket),
-            (
-                M::Session {
-                    session,
-                    user,
-                    login_delay_s,
-                },
-                Some(socket),
-            ) => self.attach(session, (user, login_delay_s), socket),
-            (M::NoSession { session, too_many }, _) => {
-                self.tell(session, |conn, _| conn.no_session(too_many));
-            }
-            (M::Ended { session, finished }, _) => {
-                self.tell(session, |conn, _| conn.session_ended(finished));
-            }
-            (M::Newcomer(session), _) => {
-                self.tell(session, |conn, shared| conn.expect_newcomer(shared.now));
-            }
             (M::Accept, _) => self.accepting = true,
             (M::Retire, _) => self.retire(),
             (M::Drain, _) => self.start_drain(),
-            // Not reached. The permit table admits the first five only before a front serves, and
+            // Not reached. The permit table admits the first six only before a front serves, and
             // the channel checks that each of the others has its descriptor.
             (
                 M::Settings(_)
@@ -65,11 +49,57 @@ impl Front {
                 | M::Serve
                 | M::ClientAuthorities
                 | M::Certificate(_)
+                | M::Sessions
                 | M::Auth
-                | M::Keys
-                | M::Session { .. },
+                | M::Keys,
                 _,
             ) => {}
+        }
+    }
+
+    /// Takes all messages of sessions that have come.
+    pub(super) fn hear_sessions(&mut self) {
+        while let Some(sessions) = &mut self.channels.sessions {
+            match sessions.receive(&mut self.packet) {
+                Ok(Packet::Message(message, descriptors)) => {
+                    self.sessions_said(message, descriptors.into_iter().next());
+                }
+                Ok(Packet::Data { .. }) => {}
+                Err(ChannelError::WouldBlock) => return,
+                Err(error) => {
+                    if error != ChannelError::Closed {
+                        let text = "channel from sessions failed";
+                        self.log.error(None, text, &[("error", &error)]);
+                    }
+                    // The monitor ends without sessions, and so does this process.
+                    self.channels.sessions = None;
+                }
+            }
+        }
+    }
+
+    fn sessions_said(&mut self, message: SessionsToFront, descriptor: Option<OwnedFd>) {
+        use SessionsToFront as S;
+        match (message, descriptor) {
+            (
+                S::Session {
+                    session,
+                    user,
+                    login_delay_s,
+                },
+                Some(socket),
+            ) => self.attach(session, (user, login_delay_s), socket),
+            (S::NoSession { session, too_many }, _) => {
+                self.tell(session, |conn, _| conn.no_session(too_many));
+            }
+            (S::Ended { session, finished }, _) => {
+                self.tell(session, |conn, _| conn.session_ended(finished));
+            }
+            (S::Newcomer(session), _) => {
+                self.tell(session, |conn, shared| conn.expect_newcomer(shared.now));
+            }
+            // Not reached. The channel checks that a session has its socket.
+            (S::Session { .. }, None) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The data of the network process, and what it is made of.
 
-use crate::channels::{Channels, MonitorChannel};
+use crate::channels::{Channels, MonitorChannel, SessionsChannel};
 use crate::conn::READ_MAX;
 use crate::deadlines::Deadlines;
 use crate::handle::{self, Handle};
@@ -30,8 +30,10 @@ pub(super) const WAKER: Token = Token(0);
 pub(super) const MONITOR: Token = Token(1);
 /// The token of all channels to auths.
 pub(super) const AUTH: Token = Token(2);
+/// The token of the channel from sessions.
+pub(super) const SESSIONS: Token = Token(3);
 /// The token of the first listener.
-pub(super) const LISTENERS: usize = 3;
+pub(super) const LISTENERS: usize = 4;
 
 // The tokens of the listeners end where those of connections begin.
 const _: () = assert!(LISTENERS_MAX == handle::FIRST_TOKEN - LISTENERS);
@@ -48,6 +50,8 @@ pub struct FrontParts {
     pub tickets: Arc<Tickets>,
     /// The channel to the monitor, in its serving phase.
     pub monitor: MonitorChannel,
+    /// The channel from sessions.
+    pub sessions: SessionsChannel,
     /// The socket to auth.
     pub auth: Option<OwnedFd>,
     /// The channel to keys.
@@ -142,7 +146,7 @@ impl Front {
             listeners.push(attempt("listening socket", listener)?);
         }
         let threads = Threads::start(parts.threads.max(1), &waker, &parts.tickets);
-        let channels = Channels::new(parts.monitor, parts.keys);
+        let channels = Channels::new(parts.monitor, parts.sessions, parts.keys);
         let front = Self {
             threads: attempt("threads", threads)?,
             listeners,
@@ -167,6 +171,10 @@ impl Front {
         };
         let monitor = front.channels.monitor.channel.as_fd().as_raw_fd();
         attempt("monitor's channel", front.register(monitor, MONITOR))?;
+        if let Some(sessions) = &front.channels.sessions {
+            let sessions = front.register(sessions.as_fd().as_raw_fd(), SESSIONS);
+            attempt("channel from sessions", sessions)?;
+        }
         Ok(front)
     }
 

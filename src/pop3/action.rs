@@ -39,6 +39,6 @@ pub enum End {
     Broken,
     /// The worker could not open the maildrop, or the user has too many sessions.
     NotOpened,
-    /// The monitor started no worker, or an answer broke the rules. A later login may succeed.
+    /// Sessions started no worker, or an answer broke the rules. A later login may succeed.
     Temporary,
 }

@@ -189,7 +189,7 @@ phrases! {
         "zu früh nach der letzten Anmeldung"
         "trop tôt après la dernière connexion"
         "demasiado pronto tras el último inicio de sesión"
-    /// The monitor started no worker.
+    /// Sessions started no worker.
     NotOpenedNow "[SYS/TEMP] "
         "cannot open the maildrop now"
         "das Postfach kann jetzt nicht geöffnet werden"

@@ -136,7 +136,7 @@ pub enum Waiting {
     Securing,
     /// The client, for a command or a message of AUTH.
     Client,
-    /// Auth's answer, or the monitor's new worker.
+    /// Auth's answer, or the new worker that sessions started.
     Auth,
     /// The worker's result of opening the maildrop.
     Opening,
@@ -144,7 +144,7 @@ pub enum Waiting {
     Answer(Request),
     /// The worker's next data packet.
     Data,
-    /// The monitor's message that the worker has ended and its locks are free.
+    /// Sessions' message that the worker has ended and its locks are free.
     WorkerEnd,
     /// Nothing: the connection ends.
     Nothing,

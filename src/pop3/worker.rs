@@ -1,4 +1,4 @@
-//! Turns what the monitor and the worker say into replies to the client.
+//! Turns what sessions and the worker say into replies to the client.
 
 use super::action::{Action, End};
 use super::connection::{Pop3, ok};
@@ -10,7 +10,7 @@ use popward_proto::permit::Message;
 use popward_proto::session::{OpenFailure, Refusal, Totals, Update, WorkerToFront};
 
 impl Pop3 {
-    /// The monitor started no worker, or none came in time. Also used when auth or the worker broke
+    /// Sessions started no worker, or none came in time. Also used when auth or the worker broke
     /// the rules of a login. Answers `-ERR` and ends the connection.
     pub fn no_session(&mut self, out: &mut Vec<u8>) -> Action {
         match self.state {

@@ -96,15 +96,19 @@ impl Subjects {
     /// The subjects of this host.
     pub fn of(scene: &Scene) -> Self {
         let host = &scene.host;
-        let monitor = host.monitor();
-        let mut lasting = vec![("supervisor", host.pid()), ("monitor", monitor)];
+        let sessions = host.sessions();
+        let mut lasting = vec![
+            ("supervisor", host.pid()),
+            ("monitor", host.monitor()),
+            ("sessions", sessions),
+        ];
         for name in ["log", "front", "auth", "keys"] {
             lasting.push((name, one(host, &format!("popward-{name}"), &[])));
         }
         let mut clients = vec![host.login("bob")];
         let other = one(host, "popward-worker", &[]);
         lasting.push((OTHER, other));
-        let (alice, mut attacks) = attack_a_new_worker(host, monitor);
+        let (alice, mut attacks) = attack_a_new_worker(host, sessions);
         clients.push(alice);
         let worker = one(host, "popward-worker", &[other]);
         lasting.push(("worker", worker));
@@ -134,7 +138,7 @@ impl Subjects {
         all.push(waiting);
         all.extend(held.iter().map(copied));
         let adopt = || begin_login(host, "erin");
-        let (client, adopt) = caught("adopt", monitor, ("popward-adopt", 2), adopt);
+        let (client, adopt) = caught("adopt", sessions, ("popward-adopt", 2), adopt);
         clients.push(client);
         all.push(adopt);
         if let Some(pam) = &pam {
@@ -156,7 +160,7 @@ impl Subjects {
 }
 
 /// Logs alice in, and attacks her worker as soon as it has her ids.
-fn attack_a_new_worker(host: &Host, monitor: i32) -> (Client, Vec<Attack>) {
+fn attack_a_new_worker(host: &Host, sessions: i32) -> (Client, Vec<Attack>) {
     let moments = [Moment::Identity, Moment::Exec];
     let (mut client, mut attacks) = (None, Vec::new());
     let login = || client = Some(begin_login(host, "alice"));
@@ -167,7 +171,7 @@ fn attack_a_new_worker(host: &Host, monitor: i32) -> (Client, Vec<Attack>) {
         };
         attacks.push(Attack::on(name, pid.as_raw(), ALICE));
     };
-    catch(monitor, "popward-worker", &moments, login, attack).unwrap();
+    catch(sessions, "popward-worker", &moments, login, attack).unwrap();
     let mut client = client.unwrap();
     assert_ok(&client.line());
     (client, attacks)

@@ -342,10 +342,19 @@ impl Host {
 
     /// The process id of the monitor, if there is one.
     pub fn monitor(&self) -> i32 {
+        self.only("popward-monitor")
+    }
+
+    /// The process id of the monitor's sessions, if there is one monitor.
+    pub fn sessions(&self) -> i32 {
+        self.only("popward-sessions")
+    }
+
+    fn only(&self, executable: &str) -> i32 {
         // A child has its parent's name until its exec.
         let mut found = Vec::new();
-        until("there is one monitor", || {
-            found = self.children("popward-monitor");
+        until(&format!("there is one {executable}"), || {
+            found = self.children(executable);
             found.len() == 1
         });
         found[0]

@@ -8,14 +8,15 @@ boolean switches on counts as permitted, unless a check says otherwise."""
 import sys
 import setools
 
-SERVER = ["popward_t", "popward_monitor_t", "popward_log_t", "popward_config_t", "popward_names_t", "popward_front_t", "popward_auth_t",
+SERVER = ["popward_t", "popward_monitor_t", "popward_sessions_t", "popward_log_t", "popward_config_t", "popward_names_t", "popward_front_t", "popward_auth_t",
           "popward_auth_pam_t", "popward_auth_program_t", "popward_auth_proof_t", "popward_keys_t", "popward_worker_t", "popward_adopt_t",
           "popward_reload_t"]
 MAIL = {"popward_worker_t", "popward_adopt_t"}
 # Each domain's capabilities.
 CAPABILITIES = {
     "popward_t": "kill net_bind_service setgid setpcap setuid",
-    "popward_monitor_t": "chown kill setgid setuid",
+    "popward_monitor_t": "kill setgid setuid",
+    "popward_sessions_t": "chown kill setgid setuid",
     "popward_config_t": "setgid setpcap setuid",
     "popward_front_t": "sys_chroot",
     "popward_keys_t": "sys_chroot",
@@ -25,9 +26,10 @@ CAPABILITIES = {
 TRANSITIONS = {
     "popward_t": "config log monitor reload",
     "popward_config_t": "names",
-    "popward_monitor_t": "front auth keys worker adopt auth_pam auth_program auth_proof",
+    "popward_monitor_t": "sessions front auth keys auth_pam auth_program auth_proof",
+    "popward_sessions_t": "worker adopt",
 }
-# Which domains may open files of which types, for reading or writing. Those of mail domains and of the monitor are below.
+# Which domains may open files of which types, for reading or writing. Those of mail domains and of sessions are below.
 SECRETS = {
     "shadow_t": {"popward_auth_pam_t"},
     "popward_conf_t": {"popward_config_t"},
@@ -43,7 +45,7 @@ SECRETS = {
 # What may be written, beyond what every domain of the system may write: the types of each domain. Devices and /proc are apart.
 WRITES = {
     "popward_t": {"popward_runtime_t"},
-    "popward_monitor_t": {"popward_var_lib_t", "popward_state_t", "popward_empty_t", "mail_spool_t", "nfs_t"},
+    "popward_sessions_t": {"popward_var_lib_t", "popward_state_t", "popward_empty_t", "mail_spool_t", "nfs_t"},
     "popward_worker_t": {"popward_state_t", "mail_spool_t", "user_home_dir_t", "user_home_t", "nfs_t"},
     "popward_adopt_t": {"popward_state_t", "mail_spool_t", "user_home_dir_t", "user_home_t", "nfs_t"},
 }
@@ -78,14 +80,21 @@ popward_log_t devlog_t sock_file write
 popward_log_t syslogd_t unix_dgram_socket sendto
 popward_monitor_t popward_t unix_stream_socket read write
 popward_monitor_t popward_t tcp_socket listen read setopt write
-popward_monitor_t popward_monitor_t unix_stream_socket create read setopt shutdown write
+popward_monitor_t popward_monitor_t unix_stream_socket create read setopt write
 popward_monitor_t popward_config_t fd use
 popward_monitor_t cert_t file read
 popward_monitor_t popward_key_t file read
-popward_monitor_t var_lib_t dir search
-popward_monitor_t popward_var_lib_t dir add_name open read remove_name search write
-popward_monitor_t popward_state_t dir create getattr rename rmdir search setattr
-popward_monitor_t mail_spool_t file getattr unlink
+popward_monitor_t popward_sessions_t fd use
+popward_monitor_t popward_empty_t dir ioctl search
+popward_sessions_t popward_monitor_t unix_stream_socket read write
+popward_sessions_t popward_t unix_stream_socket read write
+popward_sessions_t popward_sessions_t unix_stream_socket create read shutdown write
+popward_sessions_t var_lib_t dir search
+popward_sessions_t popward_var_lib_t dir add_name open read remove_name search write
+popward_sessions_t popward_state_t dir create getattr rename rmdir search setattr
+popward_sessions_t popward_empty_t dir create getattr search setattr
+popward_sessions_t mail_spool_t file getattr unlink
+popward_front_t popward_sessions_t unix_stream_socket read write
 popward_front_t popward_monitor_t unix_stream_socket read write
 popward_front_t popward_t fd use
 popward_front_t popward_t tcp_socket accept ioctl read shutdown write
@@ -104,7 +113,7 @@ popward_auth_pam_t chkpwd_exec_t file execute execute_no_trans map open read
 popward_auth_pam_t devlog_t sock_file write
 popward_auth_proof_t popward_auth_t fd use
 popward_auth_proof_t popward_passwd_t file getattr read
-popward_worker_t popward_monitor_t unix_stream_socket read write
+popward_worker_t popward_sessions_t unix_stream_socket read write
 popward_worker_t mail_spool_t dir add_name remove_name search write
 popward_worker_t mail_spool_t file create getattr link lock open read unlink write
 popward_worker_t var_lib_t dir search

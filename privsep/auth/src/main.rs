@@ -1,4 +1,4 @@
-//! popward-auth: checks credentials. It tells the monitor which session belongs to which account,
+//! popward-auth: checks credentials. It tells sessions which session belongs to which account,
 //! and the front which login failed.
 //!
 //! It runs as an unprivileged user of its own, never as root. It reads the password file. It starts

@@ -1,7 +1,7 @@
 //! Auth's event loop: it takes messages from the monitor and the fronts, and verdicts from threads
 //! and conversations.
 //!
-//! No check runs here. A check ends with a grant to the monitor, or with a refusal to the front
+//! No check runs here. A check ends with a grant to sessions, or with a refusal to the front
 //! after a whole number of failure delays. `login` holds the steps of a login,
 //! `service/checking.rs` starts a check, and `service/outcome.rs` acts on its verdict.
 
@@ -23,15 +23,17 @@ use generations::{Predecessor, Successor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
 use popward_proto::account::{FrontId, SessionId};
+use popward_proto::account_selector::TABLES_MAX;
 use popward_proto::auth::{AuthPhase, AuthRefusal, FrontToAuth};
+use popward_proto::auth_sessions::SessionsToAuth;
 use popward_proto::bounded::{AbsolutePath, Text};
 use popward_proto::monitor_auth::{
-    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, TABLES_MAX, TokenSource,
+    AccountSource, AuthSettings, AuthToMonitor, MonitorToAuth, TokenSource,
 };
 use popward_proto::permit::{OUT_OF_PHASE, Refused};
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
-use state::{Front, Settings};
+use state::{Front, OlderMonitor, Sessions, Settings};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,7 @@ impl Auth {
                 self.hear_monitor(&mut buffer)?;
             }
             self.hear_older_monitors(&mut buffer);
+            self.hear_sessions(&mut buffer);
             self.hear_predecessor(&mut buffer);
             let heard = heard.min(self.heard_fronts().len());
             let fronts = &ready[2..][..heard];
@@ -110,7 +113,8 @@ impl Auth {
             .chain(fronts)
             .chain(self.conversations.descriptors())
             .chain(predecessor.map(Predecessor::as_fd))
-            .chain(self.older_monitors.iter().map(|(older, _)| older.as_fd()))
+            .chain(self.older_monitors.iter().map(|it| it.channel.as_fd()))
+            .chain(self.all_sessions().map(AsFd::as_fd))
             .map(|end| PollFd::new(end, PollFlags::POLLIN))
             .collect();
         let told = successor.and_then(Successor::waits);
@@ -136,12 +140,12 @@ impl Auth {
     /// any more.
     fn hear_older_monitors(&mut self, buffer: &mut PacketBuffer) {
         let mut older = std::mem::take(&mut self.older_monitors);
-        older.retain_mut(|(monitor, fronts)| {
+        older.retain_mut(|monitor| {
             loop {
-                match monitor.receive(buffer) {
+                match monitor.channel.receive(buffer) {
                     Ok(Packet::Message(message, mut files)) => {
                         if let MonitorToAuth::Front(front) = &message {
-                            fronts.push(*front);
+                            monitor.fronts.push(*front);
                         }
                         if !self.heed(message, files.pop()) {
                             return false;
@@ -168,14 +172,38 @@ impl Auth {
                 Ok(predecessor) => self.predecessor = Some(predecessor),
                 Err(_) => return false,
             },
-            (MonitorToAuth::NotOpened { session, user }, _) => {
-                // The auth before this one may have granted the session: its word comes first.
-                self.hear_predecessor(&mut PacketBuffer::for_messages());
-                self.history.intervals.take_back(&user, session);
-            }
             _ => return false,
         }
         true
+    }
+
+    /// The channels to sessions: the monitor's own and those of older monitors.
+    fn all_sessions(&self) -> impl Iterator<Item = &Sessions> {
+        let older = self
+            .older_monitors
+            .iter()
+            .filter_map(|it| it.sessions.as_ref());
+        self.sessions.iter().chain(older)
+    }
+
+    /// Handles what sessions has said. One that has ended or broken the rules is not heard any more.
+    fn hear_sessions(&mut self, buffer: &mut PacketBuffer) {
+        let older = self.older_monitors.iter_mut().map(|it| &mut it.sessions);
+        let mut not_opened = Vec::new();
+        for sessions in older.chain([&mut self.sessions]) {
+            while let Some(channel) = sessions.as_mut().filter(|it| is_readable(it.as_fd())) {
+                match channel.receive(buffer) {
+                    Ok(Packet::Message(message, _)) => not_opened.push(message),
+                    Err(ChannelError::WouldBlock) => break,
+                    Ok(Packet::Data { .. }) | Err(_) => *sessions = None,
+                }
+            }
+        }
+        for SessionsToAuth::NotOpened { session, user } in not_opened {
+            // The auth before this one may have granted the session: its word comes first.
+            self.hear_predecessor(buffer);
+            self.history.intervals.take_back(&user, session);
+        }
     }
 
     /// Handles one message from the monitor.
@@ -208,6 +236,10 @@ impl Auth {
                 self.monitor
                     .send(&AuthToMonitor::Ready { version: VERSION })
             }
+            (MonitorToAuth::Sessions, Some(socket)) => {
+                self.sessions = Some(Channel::new(socket, SetupPhase::Serving));
+                Ok(())
+            }
             (MonitorToAuth::Successor, Some(socket)) => {
                 self.successor = Some(Successor::new(socket).map_err(ChannelError::System)?);
                 Ok(())
@@ -215,9 +247,18 @@ impl Auth {
             (MonitorToAuth::OlderMonitor, Some(socket))
                 if self.older_monitors.len() < OLDER_MAX =>
             {
-                let older = Channel::new(socket, SetupPhase::Serving);
-                older.set_nonblocking().map_err(ChannelError::System)?;
-                self.older_monitors.push((older, Vec::new()));
+                let own = descriptors.pop().ok_or(ChannelError::Closed)?;
+                let channel = Channel::new(own, SetupPhase::Serving);
+                let sessions = Channel::new(socket, SetupPhase::Serving);
+                let nonblocking = channel.set_nonblocking();
+                nonblocking
+                    .and_then(|()| sessions.set_nonblocking())
+                    .map_err(ChannelError::System)?;
+                self.older_monitors.push(OlderMonitor {
+                    channel,
+                    sessions: Some(sessions),
+                    fronts: Vec::new(),
+                });
                 Ok(())
             }
             (MonitorToAuth::Conversation(id), Some(socket)) => {

@@ -2,7 +2,8 @@
 
 use crate::file;
 use popward_proto::bounded::AbsolutePath;
-use popward_proto::config_monitor::{Base, Member};
+use popward_proto::config_monitor::Base;
+use popward_proto::config_sessions::{Member, SessionsBase};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::settings::Table;
 use popward_proto::supervisor_config::SupervisorSettings;
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) base: Box<Base>,
     /// The settings for auth.
     pub(crate) auth: Box<AuthSettings>,
+    /// The settings for sessions.
+    pub(crate) sessions: Box<SessionsBase>,
     /// The `[[account]]` tables, in the order of the file.
     pub(crate) tables: Vec<Table>,
     /// The members of the groups that tables with a `spool.path` name.

@@ -5,7 +5,7 @@ use crate::removed::{BULLETINS, FAILURE_DELAY_MS, LAST, Removed, UIDL, YIELD_IDL
 use crate::values::{Id, Size, Time, TimeOrNever};
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::monitor_front::Pop3Settings;
-use popward_proto::monitor_worker::HIDDEN_MAX;
+use popward_proto::sessions_worker::HIDDEN_MAX;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use toml::Spanned;

@@ -1,9 +1,10 @@
-//! Sends a configuration to the supervisor: the supervisor's part, and the monitors' part as encoded
-//! messages, in the order that the monitors' permit table requires.
+//! Sends a configuration to the supervisor: the supervisor's part, and as encoded messages those of
+//! monitors and of their sessions, in the order that their permit tables require.
 
 use crate::config::{Certificate, Config};
-use popward_proto::config_monitor::{ConfigToMonitor, encoded};
-use popward_proto::supervisor_config::{ConfigToSupervisor, SupervisorToConfig};
+use popward_proto::config_monitor::ConfigToMonitor;
+use popward_proto::config_sessions::ConfigToSessions;
+use popward_proto::supervisor_config::{ConfigToSupervisor, SupervisorToConfig, encoded};
 use popward_sys::channel::{Channel, ChannelError};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -17,11 +18,13 @@ pub(crate) fn hand_over(supervisor: &Supervisor, config: Config) -> Result<(), C
     let part = |message: &ConfigToMonitor, files: &[&File]| part(supervisor, message, files);
     part(&ConfigToMonitor::Base(config.base), &[])?;
     part(&ConfigToMonitor::Auth(config.auth), &[])?;
-    let tables = config.tables.into_iter().map(Box::new);
-    let tables = tables.map(ConfigToMonitor::Table);
-    let members = config.members.into_iter().map(ConfigToMonitor::Member);
-    for message in tables.chain(members) {
-        part(&message, &[])?;
+    for table in &config.tables {
+        if let Some(delay_s) = table.login_delay_s {
+            part(
+                &ConfigToMonitor::LoginDelay(table.named.clone(), delay_s),
+                &[],
+            )?;
+        }
     }
     if let Some((path, file)) = config.client_ca {
         part(&ConfigToMonitor::ClientAuthorities(path), &[&file])?;
@@ -32,6 +35,18 @@ pub(crate) fn hand_over(supervisor: &Supervisor, config: Config) -> Result<(), C
         part(&message, &[&chain_file, &key_file])?;
     }
     part(&ConfigToMonitor::End, &[])?;
+    let base = [ConfigToSessions::Base(config.sessions)].into_iter();
+    let tables = config.tables.into_iter().map(Box::new);
+    let tables = tables.map(ConfigToSessions::Table);
+    let members = config.members.into_iter().map(ConfigToSessions::Member);
+    for message in base
+        .chain(tables)
+        .chain(members)
+        .chain([ConfigToSessions::End])
+    {
+        let encoded = encoded(&message)?;
+        supervisor.send(&ConfigToSupervisor::SessionsPart(encoded))?;
+    }
     supervisor.send(&ConfigToSupervisor::End)
 }
 

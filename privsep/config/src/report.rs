@@ -2,7 +2,7 @@
 //! is a mistake of the configuration.
 
 use crate::config::{Config, DEFAULT};
-use popward_proto::monitor_worker::LockSettings;
+use popward_proto::sessions_worker::LockSettings;
 use popward_sys::facts;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -43,12 +43,12 @@ fn runs(path: &Path) -> bool {
 
 /// Describes this host.
 pub(crate) fn host(config: &Config) -> String {
-    let spool = &config.base.everybody.spool;
+    let spool = &config.sessions.everybody.spool;
     let spools = spool.pattern.base().map(|base| {
         let kind = facts::file_system(&Path::new("/").join(base));
         format!("{base} on {kind}; locks {}", locks(spool.locks, &kind))
     });
-    let state = config.supervisor.common.state.as_path();
+    let state = config.supervisor.state.as_path();
     // A monitor makes the directory if it is missing.
     let state = state.parent().filter(|_| !state.exists()).unwrap_or(state);
     let (kind, room) = (facts::file_system(state), facts::room(state));

@@ -5,7 +5,8 @@ use popward_parent::process::{Started, end, how, readable};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::codec;
-use popward_proto::config_monitor::{Base, ConfigToMonitor};
+use popward_proto::config_monitor::ConfigToMonitor;
+use popward_proto::config_sessions::{ConfigToSessions, SessionsBase};
 use popward_proto::monitor_auth::AuthSettings;
 use popward_proto::settings::AllSettings;
 use popward_proto::setup_phase::SetupPhase;
@@ -28,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Configuration {
     /// What the supervisor uses.
     pub(crate) server: SupervisorSettings,
-    /// All that is not in another field.
-    pub(crate) base: Base,
+    /// The settings for sessions.
+    pub(crate) sessions: SessionsBase,
     /// The settings for auth.
     pub(crate) auth: AuthSettings,
     /// Where spools are, for everybody and for some accounts.
@@ -90,7 +91,8 @@ type FromConfig = Channel<SupervisorToConfig, ConfigToSupervisor>;
 fn hear(channel: &mut FromConfig) -> Result<Result<Configuration, String>, ChannelError> {
     let until = Instant::now() + PATIENCE;
     let mut buffer = PacketBuffer::for_messages();
-    let (mut server, mut base, mut auth, mut tables) = (None, None, None, Vec::new());
+    let (mut server, mut auth) = (None, None);
+    let (mut sessions, mut tables) = (None, Vec::new());
     loop {
         if !readable(&[channel.as_fd()], until) {
             return Err(ChannelError::WouldBlock);
@@ -105,30 +107,39 @@ fn hear(channel: &mut FromConfig) -> Result<Result<Configuration, String>, Chann
                 continue;
             }
             ConfigToSupervisor::Part { encoded, .. } => encoded,
+            ConfigToSupervisor::SessionsPart(encoded) => {
+                let decoded = codec::decode(encoded.0.as_slice());
+                match decoded? {
+                    ConfigToSessions::Base(told) => sessions = Some(*told),
+                    ConfigToSessions::Table(table) => tables.push(*table),
+                    ConfigToSessions::Member(_) | ConfigToSessions::End => {}
+                }
+                continue;
+            }
             ConfigToSupervisor::Refused(why) => return Ok(Err(why.as_str().to_owned())),
             ConfigToSupervisor::Warning(_) => continue,
             ConfigToSupervisor::End => break,
         };
         match codec::decode(part.0.as_slice())? {
-            ConfigToMonitor::Base(told) => base = Some(*told),
             ConfigToMonitor::Auth(told) => auth = Some(*told),
-            ConfigToMonitor::Table(table) => tables.push(*table),
-            ConfigToMonitor::Member(_)
+            ConfigToMonitor::Base(_)
+            | ConfigToMonitor::LoginDelay(..)
             | ConfigToMonitor::ClientAuthorities(_)
             | ConfigToMonitor::Certificate { .. }
             | ConfigToMonitor::End => {}
         }
     }
-    let (Some(server), Some(base), Some(auth)) = (server, base, auth) else {
+    let (Some(server), Some(auth)) = (server, auth) else {
         return Err(ChannelError::Closed);
     };
+    let sessions: SessionsBase = sessions.ok_or(ChannelError::Closed)?;
     Ok(Ok(Configuration {
         settings: AllSettings {
-            everybody: base.everybody.clone(),
+            everybody: sessions.everybody.clone(),
             tables,
         },
         server,
-        base,
+        sessions,
         auth,
     }))
 }

@@ -4,7 +4,7 @@
 //! name on a process of their own.
 
 use crate::facts::Dotlock;
-use popward_proto::monitor_worker::SESSION_ARGUMENT;
+use popward_proto::sessions_worker::SESSION_ARGUMENT;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Read;

@@ -295,7 +295,7 @@ fn look_at_pins(directory: &OwnedFd) -> io::Result<Pins> {
 }
 
 fn look_at_journal(directory: &OwnedFd, spool: Option<Identity>) -> io::Result<Journal> {
-    let Some((file, _)) = file(directory, popward_proto::monitor_worker::JOURNAL)? else {
+    let Some((file, _)) = file(directory, popward_proto::sessions_worker::JOURNAL)? else {
         return Ok(Journal::None);
     };
     let mut heads = [0; HEADS];

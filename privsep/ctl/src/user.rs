@@ -62,7 +62,7 @@ pub(crate) fn main(options: &User) -> ExitCode {
 fn report(name: &UserName, configuration: &Configuration) -> Result<Report, String> {
     let (account, source) = account::of(name, configuration)?;
     let settings = configuration.settings.of(&account);
-    let state = configuration.server.common.state.as_path();
+    let state = configuration.server.state.as_path();
     let directory = Directory::of(&state.join(account.name.as_str()), account.uid);
     let mut report = Report {
         account: Whose {
@@ -110,7 +110,7 @@ fn report(name: &UserName, configuration: &Configuration) -> Result<Report, Stri
         Spool::There(file) => Some(file.lock_id.as_str()),
         _ => None,
     };
-    let host = configuration.base.host.as_str();
+    let host = configuration.sessions.host.as_str();
     report.locks = holders::all(facts.dotlock.as_ref(), lock_id, host, account.uid);
     let adopts = !settings.spool.adopt.as_slice().is_empty() && report.state_directory.is_missing();
     report.login = match report.state_directory.obstacle() {

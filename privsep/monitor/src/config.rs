@@ -2,14 +2,11 @@
 //! configuration names. Nothing in this file opens or reads one of these files.
 
 use popward_proto::VERSION;
-use popward_proto::account::GROUPS_MAX;
-use popward_proto::bounded::{AbsolutePath, List, UserName};
-use popward_proto::config_monitor::{
-    Base, CERTIFICATES_MAX, ConfigToMonitor, MEMBERS_MAX, Member, ReadingPhase,
-};
+use popward_proto::account_selector::{AccountSelector, TABLES_MAX};
+use popward_proto::bounded::AbsolutePath;
+use popward_proto::config_monitor::{Base, CERTIFICATES_MAX, ConfigToMonitor, ReadingPhase};
 use popward_proto::log::NoMessage;
-use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth, TABLES_MAX};
-use popward_proto::settings::{AllSettings, Table};
+use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth};
 use popward_proto::supervisor_monitor::CommonSettings;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
 use std::os::fd::OwnedFd;
@@ -26,10 +23,8 @@ pub(crate) struct Config {
     pub(crate) base: Base,
     /// The settings for auth.
     pub(crate) auth: AuthSettings,
-    /// The settings that may differ between accounts.
-    pub(crate) settings: AllSettings,
-    /// The members of the groups that tables with a `spool.path` name.
-    members: Vec<Member>,
+    /// The login delays that differ from everybody's.
+    login_delays: Vec<(AccountSelector, u32)>,
     /// The authorities of client certificates, a PEM file. `None`: fronts ask no client for a
     /// certificate.
     pub(crate) client_ca: Option<OwnedFd>,
@@ -56,17 +51,9 @@ impl Config {
             version: VERSION,
             settings: Box::new(self.auth.clone()),
         };
-        self.settings.login_delays().chain([settings]).collect()
-    }
-
-    /// Returns those groups of the user `name` for which a table has a `spool.path`. Returns no
-    /// groups if the system's user `name` does not have the id `uid`. Such an account is in a
-    /// password file with its own ids, so the system's groups do not hold for it.
-    pub(crate) fn groups_of(&self, name: &UserName, uid: u32) -> List<u32, GROUPS_MAX> {
-        let members = self.members.iter();
-        let theirs = members.filter(|member| member.user == *name && member.uid == uid);
-        let groups: Vec<u32> = theirs.map(|member| member.gid).collect();
-        List::try_from(groups).unwrap_or_default()
+        let delays = self.login_delays.iter().cloned();
+        let delays = delays.map(|(whose, delay_s)| MonitorToAuth::LoginDelay(whose, delay_s));
+        delays.chain([settings]).collect()
     }
 }
 
@@ -75,8 +62,7 @@ impl Config {
 struct Draft {
     base: Option<Base>,
     auth: Option<AuthSettings>,
-    tables: Vec<Table>,
-    members: Vec<Member>,
+    login_delays: Vec<(AccountSelector, u32)>,
     client_ca: Option<OwnedFd>,
     certificates: Vec<Certificate>,
 }
@@ -115,8 +101,9 @@ impl Draft {
         match message {
             ConfigToMonitor::Base(base) => self.base.replace(*base).is_none(),
             ConfigToMonitor::Auth(auth) => self.auth.replace(*auth).is_none(),
-            ConfigToMonitor::Table(table) => push(&mut self.tables, TABLES_MAX, *table),
-            ConfigToMonitor::Member(member) => push(&mut self.members, MEMBERS_MAX, member),
+            ConfigToMonitor::LoginDelay(whose, delay_s) => {
+                push(&mut self.login_delays, TABLES_MAX, (whose, delay_s))
+            }
             ConfigToMonitor::ClientAuthorities(_) => {
                 self.client_ca = files.next();
                 true
@@ -140,13 +127,9 @@ impl Draft {
         let (base, auth) = self.base.zip(self.auth)?;
         Some(Config {
             common,
-            settings: AllSettings {
-                everybody: base.everybody.clone(),
-                tables: self.tables,
-            },
+            login_delays: self.login_delays,
             base,
             auth,
-            members: self.members,
             client_ca: self.client_ca,
             certificates: self.certificates,
         })

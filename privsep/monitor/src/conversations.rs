@@ -89,7 +89,7 @@ impl Monitor {
         }
         let words = [&limits.limit_ms.to_string(), whom];
         let (identity, starter) = (identity(&self.config, role), &mut self.starter);
-        let child = starter.start_alone(role, &words, identity.as_ref(), socket)?;
+        let child = starter.start_with(role, &words, identity.as_ref(), &[socket])?;
         let id = starter.events.next_id();
         let process = Process::watch(&starter.events, id, (role, None), (child, None), None)?;
         let limit = Duration::from_millis(limits.limit_ms.into());

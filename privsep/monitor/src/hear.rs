@@ -1,7 +1,7 @@
 //! What the monitor reads from its children, and what each message leads to.
 
 use crate::monitor::{Monitor, Stage};
-use crate::sessions::Progress;
+use crate::parts::Part;
 use popward_parent::events::ChildId;
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
@@ -11,10 +11,10 @@ use popward_proto::log_line::Role;
 use popward_proto::monitor_auth::AuthToMonitor;
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor};
-use popward_proto::monitor_worker::{Task, WorkerToMonitor};
+use popward_proto::monitor_sessions::{Peer, SessionsToMonitor};
 use popward_proto::supervisor_monitor::MonitorToSupervisor;
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A message from a child, by the kind of the child.
 enum Heard {
@@ -22,7 +22,7 @@ enum Heard {
     Auth(AuthToMonitor),
     NewerAuth(AuthToMonitor),
     Keys(KeysToMonitor),
-    Worker(WorkerToMonitor),
+    Sessions(SessionsToMonitor, Vec<OwnedFd>),
     Nonsense,
 }
 
@@ -36,9 +36,8 @@ fn heard<M>(packet: Packet<'_, M>, of: impl Fn(M) -> Heard) -> Heard {
 impl Monitor {
     /// Reads at most `most` records of a process.
     pub(crate) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
-        let worker = self.workers.get_mut(&id).map(|worker| &mut worker.process);
         let leaving = self.leaving.get_mut(&id).map(|(_, process)| process);
-        let process = worker.or(leaving).or_else(|| self.parts.process(id));
+        let process = leaving.or_else(|| self.parts.process(id));
         if let Some(process) = process {
             process.read_log(&mut self.log, &self.starter.events, buffer, most);
         }
@@ -62,9 +61,12 @@ impl Monitor {
         id: ChildId,
         buffer: &mut PacketBuffer,
     ) -> Option<Result<Heard, ChannelError>> {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            let packet = worker.channel.receive(buffer);
-            return Some(packet.map(|packet| heard(packet, Heard::Worker)));
+        if let Some(sessions) = self.sessions.as_mut().filter(|it| it.id == id) {
+            return Some(match sessions.channel.as_mut()?.receive(buffer) {
+                Ok(Packet::Message(message, files)) => Ok(Heard::Sessions(message, files)),
+                Ok(Packet::Data { .. }) => Ok(Heard::Nonsense),
+                Err(error) => Err(error),
+            });
         }
         if let Some(front) = self.parts.fronts.get_mut(&id) {
             let packet = front.part.channel.as_mut()?.receive(buffer);
@@ -83,16 +85,13 @@ impl Monitor {
         Some(packet.map(|packet| heard(packet, Heard::Keys)))
     }
 
-    /// A child has closed its channel, so it can be told nothing more. A part is killed, and
-    /// another one is started. A worker ends by itself.
+    /// A child has closed its channel, so it can be told nothing more. It is killed, and another
+    /// one is started.
     fn closed(&mut self, id: ChildId) {
-        if let Some(worker) = self.workers.get(&id) {
-            return self.starter.events.forget(worker.channel.as_fd());
-        }
         if let Some(auth) = self.newer_auths.remove(&id) {
             return self.starter.events.forget(auth.as_fd());
         }
-        self.parts.disconnect(id, &self.starter.events);
+        self.disconnect(id);
         if self.serves() || matches!(self.stage, Stage::Rising(_)) {
             self.process(id)
                 .into_iter()
@@ -125,24 +124,15 @@ impl Monitor {
                 }
                 self.tidy();
             }
-            Heard::Auth(AuthToMonitor::Drained) => {
-                self.auth_drained = true;
-                self.tidy();
-            }
-            Heard::Auth(AuthToMonitor::Granted { session, account })
-            | Heard::NewerAuth(AuthToMonitor::Granted { session, account }) => {
-                self.granted(session, account);
-            }
             Heard::Auth(AuthToMonitor::Converse(number, kind)) => self.converse(id, number, kind),
             Heard::Auth(AuthToMonitor::BrokeRules(front))
             | Heard::NewerAuth(AuthToMonitor::BrokeRules(front))
             | Heard::Keys(KeysToMonitor::BrokeRules(front)) => self.broke_rules(front),
             Heard::Keys(KeysToMonitor::Loaded(facts)) => self.loaded(id, &facts),
-            Heard::Worker(message) => self.heard_worker(id, message),
+            Heard::Sessions(message, files) => self.heard_sessions(message, files),
             Heard::NewerAuth(
                 AuthToMonitor::Ready { .. }
                 | AuthToMonitor::Unusable(_)
-                | AuthToMonitor::Drained
                 | AuthToMonitor::Converse(..),
             ) => self.closed(id),
             Heard::Nonsense => self.banish(id, &"data where there is none"),
@@ -164,19 +154,35 @@ impl Monitor {
         }
     }
 
-    fn heard_worker(&mut self, id: ChildId, message: WorkerToMonitor) {
-        let Some(worker) = self.workers.get_mut(&id) else {
+    fn heard_sessions(&mut self, message: SessionsToMonitor, files: Vec<OwnedFd>) {
+        let Some(id) = self.sessions.as_ref().map(|sessions| sessions.id) else {
             return;
         };
-        let session = &mut worker.session;
         match message {
-            WorkerToMonitor::Dotlock { device, inode } => session.dotlock = Some((device, inode)),
-            WorkerToMonitor::Updates => session.update = Progress::Begun,
-            // The update of its own session is still to come.
-            WorkerToMonitor::Finished if session.task == Task::Serve => {
-                session.update = Progress::None;
+            SessionsToMonitor::Ready { version } if version == VERSION => {
+                self.starter.empty = files.into_iter().next();
+                self.sessions.iter_mut().for_each(Part::enter_service);
+                self.advance();
             }
-            WorkerToMonitor::Finished => session.update = Progress::Finished,
+            SessionsToMonitor::Ready { version } => {
+                self.banish(id, &format_args!("version {version}, not {VERSION}"));
+            }
+            SessionsToMonitor::Unusable(why) => self.not_risen(&why),
+            SessionsToMonitor::BrokeRules(Peer::Auth, error) => {
+                if let Some(id) = self.parts.auth.as_ref().map(|auth| auth.id) {
+                    self.banish(id, &error);
+                }
+            }
+            SessionsToMonitor::BrokeRules(Peer::Front(front), error) => {
+                if let Some(id) = self.front(front).map(|front| front.part.id) {
+                    self.banish(id, &error);
+                }
+            }
+            SessionsToMonitor::AuthDrained => {
+                self.auth_drained = true;
+                self.tidy();
+            }
+            SessionsToMonitor::Drained => self.sessions_drained = true,
         }
     }
 
@@ -213,9 +219,13 @@ impl Monitor {
         let fields: &[(&str, &dyn std::fmt::Display)] = &[("process", &name), ("error", &why)];
         self.log.write(Level::Error, text, fields);
         if matches!(self.stage, Stage::Rising(_)) {
-            return self.not_risen(&format_args!("{name}: {why}"));
+            return match self.sessions {
+                Some(_) => self.not_risen(&format_args!("{name}: {why}")),
+                // On trial the operator has asked about auth.
+                None => self.not_risen(&why),
+            };
         }
-        self.parts.disconnect(id, &self.starter.events);
+        self.disconnect(id);
         if role != Role::Auth {
             self.tell(&MonitorToSupervisor::Reload);
         }

@@ -1,6 +1,6 @@
 //! A monitor's life: its loop, the supervisor's messages, its retirement and its end.
 
-use crate::monitor::{FAREWELL, Monitor, RISE, Stage};
+use crate::monitor::{FAREWELL, Monitor, Stage};
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use popward_parent::events::{ChildId, Event};
 use popward_parent::process::{TURN, send};
@@ -8,6 +8,7 @@ use popward_proto::log::Level;
 use popward_proto::log_line::Role;
 use popward_proto::monitor_auth::MonitorToAuth;
 use popward_proto::monitor_front::MonitorToFront;
+use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
@@ -15,15 +16,25 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// How long the parts may take until they can serve.
+const RISE: Duration = Duration::from_secs(30);
+
+/// How long auth may take on trial.
+const TRIAL: Duration = Duration::from_secs(10);
+
 /// How long an auth may take to hand over what it remembers. The newer auth waits as long.
 const HANDOVER: Duration = Duration::from_secs(10);
 
 impl Monitor {
-    /// Runs until the monitor is not needed any more.
-    pub(crate) fn run(&mut self) {
+    /// Runs until the monitor is not needed any more. On `trial`, it starts auth alone, and tells
+    /// the supervisor whether auth can use its part of the configuration.
+    pub(crate) fn run(&mut self, trial: bool) {
         let mut buffer = PacketBuffer::for_messages();
-        self.start_part(Role::Keys);
-        self.start_part(Role::Auth);
+        self.rise = if trial { TRIAL } else { RISE };
+        self.stage = Stage::Rising(Instant::now() + self.rise);
+        if trial {
+            self.start_part(Role::Auth);
+        }
         while !self.is_over() {
             let events = match self.starter.events.wait(self.deadline()) {
                 Ok(events) => events,
@@ -77,7 +88,7 @@ impl Monitor {
     fn hear_supervisor(&mut self, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
             match self.supervisor.receive(buffer) {
-                Ok(Packet::Message(message, files)) => self.told(message, files.into_iter().next()),
+                Ok(Packet::Message(message, files)) => self.told(&message, files),
                 Err(ChannelError::WouldBlock) => return,
                 Err(ChannelError::Closed) | Ok(Packet::Data { .. }) => {
                     return self.lose_supervisor();
@@ -98,33 +109,36 @@ impl Monitor {
         self.end(FAREWELL);
     }
 
-    fn told(&mut self, message: SupervisorToMonitor, file: Option<OwnedFd>) {
-        match (message, file) {
-            (SupervisorToMonitor::Log, Some(socket)) => self.log.connect(socket),
-            (SupervisorToMonitor::Accept, _) => self.accept(),
-            (SupervisorToMonitor::OlderMonitor, Some(socket)) => {
+    fn told(&mut self, message: &SupervisorToMonitor, files: Vec<OwnedFd>) {
+        let mut files = files.into_iter();
+        match (message, files.next(), files.next()) {
+            (SupervisorToMonitor::Log, Some(own), Some(of_sessions)) => {
+                self.log.connect(own);
+                self.tell_sessions(&MonitorToSessions::Log, &[of_sessions.as_fd()]);
+            }
+            (SupervisorToMonitor::Accept, ..) => self.accept(),
+            (SupervisorToMonitor::OlderMonitor, Some(monitor), Some(sessions)) => {
                 let auth = self.parts.auth.as_ref();
                 let told = auth.map(|auth| {
-                    let message = MonitorToAuth::OlderMonitor;
-                    (auth.id, auth.send(&message, &[socket.as_fd()]))
+                    let files = [monitor.as_fd(), sessions.as_fd()];
+                    (auth.id, auth.send(&MonitorToAuth::OlderMonitor, &files))
                 });
                 if let Some((id, Err(error))) = told {
                     self.banish(id, &error);
                 }
             }
-            (SupervisorToMonitor::NewerAuth, Some(socket)) => self.follow(socket, false),
-            (SupervisorToMonitor::Retire, Some(socket)) => self.retire(socket),
-            (SupervisorToMonitor::Oldest, _) => {
+            (SupervisorToMonitor::NewerAuth, Some(own), Some(sessions)) => {
+                self.follow(own, &sessions, false);
+            }
+            (SupervisorToMonitor::Retire, Some(own), Some(sessions)) => {
+                self.retire(own, &sessions);
+            }
+            (SupervisorToMonitor::Oldest, ..) => {
                 self.oldest = true;
                 self.tidy();
             }
-            (SupervisorToMonitor::Drain, _) => self.drain(),
-            (SupervisorToMonitor::Claimed(session, refusal), _) => self.claimed(session, refusal),
-            (SupervisorToMonitor::Newcomer(session), _) => {
-                // Without its front, the session ends anyway.
-                self.tell_front(session.front(), &MonitorToFront::Newcomer(session));
-            }
-            // These come before the start only, or the descriptor is missing.
+            (SupervisorToMonitor::Drain, ..) => self.drain(),
+            // These come before the start only, or a descriptor is missing.
             _ => {}
         }
     }
@@ -149,12 +163,14 @@ impl Monitor {
         for front in ready {
             self.tell_front(front, &MonitorToFront::Accept);
         }
-        self.tend();
+        self.tell_sessions(&MonitorToSessions::Accept, &[]);
     }
 
     /// The fronts ask a newer auth about new logins. With `hand_over`, it takes over first what
-    /// this monitor's auth remembers, so that it checks no login before.
-    fn follow(&mut self, socket: OwnedFd, hand_over: bool) {
+    /// this monitor's auth remembers, so that it checks no login before. `of_sessions` is the
+    /// channel by which it grants sessions.
+    fn follow(&mut self, socket: OwnedFd, of_sessions: &OwnedFd, hand_over: bool) {
+        self.tell_sessions(&MonitorToSessions::NewerAuth, &[of_sessions.as_fd()]);
         let channel = Channel::new(socket, SetupPhase::Serving);
         let id = self.starter.events.next_id();
         let watched = channel.set_nonblocking().and_then(|()| {
@@ -191,14 +207,15 @@ impl Monitor {
     }
 
     /// A newer monitor takes over.
-    fn retire(&mut self, socket: OwnedFd) {
+    fn retire(&mut self, socket: OwnedFd, of_sessions: &OwnedFd) {
         self.due.clear();
         self.listeners.clear();
         if self.serves() {
             self.stage = Stage::Retired;
         }
         self.hands_over_until = Some(Instant::now() + HANDOVER);
-        self.follow(socket, true);
+        self.follow(socket, of_sessions, true);
+        self.tell_sessions(&MonitorToSessions::Retire, &[]);
         self.tell_fronts(&MonitorToFront::Retire);
         self.tell(&MonitorToSupervisor::Retired);
     }
@@ -213,6 +230,7 @@ impl Monitor {
         self.due.clear();
         // The fronts close theirs too, so that clients are turned away and do not wait in a queue.
         self.listeners.clear();
+        self.tell_sessions(&MonitorToSessions::Drain, &[]);
         self.tell_fronts(&MonitorToFront::Drain);
     }
 
@@ -221,8 +239,10 @@ impl Monitor {
         let now = Instant::now();
         if let Stage::Rising(until) = self.stage {
             if until <= now {
-                let part = self.parts.late(&self.config).name();
-                let seconds = RISE.as_secs();
+                let sessions = self.sessions.as_ref().filter(|it| !it.ready);
+                let late = sessions.map(|_| Role::Sessions);
+                let part = late.unwrap_or_else(|| self.parts.late(&self.config)).name();
+                let seconds = self.rise.as_secs();
                 self.not_risen(&format_args!("{part} cannot serve after {seconds} s"));
             }
         }
@@ -238,30 +258,30 @@ impl Monitor {
     /// Whether nothing is left to do. Goes on with the end.
     fn is_over(&mut self) -> bool {
         let now = Instant::now();
-        let empty = self.workers.is_empty() && self.leaving.is_empty();
         match self.stage {
             Stage::Draining(until) if now >= until || self.has_drained() => {
                 self.end(FAREWELL);
                 false
             }
-            Stage::Ending(until) if now >= until && !empty => {
-                // An update takes as long as the disk does. Nobody else may use its spool until
-                // then.
-                let workers = self.workers.values();
-                let others = workers.filter(|worker| !worker.session.is_updating());
-                others.for_each(|worker| worker.process.kill());
-                self.stage = Stage::Ending(now + FAREWELL);
+            Stage::Retired if self.sessions_drained && self.parts_have_ended() => {
+                self.end(FAREWELL);
                 false
             }
-            Stage::Retired => empty && self.claims.is_empty() && self.parts.ids().is_empty(),
-            Stage::Ending(_) => empty,
+            Stage::Ending(until) => {
+                self.stage = Stage::Ending(if now >= until { now + FAREWELL } else { until });
+                self.sessions.is_none() && self.leaving.is_empty()
+            }
             _ => false,
         }
+    }
+
+    fn parts_have_ended(&self) -> bool {
+        self.parts.ids().is_empty() && self.leaving.is_empty()
     }
 
     fn has_drained(&self) -> bool {
         let mut fronts = self.parts.fronts.values();
         let drained = fronts.all(|front| front.drained || front.part.channel.is_none());
-        drained && self.workers.is_empty()
+        drained && self.sessions_drained
     }
 }

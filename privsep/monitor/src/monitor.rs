@@ -2,41 +2,33 @@
 //! a child that breaks the rules ends.
 
 use crate::config::Config;
-use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, introduce_to_auth};
-use crate::sessions::{NoWorker, Worker};
+use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, Sessions, introduce_to_auth};
 use crate::starter::Starter;
-use crate::state::StateRoot;
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
 use popward_parent::events::ChildId;
 use popward_parent::log::LogWriter;
 use popward_parent::process::{BackOff, Process, send};
 use popward_proto::VERSION;
-use popward_proto::account::{Account, FrontId, SessionId};
-use popward_proto::bounded::UserName;
+use popward_proto::account::FrontId;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
 use popward_proto::monitor_front::MonitorToFront;
+use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::supervisor_monitor::{
     FRONTS_MAX, MonitorToSupervisor, SupervisorToMonitor, Why,
 };
 use popward_sys::channel::{Channel, ChannelError};
 use popward_sys::log_rate_limit::LogRateLimit;
-use popward_sys::spawn::pace::Pace;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::mem::Discriminant;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// The channel to the supervisor.
 pub(crate) type Supervisor = Channel<MonitorToSupervisor, SupervisorToMonitor>;
 
 /// Tells the supervisor that this monitor can serve.
-pub(crate) const READY: MonitorToSupervisor = MonitorToSupervisor::Ready { version: VERSION };
-
-/// How long the parts may take until they can serve.
-pub(crate) const RISE: Duration = Duration::from_secs(30);
+const READY: MonitorToSupervisor = MonitorToSupervisor::Ready { version: VERSION };
 
 /// How long children have, after their channels were closed, to end by themselves.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
@@ -57,14 +49,20 @@ pub(crate) enum Stage {
 }
 
 /// A monitor.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pub(crate) config: Config,
     pub(crate) supervisor: Supervisor,
     pub(crate) log: LogWriter,
     pub(crate) starter: Starter,
-    pub(crate) state: StateRoot,
+    /// `None` once it has ended, and on trial.
+    pub(crate) sessions: Option<Sessions>,
+    /// After `Retire` or `Drain`: the last session has ended.
+    pub(crate) sessions_drained: bool,
     pub(crate) stage: Stage,
+    /// How long the parts may take until they can serve.
+    pub(crate) rise: Duration,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) parts: Parts,
     /// Whether fronts accept.
@@ -74,13 +72,10 @@ pub(crate) struct Monitor {
     pub(crate) newer_auths: BTreeMap<ChildId, AuthChannel>,
     /// There is no older monitor.
     pub(crate) oldest: bool,
-    /// Its auth has handed over, and has decided all logins.
+    /// Its auth has handed over and decided all logins, and none of them waits for a session.
     pub(crate) auth_drained: bool,
     /// Until when its auth may take to hand over what it remembers, after `Retire`.
     pub(crate) hands_over_until: Option<Instant>,
-    /// Sessions for which the supervisor was asked.
-    pub(crate) claims: BTreeMap<SessionId, Account>,
-    pub(crate) workers: BTreeMap<ChildId, Worker>,
     /// Processes without a channel to the monitor, and when they are killed: those of conversations,
     /// and others whose channels are closed.
     pub(crate) leaving: BTreeMap<ChildId, (Instant, Process)>,
@@ -90,15 +85,8 @@ pub(crate) struct Monitor {
     back_off: BTreeMap<Role, BackOff>,
     /// Which parts are to be started again, and when.
     pub(crate) due: Vec<(Instant, Role)>,
-    /// Accounts whose update was broken off, or whose dotlock was left, before the start.
-    pub(crate) to_tend: Vec<Account>,
-    pub(crate) tended: u32,
     /// Of which conversations' processes the log said that one died or was not started.
     pub(crate) of_conversations: LogRateLimit<Role>,
-    /// Whose sessions fail too often.
-    pub(crate) pace: Pace,
-    /// About whom the log said that they get no worker, and why.
-    pub(crate) said: LogRateLimit<(UserName, Discriminant<NoWorker>)>,
 }
 
 impl Monitor {
@@ -107,15 +95,17 @@ impl Monitor {
         supervisor: Supervisor,
         log: LogWriter,
         starter: Starter,
-        state: StateRoot,
+        sessions: Option<Sessions>,
     ) -> Self {
         Self {
             config,
             supervisor,
             log,
             starter,
-            state,
+            sessions,
+            sessions_drained: false,
             stage: Stage::Serving,
+            rise: Duration::ZERO,
             listeners: Vec::new(),
             parts: Parts::default(),
             accepting: false,
@@ -123,31 +113,27 @@ impl Monitor {
             oldest: true,
             auth_drained: false,
             hands_over_until: None,
-            claims: BTreeMap::new(),
-            workers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             first_front: FrontId(1),
             fronts_started: 0,
             back_off: BTreeMap::new(),
             due: Vec::new(),
-            to_tend: Vec::new(),
-            tended: 0,
             of_conversations: LogRateLimit::default(),
-            pace: Pace::default(),
-            said: LogRateLimit::default(),
         }
     }
 
-    /// Whether workers can be started.
+    /// Whether logins can begin.
     pub(crate) fn serves(&self) -> bool {
         matches!(self.stage, Stage::Serving | Stage::Retired)
     }
 
     /// The process of this number.
     pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
-        let worker = self.workers.get_mut(&id).map(|worker| &mut worker.process);
         let leaving = self.leaving.get_mut(&id).map(|(_, process)| process);
-        worker.or(leaving).or_else(|| self.parts.process(id))
+        let sessions = self.sessions.as_mut().filter(|sessions| sessions.id == id);
+        leaving
+            .or(sessions.map(|sessions| &mut sessions.process))
+            .or_else(|| self.parts.process(id))
     }
 
     /// The front of this number, if its channel is open.
@@ -162,6 +148,15 @@ impl Monitor {
         send(&self.supervisor, message, &[]).is_ok()
     }
 
+    /// Tells sessions.
+    pub(crate) fn tell_sessions(&mut self, message: &MonitorToSessions, files: &[BorrowedFd<'_>]) {
+        let sessions = self.sessions.as_ref();
+        let sent = sessions.map(|sessions| (sessions.id, sessions.send(message, files)));
+        if let Some((id, Err(error))) = sent {
+            self.banish(id, &error);
+        }
+    }
+
     /// Tells all fronts.
     pub(crate) fn tell_fronts(&mut self, message: &MonitorToFront) {
         let fronts = self.parts.fronts.values();
@@ -172,25 +167,20 @@ impl Monitor {
         self.banish_all(faults);
     }
 
-    /// Tells one front. Returns whether there is a front that hears it.
-    pub(crate) fn tell_front(&mut self, front: FrontId, message: &MonitorToFront) -> bool {
+    /// Tells one front, if there is one.
+    pub(crate) fn tell_front(&mut self, front: FrontId, message: &MonitorToFront) {
         let Some(front) = self.front(front) else {
-            return false;
+            return;
         };
         match (front.part.id, front.part.send(message, &[])) {
-            (_, Ok(())) => return true,
-            (_, Err(ChannelError::Closed)) => {}
+            (_, Ok(()) | Err(ChannelError::Closed)) => {}
             (id, Err(error)) => self.banish(id, &error),
         }
-        false
     }
 
     /// Ends a child that broke the rules of its channel, or does not read it.
     pub(crate) fn banish(&mut self, id: ChildId, error: &dyn Display) {
-        if let Some(worker) = self.workers.get(&id) {
-            self.starter.events.forget(worker.channel.as_fd());
-        }
-        self.parts.disconnect(id, &self.starter.events);
+        self.disconnect(id);
         let Some(process) = self.process(id) else {
             return;
         };
@@ -203,6 +193,15 @@ impl Monitor {
         ];
         let text = "broke the rules of its channel: killed";
         self.log.write(Level::Error, text, fields);
+    }
+
+    /// Closes the channel of a child.
+    pub(crate) fn disconnect(&mut self, id: ChildId) {
+        if let Some(sessions) = self.sessions.as_mut().filter(|sessions| sessions.id == id) {
+            sessions.disconnect(&self.starter.events);
+        } else {
+            self.parts.disconnect(id, &self.starter.events);
+        }
     }
 
     pub(crate) fn banish_all(&mut self, faults: impl IntoIterator<Item = Fault>) {
@@ -220,15 +219,19 @@ impl Monitor {
             return self.end(FAREWELL);
         }
         let (config, starter) = (&self.config, &mut self.starter);
+        let sessions = self.sessions.as_ref();
         let started = match role {
-            Role::Auth if self.parts.auth.is_none() => self.parts.start_auth(config, starter),
+            Role::Auth if self.parts.auth.is_none() => {
+                self.parts.start_auth(config, starter, sessions)
+            }
             Role::Keys if self.parts.keys.is_none() => self.parts.start_keys(config, starter),
             Role::Front if self.parts.fronts.len() < config.base.fronts as usize => {
                 let next = self.first_front.0.saturating_add(self.fronts_started);
                 let (first, listeners) = (self.fronts_started == 0, &self.listeners);
                 self.fronts_started += 1;
                 let number = (FrontId(next), !first);
-                self.parts.start_front(config, starter, number, listeners)
+                self.parts
+                    .start_front(config, starter, sessions, number, listeners)
             }
             _ => return,
         };
@@ -274,9 +277,18 @@ impl Monitor {
         if !matches!(self.stage, Stage::Rising(_)) {
             return;
         }
+        let Some(sessions) = &self.sessions else {
+            // Auth has said it, which is all that a trial is for.
+            self.tell(&READY);
+            return self.end(Duration::ZERO);
+        };
         if self.parts.are_ready(&self.config) {
             self.stage = Stage::Serving;
             self.tell(&READY);
+        } else if self.parts.ids().is_empty() && sessions.ready {
+            // Sessions has sent the root directory of keys.
+            self.start_part(Role::Keys);
+            self.start_part(Role::Auth);
         } else if self.parts.have_what_fronts_need(&self.config) && self.parts.fronts.is_empty() {
             for _ in 0..self.config.base.fronts {
                 self.start_part(Role::Front);
@@ -320,22 +332,19 @@ impl Monitor {
         }
         let no_fronts = self.parts.fronts.is_empty();
         let keys = self.parts.keys.as_ref().map(|keys| keys.id);
-        // A front takes the end of auth for the end of each login that has no session yet. So auth
-        // stays while claims wait for the supervisor.
-        let drained = self.auth_drained && self.claims.is_empty();
         // Auth also finishes logins of fronts of older monitors. It says itself when it has handed
         // over and decided all of them. An auth that hangs does not.
         let now = Instant::now();
         let late = self.hands_over_until.is_none_or(|until| until <= now);
         let hangs = late && no_fronts && self.oldest;
         let auth = self.parts.auth.as_ref().map(|auth| auth.id);
-        let auth = auth.filter(|_| drained || hangs);
+        let auth = auth.filter(|_| self.auth_drained || hangs);
         for id in keys.filter(|_| no_fronts).into_iter().chain(auth) {
             self.dismiss(id, FAREWELL);
         }
     }
 
-    /// Closes all channels. Every child ends by itself, workers without update.
+    /// Closes all channels. Every child ends by itself.
     pub(crate) fn end(&mut self, time: Duration) {
         self.stage = Stage::Ending(Instant::now() + FAREWELL);
         self.due.clear();
@@ -348,11 +357,9 @@ impl Monitor {
         for (until, _) in self.leaving.values_mut() {
             *until = soon.min(*until);
         }
-        for worker in self.workers.values() {
-            // The channel is shut and not closed, because the session's dotlock is still to be
-            // removed. This fails if the worker has gone.
-            let fd = worker.channel.as_fd().as_raw_fd();
-            let _ = shutdown(fd, Shutdown::Write);
+        // It ends when all workers have ended. An update takes as long as the disk does.
+        if let Some(sessions) = &mut self.sessions {
+            sessions.disconnect(&self.starter.events);
         }
     }
 }

@@ -13,10 +13,12 @@ use popward_proto::log_line::Role;
 use popward_proto::monitor_auth::{AuthToMonitor, MonitorToAuth};
 use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
+use popward_proto::monitor_sessions::{MonitorToSessions, SessionsToMonitor};
 use popward_proto::permit::Message;
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
+use popward_sys::channel::{Channel, ChannelError, nonblocking_pair, socket_pair};
 use popward_sys::front_sockets::{asking_pair, make_listening};
+use popward_sys::spawn::Child;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -39,6 +41,9 @@ pub(crate) struct Part<S: Message, R: Message> {
     /// It has said that it can serve.
     pub(crate) ready: bool,
 }
+
+/// Sessions.
+pub(crate) type Sessions = Part<MonitorToSessions, SessionsToMonitor>;
 
 /// Auth.
 pub(crate) type Auth = Part<MonitorToAuth, AuthToMonitor>;
@@ -77,11 +82,21 @@ pub(crate) struct Parts {
 
 impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
     fn start(starter: &mut Starter, config: &Config, role: Role) -> Result<Self, Errno> {
-        let started = starter.start(role, &[], identity(config, role).as_ref(), &[])?;
-        let (id, child) = (starter.events.next_id(), (started.child, Some(started.log)));
-        let channel = Channel::new(started.control, SetupPhase::Starting);
-        let (events, whose) = (&starter.events, (role, None));
-        let process = Process::watch(events, id, whose, child, Some(channel.as_fd()))?;
+        let started = starter.start(role, identity(config, role).as_ref())?;
+        let child = (started.child, Some(started.log));
+        Self::watch(&mut starter.events, role, child, started.control)
+    }
+
+    /// Watches a part that was started. Its log is `None` if it writes to popward-log itself.
+    pub(crate) fn watch(
+        events: &mut Events,
+        role: Role,
+        child: (Child, Option<OwnedFd>),
+        control: OwnedFd,
+    ) -> Result<Self, Errno> {
+        let id = events.next_id();
+        let channel = Channel::new(control, SetupPhase::Starting);
+        let process = Process::watch(events, id, (role, None), child, Some(channel.as_fd()))?;
         // The monitor never waits for room in the channel of a part that hangs.
         channel.set_nonblocking()?;
         Ok(Self {
@@ -93,7 +108,7 @@ impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
     }
 
     /// It has said that it can serve.
-    fn enter_service(&mut self) {
+    pub(crate) fn enter_service(&mut self) {
         self.ready = true;
         if let Some(channel) = &mut self.channel {
             channel.enter(SetupPhase::Serving);
@@ -106,7 +121,7 @@ impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
         channel.map_or(Ok(()), |channel| send(channel, message, files))
     }
 
-    fn disconnect(&mut self, events: &Events) {
+    pub(crate) fn disconnect(&mut self, events: &Events) {
         if let Some(channel) = self.channel.take() {
             events.forget(channel.as_fd());
         }
@@ -119,12 +134,18 @@ impl Parts {
         &mut self,
         config: &Config,
         starter: &mut Starter,
+        sessions: Option<&Sessions>,
     ) -> Result<Option<Fault>, Errno> {
         let auth = self.auth.insert(Part::start(starter, config, Role::Auth)?);
         let all = config.for_auth();
         let sent = all.iter().try_for_each(|message| auth.send(message, &[]));
         if let Err(error) = sent {
             return Ok(Some((auth.id, error)));
+        }
+        let told = (&MonitorToSessions::Auth, &MonitorToAuth::Sessions);
+        let fault = sessions.and_then(|it| introduce(it, auth, told, socket_pair()));
+        if fault.is_some() {
+            return Ok(fault);
         }
         let channel = auth.channel.as_ref().map(|channel| (auth.id, channel));
         let mut fronts = self.fronts.values();
@@ -159,6 +180,7 @@ impl Parts {
         &mut self,
         config: &Config,
         starter: &mut Starter,
+        sessions: Option<&Sessions>,
         (number, connections_known): (FrontId, bool),
         listeners: &[Listener],
     ) -> Result<Option<Fault>, Errno> {
@@ -177,7 +199,10 @@ impl Parts {
         }
         let auth = self.auth.as_ref();
         let auth = auth.and_then(|auth| Some((auth.id, auth.channel.as_ref()?)));
-        let fault = introduce_to_auth(front, auth)
+        let told = (&MonitorToSessions::Front(number), &MonitorToFront::Sessions);
+        let fault = sessions
+            .and_then(|it| introduce(it, &front.part, told, nonblocking_pair()))
+            .or_else(|| introduce_to_auth(front, auth))
             .or_else(|| introduce_to_keys(front, self.keys.as_ref()?))
             .or_else(|| {
                 let sent = front.part.send(&MonitorToFront::Serve, &[]);
@@ -302,43 +327,41 @@ pub(crate) fn introduce_to_auth(
     auth: Option<(ChildId, &AuthChannel)>,
 ) -> Option<Fault> {
     let told = MonitorToAuth::Front(front.number);
-    introduce(
-        front,
-        &MonitorToFront::Auth,
-        auth?,
-        &told,
-        nonblocking_pair(),
-    )
+    let told = (&told, &MonitorToFront::Auth);
+    introduce_over(auth?, &front.part, told, nonblocking_pair())
 }
 
 /// Gives a front and keys a channel to each other.
 fn introduce_to_keys(front: &Front, keys: &Keys) -> Option<Fault> {
     let told = MonitorToKeys::Front(front.number);
-    let channel = keys.channel.as_ref()?;
-    let pair = asking_pair(SIGNATURE_S);
-    introduce(
-        front,
-        &MonitorToFront::Keys,
-        (keys.id, channel),
-        &told,
-        pair,
-    )
+    let told = (&told, &MonitorToFront::Keys);
+    let pair = asking_pair(SIGNATURE_S).map(|(front_end, keys_end)| (keys_end, front_end));
+    introduce(keys, &front.part, told, pair)
 }
 
-fn introduce<S: Message, R: Message>(
-    front: &Front,
-    front_is_told: &MonitorToFront,
-    (id, other): (ChildId, &Channel<S, R>),
-    other_is_told: &S,
+/// Gives two parts a channel to each other, if the first one's own channel is open.
+fn introduce<S: Message, R: Message, T: Message, U: Message<Phase = SetupPhase>>(
+    first: &Part<S, R>,
+    second: &Part<T, U>,
+    told: (&S, &T),
     pair: nix::Result<(OwnedFd, OwnedFd)>,
 ) -> Option<Fault> {
-    let (front_end, other_end) = match pair {
+    introduce_over((first.id, first.channel.as_ref()?), second, told, pair)
+}
+
+fn introduce_over<S: Message, R: Message, T: Message, U: Message<Phase = SetupPhase>>(
+    (id, first): (ChildId, &Channel<S, R>),
+    second: &Part<T, U>,
+    (first_is_told, second_is_told): (&S, &T),
+    pair: nix::Result<(OwnedFd, OwnedFd)>,
+) -> Option<Fault> {
+    let (first_end, second_end) = match pair {
         Ok(pair) => pair,
-        Err(errno) => return Some((front.part.id, ChannelError::System(errno))),
+        Err(errno) => return Some((second.id, ChannelError::System(errno))),
     };
-    if let Err(error) = send(other, other_is_told, &[other_end.as_fd()]) {
+    if let Err(error) = send(first, first_is_told, &[first_end.as_fd()]) {
         return Some((id, error));
     }
-    let sent = front.part.send(front_is_told, &[front_end.as_fd()]);
-    sent.err().map(|error| (front.part.id, error))
+    let sent = second.send(second_is_told, &[second_end.as_fd()]);
+    sent.err().map(|error| (second.id, error))
 }

@@ -1,40 +1,39 @@
-//! The start of a monitor: it receives what it needs, gives up what it does not need, and opens
-//! directories.
+//! The start of a monitor: it receives what it needs, gives up what it does not need, and starts
+//! sessions.
 
 use crate::config::{Config, ConfigChannel, receive};
-use crate::leftovers;
-use crate::monitor::{Monitor, RISE, Stage, Supervisor};
-use crate::parts::Listener;
+use crate::monitor::{Monitor, Supervisor};
+use crate::parts::{Listener, Sessions};
 use crate::start_error::StartError;
-use crate::starter::Starter;
-use crate::state::StateRoot;
-use crate::trial;
+use crate::starter::{Starter, identity};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use popward_parent::events::Events;
 use popward_parent::log::LogWriter;
 use popward_proto::VERSION;
+use popward_proto::log_line::Role;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{Start, SupervisorToMonitor};
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::confine::{self, Identity, NotConfined};
-use std::os::fd::AsFd;
-use std::time::Instant;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// What the monitor keeps of root's capabilities. With `CAP_SETUID` it could become anybody, so the
 /// list does not make the monitor harmless: it makes a mistake with a path or a socket harmless.
 const KEPT: Capabilities = Capabilities::SETUID
     .with(Capabilities::SETGID)
     .with(Capabilities::KILL)
-    .with(Capabilities::CHOWN)
     .with(Capabilities::SYS_CHROOT);
 
-/// Runs a monitor from its start to its end. After an error at the start, returns the channel to
-/// the supervisor too, so that the supervisor can be told.
+/// Runs a monitor from its start to its end. `of_sessions` is what the supervisor gives sessions: the
+/// ends of the channels for log lines, for the configuration, and for claims. After an error at the start, returns the channel to the supervisor too,
+/// so that the supervisor can be told.
 pub(crate) fn run(
     mut supervisor: Supervisor,
     mut config: ConfigChannel,
-    mut log: LogWriter,
+    log_socket: OwnedFd,
+    of_sessions: [OwnedFd; 3],
 ) -> Result<(), (Supervisor, StartError)> {
     let given = confine()
         .map_err(StartError::Confine)
@@ -50,26 +49,45 @@ pub(crate) fn run(
     };
     let front = &mut config.base.front;
     front.connections_known = start.connections_before == Some(front.limits.connections);
-    log.set_level(config.common.log_level);
-    if start.trial {
-        let tried = trial::of_auth(&config, &supervisor, &mut log);
-        return tried.map_err(|error| (supervisor, error));
-    }
-    match open(&config, &supervisor) {
-        Ok((starter, state)) => {
-            let find = || leftovers::find(&config, &mut log);
-            let left = start.after_crash.then(find).unwrap_or_default();
-            let mut monitor = Monitor::new(config, supervisor, log, starter, state);
-            monitor.listeners = listeners;
-            monitor.first_front = start.first_front;
-            monitor.oldest = start.oldest;
-            monitor.to_tend = left;
-            monitor.stage = Stage::Rising(Instant::now() + RISE);
-            monitor.run();
-            Ok(())
+    let opened = open(&config, &supervisor).and_then(|mut starter| {
+        if start.trial {
+            return Ok((starter, None));
         }
-        Err(error) => Err((supervisor, error)),
-    }
+        let sessions = start_sessions(&config, &mut starter, &of_sessions);
+        let failed = |errno| StartError::System("popward-sessions not started", errno);
+        Ok((starter, Some(sessions.map_err(failed)?)))
+    });
+    drop(of_sessions);
+    let (starter, sessions) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Err((supervisor, error)),
+    };
+    let mut log = LogWriter::new(Role::Monitor, config.common.log_level);
+    log.connect(log_socket);
+    let mut monitor = Monitor::new(config, supervisor, log, starter, sessions);
+    monitor.listeners = listeners;
+    monitor.first_front = start.first_front;
+    monitor.oldest = start.oldest;
+    monitor.run(start.trial);
+    Ok(())
+}
+
+/// Starts sessions.
+fn start_sessions(
+    config: &Config,
+    starter: &mut Starter,
+    [log, of_config, claims]: &[OwnedFd; 3],
+) -> Result<Sessions, Errno> {
+    let (control, theirs) = socket_pair()?;
+    let descriptors = [
+        theirs.as_fd(),
+        log.as_fd(),
+        of_config.as_fd(),
+        claims.as_fd(),
+    ];
+    let identity = identity(config, Role::Sessions);
+    let child = starter.start_with(Role::Sessions, &[], identity.as_ref(), &descriptors)?;
+    Sessions::watch(&mut starter.events, Role::Sessions, (child, None), control)
 }
 
 /// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
@@ -116,15 +134,10 @@ fn collect(supervisor: &mut Supervisor) -> Result<(Start, Vec<Listener>), StartE
     }
 }
 
-/// Opens what the monitor needs of the file system.
-fn open(config: &Config, supervisor: &Supervisor) -> Result<(Starter, StateRoot), StartError> {
+/// Opens what the monitor needs of the system.
+fn open(config: &Config, supervisor: &Supervisor) -> Result<Starter, StartError> {
     let system = |errno| StartError::System("event loop", errno);
-    let opened = |(path, errno)| StartError::Open(path, errno);
     supervisor.set_nonblocking().map_err(system)?;
     let events = Events::new(supervisor.as_fd()).map_err(system)?;
-    let path = config.common.state.as_path();
-    let state = StateRoot::open(path).map_err(|errno| opened((path.to_owned(), errno)))?;
-    let mut starter = Starter::new(config, events).map_err(opened)?;
-    starter.make_empty(path).map_err(opened)?;
-    Ok((starter, state))
+    Starter::new(config, events).map_err(|(path, errno)| StartError::Open(path, errno))
 }

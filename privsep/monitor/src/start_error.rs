@@ -19,8 +19,6 @@ pub(crate) enum StartError {
     Confine(NotConfined),
     /// A system call failed.
     System(&'static str, Errno),
-    /// Auth cannot use its part of the configuration. Only a trial says it in this way.
-    Auth(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -34,7 +32,6 @@ impl std::fmt::Display for StartError {
             Self::Open(path, errno) => write!(out, "{}: {errno}", path.display()),
             Self::Confine(error) => error.fmt(out),
             Self::System(what, errno) => write!(out, "{what}: {errno}"),
-            Self::Auth(why) => out.write_str(why),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use popward_parent::events::Events;
 use popward_parent::process::{Launch, Launcher, Started};
 use popward_proto::log_line::Role;
@@ -19,8 +19,8 @@ pub(crate) struct Starter {
     libexec: PathBuf,
     /// `/`.
     root: OwnedFd,
-    /// An empty directory. It becomes the root directory of some processes.
-    empty: Option<OwnedFd>,
+    /// An empty directory, from sessions. It becomes the root directory of some processes.
+    pub(crate) empty: Option<OwnedFd>,
     pub(crate) events: Events,
 }
 
@@ -41,48 +41,28 @@ impl Starter {
         })
     }
 
-    /// Makes the empty directory in `state`, if it is missing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Starter::new`].
-    pub(crate) fn make_empty(&mut self, state: &Path) -> Result<(), (PathBuf, Errno)> {
-        let path = state.join(".empty");
-        let mode = Mode::from_bits_truncate(0o555);
-        // The umask removes rights that these processes need, so the mode is set again.
-        let made = nix::unistd::mkdir(&path, mode)
-            .and_then(|()| fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink));
-        match made {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err((path, errno)),
-        }
-        self.empty = Some(directory(&path, OFlag::O_NOFOLLOW)?);
-        Ok(())
-    }
-
-    /// Starts the executable of `role` as `identity`. `words` follow its name on the command line.
+    /// Starts the executable of `role` as `identity`, with a channel and a log.
     pub(crate) fn start(
         &mut self,
         role: Role,
-        words: &[&str],
         identity: Option<&ChildIdentity>,
-        extra: &[BorrowedFd<'_>],
     ) -> Result<Started, Errno> {
-        self.launch(role, words, identity, |launcher, launch| {
-            launcher.start(launch, extra)
+        self.launch(role, &[], identity, |launcher, launch| {
+            launcher.start(launch, &[])
         })
     }
 
-    /// As [`Starter::start`], for a process whose only descriptor is `socket`.
-    pub(crate) fn start_alone(
+    /// Starts the executable of `role` as `identity`, with these descriptors and no others. `words`
+    /// follow its name on the command line.
+    pub(crate) fn start_with(
         &mut self,
         role: Role,
         words: &[&str],
         identity: Option<&ChildIdentity>,
-        socket: BorrowedFd<'_>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<Child, Errno> {
         self.launch(role, words, identity, |launcher, launch| {
-            launcher.start_with(launch, &[socket])
+            launcher.start_with(launch, descriptors)
         })
     }
 
@@ -127,6 +107,7 @@ fn has_empty_root(role: Role) -> bool {
 pub(crate) fn identity(config: &Config, role: Role) -> Option<ChildIdentity> {
     let accounts = config.base.accounts?;
     let ((uid, gid), group) = match role {
+        Role::Sessions => ((0, nix::unistd::getgid().as_raw()), None),
         Role::Front => (accounts.front, None),
         Role::Keys => (accounts.keys, None),
         Role::Auth => (accounts.auth, None),

@@ -82,6 +82,17 @@ impl Events {
         self.epoll.add(descriptor, event)
     }
 
+    /// Waits for the other end of the socket `descriptor` to be closed, as the end of `id`. Packets
+    /// do not count.
+    ///
+    /// # Errors
+    ///
+    /// The system call failed.
+    pub fn watch_end(&self, descriptor: impl AsFd, id: ChildId) -> nix::Result<()> {
+        let event = EpollEvent::new(EpollFlags::empty(), Event::Ended(id).token());
+        self.epoll.add(descriptor, event)
+    }
+
     /// Waits no longer for `descriptor`.
     pub fn forget(&self, descriptor: impl AsFd) {
         // The only error is that the descriptor is not watched.

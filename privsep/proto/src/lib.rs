@@ -15,17 +15,23 @@
 
 pub mod account;
 #[cfg(feature = "server")]
+pub mod account_selector;
+#[cfg(feature = "server")]
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod auth_conversation;
 #[cfg(feature = "server")]
 pub mod auth_handover;
+#[cfg(feature = "server")]
+pub mod auth_sessions;
 pub mod bounded;
 pub mod codec;
 #[cfg(feature = "server")]
 pub mod config_monitor;
 #[cfg(feature = "server")]
 pub mod config_names;
+#[cfg(feature = "server")]
+pub mod config_sessions;
 #[cfg(feature = "server")]
 pub mod keys;
 #[cfg(feature = "server")]
@@ -39,7 +45,8 @@ pub mod monitor_auth;
 pub mod monitor_front;
 #[cfg(feature = "server")]
 pub mod monitor_keys;
-pub mod monitor_worker;
+#[cfg(feature = "server")]
+pub mod monitor_sessions;
 #[cfg(feature = "server")]
 pub mod network;
 #[cfg(feature = "server")]
@@ -51,6 +58,9 @@ pub mod proxies;
 pub mod secret;
 pub mod session;
 #[cfg(feature = "server")]
+pub mod sessions_front;
+pub mod sessions_worker;
+#[cfg(feature = "server")]
 pub mod settings;
 #[cfg(feature = "server")]
 pub mod setup_phase;
@@ -60,6 +70,8 @@ pub mod supervisor_config;
 pub mod supervisor_log;
 #[cfg(feature = "server")]
 pub mod supervisor_monitor;
+#[cfg(feature = "server")]
+pub mod supervisor_sessions;
 
 /// The version of all messages in this crate. The first message in each direction carries it. A
 /// process ends if its peer has another version.

@@ -15,6 +15,8 @@ pub enum Role {
     Supervisor,
     /// Starts the processes of one configuration.
     Monitor,
+    /// Starts workers.
+    Sessions,
     /// Writes the log.
     Log,
     /// Reads the configuration.
@@ -43,6 +45,7 @@ impl Role {
         match self {
             Self::Supervisor => "supervisor",
             Self::Monitor => "monitor",
+            Self::Sessions => "sessions",
             Self::Log => "log",
             Self::Config => "config",
             Self::Front => "front",

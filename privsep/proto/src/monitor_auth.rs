@@ -1,10 +1,11 @@
-//! monitor ↔ auth: auth's settings, the fronts that it serves, and its grants.
+//! monitor ↔ auth: auth's settings, the fronts that it serves, and its conversations.
 //!
 //! After a reload, auth has a channel to each older monitor too. Over this channel come the fronts
-//! of that monitor, and over it go the grants for their sessions.
+//! of that monitor.
 
-use crate::account::{Account, FrontId, SessionId};
-use crate::bounded::{AbsolutePath, List, Text, UserName};
+use crate::account::FrontId;
+use crate::account_selector::AccountSelector;
+use crate::bounded::{AbsolutePath, List, Text};
 use crate::network::Network;
 use crate::permit::{Message, Permit, any, once};
 use crate::setup_phase::SetupPhase;
@@ -58,33 +59,6 @@ pub struct Admission {
     /// The login delay, in seconds (RFC 2449, section 6.5). 0: none. [`MonitorToAuth::LoginDelay`]
     /// sets another one for some accounts.
     pub login_delay_s: u32,
-}
-
-/// Most tables of the configuration that name accounts.
-pub const TABLES_MAX: usize = 64;
-
-/// Most users in one such table.
-pub const SELECTOR_USERS_MAX: usize = 64;
-
-/// Most groups in one such table.
-pub const SELECTOR_GROUPS_MAX: usize = 16;
-
-/// A selection of accounts, by name or by group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountSelector {
-    /// The accounts with these names.
-    pub users: List<UserName, SELECTOR_USERS_MAX>,
-    /// The accounts in one of these groups, primary or supplementary.
-    pub groups: List<u32, SELECTOR_GROUPS_MAX>,
-}
-
-impl AccountSelector {
-    /// Whether the account is selected.
-    pub fn matches(&self, account: &Account) -> bool {
-        let groups = account.groups.as_slice();
-        let in_group = |gid| groups.contains(gid) || *gid == account.gid;
-        self.users.as_slice().contains(&account.name) || self.groups.as_slice().iter().any(in_group)
-    }
 }
 
 /// The changes to a name before it is looked up.
@@ -230,10 +204,12 @@ pub enum MonitorToAuth {
     /// Before the settings: the login delay of these accounts, in seconds. 0: none. The first
     /// message that names an account counts.
     LoginDelay(AccountSelector, u32),
+    /// The channel to sessions, which hears grants: one descriptor.
+    Sessions,
     /// A front to serve: one descriptor, the channel to it.
     Front(FrontId),
-    /// An older monitor: one descriptor, the channel to it. Over it may come `Front`, `Predecessor`
-    /// and `NotOpened`. Conversations are asked of the own monitor only.
+    /// An older monitor: two descriptors, the channels to it and to its sessions. Over the first
+    /// one may come `Front` and `Predecessor`. Conversations are asked of the own monitor only.
     OlderMonitor,
     /// Another auth takes over: one descriptor, the channel to it. This auth hands over what it
     /// remembers of logins once each front has said [`crate::auth::FrontToAuth::Last`].
@@ -244,14 +220,6 @@ pub enum MonitorToAuth {
     /// The answer to [`AuthToMonitor::Converse`]: one descriptor, the channel to the process. If the
     /// process could not be started, the channel is closed.
     Conversation(ConversationId),
-    /// The maildrop of a granted session was not opened. So this login does not count for the login
-    /// delay.
-    NotOpened {
-        /// The session.
-        session: SessionId,
-        /// The account's name in the grant.
-        user: UserName,
-    },
 }
 
 /// Messages from auth to the monitor.
@@ -264,20 +232,11 @@ pub enum AuthToMonitor {
     },
     /// The settings cannot be used, in words for the operator.
     Unusable(Text<256>),
-    /// A session belongs to an account.
-    Granted {
-        /// The session.
-        session: SessionId,
-        /// The account.
-        account: Account,
-    },
     /// Auth needs a process for a conversation of this kind.
     Converse(ConversationId, ConversationKind),
     /// This front broke the rules of its channel to auth. Auth has closed the channel, so no login
     /// can succeed there any more.
     BrokeRules(FrontId),
-    /// After `Successor`: everything is handed over, and no login is left. This auth can end.
-    Drained,
 }
 
 impl Message for MonitorToAuth {
@@ -288,12 +247,12 @@ impl Message for MonitorToAuth {
         match self {
             Self::Settings { .. } => once("Settings", &[Starting]),
             Self::LoginDelay(..) => any("LoginDelay", &[Starting]),
+            Self::Sessions => once("Sessions", &[Serving]).with_descriptors(1),
             Self::Front(_) => any("Front", &[Serving]).with_descriptors(1),
-            Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(1),
+            Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(2),
             Self::Successor => once("Successor", &[Serving]).with_descriptors(1),
             Self::Predecessor => once("Predecessor", &[Serving]).with_descriptors(1),
             Self::Conversation(_) => any("Conversation", &[Serving]).with_descriptors(1),
-            Self::NotOpened { .. } => any("NotOpened", &[Serving]),
         }
     }
 }
@@ -306,10 +265,8 @@ impl Message for AuthToMonitor {
         match self {
             Self::Ready { .. } => once("Ready", &[Starting]),
             Self::Unusable(_) => once("Unusable", &[Starting]),
-            Self::Granted { .. } => any("Granted", &[Serving]),
             Self::Converse(..) => any("Converse", &[Serving]),
             Self::BrokeRules(_) => any("BrokeRules", &[Serving]),
-            Self::Drained => once("Drained", &[Serving]),
         }
     }
 }

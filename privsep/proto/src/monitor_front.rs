@@ -1,7 +1,7 @@
-//! monitor ↔ front: settings, listening sockets, certificates, the sockets of sessions.
+//! monitor ↔ front: settings, listening sockets, certificates, channels to other processes.
 
-use crate::account::{FrontId, SessionId};
-use crate::bounded::{List, Text, UserName};
+use crate::account::FrontId;
+use crate::bounded::{List, Text};
 use crate::keys::KeyId;
 use crate::listen::ProxyHeaders;
 use crate::monitor_keys::KeyFacts;
@@ -206,6 +206,8 @@ pub enum MonitorToFront {
     ClientAuthorities,
     /// A certificate chain, PEM, with what is known of its key: one descriptor.
     Certificate(KeyFacts),
+    /// The channel from sessions: one descriptor.
+    Sessions,
     /// The channel to auth: one descriptor. It comes again when another auth was started, after a
     /// death or a reload.
     Auth,
@@ -215,33 +217,6 @@ pub enum MonitorToFront {
     Serve,
     /// The configuration is in use: accept.
     Accept,
-    /// A session's worker: one descriptor, its socket.
-    Session {
-        /// The session.
-        session: SessionId,
-        /// The account's name, as the source of accounts spells it, for the log.
-        user: UserName,
-        /// How many seconds its logins are apart.
-        login_delay_s: u32,
-    },
-    /// Auth granted, and no worker was made.
-    NoSession {
-        /// The session.
-        session: SessionId,
-        /// Its user has as many sessions as a user may have, or popward-adopt works for another
-        /// one.
-        too_many: bool,
-    },
-    /// The session's worker has gone, and its locks with it.
-    Ended {
-        /// The session.
-        session: SessionId,
-        /// It did not finish its update, and another worker did.
-        finished: bool,
-    },
-    /// The user of this session logs in again, and may wait for its locks. See
-    /// [`Limits::yield_ms`].
-    Newcomer(SessionId),
     /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to
     /// the end.
     Retire,
@@ -278,14 +253,11 @@ impl Message for MonitorToFront {
             Self::Listener { .. } => any("Listener", &[Starting]).with_descriptors(1),
             Self::ClientAuthorities => once("ClientAuthorities", &[Starting]).with_descriptors(1),
             Self::Certificate(_) => any("Certificate", &[Starting]).with_descriptors(1),
+            Self::Sessions => once("Sessions", &[Starting]).with_descriptors(1),
             Self::Auth => any("Auth", &[Starting, Serving]).with_descriptors(1),
             Self::Keys => any("Keys", &[Starting, Serving]).with_descriptors(1),
             Self::Serve => once("Serve", &[Starting]),
             Self::Accept => once("Accept", &[Serving]),
-            Self::Session { .. } => any("Session", &[Serving]).with_descriptors(1),
-            Self::NoSession { .. } => any("NoSession", &[Serving]),
-            Self::Ended { .. } => any("Ended", &[Serving]),
-            Self::Newcomer(_) => any("Newcomer", &[Serving]),
             Self::Retire => once("Retire", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
         }

@@ -4,10 +4,10 @@
 pub mod place;
 
 use crate::account::Account;
+use crate::account_selector::AccountSelector;
 use crate::bounded::{List, Text};
-use crate::monitor_auth::{AccountSelector, MonitorToAuth};
-use crate::monitor_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use crate::pattern::Pattern;
+use crate::sessions_worker::{HIDDEN_MAX, LockSettings, SCHEMES_MAX, Scheme};
 use serde::{Deserialize, Serialize};
 
 /// What holds for one account, or for everybody.
@@ -96,14 +96,6 @@ impl AllSettings {
             table.apply(&mut own);
         }
         own
-    }
-
-    /// What auth is told of login delays that are not everybody's.
-    pub fn login_delays(&self) -> impl Iterator<Item = MonitorToAuth> + '_ {
-        self.tables.iter().filter_map(|table| {
-            let delay_s = table.login_delay_s?;
-            Some(MonitorToAuth::LoginDelay(table.named.clone(), delay_s))
-        })
     }
 
     /// The longest login delay that an account can have, in seconds, and whether there are others.

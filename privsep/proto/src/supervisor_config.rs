@@ -5,10 +5,10 @@
 //! passes on. The supervisor does not decode them, so the types of the other processes' settings
 //! are no part of what a popward-config that was taken over can attack.
 
-use crate::bounded::{Bytes, List, Text};
-use crate::codec::MESSAGE_LIMIT;
+use crate::bounded::{AbsolutePath, Bytes, List, Text};
+use crate::codec::{MESSAGE_LIMIT, OVERSIZED, encode};
 use crate::listen::{LISTENERS_MAX, Listen};
-use crate::permit::{Message, Permit, any, once};
+use crate::permit::{Message, Permit, Refused, any, once};
 use crate::setup_phase::SetupPhase;
 use crate::supervisor_log::Destination;
 use crate::supervisor_monitor::CommonSettings;
@@ -64,6 +64,8 @@ pub enum ConfigToSupervisor {
         /// The number of its descriptors, at most two.
         files: u8,
     },
+    /// A message for the sessions of monitors.
+    SessionsPart(Encoded),
     /// Everything was said.
     End,
 }
@@ -73,6 +75,8 @@ pub enum ConfigToSupervisor {
 pub struct SupervisorSettings {
     /// What the monitors use, too.
     pub common: CommonSettings,
+    /// Where users' state directories are. A reload does not change it.
+    pub state: AbsolutePath,
     /// Where to listen.
     pub listen: List<Listen, LISTENERS_MAX>,
     /// Where the log goes.
@@ -86,6 +90,19 @@ pub struct SupervisorSettings {
 /// An encoded message for monitors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encoded(pub Bytes<PART_MAX>);
+
+/// Encodes a message as the supervisor passes it on.
+///
+/// # Errors
+///
+/// The message is larger than its limit.
+pub fn encoded<M: Message + Serialize>(message: &M) -> Result<Encoded, Refused> {
+    let mut packet = [0; MESSAGE_LIMIT];
+    let length = encode(message, &mut packet)?;
+    // The first byte is the tag of a packet.
+    let bytes = packet[1..length].to_vec();
+    List::try_from(bytes).map(Encoded).map_err(|_| OVERSIZED)
+}
 
 /// The same message on its way to a monitor: its encoding is the message itself.
 #[derive(Debug)]
@@ -126,6 +143,7 @@ impl Message for ConfigToSupervisor {
             Self::Part { files, .. } => {
                 any("Part", &[Starting]).with_descriptors(FILES_MAX.min((*files).into()))
             }
+            Self::SessionsPart(_) => any("SessionsPart", &[Starting]),
             Self::End => once("End", &[Starting]),
         }
     }

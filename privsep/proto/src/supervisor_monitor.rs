@@ -1,12 +1,11 @@
-//! supervisor ↔ monitor: the start of a monitor, its turn to accept, its retirement, and the claims
-//! by which monitors share what holds for a user.
+//! supervisor ↔ monitor: the start of a monitor, its turn to accept, and its retirement.
 //!
 //! Each monitor has one configuration, which it gets over a channel of its own as
 //! [`crate::config_monitor::ConfigToMonitor`] messages. If the supervisor closes the channel of
 //! this file, the monitor ends its processes and itself.
 
-use crate::account::{FrontId, SessionId};
-use crate::bounded::{AbsolutePath, Text, UserName};
+use crate::account::FrontId;
+use crate::bounded::{AbsolutePath, Text};
 use crate::listen::ProxyHeaders;
 use crate::log::Level;
 use crate::permit::{Message, Permit, any, once};
@@ -29,27 +28,25 @@ pub enum SupervisorToMonitor {
     },
     /// Everything was given: start the processes.
     Start(Start),
-    /// Another popward-log runs: one descriptor, the channel for lines to it.
+    /// Another popward-log runs: two descriptors, the channels for lines of the monitor and of its
+    /// sessions.
     Log,
     /// The configuration is in use: accept.
     Accept,
-    /// An older monitor: one descriptor, the channel to it for this monitor's auth.
+    /// An older monitor: two descriptors for this monitor's auth, the channels to the older monitor
+    /// and to its sessions.
     OlderMonitor,
-    /// The auth of a still newer monitor, after `Retire`: one descriptor, the channel to it. The
-    /// fronts ask it about new logins.
+    /// The auth of a still newer monitor, after `Retire`: two descriptors, its channels to this
+    /// monitor and to its sessions. The fronts ask it about new logins.
     NewerAuth,
-    /// A newer monitor takes over: one descriptor, the channel to its auth. Hand over to that auth
-    /// what this monitor's auth remembers, and accept nobody any more. Serve the connections that
+    /// A newer monitor takes over: two descriptors, the channels of its auth to this monitor and to
+    /// its sessions. Hand over to that auth what this monitor's auth remembers, and accept nobody any more. Serve the connections that
     /// are there to their ends. Then end.
     Retire,
     /// There is no older monitor any more.
     Oldest,
     /// The server ends: let sessions end within their time, then end.
     Drain,
-    /// The answer to [`MonitorToSupervisor::Claim`]. `Some`: why the session gets no worker.
-    Claimed(SessionId, Option<Refusal>),
-    /// The user of this session logs in again, and may wait for its locks.
-    Newcomer(SessionId),
 }
 
 /// How a monitor starts.
@@ -62,8 +59,6 @@ pub struct Start {
     /// Only try whether auth can use its part of the configuration, then end. Nothing is served,
     /// and no file is made.
     pub trial: bool,
-    /// Look for what a crash left: locks, and updates that are half done.
-    pub after_crash: bool,
     /// There is no older monitor.
     pub oldest: bool,
     /// `limits.connections` of the configuration before.
@@ -77,24 +72,10 @@ pub struct Start {
 pub struct CommonSettings {
     /// Where the other executables are.
     pub libexec: AbsolutePath,
-    /// Where users' state directories are. A reload does not change it.
-    pub state: AbsolutePath,
     /// How long running sessions may go on after SIGTERM, in seconds.
     pub grace_s: u16,
     /// The least important level of the log.
     pub log_level: Level,
-}
-
-/// Why a claim is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// Its user has as many sessions as a user may have.
-    TooMany,
-    /// popward-adopt works for another session of this user.
-    Adopting,
-    /// Another session of this user has another spool, before a reload or by another source of
-    /// accounts.
-    Elsewhere,
 }
 
 /// Why a monitor cannot serve, in words for the operator.
@@ -117,25 +98,6 @@ pub enum MonitorToSupervisor {
     /// A process cannot use what it was given, because files have changed. Read the configuration
     /// again.
     Reload,
-    /// A session is to get a worker.
-    Claim {
-        /// The session.
-        session: SessionId,
-        /// The account's name.
-        user: UserName,
-        /// The directory of the spool.
-        directory: AbsolutePath,
-        /// The spool's name in it.
-        spool: UserName,
-        /// Most sessions of this user at once.
-        sessions_max: u32,
-        /// popward-adopt may work for it first.
-        adopts: bool,
-    },
-    /// popward-adopt does not work for this session any more.
-    Adopted(SessionId),
-    /// This session's worker has ended, and nobody finishes an update of it.
-    Released(SessionId),
 }
 
 impl Message for SupervisorToMonitor {
@@ -146,15 +108,13 @@ impl Message for SupervisorToMonitor {
         match self {
             Self::Listener { .. } => any("Listener", &[Starting]).with_descriptors(1),
             Self::Start(_) => once("Start", &[Starting]),
-            Self::Log => any("Log", &[Serving]).with_descriptors(1),
+            Self::Log => any("Log", &[Serving]).with_descriptors(2),
             Self::Accept => once("Accept", &[Serving]),
-            Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(1),
-            Self::NewerAuth => any("NewerAuth", &[Serving]).with_descriptors(1),
-            Self::Retire => once("Retire", &[Serving]).with_descriptors(1),
+            Self::OlderMonitor => any("OlderMonitor", &[Serving]).with_descriptors(2),
+            Self::NewerAuth => any("NewerAuth", &[Serving]).with_descriptors(2),
+            Self::Retire => once("Retire", &[Serving]).with_descriptors(2),
             Self::Oldest => once("Oldest", &[Serving]),
             Self::Drain => once("Drain", &[Serving]),
-            Self::Claimed(..) => any("Claimed", &[Serving]),
-            Self::Newcomer(_) => any("Newcomer", &[Serving]),
         }
     }
 }
@@ -170,9 +130,6 @@ impl Message for MonitorToSupervisor {
             Self::Retired => once("Retired", &[Serving]),
             Self::NewAuth => any("NewAuth", &[Serving]),
             Self::Reload => any("Reload", &[Serving]),
-            Self::Claim { .. } => any("Claim", &[Serving]),
-            Self::Adopted(_) => any("Adopted", &[Serving]),
-            Self::Released(_) => any("Released", &[Serving]),
         }
     }
 }

@@ -28,16 +28,21 @@ pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<Stri
         version: VERSION,
         first_front: FrontId(1),
         trial: true,
-        after_crash: false,
         oldest: true,
         connections_before: None,
         common: config.settings.common.clone(),
     };
     let pair = socket_pair().map_err(ChannelError::System);
     let (lines, theirs) = pair.map_err(failed)?;
-    let launched = monitors::launch(launcher, config, start, &[], &theirs);
-    drop(theirs);
-    let (child, mut channel) = launched.map_err(failed)?;
+    let unused = socket_pair()
+        .map_err(ChannelError::System)
+        .map_err(failed)?;
+    let lines_of = [theirs, unused.0];
+    let launched = monitors::launch(launcher, config, (start, false), &[], &lines_of);
+    drop(lines_of);
+    let monitors::Launched {
+        child, mut channel, ..
+    } = launched.map_err(failed)?;
     let mut buffer = PacketBuffer::for_messages();
     let answer = if readable(&[channel.as_fd()], Instant::now() + PATIENCE) {
         channel.receive(&mut buffer)

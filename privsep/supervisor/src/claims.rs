@@ -4,7 +4,7 @@
 use popward_parent::events::ChildId;
 use popward_proto::account::SessionId;
 use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::supervisor_monitor::Refusal;
+use popward_proto::supervisor_sessions::Refusal;
 use std::collections::BTreeMap;
 
 /// A session of a user.

@@ -1,6 +1,6 @@
-//! The configuration as popward-config has sent it: the supervisor's own part, and that of the
-//! monitors. The supervisor keeps the monitors' part undecoded, and passes it on to each monitor
-//! that serves with this configuration.
+//! The configuration as popward-config has sent it: the supervisor's own part, that of the monitors,
+//! and that of their sessions. The supervisor keeps the last two undecoded, and passes them on to
+//! each monitor that serves with this configuration.
 
 use nix::errno::Errno;
 use popward_parent::process::send_until;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 /// The channel from popward-config.
 pub(crate) type FromConfig = Channel<SupervisorToConfig, ConfigToSupervisor>;
 
-/// The channel to a monitor for its part of the configuration.
-pub(crate) type ToMonitor<'a> = Channel<PassedOn<'a>, NoMessage>;
+/// The channel to a monitor, or to sessions, for their part of the configuration.
+pub(crate) type PartsChannel<'a> = Channel<PassedOn<'a>, NoMessage>;
 
 /// How long a monitor may take to read its configuration, which can be longer than its socket
 /// holds.
@@ -33,18 +33,20 @@ pub(crate) struct Config {
     pub(crate) settings: Box<SupervisorSettings>,
     /// `limits.connections` of the configuration before.
     pub(crate) connections_before: Option<u32>,
-    parts: Parts,
+    pub(crate) monitors: Parts,
+    pub(crate) sessions: Parts,
 }
 
-/// The messages for monitors, with their descriptors.
-type Parts = Vec<(Encoded, Vec<OwnedFd>)>;
+/// The messages for monitors or for their sessions, with their descriptors.
+pub(crate) type Parts = Vec<(Encoded, Vec<OwnedFd>)>;
 
 /// The part of a configuration that has come so far.
 #[derive(Debug)]
 pub(crate) struct Draft {
     path: PathBuf,
     settings: Option<Box<SupervisorSettings>>,
-    parts: Parts,
+    monitors: Parts,
+    sessions: Parts,
     /// The size of all parts.
     bytes: usize,
     /// Warnings for the operator.
@@ -62,21 +64,22 @@ pub(crate) enum Drafted {
     Refused(String),
 }
 
-impl Config {
-    /// Sends a monitor its part.
-    ///
-    /// # Errors
-    ///
-    /// The monitor does not take it.
-    pub(crate) fn pass_on<'a>(&'a self, channel: &ToMonitor<'a>) -> Result<(), ChannelError> {
-        let until = Instant::now() + PATIENCE;
-        channel.set_nonblocking().map_err(ChannelError::System)?;
-        for (encoded, files) in &self.parts {
-            let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-            send_until(channel, &PassedOn(encoded), &files, until)?;
-        }
-        Ok(())
+/// Sends a monitor, or sessions, their part.
+///
+/// # Errors
+///
+/// The receiver does not take it.
+pub(crate) fn pass_on<'a>(
+    parts: &'a Parts,
+    channel: &PartsChannel<'a>,
+) -> Result<(), ChannelError> {
+    let until = Instant::now() + PATIENCE;
+    channel.set_nonblocking().map_err(ChannelError::System)?;
+    for (encoded, files) in parts {
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        send_until(channel, &PassedOn(encoded), &files, until)?;
     }
+    Ok(())
 }
 
 impl Draft {
@@ -85,10 +88,16 @@ impl Draft {
         Self {
             path: path.to_owned(),
             settings: None,
-            parts: Vec::new(),
+            monitors: Vec::new(),
+            sessions: Vec::new(),
             bytes: 0,
             warnings: Vec::new(),
         }
+    }
+
+    fn has_room(&self) -> bool {
+        let parts = self.monitors.len() + self.sessions.len();
+        parts <= PARTS_MAX && self.bytes <= PARTS_BYTES_MAX
     }
 
     /// Receives one packet, and adds its message.
@@ -113,7 +122,8 @@ impl Draft {
                     path: std::mem::take(&mut self.path),
                     settings: self.settings.take().ok_or(broken)?,
                     connections_before: None,
-                    parts: std::mem::take(&mut self.parts),
+                    monitors: std::mem::take(&mut self.monitors),
+                    sessions: std::mem::take(&mut self.sessions),
                 }));
             }
             ConfigToSupervisor::Settings(settings) => self.settings.replace(settings).is_none(),
@@ -123,8 +133,13 @@ impl Draft {
             }
             ConfigToSupervisor::Part { encoded, .. } => {
                 self.bytes += encoded.0.as_slice().len();
-                self.parts.push((encoded, files));
-                self.parts.len() <= PARTS_MAX && self.bytes <= PARTS_BYTES_MAX
+                self.monitors.push((encoded, files));
+                self.has_room()
+            }
+            ConfigToSupervisor::SessionsPart(encoded) => {
+                self.bytes += encoded.0.as_slice().len();
+                self.sessions.push((encoded, files));
+                self.has_room()
             }
         };
         room.then_some(Drafted::More).ok_or(broken)

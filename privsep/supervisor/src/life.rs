@@ -11,9 +11,11 @@ use nix::sys::wait::WaitStatus;
 use popward_parent::events::{ChildId, Event};
 use popward_parent::process::{Process, REST, TURN, how};
 use popward_proto::VERSION;
+use popward_proto::codec::OVERSIZED;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
+use popward_proto::supervisor_sessions::{SessionsToSupervisor, SupervisorToSessions};
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
 use std::fmt::Display;
 use std::os::fd::AsFd;
@@ -27,6 +29,7 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 enum Heard {
     Monitor(MonitorToSupervisor),
     Config(Drafted),
+    Sessions(SessionsToSupervisor),
 }
 
 impl Supervisor {
@@ -96,26 +99,46 @@ impl Supervisor {
             } else if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
                 let drafted = reading.draft.hear(&mut reading.channel, buffer);
                 drafted.map(Heard::Config)
+            } else if let Some(monitor) = self
+                .monitor_of(id)
+                .and_then(|it| self.monitors.get_mut(&it))
+            {
+                let packet = monitor.sessions.1.receive(buffer);
+                packet.and_then(|packet| match packet {
+                    Packet::Message(message, _) => Ok(Heard::Sessions(message)),
+                    // No permit table permits data here.
+                    Packet::Data { .. } => Err(ChannelError::Refused(OVERSIZED)),
+                })
             } else {
                 // popward-log says nothing.
                 return;
             };
             match heard {
                 Ok(Heard::Monitor(message)) => self.heard(id, message),
+                Ok(Heard::Sessions(message)) => self.heard_sessions(id, message),
                 Ok(Heard::Config(Drafted::More)) => {}
                 Ok(Heard::Config(Drafted::Whole(config))) => self.was_read(Ok(config)),
                 Ok(Heard::Config(Drafted::Refused(why))) => self.was_read(Err(why)),
                 Err(ChannelError::WouldBlock) => return,
                 Err(ChannelError::Closed) => return self.closed(id),
-                Err(error) => return self.banish(id, &error),
+                Err(error) => return self.banish(self.monitor_of(id).unwrap_or(id), &error),
             }
         }
+    }
+
+    /// The monitor to whose sessions the channel of this number leads.
+    fn monitor_of(&self, id: ChildId) -> Option<ChildId> {
+        let mut monitors = self.monitors.iter();
+        let found = monitors.find(|(_, monitor)| monitor.sessions.0 == id);
+        found.map(|(monitor, _)| *monitor)
     }
 
     /// A child has closed its channel. It ends by itself.
     fn closed(&mut self, id: ChildId) {
         if let Some(monitor) = self.monitors.get_mut(&id) {
             monitor.dismiss(&self.events);
+        } else if let Some(monitor) = self.monitor_of(id).and_then(|it| self.monitors.get(&it)) {
+            self.events.forget(monitor.sessions.1.as_fd());
         } else if let Some(reading) = self.reading.as_ref().filter(|reading| reading.id == id) {
             self.events.forget(reading.channel.as_fd());
         }
@@ -148,7 +171,17 @@ impl Supervisor {
                 self.wanted |= self.current == Some(id);
                 self.reload_if_wanted();
             }
-            MonitorToSupervisor::Claim {
+            // A monitor that was given up meanwhile.
+            MonitorToSupervisor::Ready { .. } | MonitorToSupervisor::Retired => {}
+        }
+    }
+
+    fn heard_sessions(&mut self, id: ChildId, message: SessionsToSupervisor) {
+        let Some(monitor) = self.monitor_of(id) else {
+            return;
+        };
+        match message {
+            SessionsToSupervisor::Claim {
                 session,
                 user,
                 directory,
@@ -157,9 +190,8 @@ impl Supervisor {
                 adopts,
             } => {
                 for (monitor, other) in self.claims.sessions_of(&user) {
-                    self.tell(monitor, &SupervisorToMonitor::Newcomer(other));
+                    self.tell_sessions(monitor, &SupervisorToSessions::Newcomer(other));
                 }
-                let monitor = id;
                 let claim = Claim {
                     monitor,
                     user,
@@ -168,12 +200,10 @@ impl Supervisor {
                     adopts,
                 };
                 let refusal = self.claims.add(session, claim, sessions_max);
-                self.tell(id, &SupervisorToMonitor::Claimed(session, refusal));
+                self.tell_sessions(monitor, &SupervisorToSessions::Claimed(session, refusal));
             }
-            MonitorToSupervisor::Adopted(session) => self.claims.adopted(session),
-            MonitorToSupervisor::Released(session) => self.claims.release(session),
-            // A monitor that was given up meanwhile.
-            MonitorToSupervisor::Ready { .. } | MonitorToSupervisor::Retired => {}
+            SessionsToSupervisor::Adopted(session) => self.claims.adopted(session),
+            SessionsToSupervisor::Released(session) => self.claims.release(session),
         }
     }
 

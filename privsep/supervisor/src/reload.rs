@@ -58,7 +58,7 @@ impl Supervisor {
             Err(why) => return self.not_reloaded(&why),
         };
         let (now, new) = (&self.config.settings, &mut config.settings);
-        let (state, new_state) = (&now.common.state, &mut new.common.state);
+        let (state, new_state) = (&now.state, &mut new.state);
         if (&new.listen, &*new_state) != (&now.listen, state) {
             let text = "listen and server.state are read at the start only: restart for them";
             self.log.write(Level::Warning, text, &[]);

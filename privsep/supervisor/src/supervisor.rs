@@ -10,12 +10,13 @@ use crate::reader;
 use nix::sys::signalfd::SignalFd;
 use popward_parent::events::{ChildId, Events};
 use popward_parent::log::LogWriter;
-use popward_parent::process::{BackOff, Launcher, Process};
+use popward_parent::process::{BackOff, Launcher, Process, send};
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
 use popward_proto::supervisor_monitor::{FRONTS_MAX, Start, SupervisorToMonitor};
+use popward_proto::supervisor_sessions::SupervisorToSessions;
 use popward_sys::channel::{ChannelError, socket_pair};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -183,11 +184,19 @@ impl Supervisor {
         self.log.write(Level::Error, text, fields);
     }
 
-    /// Gives two monitors a channel: the fronts of the older one ask the auth of the newer one.
-    /// With `retire`, the newer one takes over.
+    /// Tells the sessions of a monitor. A monitor whose sessions do not read is killed.
+    pub(crate) fn tell_sessions(&mut self, id: ChildId, message: &SupervisorToSessions) {
+        let monitor = self.monitors.get(&id);
+        let sent = monitor.map_or(Ok(()), |monitor| send(&monitor.sessions.1, message, &[]));
+        self.banish_if(id, sent);
+    }
+
+    /// Gives the auth of the newer monitor two channels, to the older monitor and to its sessions:
+    /// the fronts of the older one ask that auth. With `retire`, the newer monitor takes over.
     pub(crate) fn connect(&mut self, newer: ChildId, older: ChildId, retire: bool) {
-        let (newer_end, older_end) = match socket_pair() {
-            Ok(pair) => pair,
+        let pairs = socket_pair().and_then(|first| Ok((first, socket_pair()?)));
+        let ((newer_end, older_end), (grants, granted)) = match pairs {
+            Ok(pairs) => pairs,
             Err(errno) => {
                 let text = "failures and last logins are not handed over to the new auth";
                 return self.log.write(Level::Error, text, &[("error", &errno)]);
@@ -198,12 +207,17 @@ impl Supervisor {
         } else {
             SupervisorToMonitor::NewerAuth
         };
-        for (id, message, end) in [
-            (newer, SupervisorToMonitor::OlderMonitor, newer_end),
-            (older, told, older_end),
+        for (id, message, ends) in [
+            (
+                newer,
+                SupervisorToMonitor::OlderMonitor,
+                [newer_end, grants],
+            ),
+            (older, told, [older_end, granted]),
         ] {
             let monitor = self.monitors.get(&id);
-            let sent = monitor.map_or(Ok(()), |monitor| monitor.send(&message, &[end.as_fd()]));
+            let ends = ends.each_ref().map(AsFd::as_fd);
+            let sent = monitor.map_or(Ok(()), |monitor| monitor.send(&message, &ends));
             self.banish_if(id, sent);
         }
     }
@@ -211,19 +225,20 @@ impl Supervisor {
     /// Starts a monitor with this configuration.
     pub(crate) fn rise(&mut self, config: Rc<Config>) -> Result<(), String> {
         let failed = |error: ChannelError| format!("popward-monitor not started: {error}");
-        let lines = self.lines().map_err(failed)?;
+        let lines = self.lines().and_then(|first| Ok([first, self.lines()?]));
+        let lines = lines.map_err(failed)?;
         let oldest = self.monitors.is_empty();
         let start = Start {
             version: VERSION,
             first_front: FrontId(self.started.wrapping_mul(FRONTS_MAX).wrapping_add(1)),
             trial: false,
-            after_crash: self.current.is_none(),
             oldest,
             connections_before: config.connections_before,
             common: config.settings.common.clone(),
         };
         self.started = self.started.wrapping_add(1);
         let (launcher, listeners) = (&mut self.launcher, &self.listeners);
+        let start = (start, self.current.is_none());
         let launched = monitors::launch(launcher, &config, start, listeners, &lines);
         let watched = launched.and_then(|launched| {
             let events = &mut self.events;
@@ -254,7 +269,9 @@ impl Supervisor {
         self.log.connect(log.writer()?);
         let mut told = Vec::new();
         for (id, monitor) in &self.monitors {
-            let sent = monitor.send(&SupervisorToMonitor::Log, &[log.writer()?.as_fd()]);
+            let (own, of_sessions) = (log.writer()?, log.writer()?);
+            let ends = [own.as_fd(), of_sessions.as_fd()];
+            let sent = monitor.send(&SupervisorToMonitor::Log, &ends);
             told.push((*id, sent));
         }
         self.log_process = Some(log);

@@ -12,7 +12,7 @@ use crate::state::{INDEX, State};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use popward_mbox::journal::{BLOCK, HEADS, Head, Kept, slots_at};
-use popward_proto::monitor_worker::JOURNAL;
+use popward_proto::sessions_worker::JOURNAL;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

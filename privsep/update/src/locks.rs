@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use popward_mbox::index::Identity;
 use popward_mbox::source::Source;
-use popward_proto::monitor_worker::{Job, Task, dotlock_draft_name, dotlock_name};
+use popward_proto::sessions_worker::{Job, Task, dotlock_draft_name, dotlock_name};
 use popward_sys::libc;
 use std::fs::File;
 use std::io::Write;

@@ -14,8 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, getegid, setresgid};
 use popward_proto::log::Level;
-use popward_proto::monitor_worker::{Job, JobPhase, MonitorToWorker, Task, WorkerToMonitor};
 use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
+use popward_proto::sessions_worker::{Job, JobPhase, SessionsToWorker, Task, WorkerToSessions};
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{self, Channel};
 use popward_sys::confine::{self, Identity, NotConfined, attempt};
@@ -34,7 +34,7 @@ const DIRECTORY: OFlag = OFlag::O_PATH
 /// The session's socket.
 pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
 /// The channel to the monitor.
-pub type ToMonitor = Channel<WorkerToMonitor, MonitorToWorker>;
+pub type ToMonitor = Channel<WorkerToSessions, SessionsToWorker>;
 
 /// The two processes that this process talks to.
 pub struct Ends {
@@ -64,7 +64,7 @@ pub fn job() -> Option<(Job, Ends, SessionLog)> {
     let [control, log, session] = inherited::take::<3>().ok()?;
     let log = Log::new(log).ok()?;
     let mut monitor: ToMonitor = Channel::new(control, JobPhase::Given);
-    let MonitorToWorker::Job(job) = monitor.receive_message().ok()?;
+    let SessionsToWorker::Job(job) = monitor.receive_message().ok()?;
     if job.version != popward_proto::VERSION {
         return None;
     }
@@ -232,12 +232,12 @@ fn finish_left_update(
 ) -> Result<(), StartError> {
     // If the message is lost and this process dies as well, the next opening finishes the update.
     let begins = || {
-        let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+        let _ = ends.monitor.send(&WorkerToSessions::Updates);
     };
     if recover(spool, state, begins).map_err(StartError::Recovery)? {
         log.write(Level::Notice, "finished an update that was broken off", &[]);
         // If the message is lost, the front tells its waiting client that the update failed.
-        let _ = ends.monitor.send(&WorkerToMonitor::Finished);
+        let _ = ends.monitor.send(&WorkerToSessions::Finished);
     }
     Ok(())
 }
@@ -250,7 +250,7 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
         let mut tell = |device, inode| {
             // If the monitor has gone, the session has ended too. The check after the next pause
             // sees that.
-            let told = WorkerToMonitor::Dotlock { device, inode };
+            let told = WorkerToSessions::Dotlock { device, inode };
             let _ = ends.monitor.send(&told);
         };
         match locks::try_lock(job, directory, &mut tell) {

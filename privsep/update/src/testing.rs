@@ -23,7 +23,7 @@ use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::monitor_worker::{Job, LockSettings, Task};
+use popward_proto::sessions_worker::{Job, LockSettings, Task};
 use std::path::{Path, PathBuf};
 
 /// A spool and a state directory of its own.

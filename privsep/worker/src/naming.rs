@@ -6,7 +6,7 @@ use popward_mbox::header::Hidden;
 use popward_mbox::index::Rules;
 use popward_mbox::message::{Maildrop, Message};
 use popward_mbox::pins::Pins;
-use popward_proto::monitor_worker::Job;
+use popward_proto::sessions_worker::Job;
 use popward_update::pins_file;
 use popward_update::state::State;
 use std::io;

@@ -26,7 +26,7 @@ mod foreign_calls {
     use nix::libc;
     use nix::sys::signal::Signal;
     use nix::sys::wait::WaitStatus;
-    use popward_proto::monitor_worker::Task;
+    use popward_proto::sessions_worker::Task;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, chown};
     use std::path::PathBuf;

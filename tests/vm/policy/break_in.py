@@ -3,7 +3,7 @@ capabilities, or as the owner of mail, without a system call filter and without 
 import errno, os, subprocess
 
 LIBEXEC, STATE, USERS, HOME = "/usr/libexec/popward", "/var/lib/popward", "/etc/popward/users", "/home/alice"
-EXECUTABLES = ["popward", "popward-monitor", "popward-log", "popward-config", "popward-front", "popward-auth", "popward-auth-pam",
+EXECUTABLES = ["popward", "popward-monitor", "popward-sessions", "popward-log", "popward-config", "popward-front", "popward-auth", "popward-auth-pam",
                "popward-auth-program", "popward-auth-proof", "popward-keys", "popward-worker", "popward-adopt"]
 READ, WRITE, MAKE = os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT
 # Numbers of system calls and of what they take, on x86_64.

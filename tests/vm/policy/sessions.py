@@ -8,7 +8,7 @@ from service import CONFIG, shown, systemctl
 
 policy = __import__(os.environ["VM_LSM"])
 LIBEXEC, MAIL, PLAIN, TLS = "/usr/libexec/popward/", "/var/mail/", "127.0.0.1:110", "127.0.0.1:995"
-PARTS = ["popward", "popward-monitor", "popward-log", "popward-front", "popward-auth", "popward-keys", "popward-worker"]
+PARTS = ["popward", "popward-monitor", "popward-sessions", "popward-log", "popward-front", "popward-auth", "popward-keys", "popward-worker"]
 # Bob's mail is in his home directory. Carol comes from another server.
 TABLES = """
 [[account]]

@@ -2,8 +2,9 @@
 
 use crate::trusted_file;
 use popward_proto::account::Account;
+use popward_proto::account_selector::AccountSelector;
 use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::monitor_auth::{AccountSelector, Admission};
+use popward_proto::monitor_auth::Admission;
 use std::collections::HashSet;
 use std::io::Read;
 

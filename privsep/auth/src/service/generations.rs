@@ -28,7 +28,7 @@ pub(super) struct Successor {
     pub(super) until: Instant,
     /// Whether all failures and last logins are in the queue, or were sent.
     pub(super) given: bool,
-    /// Whether the monitor knows that this process can end.
+    /// Whether sessions knows that this process can end.
     pub(super) drained: bool,
 }
 

@@ -11,6 +11,7 @@ use crate::login::{LOGINS_MAX, Undecided};
 use popward_proto::account::SessionId;
 use popward_proto::auth::AuthPhase;
 use popward_proto::auth_handover::{AuthToSuccessor, HandoverPhase};
+use popward_proto::auth_sessions::AuthToSessions;
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::AuthToMonitor;
 use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
@@ -30,7 +31,7 @@ const TURN: usize = 1024;
 const UNDER_WAY_MAX: usize = 3 * LOGINS_MAX;
 
 impl Auth {
-    /// Sends to the successor what can be sent now. Tells the monitor when this process can end.
+    /// Sends to the successor what can be sent now. Tells sessions when this process can end.
     pub(super) fn hand_over(&mut self) -> Result<(), ChannelError> {
         let Some(successor) = &self.successor else {
             return Ok(());
@@ -76,7 +77,9 @@ impl Auth {
         let successor = self.successor.as_mut().filter(|_| over);
         if let Some(successor) = successor.filter(|successor| !successor.drained) {
             successor.drained = true;
-            self.monitor.send(&AuthToMonitor::Drained)?;
+            // Behind the last grant, so that sessions has heard all of them before.
+            let sessions = self.sessions.as_ref().ok_or(ChannelError::Closed)?;
+            sessions.send(&AuthToSessions::Drained)?;
         }
         Ok(())
     }

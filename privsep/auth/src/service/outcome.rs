@@ -11,7 +11,7 @@ use popward_proto::account::{Account, SessionId};
 use popward_proto::auth::{AuthRefusal, AuthToFront};
 use popward_proto::auth_conversation::AuthToConversation;
 use popward_proto::bounded::{Bytes, Text, UserName};
-use popward_proto::monitor_auth::{AccountSource, AuthToMonitor};
+use popward_proto::monitor_auth::AccountSource;
 use popward_sys::channel::ChannelError;
 use std::time::{Duration, Instant};
 
@@ -147,12 +147,11 @@ impl Auth {
         if intervals.log_in(user, session, delay, now) {
             if !delay.is_zero() {
                 self.pass_on_login(account.name.clone(), session);
-                // The successor must know this login before the monitor can say that its session
+                // The successor must know this login before sessions can say that its session
                 // did not open.
                 self.hand_over()?;
             }
-            let granted = AuthToMonitor::Granted { session, account };
-            return self.tell_monitor_of(session.front(), &granted);
+            return self.tell_sessions(session, account);
         }
         if let Some(times) = self.log_limits.too_soon.may_log(user.clone(), now) {
             let why = "auth.login_delay";

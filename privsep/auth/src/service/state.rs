@@ -9,10 +9,12 @@ use crate::policy::attempts::Attempts;
 use crate::policy::interval::Intervals;
 use crate::policy::penalties::Penalties;
 use crate::trusted_file;
-use popward_proto::account::{FrontId, SessionId};
+use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::account_selector::AccountSelector;
 use popward_proto::auth::{AuthRefusal, AuthToFront, FrontToAuth};
+use popward_proto::auth_sessions::{AuthToSessions, SessionsToAuth};
 use popward_proto::bounded::UserName;
-use popward_proto::monitor_auth::{AccountSelector, AuthSettings, AuthToMonitor, MonitorToAuth};
+use popward_proto::monitor_auth::{AuthSettings, AuthToMonitor, MonitorToAuth};
 use popward_proto::network::Network;
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError};
@@ -22,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 pub(super) type Monitor = Channel<AuthToMonitor, MonitorToAuth>;
+pub(super) type Sessions = Channel<AuthToSessions, SessionsToAuth>;
 pub(super) type Front = Channel<AuthToFront, FrontToAuth>;
 
 /// The settings in force.
@@ -49,11 +52,20 @@ pub(super) struct LogLimits {
     pub(super) too_soon: LogRateLimit<UserName>,
 }
 
+/// A monitor before, which serves its last connections.
+pub(super) struct OlderMonitor {
+    pub(super) channel: Monitor,
+    /// The channel to its sessions. `None` once it has ended.
+    pub(super) sessions: Option<Sessions>,
+    pub(super) fronts: Vec<FrontId>,
+}
+
 /// The process's state.
 pub(crate) struct Auth {
     pub(super) monitor: Monitor,
-    /// The monitors before, which serve their last connections, and the fronts of each.
-    pub(super) older_monitors: Vec<(Monitor, Vec<FrontId>)>,
+    /// The channel to the monitor's sessions. `None` before the settings, and once it has ended.
+    pub(super) sessions: Option<Sessions>,
+    pub(super) older_monitors: Vec<OlderMonitor>,
     /// When a session of an older monitor's front was last granted.
     pub(super) granted_to_older: Option<Instant>,
     pub(super) fronts: Vec<(FrontId, Front)>,
@@ -85,6 +97,7 @@ impl Auth {
         };
         Ok(Self {
             monitor: Channel::new(control, SetupPhase::Starting),
+            sessions: None,
             older_monitors: Vec::new(),
             granted_to_older: None,
             fronts: Vec::new(),
@@ -110,24 +123,44 @@ impl Auth {
         &self.log
     }
 
+    /// The older monitor that has this front. `None`: it is a front of the own monitor.
+    fn older_monitor_of(&self, front: FrontId) -> Option<&OlderMonitor> {
+        let mut older = self.older_monitors.iter();
+        older.find(|older| older.fronts.contains(&front))
+    }
+
     /// Tells the monitor of a front. An error is one of the channel to the own monitor. An older
     /// monitor that does not read loses what it is told.
     pub(super) fn tell_monitor_of(
-        &mut self,
+        &self,
         front: FrontId,
         message: &AuthToMonitor,
     ) -> Result<(), ChannelError> {
-        let mut older = self.older_monitors.iter();
-        match older.find(|(_, fronts)| fronts.contains(&front)) {
-            Some((monitor, _)) => {
-                if matches!(message, AuthToMonitor::Granted { .. }) {
-                    self.granted_to_older = Some(Instant::now());
-                }
-                let _ = monitor.send(message);
+        match self.older_monitor_of(front) {
+            Some(older) => {
+                let _ = older.channel.send(message);
                 Ok(())
             }
             None => self.monitor.send(message),
         }
+    }
+
+    /// Grants a session, by telling the sessions of its front's monitor. An error is one of the
+    /// channel to the own sessions. Those of an older monitor lose a grant that they do not read.
+    pub(super) fn tell_sessions(
+        &mut self,
+        session: SessionId,
+        account: Account,
+    ) -> Result<(), ChannelError> {
+        let granted = AuthToSessions::Granted { session, account };
+        if let Some(older) = self.older_monitor_of(session.front()) {
+            let sessions = older.sessions.as_ref();
+            let _ = sessions.map(|sessions| sessions.send(&granted));
+            self.granted_to_older = Some(Instant::now());
+            return Ok(());
+        }
+        let sessions = self.sessions.as_ref().ok_or(ChannelError::Closed)?;
+        sessions.send(&granted)
     }
 
     /// Tells a front that its session's login was refused.

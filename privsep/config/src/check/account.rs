@@ -5,13 +5,13 @@ use super::{auth, spool};
 use crate::file;
 use crate::host::Host;
 use crate::names::Names;
-use popward_proto::bounded::{AbsolutePath, List, UserName};
-use popward_proto::config_monitor::{MEMBERS_MAX, Member};
-use popward_proto::monitor_auth::{
+use popward_proto::account_selector::{
     AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, TABLES_MAX,
 };
-use popward_proto::monitor_worker::ADOPTING;
+use popward_proto::bounded::{AbsolutePath, List, UserName};
+use popward_proto::config_sessions::{MEMBERS_MAX, Member};
 use popward_proto::pattern::Pattern;
+use popward_proto::sessions_worker::ADOPTING;
 use popward_proto::settings::Table;
 use toml::Spanned;
 

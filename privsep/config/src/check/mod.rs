@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::file;
 use crate::host::Host;
 use popward_proto::config_monitor::Base;
+use popward_proto::config_sessions::SessionsBase;
 use popward_proto::settings::{AllSettings, Settings};
 use popward_proto::supervisor_config::SupervisorSettings;
 use popward_proto::supervisor_monitor::CommonSettings;
@@ -52,27 +53,33 @@ pub(crate) fn check(file: file::File, host: &Host) -> Checked<Config> {
     let supervisor = SupervisorSettings {
         common: CommonSettings {
             libexec: server::libexec(&file.server.libexec, host)?,
-            state,
             grace_s: u16::try_from(grace).unwrap_or(u16::MAX),
             log_level,
         },
+        state,
         listen,
         log,
         connections: front.limits.connections,
         certificate: !file.certificate.is_empty(),
     };
     let base = Base {
-        host: host_name,
         fronts: within("server.fronts", &file.server.fronts, 1..=64)?,
         accounts,
-        everybody: settings.everybody,
         front,
+    };
+    let sessions = SessionsBase {
+        host: host_name,
+        as_users: root,
+        first_uid: auth.admission.first_uid,
+        last_uid: auth.admission.last_uid,
+        everybody: settings.everybody,
     };
     auth::pam(&file.auth, accounts.and_then(|accounts| accounts.pam))?;
     Ok(Config {
         supervisor: Box::new(supervisor),
         base: Box::new(base),
         auth: Box::new(auth),
+        sessions: Box::new(sessions),
         tables: settings.tables,
         members,
         client_ca,

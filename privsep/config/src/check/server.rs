@@ -15,7 +15,8 @@ use std::path::Path;
 use toml::Spanned;
 
 /// The executables that popward starts from `server.libexec`.
-const EXECUTABLES: [&str; 10] = [
+const EXECUTABLES: [&str; 11] = [
+    "popward-sessions",
     "popward-monitor",
     "popward-log",
     "popward-adopt",

@@ -20,6 +20,7 @@ impl Place {
         mode("state", 0o711);
         let parts = [
             "monitor",
+            "sessions",
             "log",
             "adopt",
             "front",
@@ -71,11 +72,14 @@ impl Place {
 /// What popward-config hands over.
 fn handed_over(config: &Config) -> String {
     let (base, auth, tables) = (&config.base, &config.auth, &config.tables);
+    let (supervisor, sessions) = (&config.supervisor, &config.sessions);
     let authorities = config.client_ca.as_ref().map(|(path, _)| path);
     let paths = config.certificates.iter();
     let paths: Vec<_> = paths.map(|both| (&both.chain.0, &both.key.0)).collect();
     let members = &config.members;
-    format!("{base:#?}\n{auth:#?}\n{tables:#?}\n{members:#?}\n{authorities:#?}\n{paths:#?}")
+    format!(
+        "{supervisor:#?}\n{sessions:#?}\n{base:#?}\n{auth:#?}\n{tables:#?}\n{members:#?}\n{authorities:#?}\n{paths:#?}"
+    )
 }
 
 /// What a configuration needs on a host without popward's users and files.

@@ -89,8 +89,13 @@ proptest! {
         total::<MonitorToAuth>(&bytes);
         total::<KeysToMonitor>(&bytes);
         total::<MonitorToKeys>(&bytes);
-        total::<WorkerToMonitor>(&bytes);
-        total::<MonitorToWorker>(&bytes);
+        total::<AuthToSessions>(&bytes);
+        total::<SessionsToAuth>(&bytes);
+        total::<SessionsToFront>(&bytes);
+        total::<MonitorToSessions>(&bytes);
+        total::<SessionsToMonitor>(&bytes);
+        total::<WorkerToSessions>(&bytes);
+        total::<SessionsToWorker>(&bytes);
         total::<Record>(&bytes);
     }
 

@@ -1,11 +1,13 @@
 //! What popward-config tells the supervisor and the monitors, and what it asks about names.
 
 use super::*;
-use popward_proto::config_monitor::{ConfigToMonitor, MEMBER_LIMIT, Member, ReadingPhase, encoded};
+use popward_proto::config_monitor::{ConfigToMonitor, ReadingPhase};
 use popward_proto::config_names::{ConfigToNames, NAME_MAX, NamesToConfig};
+use popward_proto::config_sessions::{ConfigToSessions, MEMBER_LIMIT, Member};
 use popward_proto::listen::{LISTENERS_MAX, Listen};
 use popward_proto::supervisor_config::{
     ConfigToSupervisor, Encoded, PART_MAX, PassedOn, SupervisorSettings, SupervisorToConfig,
+    encoded,
 };
 use popward_proto::supervisor_log::Destination;
 
@@ -31,7 +33,7 @@ fn the_messages_of_a_configuration_fit_at_their_largest() {
         gid: u32::MAX,
     };
     let mut packet = [0; MESSAGE_LIMIT];
-    let member = ConfigToMonitor::Member(member);
+    let member = ConfigToSessions::Member(member);
     let length = encode(&member, &mut packet).unwrap() - 1;
     assert!(length <= MEMBER_LIMIT, "{length} bytes");
     let listen = Listen {
@@ -41,6 +43,7 @@ fn the_messages_of_a_configuration_fit_at_their_largest() {
     };
     let settings = SupervisorSettings {
         common: supervisor::common(),
+        state: longest_path(),
         listen: list(vec![listen; LISTENERS_MAX]),
         log: Destination::Syslog,
         connections: u32::MAX,
@@ -51,12 +54,13 @@ fn the_messages_of_a_configuration_fit_at_their_largest() {
         ConfigToSupervisor::Refused(text()),
         ConfigToSupervisor::Settings(Box::new(settings)),
         part(vec![255; PART_MAX], u8::MAX),
+        ConfigToSupervisor::SessionsPart(Encoded(list(vec![255; PART_MAX]))),
         ConfigToSupervisor::End,
     ] {
         there_and_back(&message);
     }
+    there_and_back(&member);
     for message in [
-        member,
         ConfigToMonitor::ClientAuthorities(longest_path()),
         ConfigToMonitor::Certificate {
             chain: longest_path(),

@@ -99,7 +99,11 @@ fn what_a_reload_says_to_a_process_is_said_once() {
     once(&MonitorToFront::Retire, Serving, Starting);
     once(&MonitorToAuth::Successor, Serving, Starting);
     once(&MonitorToAuth::Predecessor, Serving, Starting);
-    once(&AuthToMonitor::Drained, Serving, Starting);
+    once(&AuthToSessions::Drained, Serving, Starting);
+    once(&MonitorToAuth::Sessions, Serving, Starting);
+    once(&MonitorToSessions::Retire, Serving, Starting);
+    once(&SessionsToMonitor::AuthDrained, Serving, Starting);
+    once(&SessionsToMonitor::Drained, Serving, Starting);
     let last = Gate::new(AuthPhase::Leaving).admit(&FrontToAuth::Last, 0, false);
     assert!(last.is_err());
 }

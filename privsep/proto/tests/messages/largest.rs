@@ -58,7 +58,7 @@ fn the_largest_messages_of_monitor_auth_and_conversations_come_back() {
         home: Some(long.clone()),
         spool: Some(long.clone()),
     };
-    there_and_back(&AuthToMonitor::Granted {
+    there_and_back(&AuthToSessions::Granted {
         session: session(),
         account: account.clone(),
     });
@@ -71,7 +71,7 @@ fn the_largest_messages_of_monitor_auth_and_conversations_come_back() {
         ConversationId(u32::MAX),
         ConversationKind::Proof,
     ));
-    there_and_back(&MonitorToAuth::NotOpened {
+    there_and_back(&SessionsToAuth::NotOpened {
         session: session(),
         user: name.clone(),
     });
@@ -88,11 +88,11 @@ fn the_largest_messages_of_monitor_auth_and_conversations_come_back() {
 }
 
 #[test]
-fn the_largest_messages_of_monitor_and_worker_come_back() {
+fn the_largest_messages_of_sessions_and_worker_come_back() {
     let name = longest_name();
     let long = longest_path();
     let text = Text::truncated(&"t".repeat(64));
-    there_and_back(&MonitorToWorker::Job(Job {
+    there_and_back(&SessionsToWorker::Job(Job {
         version: u32::MAX,
         session: session(),
         task: Task::Free {
@@ -116,9 +116,9 @@ fn the_largest_messages_of_monitor_and_worker_come_back() {
         adopt: list(vec![Scheme::DovecotMd5; 8]),
         hide: list(vec![Text::truncated(&"h".repeat(16)); 9]),
     }));
-    there_and_back(&WorkerToMonitor::Updates);
-    there_and_back(&WorkerToMonitor::Finished);
-    there_and_back(&WorkerToMonitor::Dotlock {
+    there_and_back(&WorkerToSessions::Updates);
+    there_and_back(&WorkerToSessions::Finished);
+    there_and_back(&WorkerToSessions::Dotlock {
         device: u64::MAX,
         inode: u64::MAX,
     });

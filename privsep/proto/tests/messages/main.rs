@@ -4,29 +4,29 @@
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::account_selector::{AccountSelector, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX};
 use popward_proto::auth::{
     AuthPhase, AuthRefusal, AuthToFront, CERTIFICATE_MAX, CHAIN_MAX, Client, Credentials,
     FrontToAuth, SCRAM_MAX, ScramHash, ScramProof, TOKEN_MAX,
 };
 use popward_proto::auth_conversation::{AuthToConversation, ConversationToAuth};
+use popward_proto::auth_sessions::{AuthToSessions, SessionsToAuth};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
 use popward_proto::listen::ProxyHeaders;
 use popward_proto::log::{Level, LogPhase, Record};
 use popward_proto::monitor_auth::{
-    AccountSelector, AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules,
-    CertificateUser, ConversationId, ConversationKind, ConversationLimits, MonitorToAuth,
-    NameRules, SELECTOR_GROUPS_MAX, SELECTOR_USERS_MAX, Throttle, TokenRules, TokenSource,
+    AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
+    ConversationId, ConversationKind, ConversationLimits, MonitorToAuth, NameRules, Throttle,
+    TokenRules, TokenSource,
 };
 use popward_proto::monitor_front::{
     FrontSettings, FrontToMonitor, Language, Limits, MECHANISMS_MAX, Mechanism, MonitorToFront,
     Plaintext, Pop3Settings, TlsSettings,
 };
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
-use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, Scheme, Task, WorkerToMonitor,
-};
+use popward_proto::monitor_sessions::{MonitorToSessions, Peer, SessionsToMonitor};
 use popward_proto::network::Network;
 use popward_proto::permit::{DESCRIPTORS, Gate, Message, OUT_OF_PHASE, Refused};
 use popward_proto::proxies::{NETWORKS_MAX, Proxies};
@@ -34,6 +34,10 @@ use popward_proto::secret::Secret;
 use popward_proto::session::{
     Broken, ClientPhase, FrontToWorker, MessageNumber, OfAll, OfOne, OpenFailure, Refusal, Request,
     Totals, Update, WorkerPhase, WorkerToFront,
+};
+use popward_proto::sessions_front::SessionsToFront;
+use popward_proto::sessions_worker::{
+    Job, JobPhase, LockSettings, Scheme, SessionsToWorker, Task, WorkerToSessions,
 };
 use popward_proto::setup_phase::SetupPhase;
 use std::fmt::Debug;
@@ -109,8 +113,8 @@ fn listener() -> MonitorToFront {
     }
 }
 
-fn no_session() -> MonitorToFront {
-    MonitorToFront::NoSession {
+fn no_session() -> SessionsToFront {
+    SessionsToFront::NoSession {
         session: session(),
         too_many: true,
     }

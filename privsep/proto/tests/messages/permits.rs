@@ -94,27 +94,8 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             Serving,
             1,
         ),
+        (MonitorToFront::Sessions, Starting, Serving, 1),
         (MonitorToFront::Serve, Starting, Serving, 0),
-        (
-            MonitorToFront::Session {
-                session: session(),
-                user: user("u"),
-                login_delay_s: 0,
-            },
-            Serving,
-            Starting,
-            1,
-        ),
-        (no_session(), Serving, Starting, 0),
-        (
-            MonitorToFront::Ended {
-                session: session(),
-                finished: true,
-            },
-            Serving,
-            Starting,
-            0,
-        ),
         (MonitorToFront::Drain, Serving, Starting, 0),
     ];
     for (message, good, bad, descriptors) in table {
@@ -135,6 +116,34 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             "{message:?}"
         );
     }
+    let table = [
+        (
+            SessionsToFront::Session {
+                session: session(),
+                user: user("u"),
+                login_delay_s: 0,
+            },
+            1,
+        ),
+        (no_session(), 0),
+        (
+            SessionsToFront::Ended {
+                session: session(),
+                finished: true,
+            },
+            0,
+        ),
+        (SessionsToFront::Newcomer(session()), 0),
+    ];
+    for (message, descriptors) in table {
+        assert!(admits(Serving, &message) && !admits(Starting, &message));
+        assert_eq!(message.permit().descriptors, descriptors, "{message:?}");
+    }
+    let ready = SessionsToMonitor::Ready { version: 1 };
+    assert_eq!(ready.permit().descriptors, 1);
+    assert!(admits(Starting, &ready) && !admits(Serving, &ready));
+    let broken = SessionsToMonitor::BrokeRules(Peer::Auth, Text::truncated("x"));
+    assert!(!admits(Starting, &broken) && admits(Serving, &broken));
     for phase in [Starting, Serving] {
         for message in [MonitorToFront::Auth, MonitorToFront::Keys] {
             assert!(admits(phase, &message) && message.permit().descriptors == 1);
@@ -158,7 +167,7 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
     ));
     assert!(!admits(
         JobPhase::Given,
-        &WorkerToMonitor::Dotlock {
+        &WorkerToSessions::Dotlock {
             device: 1,
             inode: 1
         }

@@ -1,11 +1,12 @@
-//! What the supervisor, its monitors and popward-log say to each other.
+//! What the supervisor, its monitors, their sessions and popward-log say to each other.
 
 use super::*;
 use popward_proto::log_line::{Line, Origin, Role};
 use popward_proto::supervisor_log::{Destination, SupervisorToLog};
 use popward_proto::supervisor_monitor::{
-    CommonSettings, MonitorToSupervisor, Refusal, Start, SupervisorToMonitor, Why,
+    CommonSettings, MonitorToSupervisor, Start, SupervisorToMonitor, Why,
 };
+use popward_proto::supervisor_sessions::{Refusal, SessionsToSupervisor, SupervisorToSessions};
 
 fn longest_path() -> AbsolutePath {
     path(&format!("/{}", "x".repeat(AbsolutePath::MAX - 1)))
@@ -15,7 +16,6 @@ fn longest_path() -> AbsolutePath {
 pub(crate) fn common() -> CommonSettings {
     CommonSettings {
         libexec: longest_path(),
-        state: longest_path(),
         grace_s: u16::MAX,
         log_level: Level::Debug,
     }
@@ -26,7 +26,6 @@ fn start() -> SupervisorToMonitor {
         version: u32::MAX,
         first_front: FrontId(u32::MAX),
         trial: true,
-        after_crash: true,
         oldest: true,
         connections_before: Some(u32::MAX),
         common: common(),
@@ -34,7 +33,7 @@ fn start() -> SupervisorToMonitor {
 }
 
 #[test]
-fn the_messages_of_supervisor_and_monitor_fit_at_their_largest() {
+fn the_messages_of_supervisor_monitor_and_sessions_fit_at_their_largest() {
     let session = SessionId::new(FrontId(u32::MAX), u32::MAX);
     for message in [
         start(),
@@ -42,16 +41,29 @@ fn the_messages_of_supervisor_and_monitor_fit_at_their_largest() {
             tls: true,
             headers: ProxyHeaders::FromProxies,
         },
-        SupervisorToMonitor::Claimed(session, Some(Refusal::Elsewhere)),
-        SupervisorToMonitor::Claimed(session, None),
-        SupervisorToMonitor::Newcomer(session),
         SupervisorToMonitor::Retire,
     ] {
         there_and_back(&message);
     }
+    let why = Why::truncated(&"x".repeat(4096));
+    there_and_back(&MonitorToSupervisor::Unusable(why.clone()));
+    there_and_back(&SessionsToMonitor::Unusable(why));
     for message in [
-        MonitorToSupervisor::Unusable(Why::truncated(&"x".repeat(4096))),
-        MonitorToSupervisor::Claim {
+        SupervisorToSessions::Start {
+            version: u32::MAX,
+            libexec: longest_path(),
+            state: longest_path(),
+            log_level: Level::Debug,
+            after_crash: true,
+        },
+        SupervisorToSessions::Claimed(session, Some(Refusal::Elsewhere)),
+        SupervisorToSessions::Claimed(session, None),
+        SupervisorToSessions::Newcomer(session),
+    ] {
+        there_and_back(&message);
+    }
+    for message in [
+        SessionsToSupervisor::Claim {
             session,
             user: user(&"x".repeat(UserName::MAX)),
             directory: longest_path(),
@@ -59,7 +71,7 @@ fn the_messages_of_supervisor_and_monitor_fit_at_their_largest() {
             sessions_max: u32::MAX,
             adopts: true,
         },
-        MonitorToSupervisor::Released(session),
+        SessionsToSupervisor::Released(session),
     ] {
         there_and_back(&message);
     }
@@ -100,12 +112,12 @@ fn a_monitor_starts_once_and_is_told_to_accept_only_after_that() {
     gate.enter(SetupPhase::Serving);
     assert!(gate.admit(&start(), 0, false).is_err());
     assert!(gate.admit(&SupervisorToMonitor::Accept, 0, false).is_ok());
-    // A newer auth without its channel.
+    // A newer auth without one of its channels.
     for message in [SupervisorToMonitor::Retire, SupervisorToMonitor::NewerAuth] {
-        assert!(gate.admit(&message, 0, false).is_err());
-        assert!(gate.admit(&message, 1, false).is_ok());
+        assert!(gate.admit(&message, 1, false).is_err());
+        assert!(gate.admit(&message, 2, false).is_ok());
     }
     let mut gate: Gate<MonitorToSupervisor> = Gate::new(SetupPhase::Starting);
-    let released = MonitorToSupervisor::Released(SessionId::new(FrontId(1), 1));
-    assert!(gate.admit(&released, 0, false).is_err(), "before Ready");
+    let retired = MonitorToSupervisor::Retired;
+    assert!(gate.admit(&retired, 0, false).is_err(), "before Ready");
 }

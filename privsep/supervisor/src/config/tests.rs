@@ -49,10 +49,10 @@ fn settings() -> ConfigToSupervisor {
     ConfigToSupervisor::Settings(Box::new(SupervisorSettings {
         common: CommonSettings {
             libexec: path("/l"),
-            state: path("/s"),
             grace_s: 1,
             log_level: Level::Info,
         },
+        state: path("/s"),
         listen: Vec::new().try_into().unwrap(),
         log: Destination::Stderr,
         connections: 1,
@@ -72,7 +72,7 @@ fn a_configuration_is_whole_only_with_the_supervisors_own_part() {
     let Drafted::Whole(config) = whole else {
         panic!("{whole:?}");
     };
-    let kept = config.parts.iter();
+    let kept = config.monitors.iter();
     let kept: Vec<_> = kept
         .map(|(part, files)| (part.0.as_slice(), files.len()))
         .collect();

@@ -1,7 +1,7 @@
 //! Bounds how often sessions of a user can fail.
 //!
 //! A user can make their own sessions fail, for example by killing the workers. Without a bound,
-//! the monitor would start processes for this user as fast as auth checks the password.
+//! sessions would start processes for this user as fast as auth checks the password.
 //!
 //! Pure: times are passed in.
 

@@ -5,7 +5,7 @@
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat, major, minor};
-use popward_proto::monitor_worker::{Job, SESSION_ARGUMENT, dotlock_name};
+use popward_proto::sessions_worker::{Job, SESSION_ARGUMENT, dotlock_name};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;

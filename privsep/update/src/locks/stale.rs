@@ -6,7 +6,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, UnlinkatFlags, sysconf, unlinkat};
-use popward_proto::monitor_worker::Job;
+use popward_proto::sessions_worker::Job;
 use popward_sys::libc;
 use std::fs::File;
 use std::io::Read;

@@ -2,7 +2,7 @@ use super::{LockError, fit, try_lock};
 use crate::testing::Desk;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
-use popward_proto::monitor_worker::{Job, Task};
+use popward_proto::sessions_worker::{Job, Task};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 

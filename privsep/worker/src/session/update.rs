@@ -5,8 +5,8 @@ use crate::index::{self, Seen};
 use crate::transport::{Transport, send};
 use popward_mbox::index::Identity;
 use popward_mbox::plan::{self, Plan};
-use popward_proto::monitor_worker::WorkerToMonitor;
 use popward_proto::session::{Update, WorkerToFront};
+use popward_proto::sessions_worker::WorkerToSessions;
 use popward_update::commit::Commit;
 use popward_update::error::UpdateError;
 use popward_update::last_line::end_last_line;
@@ -46,7 +46,7 @@ impl Session {
         };
         // If the message is lost and this process dies, the next opening finishes the update.
         let begins = || {
-            let _ = ends.monitor.send(&WorkerToMonitor::Updates);
+            let _ = ends.monitor.send(&WorkerToSessions::Updates);
         };
         // The front may have gone. The deletions stay done.
         let committed = || {

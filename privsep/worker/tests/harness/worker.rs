@@ -10,11 +10,11 @@ use nix::unistd::Pid;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::log::{LogPhase, NoMessage, Record};
-use popward_proto::monitor_worker::{
-    Job, JobPhase, LockSettings, MonitorToWorker, Task, WorkerToMonitor,
-};
 use popward_proto::session::{
     ClientPhase, FrontToWorker, MessageNumber, OfOne, Request, WorkerToFront,
+};
+use popward_proto::sessions_worker::{
+    Job, JobPhase, LockSettings, SessionsToWorker, Task, WorkerToSessions,
 };
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Spawn, spawn};
@@ -30,7 +30,7 @@ const PATIENCE_MS: u16 = 60_000;
 /// dropped. If this thread ends in any other way, the kernel kills the worker.
 pub struct Worker {
     pub pid: Pid,
-    monitor: Channel<MonitorToWorker, WorkerToMonitor>,
+    monitor: Channel<SessionsToWorker, WorkerToSessions>,
     log: Channel<NoMessage, Record>,
     front: Channel<FrontToWorker, WorkerToFront>,
     buffer: PacketBuffer,
@@ -132,7 +132,7 @@ impl Worker {
             adopt: List::try_from(Vec::new()).unwrap(),
             hide: List::try_from(Vec::new()).unwrap(),
         };
-        self.monitor.send(&MonitorToWorker::Job(job)).unwrap();
+        self.monitor.send(&SessionsToWorker::Job(job)).unwrap();
     }
 
     /// Sends a request, without waiting for the answer. A worker that has ended receives nothing.
@@ -271,7 +271,7 @@ impl Worker {
             answers = self.answers(requests);
         }
         let mut lock = None;
-        while let Some(WorkerToMonitor::Dotlock { device, inode }) =
+        while let Some(WorkerToSessions::Dotlock { device, inode }) =
             next(&mut self.monitor, &mut self.buffer)
         {
             lock = Some((device, inode));

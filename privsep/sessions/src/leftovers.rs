@@ -1,7 +1,7 @@
 //! Finds what a crash of the whole server or of the host has left: unfinished updates, and dotlocks
 //! that block the delivery of mail.
 //!
-//! A monitor looks once, at its start, with the rights of each user. It opens no user's file. For
+//! Sessions looks once, at its start, with the rights of each user. It opens no user's file. For
 //! each account with leftovers it starts a worker, which cleans up as the user.
 
 use crate::as_user::AsUser;
@@ -13,25 +13,26 @@ use popward_parent::log::LogWriter;
 use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
-use popward_proto::monitor_worker::{ADOPTING, JOURNAL, dotlock_name};
+use popward_proto::sessions_worker::{ADOPTING, JOURNAL, dotlock_name};
 use popward_proto::settings::place;
 use std::path::Path;
 
 /// Returns the accounts that need a worker to clean up.
-pub(crate) fn find(config: &Config, log: &mut LogWriter) -> Vec<Account> {
+pub(crate) fn find(config: &Config, state: &Path, log: &mut LogWriter) -> Vec<Account> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let users =
-        Dir::open(config.common.state.as_path(), flags, Mode::empty()).and_then(|mut directory| {
-            let names = directory.iter().map(|entry| {
-                let name = entry?.file_name().to_string_lossy().into_owned();
-                Ok(name)
-            });
-            names.collect::<nix::Result<Vec<_>>>()
+    let users = Dir::open(state, flags, Mode::empty()).and_then(|mut directory| {
+        let names = directory.iter().map(|entry| {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            Ok(name)
         });
+        names.collect::<nix::Result<Vec<_>>>()
+    });
     match users {
         Ok(names) => {
             let names = names.iter();
-            names.filter_map(|name| of(config, log, name)).collect()
+            names
+                .filter_map(|name| of(config, state, log, name))
+                .collect()
         }
         Err(errno) => {
             let text = "unfinished updates not looked for";
@@ -48,13 +49,13 @@ fn look(path: &Path) -> Option<FileStat> {
 /// Returns the account with the directory `directory_name`, if a crash left an unfinished update or
 /// a dotlock of this account. The directory is a state directory, or the one that popward-adopt
 /// works in if the user has no state directory.
-fn of(config: &Config, log: &mut LogWriter, directory_name: &str) -> Option<Account> {
+fn of(config: &Config, state: &Path, log: &mut LogWriter, directory_name: &str) -> Option<Account> {
     let user = directory_name.strip_prefix(ADOPTING);
-    if user.is_some_and(|user| look(&config.common.state.as_path().join(user)).is_some()) {
+    if user.is_some_and(|user| look(&state.join(user)).is_some()) {
         return None;
     }
     let name = UserName::try_from(user.unwrap_or(directory_name).to_owned()).ok()?;
-    let directory = config.common.state.as_path().join(directory_name);
+    let directory = state.join(directory_name);
     let status = look(&directory)?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return None;
@@ -70,12 +71,11 @@ fn of(config: &Config, log: &mut LogWriter, directory_name: &str) -> Option<Acco
     };
     let own = config.settings.of(&account);
     // A server that is not root has the user's rights already.
-    let _as_user = match config.base.accounts {
-        Some(_) => {
-            let gid = own.spool.group.unwrap_or(account.gid);
-            Some(AsUser::enter(account.uid, gid).ok()?)
-        }
-        None => None,
+    let _as_user = if config.base.as_users {
+        let gid = own.spool.group.unwrap_or(account.gid);
+        Some(AsUser::enter(account.uid, gid).ok()?)
+    } else {
+        None
     };
     let journal = look(&directory.join(JOURNAL)).is_some();
     let Ok((spool_directory, spool)) = place::place(&own.spool, &account) else {

@@ -3,16 +3,16 @@
 //! Sessions of one user may be at several monitors during a reload. So the supervisor is asked
 //! first: it counts a user's sessions, and it knows which spools they have.
 
-use crate::monitor::Monitor;
-use crate::sessions::{self, NoWorker, Session};
+use crate::sessions::Sessions;
+use crate::workers::{self, NoWorker, Progress, Session};
 use popward_parent::events::ChildId;
 use popward_proto::account::{Account, FrontId, SessionId};
+use popward_proto::auth_sessions::SessionsToAuth;
 use popward_proto::log::Level;
-use popward_proto::monitor_auth::MonitorToAuth;
-use popward_proto::monitor_front::MonitorToFront;
-use popward_proto::monitor_worker::Task;
+use popward_proto::sessions_front::SessionsToFront;
+use popward_proto::sessions_worker::Task;
 use popward_proto::settings::Settings;
-use popward_proto::supervisor_monitor::{MonitorToSupervisor, Refusal};
+use popward_proto::supervisor_sessions::{Refusal, SessionsToSupervisor};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -26,7 +26,7 @@ const FINISHERS_MAX: u8 = 3;
 /// How many workers at once look after what was found at the start.
 const TENDED_AT_ONCE: usize = 4;
 
-impl Monitor {
+impl Sessions {
     /// Auth says that a session belongs to an account.
     pub(crate) fn granted(&mut self, session: SessionId, account: Account) {
         let known = self.claims.contains_key(&session);
@@ -35,21 +35,21 @@ impl Monitor {
                 .workers
                 .values()
                 .any(|worker| worker.session.id == session);
-        if live || !self.serves() || self.front(session.front()).is_none() {
+        if live || !self.serves() || !self.has_front(session.front()) {
             return self.refuse(session, &account, false);
         }
         let own = self.config.settings.of(&account);
         let held = self.pace.holds(&account.name, Instant::now());
         let held = held.then_some(NoWorker::Account("sessions of this user fail too often"));
-        match held.map_or_else(|| sessions::place(&self.config, (&account, &own)), Err) {
+        match held.map_or_else(|| workers::place(&self.config, (&account, &own)), Err) {
             Ok((directory, spool)) => {
-                let claimed = self.tell(&MonitorToSupervisor::Claim {
+                let claimed = self.tell(&SessionsToSupervisor::Claim {
                     session,
                     user: account.name.clone(),
                     directory,
                     spool,
                     sessions_max: own.sessions_per_user,
-                    adopts: sessions::adopts(&self.state, (&account, &own)),
+                    adopts: workers::adopts(&self.state, (&account, &own)),
                 });
                 if claimed {
                     self.claims.insert(session, account);
@@ -74,7 +74,7 @@ impl Monitor {
             return self.refuse(session, &account, refusal != Refusal::Elsewhere);
         }
         if !self.serves() || !self.serve(session, &account) {
-            self.tell(&MonitorToSupervisor::Released(session));
+            self.tell(&SessionsToSupervisor::Released(session));
             self.refuse(session, &account, false);
         }
         self.tidy();
@@ -92,21 +92,16 @@ impl Monitor {
         let front_end = started.session.front_end.take();
         if started.session.task == Task::Serve && !own.spool.adopt.as_slice().is_empty() {
             // Another session's adoption may have ended since the claim.
-            self.tell(&MonitorToSupervisor::Adopted(session));
+            self.tell(&SessionsToSupervisor::Adopted(session));
         }
-        let message = MonitorToFront::Session {
+        let message = SessionsToFront::Session {
             session,
             user: account.name.clone(),
             login_delay_s: own.login_delay_s,
         };
         // Without a front, the end of the socket is closed here, and the worker ends.
-        let front = self.front(session.front()).zip(front_end);
-        let sent = front.map(|(front, end)| {
-            let sent = front.part.send(&message, &[end.as_fd()]);
-            (front.part.id, sent)
-        });
-        if let Some((front, Err(error))) = sent {
-            self.banish(front, &error);
+        if let Some(end) = front_end {
+            self.tell_front(session.front(), &message, &[end.as_fd()]);
         }
         true
     }
@@ -120,7 +115,7 @@ impl Monitor {
         socket: Option<OwnedFd>,
     ) -> Option<ChildId> {
         let (config, starter, state) = (&self.config, &mut self.starter, &self.state);
-        match sessions::start(config, starter, state, session, whose, task, socket) {
+        match workers::start(config, starter, state, session, whose, task, socket) {
             Ok((id, worker)) => {
                 self.workers.insert(id, worker);
                 Some(id)
@@ -144,7 +139,7 @@ impl Monitor {
             self.state.remove_draft_of(&account.name);
             Ok(())
         };
-        self.tell(&MonitorToSupervisor::Adopted(id));
+        self.tell(&SessionsToSupervisor::Adopted(id));
         let started = match kept {
             Ok(()) => {
                 let own = self.config.settings.of(&account);
@@ -205,21 +200,18 @@ impl Monitor {
     /// Tells a front and auth that a grant becomes no session.
     fn refuse(&mut self, session: SessionId, account: &Account, too_many: bool) {
         self.not_opened(session, account);
-        let no = MonitorToFront::NoSession { session, too_many };
-        self.tell_front(session.front(), &no);
+        let no = SessionsToFront::NoSession { session, too_many };
+        self.tell_front(session.front(), &no, &[]);
     }
 
     /// Tells auth that what it granted was no login, so that the next one need not wait for
     /// `auth.login_delay`. This waits for no auth that does not read, because such an auth could
-    /// stop the monitor.
+    /// stop this process.
     pub(crate) fn not_opened(&mut self, session: SessionId, account: &Account) {
         let user = account.name.clone();
         self.pace.failed(user.clone(), Instant::now());
-        let newest = self.newer_auths.values().next_back();
-        let own = self.parts.auth.as_ref();
-        let own = own.and_then(|auth| auth.channel.as_ref());
-        if let Some(channel) = newest.or(own) {
-            let _ = channel.send(&MonitorToAuth::NotOpened { session, user });
+        if let Some(newest) = self.auths.values().next_back() {
+            let _ = newest.send(&SessionsToAuth::NotOpened { session, user });
         }
     }
 
@@ -247,13 +239,13 @@ impl Monitor {
         if id.front() == NO_FRONT {
             return;
         }
-        self.tell(&MonitorToSupervisor::Released(id));
-        let finished = session.update == sessions::Progress::Finished;
-        let ended = MonitorToFront::Ended {
+        self.tell(&SessionsToSupervisor::Released(id));
+        let finished = session.update == Progress::Finished;
+        let ended = SessionsToFront::Ended {
             session: id,
             finished,
         };
-        if self.tell_front(id.front(), &ended) || !self.serves() || !session.opens() {
+        if self.tell_front(id.front(), &ended, &[]) || !self.serves() || !session.opens() {
             return;
         }
         // The front that would have written the session's last line is dead.

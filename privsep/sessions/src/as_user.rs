@@ -1,4 +1,4 @@
-//! Access to files with the rights of another user. So the monitor never uses root's rights on what
+//! Access to files with the rights of another user. So sessions never uses root's rights on what
 //! lies in users' directories.
 
 use nix::errno::Errno;

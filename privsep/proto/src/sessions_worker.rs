@@ -1,4 +1,4 @@
-//! monitor ↔ worker: one job for the worker, and the dotlock that must be removed when the worker
+//! sessions ↔ worker: one job for the worker, and the dotlock that must be removed when the worker
 //! has ended.
 
 #[cfg(feature = "server")]
@@ -106,17 +106,17 @@ pub struct LockSettings {
     pub timeout_ms: u32,
 }
 
-/// Messages from the monitor to a worker.
+/// Messages from sessions to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MonitorToWorker {
+pub enum SessionsToWorker {
     /// The job. It is the only message. If this channel ends, the session ends without an update.
     Job(Job),
 }
 
-/// Messages from a worker to the monitor.
+/// Messages from a worker to sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WorkerToMonitor {
-    /// The file that will become the dotlock. It comes before the link, so the monitor knows each
+pub enum WorkerToSessions {
+    /// The file that will become the dotlock. It comes before the link, so sessions knows each
     /// lock's owner before the lock exists. Each new try sends a new one, and the last counts.
     /// Device 0 and inode 0: there is no dotlock now.
     Dotlock {
@@ -155,7 +155,7 @@ pub const NOT_FINISHED: u8 = 4;
 pub const NO_SPOOL: u8 = 5;
 
 /// What stands before the user's name in the name of the directory that popward-adopt works in.
-/// When popward-adopt is done, the monitor renames this directory to the user's state directory.
+/// When popward-adopt is done, sessions renames this directory to the user's state directory.
 pub const ADOPTING: &str = ".adopting.";
 
 /// The name of the journal in a state directory. It holds an update that must be finished.
@@ -176,7 +176,7 @@ pub fn dotlock_draft_name(spool: &UserName, pid: u32) -> String {
     format!(".{spool}.{pid}.lock")
 }
 
-impl Message for MonitorToWorker {
+impl Message for SessionsToWorker {
     const LIMIT: usize = 6144;
     type Phase = JobPhase;
     fn permit(&self) -> Permit<JobPhase> {

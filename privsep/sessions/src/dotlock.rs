@@ -1,17 +1,17 @@
 //! Removes the dotlock of a worker that has ended, if all spools lie in one directory, which is
 //! root's. In any other directory a process of the user does it, because such a directory can hang.
 //!
-//! The monitor takes on the user's id and the group of the directory for these calls, so it never
+//! Sessions takes on the user's id and the group of the directory for these calls, so it never
 //! uses root's rights on files. It removes the lock only if the lock is still the file that the
 //! worker made.
 
 use crate::as_user::AsUser;
-use crate::sessions::Session;
+use crate::workers::Session;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::monitor_worker::{dotlock_draft_name, dotlock_name};
+use popward_proto::sessions_worker::{dotlock_draft_name, dotlock_name};
 use popward_sys::dotlock;
 
 /// Removes the dotlock of the session's worker `pid`, and the lock's draft, if they are still

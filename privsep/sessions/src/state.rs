@@ -1,13 +1,13 @@
-//! Makes the users' state directories. The monitor makes them, because only the monitor may write
-//! in the directory above them. Then they belong to their users.
+//! Makes the users' state directories. Sessions makes them, because only sessions may write in the
+//! directory above them. Then they belong to their users.
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, renameat};
-use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 use popward_proto::bounded::UserName;
-use popward_proto::monitor_worker::ADOPTING;
-use std::os::fd::OwnedFd;
+use popward_proto::sessions_worker::ADOPTING;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The directory that contains all users' state directories.
@@ -35,6 +35,19 @@ impl std::fmt::Display for StateError {
     }
 }
 
+/// The name of the empty directory. No user has a name like this.
+const EMPTY: &str = ".empty";
+
+/// Makes a directory, unless it is there.
+fn make(above: impl AsFd, path: &Path, mode: Mode) -> nix::Result<()> {
+    match mkdirat(&above, path, mode) {
+        // The umask may have removed rights that other processes need there.
+        Ok(()) => fchmodat(&above, path, mode, FchmodatFlags::FollowSymlink),
+        Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Returns the name of the directory in which popward-adopt works for `user`.
 fn draft(user: &UserName) -> String {
     format!("{ADOPTING}{user}")
@@ -42,27 +55,39 @@ fn draft(user: &UserName) -> String {
 
 impl StateRoot {
     /// Opens the directory `path`. Makes it first if it is missing.
-    pub(crate) fn open(path: &Path) -> nix::Result<Self> {
-        let others_pass = Mode::from_bits_truncate(0o711);
-        match nix::unistd::mkdir(path, others_pass) {
-            // The umask may have removed rights that workers need to reach their user's directory.
-            Ok(()) => nix::sys::stat::fchmodat(
-                nix::fcntl::AT_FDCWD,
-                path,
-                others_pass,
-                nix::sys::stat::FchmodatFlags::FollowSymlink,
-            )?,
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
+    ///
+    /// # Errors
+    ///
+    /// The path, and why it could not be opened or made.
+    pub(crate) fn open(path: &Path) -> Result<Self, (PathBuf, Errno)> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = make(AT_FDCWD, path, Mode::from_bits_truncate(0o711))
+            .and_then(|()| open(path, flags, Mode::empty()))
+            .map_err(|errno| (path.to_owned(), errno))?;
         Ok(Self {
-            directory: open(path, flags, Mode::empty())?,
+            directory,
             path: path.to_owned(),
         })
     }
 
-    /// Whether `user` has a state directory. The monitor cannot look into it.
+    /// Opens the empty directory that becomes the root directory of some processes. Makes it first
+    /// if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateRoot::open`].
+    pub(crate) fn empty_directory(&self) -> Result<OwnedFd, (PathBuf, Errno)> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        make(
+            &self.directory,
+            Path::new(EMPTY),
+            Mode::from_bits_truncate(0o555),
+        )
+        .and_then(|()| openat(&self.directory, EMPTY, flags, Mode::empty()))
+        .map_err(|errno| (self.path.join(EMPTY), errno))
+    }
+
+    /// Whether `user` has a state directory. Sessions cannot look into it.
     pub(crate) fn has(&self, user: &UserName) -> bool {
         let found = fstatat(&self.directory, user.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         found != Err(Errno::ENOENT)
@@ -115,7 +140,7 @@ impl StateRoot {
             found => found,
         };
         let mut status = found.map_err(StateError::System)?;
-        // If root owns the directory, the monitor made it just now, or before a crash that came
+        // If root owns the directory, sessions made it just now, or before a crash that came
         // before this `fchownat`. Only root makes directories here, so the monitor may give it to
         // the user.
         if status.st_uid != uid && status.st_uid == 0 {

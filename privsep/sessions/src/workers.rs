@@ -11,12 +11,12 @@ use popward_proto::VERSION;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::log_line::Role;
-use popward_proto::monitor_worker::{
-    Job, JobPhase, MonitorToWorker, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Task,
-    WorkerToMonitor,
+use popward_proto::sessions_worker::{
+    Job, JobPhase, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, SessionsToWorker, Task,
+    WorkerToSessions,
 };
 use popward_proto::settings::{Settings, place};
-use popward_proto::supervisor_monitor::Refusal;
+use popward_proto::supervisor_sessions::Refusal;
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
 use popward_sys::confine;
 use popward_sys::spawn::ChildIdentity;
@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) process: Process,
-    pub(crate) channel: Channel<MonitorToWorker, WorkerToMonitor>,
+    pub(crate) channel: Channel<SessionsToWorker, WorkerToSessions>,
     pub(crate) session: Session,
 }
 
@@ -139,18 +139,15 @@ pub(crate) fn place(
     config: &Config,
     (account, own): (&Account, &Settings),
 ) -> Result<(AbsolutePath, UserName), NoWorker> {
-    let may = &config.auth.admission;
-    let within = (may.first_uid..=may.last_uid).contains(&account.uid);
+    let within = (config.base.first_uid..=config.base.last_uid).contains(&account.uid);
     if account.uid == 0 || !within {
         return Err(NoWorker::Account("user id out of the configured range"));
     }
     if account.gid == 0 {
         return Err(NoWorker::Account("root's group"));
     }
-    if config.base.accounts.is_none() && account.uid != nix::unistd::geteuid().as_raw() {
-        return Err(NoWorker::Account(
-            "another user, and the monitor is not root",
-        ));
+    if !config.base.as_users && account.uid != nix::unistd::geteuid().as_raw() {
+        return Err(NoWorker::Account("another user, and popward is not root"));
     }
     place::place(&own.spool, account).map_err(NoWorker::Spool)
 }
@@ -204,9 +201,9 @@ pub(crate) fn start(
         Task::Adopt => Role::Adopt,
         Task::Serve | Task::Finish { .. } | Task::Free { .. } => Role::Worker,
     };
-    let lock_group = config.base.accounts.and(own.spool.group);
+    let lock_group = own.spool.group.filter(|_| config.base.as_users);
     let groups = groups(config, account)?;
-    let identity = config.base.accounts.map(|_| ChildIdentity {
+    let identity = config.base.as_users.then(|| ChildIdentity {
         uid: account.uid,
         gid: account.gid,
         effective_gid: lock_group.unwrap_or(account.gid),
@@ -220,7 +217,7 @@ pub(crate) fn start(
         (Some(front_end), worker_end)
     };
     let shown = format!("{SESSION_ARGUMENT}{session}");
-    let started = starter.start(role, &[&shown], identity.as_ref(), &[worker_end.as_fd()]);
+    let started = starter.start(role, &shown, identity.as_ref(), worker_end.as_fd());
     let Started {
         child,
         control,
@@ -254,7 +251,7 @@ pub(crate) fn start(
     let _ = channel
         .set_nonblocking()
         .map_err(ChannelError::System)
-        .and_then(|()| channel.send(&MonitorToWorker::Job(job)));
+        .and_then(|()| channel.send(&SessionsToWorker::Job(job)));
     let session = Session {
         id: session,
         account: account.clone(),
@@ -281,7 +278,7 @@ pub(crate) fn start(
 
 /// The supplementary groups of an account's worker.
 fn groups(config: &Config, account: &Account) -> Result<Vec<u32>, NoWorker> {
-    if config.base.accounts.is_some() {
+    if config.base.as_users {
         let groups = account.groups.as_slice().iter().copied();
         return Ok(groups.filter(|gid| *gid != 0).collect());
     }

@@ -1,9 +1,9 @@
-//! When a worker's messages may come. Only a monitor receives them, so no worker links this.
+//! When a worker's messages may come. Only sessions receives them, so no worker links this.
 
-use super::{JobPhase, WorkerToMonitor};
+use super::{JobPhase, WorkerToSessions};
 use crate::permit::{Message, Permit, any, once};
 
-impl Message for WorkerToMonitor {
+impl Message for WorkerToSessions {
     const LIMIT: usize = 32;
     type Phase = JobPhase;
     fn permit(&self) -> Permit<JobPhase> {
