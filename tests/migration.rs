@@ -133,6 +133,9 @@ fn a_qpopper_hosts_passwords_move_into_one_file() {
     assert!(status.unwrap().success());
     let users = std::fs::read_to_string(host.at("users")).unwrap();
     assert_eq!(users.lines().count(), 2, "{users}");
+    // The file had no line without ids when auth began, so auth cannot look up a system's user yet.
+    host.signal(nix::sys::signal::Signal::SIGHUP);
+    host.logged("configuration reloaded");
     let mut client = host.connect_any();
     host::assert_ok(&client.ask("USER nobody"));
     host::assert_ok(&client.ask("PASS of the system"));

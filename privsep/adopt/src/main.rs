@@ -1,7 +1,7 @@
 //! popward-adopt: gives the messages of one spool the UIDLs that another server gave them, and
 //! ends.
 //!
-//! The monitor starts it before a user's first session, if `adopt.from` is configured. It runs as
+//! Sessions starts it before a user's first session, if `adopt.from` is configured. It runs as
 //! the mailbox's owner, under the same locks and the same confinement as a worker. It reads the
 //! spool once and writes the user's file of pins. It changes nothing else.
 

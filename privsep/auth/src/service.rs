@@ -220,7 +220,9 @@ impl Auth {
                     Ok(admission) => admission,
                     Err(why) => {
                         let why = Text::truncated(&why);
-                        return self.monitor.send(&AuthToMonitor::Unusable(why));
+                        self.monitor.send(&AuthToMonitor::Unusable(why))?;
+                        // What the monitor has sent since is for an auth that serves.
+                        return Err(ChannelError::Closed);
                     }
                 };
                 self.warn_of_lines(&configured);

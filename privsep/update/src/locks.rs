@@ -73,7 +73,7 @@ impl Lost {
     }
 }
 
-/// A spool with all its locks. The locks on the file end when it is dropped. The monitor has the
+/// A spool with all its locks. The locks on the file end when it is dropped. Sessions has the
 /// dotlock removed, because this process has given up the right to do so.
 #[derive(Debug)]
 pub struct LockedSpool {
@@ -85,10 +85,10 @@ pub struct LockedSpool {
     refreshed: Instant,
 }
 
-/// Tells the monitor that this worker has no dotlock any more. No file has these numbers.
+/// Tells sessions that this worker has no dotlock any more. No file has these numbers.
 ///
 /// The worker must tell this while the draft that it told before is still open. Once the draft is
-/// closed, another program's dotlock may get the draft's inode, and the monitor would remove that
+/// closed, another program's dotlock may get the draft's inode, and sessions would remove that
 /// dotlock.
 const NO_DOTLOCK: (u64, u64) = (0, 0);
 
@@ -256,7 +256,7 @@ fn dotlock(
     let mode = Mode::from_bits_truncate(0o600);
     let open = || openat(directory, draft.as_str(), flags, mode);
     let made = match open() {
-        // An earlier worker had the same process id and died before it told the monitor of its
+        // An earlier worker had the same process id and died before it told sessions of its
         // draft.
         Err(Errno::EEXIST) => {
             unlinkat(directory, draft.as_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| open())
@@ -267,7 +267,7 @@ fn dotlock(
     let written = file.write_all(format!("{pid}:{}", job.host).as_bytes());
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
-        // A full disk has no room for the text. The lock works without a text, because the monitor
+        // A full disk has no room for the text. The lock works without a text, because sessions
         // removes it by its inode. Locking must work then, because deleting mail makes room.
         match written
             .as_ref()
@@ -290,7 +290,7 @@ fn dotlock(
             }
         };
         match link()? {
-            // The monitor may be about to remove the stale lock, and knows it by its inode. This
+            // Sessions may be about to remove the stale lock, and knows it by its inode. This
             // worker's lock has another one, because its draft was there before the stale lock went.
             (false, _) if stale::remove(job, directory, &name) => link(),
             linked => Ok(linked),
@@ -347,7 +347,7 @@ impl LockedSpool {
     }
 
     /// Removes the dotlock after another lock could not be taken. The other locks end with their
-    /// descriptors. Returns whether the dotlock is gone. If not, the monitor removes it.
+    /// descriptors. Returns whether the dotlock is gone. If not, sessions removes it.
     fn unlock(&self) -> bool {
         let name = self.lock_name.as_str();
         self.dotlock.is_some()

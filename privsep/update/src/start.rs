@@ -33,19 +33,19 @@ const DIRECTORY: OFlag = OFlag::O_PATH
 
 /// The session's socket.
 pub type ToFront = Channel<WorkerToFront, FrontToWorker>;
-/// The channel to the monitor.
+/// The channel to sessions.
 pub type ToMonitor = Channel<WorkerToSessions, SessionsToWorker>;
 
 /// The two processes that this process talks to.
 pub struct Ends {
     /// The front of this session.
     pub front: ToFront,
-    /// The monitor.
+    /// The channel to sessions.
     pub monitor: ToMonitor,
 }
 
 impl Ends {
-    /// Whether the front or the monitor has hung up. This does not wait.
+    /// Whether the front or sessions has hung up. This does not wait.
     pub fn gone(&self) -> bool {
         // A hang-up is always reported.
         let hung_up = PollFlags::empty();
@@ -58,8 +58,8 @@ impl Ends {
     }
 }
 
-/// Takes the inherited descriptors and receives the job. `None`: a descriptor is missing, or the
-/// monitor sent something else than a job of this version.
+/// Takes the inherited descriptors and receives the job. `None`: a descriptor is missing, or
+/// sessions sent something else than a job of this version.
 pub fn job() -> Option<(Job, Ends, SessionLog)> {
     let [control, log, session] = inherited::take::<3>().ok()?;
     let log = Log::new(log).ok()?;
@@ -88,7 +88,7 @@ pub enum StartError {
     Busy(&'static str, Holder),
     /// The spool could not be locked for another reason.
     Lock(LockError),
-    /// The front or the monitor has gone.
+    /// The front or sessions has gone.
     Gone,
     /// An update that another process left could not be finished.
     Recovery(UpdateError),
@@ -248,7 +248,7 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
     let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
     loop {
         let mut tell = |device, inode| {
-            // If the monitor has gone, the session has ended too. The check after the next pause
+            // If sessions has gone, the session has ended too. The check after the next pause
             // sees that.
             let told = WorkerToSessions::Dotlock { device, inode };
             let _ = ends.monitor.send(&told);

@@ -151,7 +151,7 @@ fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
             kept(done.put_away);
             return ExitCode::SUCCESS;
         }
-        // The monitor has another worker finish the update, and tells the front of the result.
+        // Sessions has another worker finish the update, and tells the front of the result.
         Err(Stop::NotUpdated(UpdateError::Unfinished(error))) => {
             failed("update broken off", &error);
             return ExitCode::FAILURE;

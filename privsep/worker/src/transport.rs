@@ -1,5 +1,5 @@
 //! How a session's requests arrive and its answers leave. While a worker waits for its front, it
-//! refreshes the dotlock and watches for the monitor's end.
+//! refreshes the dotlock and watches for the end of sessions.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub enum Stop {
     /// The front closed the session's socket.
     FrontGone,
-    /// The monitor closed its channel: the server ends.
+    /// Sessions closed its channel: the server ends.
     MonitorGone,
     /// The front broke the rules of the channel.
     Rules(ChannelError),
@@ -39,9 +39,9 @@ impl From<Lost> for Stop {
     }
 }
 
-/// The front and the monitor of a session, and the spool whose dotlock is refreshed meanwhile.
+/// The front and sessions of a session, and the spool whose dotlock is refreshed meanwhile.
 pub struct Transport {
-    /// The front and the monitor.
+    /// The front and sessions.
     pub ends: Ends,
     /// The spool. `None`: there is none.
     pub spool: Option<LockedSpool>,
@@ -106,7 +106,7 @@ fn wait(ends: &Ends, mut spool: Option<&mut LockedSpool>, events: PollFlags) -> 
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(UpdateError::System(io::Error::from(errno)).into()),
         }
-        // The monitor sends nothing more, so any event on its channel means that it has ended.
+        // Sessions sends nothing more, so any event on its channel means that it has ended.
         if ready[1].any() == Some(true) {
             return Err(Stop::MonitorGone);
         }

@@ -6,7 +6,7 @@ use popward_proto::sessions_worker::{Job, Task};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-/// Tries to lock a desk's spool. Returns the error, and the numbers that the monitor was told.
+/// Tries to lock a desk's spool. Returns the error, and the numbers that sessions was told.
 fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
@@ -16,7 +16,7 @@ fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
     (error, told)
 }
 
-/// Locks a desk's spool that nobody else has. Returns the numbers that the monitor was told.
+/// Locks a desk's spool that nobody else has. Returns the numbers that sessions was told.
 ///
 /// A child process of another test has copies of all descriptors until its exec. So a lock that was
 /// given back can stay held for a moment, and this tries again.
@@ -31,7 +31,7 @@ fn free(desk: &Desk) -> Vec<(u64, u64)> {
     panic!("the spool stays locked");
 }
 
-/// If the monitor still knew the draft's inode, it would remove another program's dotlock that got
+/// If sessions still knew the draft's inode, it would remove another program's dotlock that got
 /// the same inode.
 #[test]
 fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
@@ -178,7 +178,7 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
     assert!(super::stale::began(1).is_some_and(|began| began < own + 1));
 }
 
-/// The monitor may still be about to remove the dead worker's lock, by its inode.
+/// Sessions may still be about to remove the dead worker's lock, by its inode.
 #[test]
 fn p2_a_lock_has_not_the_inode_of_the_stale_one_that_it_replaces() {
     let desk = Desk::new(b"");
