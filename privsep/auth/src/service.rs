@@ -221,7 +221,10 @@ impl Auth {
                     Err(why) => {
                         let why = Text::truncated(&why);
                         self.monitor.send(&AuthToMonitor::Unusable(why))?;
-                        // What the monitor has sent since is for an auth that serves.
+                        // What the monitor has sent since is for an auth that serves. If this process
+                        // ended now, the unread messages would cost the monitor the last one.
+                        let hung_up = PollFd::new(self.monitor.as_fd(), PollFlags::empty());
+                        let _ = poll(&mut [hung_up], PollTimeout::NONE);
                         return Err(ChannelError::Closed);
                     }
                 };
