@@ -585,6 +585,12 @@ impl Drop for Host {
     }
 }
 
+/// Whether a process has ended, reaped or not.
+pub fn is_dead(pid: i32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    state.map_or(true, |state| state.contains(") Z "))
+}
+
 /// Waits until `done` is true. Looks every 5 ms.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
