@@ -69,13 +69,17 @@ class Server:
         return [pid for pid in descendants(self.supervisor) if executable in command_line(pid)]
 
     def kill(self):
-        """A crash of all of it."""
+        """A crash of all of it, at once. So all processes are stopped before the first one is killed. Otherwise one of them
+        could tidy up after another."""
         pids = self.processes() + [self.supervisor]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        for how in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                try:
+                    os.kill(pid, how)
+                except ProcessLookupError:
+                    pass
+            if how == signal.SIGSTOP:
+                until("popward stands still", lambda: all(state(pid) in ("T", "t", "Z", "") for pid in pids))
         self.process.wait()
         until("popward is gone", lambda: not any(command_line(pid) for pid in pids))
 
@@ -206,6 +210,15 @@ def command_line(pid):
     try:
         with open("/proc/%d/cmdline" % pid) as line:
             return line.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def state(pid):
+    """The letter that the kernel shows for a process. Empty for one that is gone."""
+    try:
+        with open("/proc/%d/stat" % pid) as line:
+            return line.read().rpartition(") ")[2][:1]
     except (FileNotFoundError, ProcessLookupError):
         return ""
 
