@@ -107,7 +107,7 @@ fn refused(host: &Host) -> String {
     assert_ok(&client.ask("USER alice"));
     let answer = client.ask("PASS alice");
     assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
-    host.logged("maildrop not opened")
+    host.logged("maildrop not opened session=")
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn p5_schemes_and_pins_name_what_comes_from_another_server() {
     assert_ok(&client.ask("USER alice"));
     assert!(client.ask("PASS alice").starts_with("-ERR [SYS/PERM]"));
     assert!(
-        host.logged("maildrop not opened")
+        host.logged("maildrop not opened session=")
             .contains(&format!("pins:{}", file.lines().count() + 1))
     );
     // So is a file of pins that is too large to be read.
@@ -341,7 +341,7 @@ fn p2_p4_p5_p6_a_spool_that_is_not_read_within_limits_open_opens_at_a_later_logi
             refused.elapsed()
         );
         until("its dotlock goes", || !host.spool("alice.lock").exists());
-        host.logged_times("maildrop not opened", login);
+        host.logged_times("maildrop not opened session=", login);
     }
     panic!("it never opens");
 }

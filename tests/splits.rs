@@ -206,11 +206,8 @@ fn each_case_has_its_messages_in_a_listing_and_over_the_wire() {
             "{name}: reading does not write"
         );
     }
-    let refused = host.logged("maildrop not opened");
-    assert!(
-        refused.contains("its lines end with CR alone: no mbox"),
-        "{refused}"
-    );
+    // The front's line can come before the worker's. Only the worker's names the cause.
+    host.logged("error=\"its lines end with CR alone: no mbox");
 }
 
 /// Sizes and UIDLs in a session.
