@@ -373,7 +373,10 @@ fn a_file_that_is_no_mbox_is_refused_and_unchanged() {
     let answer = client.ask("PASS alice");
     assert!(answer.starts_with("-ERR [SYS/PERM]"), "{answer}");
     assert_eq!(host.bytes("alice"), b"this is no mbox\n");
-    assert!(host.logged("maildrop not opened session=").contains("user=alice"));
+    assert!(
+        host.logged("maildrop not opened session=")
+            .contains("user=alice")
+    );
 }
 
 #[test]
