@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5753;
+const WORKER_LINES_MAX: usize = 5770;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -257,7 +257,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
 ];
 
 const SUPERVISOR_OWN: usize = 2218;
-const SUPERVISOR_ALL: usize = 4083;
+const SUPERVISOR_ALL: usize = 4100;
 const MONITOR_OWN: usize = 2071;
 const MONITOR_ALL: usize = 4177;
 const SESSIONS_OWN: usize = 1926;

@@ -186,28 +186,54 @@ const OWN: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const OWN: u32 = 0xc000_00b7;
 
-/// Compiles the tables: one instruction for each permitted call, and a few for each condition. With
-/// any other call the program goes on with `otherwise`.
-///
-/// The kernel runs a new filter once for each of its hundreds of calls, to find those that are
-/// always permitted. So a short program is faster to install.
+/// Compiles the tables. With a call that no row permits, the program goes on with `otherwise`.
 fn compile(tables: &[&[Rule]], otherwise: &[sock_filter]) -> Vec<sock_filter> {
     let kill = give(libc::SECCOMP_RET_KILL_PROCESS);
     let mut program = vec![load(ARCHITECTURE), same(OWN, [1, 0]), kill, load(CALL)];
-    for rule in tables.iter().copied().flatten() {
-        let tests = permission(rule);
-        // A jump reaches 255 instructions. A longer row is left out, so it permits nothing.
-        let length = tests.as_ref().and_then(|tests| tests.len().try_into().ok());
-        let (Some(tests), Some(length)) = (tests, length) else {
-            continue;
-        };
-        // Every call's number fits. If one did not, its row would permit nothing.
-        let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
-        program.push(same(call, [0, length]));
-        program.extend(tests);
-    }
-    program.extend(otherwise);
+    // A row whose tests are too many for a jump is left out, so it permits nothing.
+    let mut rows: Vec<_> = tables.iter().copied().flatten().filter_map(row).collect();
+    // Rows of the same call stay in their order.
+    rows.sort_by_key(|(call, _)| *call);
+    program.extend(search(&rows, otherwise));
     program
+}
+
+/// A call, and the instructions that permit it under conditions.
+type Row = (u32, Vec<sock_filter>);
+
+/// Finds the rows of a call by halves.
+///
+/// The kernel runs a new filter once for each of its hundreds of calls, to find those that are
+/// always permitted. So a filter that finds a call in few steps is faster to install.
+fn search(rows: &[Row], otherwise: &[sock_filter]) -> Vec<sock_filter> {
+    let middle = rows.get(rows.len() / 2).map_or(0, |(call, _)| *call);
+    let (low, high) = rows.split_at(rows.partition_point(|(call, _)| *call < middle));
+    if low.is_empty() || rows.len() < ROWS_MIN {
+        let tests = rows.iter().flat_map(|(_, tests)| tests);
+        return tests.chain(otherwise).copied().collect();
+    }
+    let low = search(low, otherwise);
+    // A jump with a condition reaches 255 instructions only. No program is longer than u32.
+    let over = u32::try_from(low.len()).unwrap_or(u32::MAX);
+    let mut program = vec![
+        jump(libc::BPF_JGE, middle, [0, 1]),
+        step(libc::BPF_JMP | libc::BPF_JA, over, [0, 0]),
+    ];
+    program.extend(low);
+    program.extend(search(high, otherwise));
+    program
+}
+
+/// Fewer rows than this are not halved.
+const ROWS_MIN: usize = 6;
+
+/// The instructions for one rule. They go on behind them if the call is not permitted by it.
+fn row(rule: &Rule) -> Option<Row> {
+    let tests = permission(rule)?;
+    // Every call's number fits. If one did not, its row would permit nothing.
+    let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
+    let is = same(call, [0, tests.len().try_into().ok()?]);
+    Some((call, [&[is], &tests[..]].concat()))
 }
 
 /// The instructions that permit the call of `rule` if all conditions hold, and go on behind them if
