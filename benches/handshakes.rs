@@ -20,7 +20,7 @@ use popward_proto::account::FrontId;
 use popward_proto::keys::KeyId;
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, spawn};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -130,15 +130,13 @@ impl Started {
         let mut buffer = PacketBuffer::for_messages();
         assert!(matches!(
             control.receive(&mut buffer).unwrap(),
-            Packet::Message(KeysToMonitor::Ready { .. }, _)
+            (KeysToMonitor::Ready { .. }, _)
         ));
         control.enter(SetupPhase::Serving);
         let file: OwnedFd = File::open(directory.join("key.pem")).unwrap().into();
         let key = MonitorToKeys::Key(KeyId(0));
         control.send_with(&key, &[file.as_fd()]).unwrap();
-        let Packet::Message(KeysToMonitor::Loaded(facts), _) =
-            control.receive(&mut buffer).unwrap()
-        else {
+        let (KeysToMonitor::Loaded(facts), _) = control.receive(&mut buffer).unwrap() else {
             panic!("the key was not loaded");
         };
         let introduced = MonitorToKeys::Front(FrontId(1));

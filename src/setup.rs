@@ -14,7 +14,7 @@ use popward_proto::bounded::Text;
 use popward_proto::listen::LISTENERS_MAX;
 use popward_proto::monitor_front::{FrontSettings, FrontToMonitor, MonitorToFront};
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, PacketBuffer};
 use popward_sys::confine::NotConfined;
 use popward_sys::log::Log;
 use popward_sys::server::{self, Root};
@@ -155,10 +155,8 @@ fn collect(monitor: &mut Channel<FrontToMonitor, MonitorToFront>) -> Result<Coll
     let mut buffer = PacketBuffer::for_messages();
     let mut collected = Collected::default();
     loop {
-        let packet = monitor.receive(&mut buffer).map_err(SetupError::Monitor)?;
-        let Packet::Message(message, descriptors) = packet else {
-            continue;
-        };
+        let received = monitor.receive(&mut buffer);
+        let (message, descriptors) = received.map_err(SetupError::Monitor)?;
         match (message, descriptors.into_iter().next()) {
             (M::Settings(settings), _) if settings.version != VERSION => {
                 return Err(SetupError::Version(settings.version));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Most lines of code that a worker links.
-const WORKER_LINES_MAX: usize = 5770;
+const WORKER_LINES_MAX: usize = 5769;
 /// Most crates that a worker links, without those that only run in the compiler.
 const WORKER_CRATES_MAX: usize = 20;
 
@@ -138,6 +138,11 @@ fn roots_processes_do_not_grow() {
     for (name, own_max, all_max, unused) in ROOTS {
         let own = lines(&format!("privsep/{name}/src")) + parent;
         let shared = all(&["privsep/proto/src", "privsep/sys/src"]);
+        let left_out = || OF_OTHERS.iter().chain(*unused).map(Path::new);
+        for path in left_out() {
+            let times = left_out().filter(|other| path.starts_with(other)).count();
+            assert_eq!(times, 1, "{} is left out twice", path.display());
+        }
         let whole = own + shared - all(&OF_OTHERS) - all(unused);
         say(&format!(
             "{name}: {own} lines of code of its own, {whole} in all\n"
@@ -150,9 +155,10 @@ fn roots_processes_do_not_grow() {
 
 /// Of `proto` and `sys`: what none of root's processes uses. A message is counted even if only a
 /// part of it is used.
-const OF_OTHERS: [&str; 20] = [
+const OF_OTHERS: [&str; 22] = [
     // What only their children do.
     "privsep/sys/src/channel/messages.rs",
+    "privsep/sys/src/channel/server/streams.rs",
     "privsep/sys/src/confine",
     "privsep/sys/src/facts.rs",
     "privsep/sys/src/flock.rs",
@@ -173,6 +179,7 @@ const OF_OTHERS: [&str; 20] = [
     "privsep/proto/src/secret.rs",
     "privsep/proto/src/session",
     "privsep/proto/src/session.rs",
+    "privsep/proto/src/stream.rs",
 ];
 
 /// Each of root's processes: its directory, its most lines of its own and in all, and what else it
@@ -186,6 +193,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/sys/src/dotlock.rs",
             "privsep/sys/src/inherited.rs",
             "privsep/sys/src/log_rate_limit.rs",
+            "privsep/sys/src/seccomp/runtime.rs",
             // What the supervisor passes on undecoded. `tests/structure.rs` has the other list:
             // what it uses.
             "privsep/proto/src/account",
@@ -199,6 +207,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/proto/src/monitor_sessions.rs",
             "privsep/proto/src/sessions_worker",
             "privsep/proto/src/sessions_worker.rs",
+            "privsep/proto/src/network",
             "privsep/proto/src/network.rs",
             "privsep/proto/src/pattern.rs",
             "privsep/proto/src/proxies.rs",
@@ -217,8 +226,11 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/sys/src/seccomp",
             "privsep/sys/src/seccomp.rs",
             "privsep/sys/src/systemd.rs",
+            "privsep/proto/src/log_line",
             "privsep/proto/src/supervisor_config.rs",
             "privsep/proto/src/supervisor_log.rs",
+            // How networks are written, and who is in one.
+            "privsep/proto/src/network",
             // What is about users.
             "privsep/sys/src/dotlock.rs",
             "privsep/proto/src/auth_sessions.rs",
@@ -241,12 +253,14 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
             "privsep/sys/src/seccomp",
             "privsep/sys/src/seccomp.rs",
             "privsep/sys/src/systemd.rs",
+            "privsep/proto/src/log_line",
             // What is about the processes of a configuration.
             "privsep/proto/src/config_monitor.rs",
             "privsep/proto/src/listen.rs",
             "privsep/proto/src/monitor_auth.rs",
             "privsep/proto/src/monitor_front.rs",
             "privsep/proto/src/monitor_keys.rs",
+            "privsep/proto/src/network",
             "privsep/proto/src/network.rs",
             "privsep/proto/src/proxies.rs",
             "privsep/proto/src/supervisor_config.rs",
@@ -256,12 +270,12 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2218;
-const SUPERVISOR_ALL: usize = 4100;
-const MONITOR_OWN: usize = 2071;
-const MONITOR_ALL: usize = 4177;
-const SESSIONS_OWN: usize = 1926;
-const SESSIONS_ALL: usize = 3810;
+const SUPERVISOR_OWN: usize = 2210;
+const SUPERVISOR_ALL: usize = 3990;
+const MONITOR_OWN: usize = 2056;
+const MONITOR_ALL: usize = 4026;
+const SESSIONS_OWN: usize = 1915;
+const SESSIONS_ALL: usize = 3716;
 
 /// popward-config grows with the number of settings.
 #[test]

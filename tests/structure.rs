@@ -70,7 +70,7 @@ fn a_circle_is_found() {
 
 /// The files of `proto` that the supervisor uses. It keeps the monitors' part of a configuration as
 /// bytes, so the settings of the other processes are not among them.
-const OF_THE_SUPERVISOR: [&str; 14] = [
+const OF_THE_SUPERVISOR: [&str; 15] = [
     "account.rs",
     "bounded.rs",
     "codec.rs",
@@ -79,6 +79,7 @@ const OF_THE_SUPERVISOR: [&str; 14] = [
     "log.rs",
     "log/receiver.rs",
     "log_line.rs",
+    "log_line/escape.rs",
     "permit.rs",
     "setup_phase.rs",
     "supervisor_config.rs",

@@ -140,7 +140,7 @@ impl Conn {
                 self.client.send([bytes, &tail], shared.now);
                 Action::None
             }
-            Ok(Packet::Message(message, _)) => self.heard(&message, shared),
+            Ok(Packet::Message(message)) => self.heard(&message, shared),
             Err(ChannelError::WouldBlock) => {
                 worker.readable = false;
                 if worker.watch(shared.registry, self.handle.slot).is_ok() {

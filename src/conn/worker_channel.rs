@@ -115,6 +115,6 @@ impl WorkerChannel {
         buffer: &'a mut PacketBuffer,
     ) -> Result<Packet<'a, WorkerToFront>, ChannelError> {
         self.channel.enter(phase);
-        self.channel.receive(buffer)
+        self.channel.receive_packet(buffer)
     }
 }

@@ -9,7 +9,7 @@ use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_front::MonitorToFront;
 use popward_proto::sessions_front::SessionsToFront;
-use popward_sys::channel::{Channel, ChannelError, Packet};
+use popward_sys::channel::{Channel, ChannelError};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 impl Front {
@@ -17,10 +17,9 @@ impl Front {
     pub(super) fn hear_monitor(&mut self) {
         while !self.channels.monitor.gone {
             match self.channels.monitor.channel.receive(&mut self.packet) {
-                Ok(Packet::Message(message, descriptors)) => {
+                Ok((message, descriptors)) => {
                     self.monitor_said(message, descriptors.into_iter().next());
                 }
-                Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
                     if error != ChannelError::Closed {
@@ -61,10 +60,9 @@ impl Front {
     pub(super) fn hear_sessions(&mut self) {
         while let Some(sessions) = &mut self.channels.sessions {
             match sessions.receive(&mut self.packet) {
-                Ok(Packet::Message(message, descriptors)) => {
+                Ok((message, descriptors)) => {
                     self.sessions_said(message, descriptors.into_iter().next());
                 }
-                Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
                     if error != ChannelError::Closed {
@@ -173,16 +171,15 @@ impl Front {
     fn hear_auth(&mut self, number: u32) {
         while let Some(auth) = self.channels.auths.numbered_mut(number) {
             match auth.channel.receive(&mut self.packet) {
-                Ok(Packet::Message(AuthToFront::Refused { session, why }, _)) => {
+                Ok((AuthToFront::Refused { session, why }, _)) => {
                     self.tell(session, |conn, shared| conn.refused(why, shared));
                 }
-                Ok(Packet::Message(AuthToFront::Challenge { session, first }, _)) => {
+                Ok((AuthToFront::Challenge { session, first }, _)) => {
                     self.tell(session, |conn, _| conn.challenged(first.as_str()));
                 }
-                Ok(Packet::Message(AuthToFront::Signature { session, signature }, _)) => {
+                Ok((AuthToFront::Signature { session, signature }, _)) => {
                     self.tell(session, |conn, _| conn.signed(&signature));
                 }
-                Ok(Packet::Data { .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => return self.auth_ended(number, error),
             }

@@ -7,7 +7,7 @@
 use popward_proto::bounded::Bytes;
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKeys};
 use popward_proto::monitor_keys::KeyFacts;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
@@ -108,16 +108,10 @@ impl Asking {
     }
 
     fn answer(&mut self) -> Result<KeysToFront, ChannelError> {
-        match self.channel.receive(&mut self.buffer)? {
-            Packet::Message(answer, _) => {
-                self.late = false;
-                self.channel.enter(KeysPhase::Idle);
-                Ok(answer)
-            }
-            // The permit table admits no data on this channel. A peer that sends data breaks the
-            // rules.
-            Packet::Data { .. } => Err(ChannelError::Closed),
-        }
+        let (answer, _) = self.channel.receive(&mut self.buffer)?;
+        self.late = false;
+        self.channel.enter(KeysPhase::Idle);
+        Ok(answer)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::verdict::Verdict;
 use nix::sys::socket::{Shutdown, shutdown};
 use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
 use popward_proto::monitor_auth::{ConversationId, ConversationKind};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -166,14 +166,13 @@ impl Conversation {
             Err(ChannelError::WouldBlock) => return None,
             // A process that was asked for a user's name must not grant an account, and the other
             // way round. A broken parser could do so.
-            Ok(Packet::Message(Granted(account), _)) if !self.names => Verdict::Granted(account),
-            Ok(Packet::Message(Identified(user), _)) if self.names => Verdict::Identified(user),
-            Ok(Packet::Message(Granted(_) | Identified(_), _)) => {
+            Ok((Granted(account), _)) if !self.names => Verdict::Granted(account),
+            Ok((Identified(user), _)) if self.names => Verdict::Identified(user),
+            Ok((Granted(_) | Identified(_), _)) => {
                 Verdict::Failed("conversation: not what was asked".to_owned())
             }
-            Ok(Packet::Message(Refused(why), _)) => Verdict::Refused(why.to_string()),
-            Ok(Packet::Message(Failed(why), _)) => Verdict::Failed(why.to_string()),
-            Ok(Packet::Data { .. }) => Verdict::Failed("conversation: data".to_owned()),
+            Ok((Refused(why), _)) => Verdict::Refused(why.to_string()),
+            Ok((Failed(why), _)) => Verdict::Failed(why.to_string()),
             Err(error) => Verdict::Failed(format!("conversation: {error}")),
         })
     }
@@ -245,7 +244,7 @@ mod tests {
         assert_eq!(conversations.count(), 1, "its process is there");
         // The process has the question, and then sees that auth has given up.
         let heard = process.receive(&mut buffer);
-        assert!(matches!(heard, Ok(Packet::Message(..))));
+        assert!(heard.is_ok());
         assert!(matches!(
             process.receive(&mut buffer),
             Err(ChannelError::Closed)

@@ -32,7 +32,7 @@ use popward_proto::monitor_auth::{
 };
 use popward_proto::permit::{OUT_OF_PHASE, Refused};
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use state::{Front, OlderMonitor, Sessions, Settings};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -143,7 +143,7 @@ impl Auth {
         older.retain_mut(|monitor| {
             loop {
                 match monitor.channel.receive(buffer) {
-                    Ok(Packet::Message(message, mut files)) => {
+                    Ok((message, mut files)) => {
                         if let MonitorToAuth::Front(front) = &message {
                             monitor.fronts.push(*front);
                         }
@@ -152,7 +152,7 @@ impl Auth {
                         }
                     }
                     Err(ChannelError::WouldBlock) => return true,
-                    Ok(Packet::Data { .. }) | Err(_) => return false,
+                    Err(_) => return false,
                 }
             }
         });
@@ -193,9 +193,9 @@ impl Auth {
         for sessions in older.chain([&mut self.sessions]) {
             while let Some(channel) = sessions.as_mut().filter(|it| is_readable(it.as_fd())) {
                 match channel.receive(buffer) {
-                    Ok(Packet::Message(message, _)) => not_opened.push(message),
+                    Ok((message, _)) => not_opened.push(message),
                     Err(ChannelError::WouldBlock) => break,
-                    Ok(Packet::Data { .. }) | Err(_) => *sessions = None,
+                    Err(_) => *sessions = None,
                 }
             }
         }
@@ -208,9 +208,7 @@ impl Auth {
 
     /// Handles one message from the monitor.
     fn hear_monitor(&mut self, buffer: &mut PacketBuffer) -> Result<(), ChannelError> {
-        let Packet::Message(message, mut descriptors) = self.monitor.receive(buffer)? else {
-            return Ok(());
-        };
+        let (message, mut descriptors) = self.monitor.receive(buffer)?;
         match (message, descriptors.pop()) {
             (MonitorToAuth::Settings { version, settings }, _) if version == VERSION => {
                 let (configured, delays) = (*settings, std::mem::take(&mut self.delays));
@@ -286,9 +284,7 @@ impl Auth {
         let now = Instant::now();
         let (id, front) = &mut self.fronts[place];
         let id = *id;
-        let Packet::Message(message, _) = front.receive(buffer)? else {
-            return Err(FRONT_BROKE_RULES);
-        };
+        let (message, _) = front.receive(buffer)?;
         if message == FrontToAuth::Last {
             front.enter(AuthPhase::Leaving);
             return Ok(());

@@ -38,7 +38,7 @@ use host::Host;
 use popward_proto::VERSION;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::{ConfigToSupervisor, Finding, SupervisorToConfig};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use popward_sys::inherited;
 use std::path::Path;
 use std::process::ExitCode;
@@ -70,9 +70,7 @@ fn main() -> ExitCode {
 
 fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
-    let Packet::Message(read, _) = supervisor.receive(&mut buffer)? else {
-        return Err(ChannelError::Closed);
-    };
+    let (read, _) = supervisor.receive(&mut buffer)?;
     let SupervisorToConfig::Read {
         version,
         path,

@@ -10,7 +10,7 @@
 use nix::unistd::{Gid, Group, User};
 use popward_proto::bounded::UserName;
 use popward_proto::config_names::{ConfigToNames, NAME_MAX, Name, NamesPhase, NamesToConfig};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use popward_sys::inherited;
 use popward_sys::server::{self, Root};
 use popward_sys::spawn::{ChildIdentity, Spawn, spawn};
@@ -120,9 +120,8 @@ impl Names {
     fn hear(&self) -> Result<NamesToConfig, String> {
         let (channel, buffer) = &mut *self.0.borrow_mut();
         match channel.receive(buffer) {
-            Ok(Packet::Message(NamesToConfig::Failed(why), _)) => Err(why.into()),
-            Ok(Packet::Message(answer, _)) => Ok(answer),
-            Ok(Packet::Data { .. }) => Err(lost(&"it sent data instead of an answer")),
+            Ok((NamesToConfig::Failed(why), _)) => Err(why.into()),
+            Ok((answer, _)) => Ok(answer),
             Err(error) => Err(lost(&error)),
         }
     }
@@ -168,9 +167,7 @@ fn confine_it() -> Result<(), Box<dyn Error>> {
 fn serve(config: &mut Answers) -> Result<(), ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
     loop {
-        let Packet::Message(question, _) = config.receive(&mut buffer)? else {
-            return Err(ChannelError::Closed);
-        };
+        let (question, _) = config.receive(&mut buffer)?;
         match question {
             ConfigToNames::User(name) => {
                 let user = User::from_name(name.as_str());

@@ -23,7 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
 use popward_proto::bounded::Text;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use popward_sys::confine::NotConfined;
 use popward_sys::guard::{Half, end_descendants, split};
 use popward_sys::libc;
@@ -140,7 +140,7 @@ impl Conversation {
         answer: impl FnOnce(&AuthToConversation, Vec<OwnedFd>, &str) -> Option<ConversationToAuth>,
     ) -> ExitCode {
         let mut buffer = PacketBuffer::for_messages();
-        let Ok(Packet::Message(question, files)) = self.auth.receive(&mut buffer) else {
+        let Ok((question, files)) = self.auth.receive(&mut buffer) else {
             // Auth is dead, or has given up.
             return ExitCode::SUCCESS;
         };

@@ -13,7 +13,7 @@ use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::{
     ConfigToSupervisor, SupervisorSettings, SupervisorToConfig,
 };
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -98,9 +98,7 @@ fn hear(channel: &mut FromConfig) -> Result<Result<Configuration, String>, Chann
             return Err(ChannelError::WouldBlock);
         }
         // The descriptors of certificates and keys are closed at once.
-        let Packet::Message(message, _) = channel.receive(&mut buffer)? else {
-            return Err(ChannelError::Closed);
-        };
+        let (message, _) = channel.receive(&mut buffer)?;
         let part = match message {
             ConfigToSupervisor::Settings(told) => {
                 server = Some(*told);

@@ -18,7 +18,7 @@ use popward_proto::bounded::Text;
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
 use popward_proto::monitor_keys::{KeysToMonitor, MonitorToKeys};
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, PacketBuffer};
 use popward_sys::log::Log;
 use popward_sys::server::{self, Root};
 use popward_sys::{landlock, locked_memory, seccomp};
@@ -133,9 +133,7 @@ fn hear_monitor(
     buffer: &mut PacketBuffer,
     log: &Log,
 ) -> Result<(), ChannelError> {
-    let Packet::Message(message, mut descriptors) = monitor.receive(buffer)? else {
-        return Ok(());
-    };
+    let (message, mut descriptors) = monitor.receive(buffer)?;
     match (message, descriptors.pop()) {
         (MonitorToKeys::Settings { version, ticket_ms }, _) if version == VERSION => {
             secrets.tickets.set_period(ticket_ms);
@@ -178,9 +176,7 @@ fn answer(
     buffer: &mut PacketBuffer,
     log: &Log,
 ) -> Result<(), ChannelError> {
-    let Packet::Message(request, _) = front.receive(buffer)? else {
-        return Err(ChannelError::Closed);
-    };
+    let (request, _) = front.receive(buffer)?;
     let FrontToKeys::Sign {
         key,
         scheme,

@@ -21,7 +21,7 @@ use popward_proto::log::{LogPhase, NoMessage};
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_log::SupervisorToLog;
-use popward_sys::channel::{self, Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{self, Channel, ChannelError, PacketBuffer};
 use popward_sys::server::{self, Root};
 use popward_sys::{inherited, landlock, seccomp};
 use sinks::Sink;
@@ -88,9 +88,7 @@ fn serve(mut supervisor: Supervisor) -> Result<(), Box<dyn Error>> {
 /// The log, with the standard error that comes with the first message.
 fn open(supervisor: &mut Supervisor, buffer: &mut PacketBuffer) -> Result<Sink, Box<dyn Error>> {
     match supervisor.receive(buffer)? {
-        Packet::Message(SupervisorToLog::Open { version, pid }, mut files)
-            if version == VERSION =>
-        {
+        (SupervisorToLog::Open { version, pid }, mut files) if version == VERSION => {
             let stderr = files.pop().ok_or("no standard error")?;
             supervisor.enter(SetupPhase::Serving);
             Ok(Sink::open(pid, stderr))
@@ -107,8 +105,8 @@ fn hear(
     buffer: &mut PacketBuffer,
 ) -> Result<bool, Box<dyn Error>> {
     match supervisor.receive(buffer) {
-        Ok(Packet::Message(SupervisorToLog::To(destination), _)) => sink.change(destination),
-        Ok(Packet::Message(SupervisorToLog::Writer, files)) => {
+        Ok((SupervisorToLog::To(destination), _)) => sink.change(destination),
+        Ok((SupervisorToLog::Writer, files)) => {
             // The supervisor has made them so that they do not block.
             let opened = files
                 .into_iter()
@@ -126,9 +124,9 @@ fn hear(
 fn write_lines(writer: &mut Writer, sink: &mut Sink, buffer: &mut PacketBuffer) -> bool {
     for _ in 0..TURN {
         match writer.receive(buffer) {
-            Ok(Packet::Message(line, _)) => write(sink, &line),
+            Ok((line, _)) => write(sink, &line),
             Err(ChannelError::WouldBlock) => return true,
-            Ok(Packet::Data { .. }) | Err(_) => return false,
+            Err(_) => return false,
         }
     }
     true

@@ -8,7 +8,7 @@ use popward_proto::config_monitor::{Base, CERTIFICATES_MAX, ConfigToMonitor, Rea
 use popward_proto::log::NoMessage;
 use popward_proto::monitor_auth::{AuthSettings, MonitorToAuth};
 use popward_proto::supervisor_monitor::CommonSettings;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::os::fd::OwnedFd;
 
 /// The channel over which the configuration comes.
@@ -79,9 +79,7 @@ pub(crate) fn receive(
     let mut buffer = PacketBuffer::for_messages();
     let mut draft = Draft::default();
     loop {
-        let Packet::Message(message, files) = channel.receive(&mut buffer)? else {
-            return Err(ChannelError::Closed);
-        };
+        let (message, files) = channel.receive(&mut buffer)?;
         match message {
             ConfigToMonitor::Base(_) => channel.enter(ReadingPhase::Rest),
             ConfigToMonitor::End => return draft.whole(common).ok_or(ChannelError::Closed),

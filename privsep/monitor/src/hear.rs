@@ -13,7 +13,7 @@ use popward_proto::monitor_front::{FrontToMonitor, MonitorToFront};
 use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor};
 use popward_proto::monitor_sessions::{Peer, SessionsToMonitor};
 use popward_proto::supervisor_monitor::MonitorToSupervisor;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A message from a child, by the kind of the child.
@@ -23,14 +23,6 @@ enum Heard {
     NewerAuth(AuthToMonitor),
     Keys(KeysToMonitor),
     Sessions(SessionsToMonitor, Vec<OwnedFd>),
-    Nonsense,
-}
-
-fn heard<M>(packet: Packet<'_, M>, of: impl Fn(M) -> Heard) -> Heard {
-    match packet {
-        Packet::Message(message, _) => of(message),
-        Packet::Data { .. } => Heard::Nonsense,
-    }
 }
 
 impl Monitor {
@@ -62,27 +54,24 @@ impl Monitor {
         buffer: &mut PacketBuffer,
     ) -> Option<Result<Heard, ChannelError>> {
         if let Some(sessions) = self.sessions.as_mut().filter(|it| it.id == id) {
-            return Some(match sessions.channel.as_mut()?.receive(buffer) {
-                Ok(Packet::Message(message, files)) => Ok(Heard::Sessions(message, files)),
-                Ok(Packet::Data { .. }) => Ok(Heard::Nonsense),
-                Err(error) => Err(error),
-            });
+            let heard = sessions.channel.as_mut()?.receive(buffer);
+            return Some(heard.map(|(message, files)| Heard::Sessions(message, files)));
         }
         if let Some(front) = self.parts.fronts.get_mut(&id) {
-            let packet = front.part.channel.as_mut()?.receive(buffer);
-            return Some(packet.map(|packet| heard(packet, Heard::Front)));
+            let heard = front.part.channel.as_mut()?.receive(buffer);
+            return Some(heard.map(|(message, _)| Heard::Front(message)));
         }
         if let Some(auth) = self.newer_auths.get_mut(&id) {
-            let packet = auth.receive(buffer);
-            return Some(packet.map(|packet| heard(packet, Heard::NewerAuth)));
+            let heard = auth.receive(buffer);
+            return Some(heard.map(|(message, _)| Heard::NewerAuth(message)));
         }
         if let Some(auth) = self.parts.auth.as_mut().filter(|auth| auth.id == id) {
-            let packet = auth.channel.as_mut()?.receive(buffer);
-            return Some(packet.map(|packet| heard(packet, Heard::Auth)));
+            let heard = auth.channel.as_mut()?.receive(buffer);
+            return Some(heard.map(|(message, _)| Heard::Auth(message)));
         }
         let keys = self.parts.keys.as_mut().filter(|keys| keys.id == id)?;
-        let packet = keys.channel.as_mut()?.receive(buffer);
-        Some(packet.map(|packet| heard(packet, Heard::Keys)))
+        let heard = keys.channel.as_mut()?.receive(buffer);
+        Some(heard.map(|(message, _)| Heard::Keys(message)))
     }
 
     /// A child has closed its channel, so it can be told nothing more. It is killed, and another
@@ -135,7 +124,6 @@ impl Monitor {
                 | AuthToMonitor::Unusable(_)
                 | AuthToMonitor::Converse(..),
             ) => self.closed(id),
-            Heard::Nonsense => self.banish(id, &"data where there is none"),
         }
     }
 

@@ -11,7 +11,7 @@ use popward_proto::monitor_front::MonitorToFront;
 use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -88,11 +88,9 @@ impl Monitor {
     fn hear_supervisor(&mut self, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
             match self.supervisor.receive(buffer) {
-                Ok(Packet::Message(message, files)) => self.told(&message, files),
+                Ok((message, files)) => self.told(&message, files),
                 Err(ChannelError::WouldBlock) => return,
-                Err(ChannelError::Closed) | Ok(Packet::Data { .. }) => {
-                    return self.lose_supervisor();
-                }
+                Err(ChannelError::Closed) => return self.lose_supervisor(),
                 Err(error) => {
                     let fields: &[(&str, &dyn Display)] = &[("error", &error)];
                     let text = "the supervisor broke the rules";

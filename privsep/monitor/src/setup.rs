@@ -15,7 +15,7 @@ use popward_proto::log_line::Role;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{Start, SupervisorToMonitor};
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{ChannelError, PacketBuffer, socket_pair};
 use popward_sys::confine::{self, Identity, NotConfined};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -115,18 +115,18 @@ fn collect(supervisor: &mut Supervisor) -> Result<(Start, Vec<Listener>), StartE
     loop {
         let packet = supervisor.receive(&mut buffer);
         match packet.map_err(StartError::Supervisor)? {
-            Packet::Message(SupervisorToMonitor::Listener { tls, headers }, files) => {
+            (SupervisorToMonitor::Listener { tls, headers }, files) => {
                 listeners.extend(files.into_iter().map(|socket| Listener {
                     socket,
                     tls,
                     headers,
                 }));
             }
-            Packet::Message(SupervisorToMonitor::Start(start), _) if start.version == VERSION => {
+            (SupervisorToMonitor::Start(start), _) if start.version == VERSION => {
                 supervisor.enter(SetupPhase::Serving);
                 return Ok((start, listeners));
             }
-            Packet::Message(SupervisorToMonitor::Start(start), _) => {
+            (SupervisorToMonitor::Start(start), _) => {
                 return Err(StartError::Version(start.version));
             }
             _ => return Err(StartError::Supervisor(ChannelError::Closed)),

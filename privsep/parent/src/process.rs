@@ -15,7 +15,7 @@ use popward_proto::bounded::UserName;
 use popward_proto::log::{LogPhase, NoMessage, Record};
 use popward_proto::log_line::{Origin, Role};
 use popward_proto::permit::Message;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, not_started, spawn};
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -218,11 +218,11 @@ impl Process {
         };
         for _ in 0..most {
             match own.receive(buffer) {
-                Ok(Packet::Message(record, _)) => self.source.write(record, log),
+                Ok((record, _)) => self.source.write(record, log),
                 Err(ChannelError::WouldBlock) => return,
                 // What is no record is the last thing that is read from this log. The other channel
                 // decides about the life of the child.
-                Ok(Packet::Data { .. }) | Err(_) => return events.forget(own.as_fd()),
+                Err(_) => return events.forget(own.as_fd()),
             }
         }
     }

@@ -64,6 +64,7 @@ pub mod sessions_worker;
 pub mod settings;
 #[cfg(feature = "server")]
 pub mod setup_phase;
+pub mod stream;
 #[cfg(feature = "server")]
 pub mod supervisor_config;
 #[cfg(feature = "server")]

@@ -3,10 +3,12 @@
 //! A parent says who a record comes from, because it knows that by the socket. popward-log writes
 //! the records to the configured destination.
 
+mod escape;
+
 use crate::log::{LogPhase, Record};
 use crate::permit::{Message, Permit, any};
+pub use escape::escaped;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,24 +86,4 @@ impl Message for Line {
     fn permit(&self) -> Permit<LogPhase> {
         any("Line", &[LogPhase::Open])
     }
-}
-
-/// Escapes all characters of `text` that could begin a new line, move the cursor or hide text.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\\' {
-            out.push_str("\\\\");
-        } else if c.is_control() || is_format(c) {
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Whether `c` is an invisible character that reorders or hides text on a terminal.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

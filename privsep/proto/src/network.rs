@@ -1,8 +1,11 @@
-//! Networks of addresses, and which addresses count as one source.
+//! Networks of addresses.
+
+mod notation;
+mod peers;
 
 use crate::bounded::OutOfBounds;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// A network: an address and a prefix length in bits. IPv4 addresses in IPv6 form
 /// (`::ffff:192.0.2.1`) count as IPv4 addresses.
@@ -35,46 +38,6 @@ impl Network {
             _ => Err(OutOfBounds("a network longer than its address")),
         }
     }
-
-    /// The network of `peer` with a prefix of `four` bits (at most 32) for IPv4, or of `six` bits
-    /// (at most 128) for IPv6.
-    pub fn of(peer: IpAddr, four: u8, six: u8) -> Self {
-        let (four, six) = (four.min(32), six.min(128));
-        match peer.to_canonical() {
-            IpAddr::V4(peer) => Self {
-                address: Ipv4Addr::from_bits(peer.to_bits() & mask_32(four)).into(),
-                length: four,
-            },
-            IpAddr::V6(peer) => Self {
-                address: Ipv6Addr::from_bits(peer.to_bits() & mask_128(six)).into(),
-                length: six,
-            },
-        }
-    }
-
-    /// The source of `peer`: its IPv4 address, or its IPv6 /64, because one host usually has a
-    /// whole /64.
-    pub fn source(peer: IpAddr) -> Self {
-        Self::of(peer, 32, 64)
-    }
-
-    /// The first address of the network.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// Whether `peer` is in this network.
-    pub fn contains(&self, peer: IpAddr) -> bool {
-        match (self.address, peer.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(peer)) => {
-                own.to_bits() == peer.to_bits() & mask_32(self.length)
-            }
-            (IpAddr::V6(own), IpAddr::V6(peer)) => {
-                own.to_bits() == peer.to_bits() & mask_128(self.length)
-            }
-            _ => false,
-        }
-    }
 }
 
 fn mask_32(length: u8) -> u32 {
@@ -83,30 +46,6 @@ fn mask_32(length: u8) -> u32 {
 
 fn mask_128(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
-}
-
-impl std::str::FromStr for Network {
-    type Err = OutOfBounds;
-    /// Parses `192.0.2.0/24`, `2001:db8::/32`, or an address alone. Bits behind the prefix are
-    /// ignored.
-    fn from_str(text: &str) -> Result<Self, OutOfBounds> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| OutOfBounds("no address"))?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        // `parse` would accept a plus sign.
-        let digits = |length: &str| length.bytes().all(|byte| byte.is_ascii_digit());
-        let length = match length {
-            None => whole,
-            Some(length) if digits(length) => length
-                .parse()
-                .map_err(|_| OutOfBounds("no network's length"))?,
-            Some(_) => return Err(OutOfBounds("no network's length")),
-        };
-        Self::new(address, length)
-    }
 }
 
 impl TryFrom<(IpAddr, u8)> for Network {
@@ -119,12 +58,6 @@ impl TryFrom<(IpAddr, u8)> for Network {
 impl From<Network> for (IpAddr, u8) {
     fn from(network: Network) -> Self {
         (network.address, network.length)
-    }
-}
-
-impl std::fmt::Display for Network {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}/{}", self.address, self.length)
     }
 }
 

@@ -24,15 +24,6 @@ pub trait Message: Serialize + DeserializeOwned {
     fn permit(&self) -> Permit<Self::Phase>;
 }
 
-/// How often a kind may come over one channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Often {
-    /// Once over the channel's life.
-    Once,
-    /// Any number of times while its phase lasts.
-    Any,
-}
-
 /// A row of a permit table.
 #[derive(Debug, Clone, Copy)]
 pub struct Permit<P: 'static> {
@@ -40,8 +31,8 @@ pub struct Permit<P: 'static> {
     pub kind: &'static str,
     /// The receiver's phases in which the message may come.
     pub phases: &'static [P],
-    /// How often it may come.
-    pub often: Often,
+    /// Whether it may come only once over the channel's life.
+    pub once: bool,
     /// The exact number of descriptors.
     pub descriptors: usize,
 }
@@ -51,7 +42,7 @@ pub const fn any<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
     Permit {
         kind,
         phases,
-        often: Often::Any,
+        once: false,
         descriptors: 0,
     }
 }
@@ -59,7 +50,7 @@ pub const fn any<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
 /// A row for a kind that may come once, without descriptors.
 pub const fn once<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
     Permit {
-        often: Often::Once,
+        once: true,
         ..any(kind, phases)
     }
 }
@@ -145,7 +136,7 @@ impl<M: Message> Gate<M> {
         if descriptors != permit.descriptors {
             return refuse(DESCRIPTORS);
         }
-        if permit.often == Often::Once {
+        if permit.once {
             if self.seen.contains(&kind) {
                 return refuse(AGAIN);
             }

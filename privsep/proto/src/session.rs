@@ -1,7 +1,7 @@
 //! front ↔ worker: one maildrop, one session. Only the worker knows the messages and the deletions.
 //!
 //! Listings and message bodies are data. The first data packet comes with the message that
-//! announces it ([`crate::codec::TAG_FIRST`]), and each of the others is a packet of its own. Lines
+//! announces it ([`crate::stream::TAG_FIRST`]), and each of the others is a packet of its own. Lines
 //! end with CRLF and are dot-stuffed. The front adds the final `.` line.
 //!
 //! A worker may send the beginning of a message ahead of its request: one packet for each message,

@@ -6,7 +6,7 @@ use popward_proto::bounded::{List, UserName};
 use popward_proto::config_sessions::{ConfigToSessions, MEMBERS_MAX, Member, SessionsBase};
 use popward_proto::log::NoMessage;
 use popward_proto::settings::AllSettings;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 
 /// The channel over which the configuration comes.
 pub(crate) type ConfigChannel = Channel<NoMessage, ConfigToSessions>;
@@ -43,9 +43,7 @@ pub(crate) fn receive(channel: &mut ConfigChannel) -> Result<Config, ChannelErro
     let mut buffer = PacketBuffer::for_messages();
     let (mut base, mut tables, mut members) = (None, Vec::new(), Vec::new());
     loop {
-        let Packet::Message(message, _) = channel.receive(&mut buffer)? else {
-            return Err(ChannelError::Closed);
-        };
+        let (message, _) = channel.receive(&mut buffer)?;
         match message {
             ConfigToSessions::Base(all) => base = Some(*all),
             ConfigToSessions::Table(table) => tables.push(*table),

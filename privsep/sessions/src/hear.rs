@@ -4,12 +4,11 @@ use crate::sessions::Sessions;
 use crate::workers::Progress;
 use popward_parent::events::ChildId;
 use popward_proto::auth_sessions::AuthToSessions;
-use popward_proto::codec::OVERSIZED;
 use popward_proto::log::Level;
 use popward_proto::sessions_front::SessionsToFront;
 use popward_proto::sessions_worker::{Task, WorkerToSessions};
 use popward_proto::supervisor_sessions::SupervisorToSessions;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::fmt::Display;
 use std::os::fd::AsFd;
 
@@ -18,14 +17,6 @@ enum Heard {
     Auth(AuthToSessions),
     Supervisor(SupervisorToSessions),
     Worker(WorkerToSessions),
-}
-
-fn heard<M>(packet: Packet<'_, M>, of: impl Fn(M) -> Heard) -> Result<Heard, ChannelError> {
-    match packet {
-        Packet::Message(message, _) => Ok(of(message)),
-        // No permit table permits data here.
-        Packet::Data { .. } => Err(ChannelError::Refused(OVERSIZED)),
-    }
 }
 
 impl Sessions {
@@ -57,15 +48,15 @@ impl Sessions {
         buffer: &mut PacketBuffer,
     ) -> Option<Result<Heard, ChannelError>> {
         if let Some(worker) = self.workers.get_mut(&id) {
-            let packet = worker.channel.receive(buffer);
-            return Some(packet.and_then(|packet| heard(packet, Heard::Worker)));
+            let heard = worker.channel.receive(buffer);
+            return Some(heard.map(|(message, _)| Heard::Worker(message)));
         }
         if self.supervisor.0 == id {
-            let packet = self.supervisor.1.receive(buffer);
-            return Some(packet.and_then(|packet| heard(packet, Heard::Supervisor)));
+            let heard = self.supervisor.1.receive(buffer);
+            return Some(heard.map(|(message, _)| Heard::Supervisor(message)));
         }
-        let packet = self.auths.get_mut(&id)?.receive(buffer);
-        Some(packet.and_then(|packet| heard(packet, Heard::Auth)))
+        let heard = self.auths.get_mut(&id)?.receive(buffer);
+        Some(heard.map(|(message, _)| Heard::Auth(message)))
     }
 
     /// A channel has ended or failed.

@@ -7,7 +7,7 @@ use popward_proto::log::Level;
 use popward_proto::log::LogPhase;
 use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -52,11 +52,11 @@ impl Sessions {
     fn hear_monitor(&mut self, buffer: &mut PacketBuffer) {
         for _ in 0..TURN {
             match self.monitor.receive(buffer) {
-                Ok(Packet::Message(message, files)) => {
+                Ok((message, files)) => {
                     self.told(&message, files.into_iter().next());
                 }
                 Err(ChannelError::WouldBlock) => return,
-                Err(ChannelError::Closed) | Ok(Packet::Data { .. }) => return self.end(),
+                Err(ChannelError::Closed) => return self.end(),
                 Err(error) => {
                     let fields: &[(&str, &dyn Display)] = &[("error", &error)];
                     let text = "the monitor broke the rules";

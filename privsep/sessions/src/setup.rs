@@ -18,7 +18,7 @@ use popward_proto::monitor_sessions::SessionsToMonitor;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_sessions::SupervisorToSessions;
 use popward_sys::capabilities::Capabilities;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, PacketBuffer};
 use popward_sys::confine::{self, Identity, NotConfined};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -95,16 +95,14 @@ struct Given {
 fn receive(mut config: ConfigChannel, mut supervisor: Supervisor) -> Result<Given, String> {
     let failed = |error: ChannelError| format!("popward-sessions: {error}");
     let mut buffer = PacketBuffer::for_messages();
-    let Packet::Message(
-        SupervisorToSessions::Start {
-            version,
-            libexec,
-            state,
-            log_level,
-            after_crash,
-        },
-        _,
-    ) = supervisor.receive(&mut buffer).map_err(failed)?
+    let (start, _) = supervisor.receive(&mut buffer).map_err(failed)?;
+    let SupervisorToSessions::Start {
+        version,
+        libexec,
+        state,
+        log_level,
+        after_crash,
+    } = start
     else {
         return Err(failed(ChannelError::Closed));
     };

@@ -9,7 +9,7 @@ use popward_proto::account::FrontId;
 use popward_proto::log::{Level, LogPhase, NoMessage};
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, Start};
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<Stri
         Err(ChannelError::WouldBlock)
     };
     let answer = match answer {
-        Ok(Packet::Message(MonitorToSupervisor::Ready { .. }, _)) => Ok(()),
-        Ok(Packet::Message(MonitorToSupervisor::Unusable(why), _)) => Err(escaped(why.as_str())),
+        Ok((MonitorToSupervisor::Ready { .. }, _)) => Ok(()),
+        Ok((MonitorToSupervisor::Unusable(why), _)) => Err(escaped(why.as_str())),
         Ok(_) => Err("popward-monitor: an answer that must not be".to_owned()),
         Err(error) => Err(failed(error)),
     };
@@ -67,7 +67,7 @@ fn warnings(mut lines: Channel<NoMessage, Line>) -> Vec<String> {
     if lines.set_nonblocking().is_err() {
         return warnings;
     }
-    while let Ok(Packet::Message(line, _)) = lines.receive(&mut buffer) {
+    while let Ok((line, _)) = lines.receive(&mut buffer) {
         let record = line.record;
         if record.level <= Level::Warning {
             let fields = record.fields.as_slice().iter();

@@ -10,7 +10,7 @@ use popward_proto::supervisor_config::{
     ConfigToSupervisor, Encoded, PARTS_BYTES_MAX, PARTS_MAX, PassedOn, SupervisorSettings,
     SupervisorToConfig, WARNINGS_MAX,
 };
-use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -111,9 +111,7 @@ impl Draft {
         buffer: &mut PacketBuffer,
     ) -> Result<Drafted, ChannelError> {
         let broken = ChannelError::System(Errno::EPROTO);
-        let Packet::Message(message, files) = channel.receive(buffer)? else {
-            return Err(broken);
-        };
+        let (message, files) = channel.receive(buffer)?;
         let room = match message {
             ConfigToSupervisor::Refused(why) => return Ok(Drafted::Refused(why.into())),
             ConfigToSupervisor::End => {

@@ -11,12 +11,11 @@ use nix::sys::wait::WaitStatus;
 use popward_parent::events::{ChildId, Event};
 use popward_parent::process::{Process, REST, TURN, how};
 use popward_proto::VERSION;
-use popward_proto::codec::OVERSIZED;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
 use popward_proto::supervisor_sessions::{SessionsToSupervisor, SupervisorToSessions};
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::fmt::Display;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -92,10 +91,8 @@ impl Supervisor {
                 let Some(channel) = &mut monitor.channel else {
                     return;
                 };
-                channel.receive(buffer).and_then(|packet| match packet {
-                    Packet::Message(message, _) => Ok(Heard::Monitor(message)),
-                    Packet::Data { .. } => Err(ChannelError::Closed),
-                })
+                let heard = channel.receive(buffer);
+                heard.map(|(message, _)| Heard::Monitor(message))
             } else if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
                 let drafted = reading.draft.hear(&mut reading.channel, buffer);
                 drafted.map(Heard::Config)
@@ -103,12 +100,8 @@ impl Supervisor {
                 .monitor_of(id)
                 .and_then(|it| self.monitors.get_mut(&it))
             {
-                let packet = monitor.sessions.1.receive(buffer);
-                packet.and_then(|packet| match packet {
-                    Packet::Message(message, _) => Ok(Heard::Sessions(message)),
-                    // No permit table permits data here.
-                    Packet::Data { .. } => Err(ChannelError::Refused(OVERSIZED)),
-                })
+                let heard = monitor.sessions.1.receive(buffer);
+                heard.map(|(message, _)| Heard::Sessions(message))
             } else {
                 // popward-log says nothing.
                 return;

@@ -8,21 +8,17 @@
 
 mod messages;
 #[cfg(feature = "server")]
-mod packets;
-#[cfg(feature = "server")]
-mod sockets;
+mod server;
 
 use crate::seccomp::{Rule, allow_if};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-#[cfg(feature = "server")]
-pub use packets::{Packet, PacketBuffer};
 use popward_proto::codec::{self, MESSAGE_LIMIT, OVERSIZED};
 use popward_proto::permit::{DESCRIPTORS, Gate, Message, OUT_OF_PHASE, Refused};
 use serde::Serialize;
 #[cfg(feature = "server")]
-pub use sockets::{nonblocking_pair, socket_pair};
+pub use server::{Packet, PacketBuffer, nonblocking_pair, socket_pair};
 use std::io::IoSlice;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -104,27 +100,6 @@ impl<S: Serialize, R: Message> Channel<S, R> {
     /// Sends a message without descriptors.
     pub fn send(&self, message: &S) -> Result<(), ChannelError> {
         send_to(&self.socket, message, &[])
-    }
-
-    /// Sends a part of a stream: at most [`codec::DATA_LIMIT`] bytes. The first part needs the
-    /// message that announces the stream.
-    pub fn send_data(
-        &self,
-        announced: Option<&S>,
-        bytes: &[u8],
-        last: bool,
-    ) -> Result<(), ChannelError> {
-        let mut packet = [0; 2 + codec::ANNOUNCEMENT_LIMIT];
-        let mut used = 1;
-        if let Some(message) = announced {
-            // The announcement's length takes the place of the message's own tag.
-            let length = codec::encode(message, &mut packet[1..])?;
-            packet[1] = u8::try_from(length - 1).map_err(|_| OVERSIZED)?;
-            used += length;
-        }
-        packet[0] = codec::data_tag(announced.is_some(), last);
-        let parts = [IoSlice::new(&packet[..used]), IoSlice::new(bytes)];
-        send_packet(&self.socket, &parts, &[])
     }
 
     /// Decodes a message, and checks it against its row of the permit table.

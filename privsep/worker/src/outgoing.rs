@@ -10,7 +10,7 @@ use popward_mbox::message::Message;
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there};
 use popward_mbox::shown::Shown;
 use popward_mbox::source::Source;
-use popward_proto::codec::DATA_LIMIT;
+use popward_proto::stream::DATA_LIMIT;
 use popward_update::error::UpdateError;
 use popward_update::locks::LockedSpool;
 use std::io;

@@ -5,7 +5,7 @@ use super::*;
 use crate::tls::client_certificate::ClientCertificate;
 use popward_proto::bounded::List;
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
-use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, PacketBuffer, socket_pair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
@@ -64,7 +64,7 @@ fn keys(key: Arc<dyn SigningKey>, tickets: TicketKeys) -> Arc<Keys> {
     std::thread::spawn(move || {
         let mut theirs: Channel<KeysToFront, FrontToKeys> = Channel::new(theirs, KeysPhase::Idle);
         let mut buffer = PacketBuffer::for_messages();
-        while let Ok(Packet::Message(request, _)) = theirs.receive(&mut buffer) {
+        while let Ok((request, _)) = theirs.receive(&mut buffer) {
             let answer = match request {
                 FrontToKeys::Sign {
                     scheme, message, ..

@@ -2,7 +2,7 @@
 
 use super::*;
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
-use popward_sys::channel::{Channel, Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, PacketBuffer, socket_pair};
 use std::thread::JoinHandle;
 
 fn key(number: u8) -> TicketKey {
@@ -30,7 +30,7 @@ fn front(answers: Vec<KeysToFront>) -> (Tickets, Arc<Keys>, JoinHandle<usize>) {
         let mut asked = 0;
         for answer in answers {
             match theirs.receive(&mut buffer) {
-                Ok(Packet::Message(FrontToKeys::Tickets, _)) => asked += 1,
+                Ok((FrontToKeys::Tickets, _)) => asked += 1,
                 _ => return asked,
             }
             theirs.send(&answer).unwrap();

@@ -14,7 +14,7 @@ use popward_proto::auth_handover::{AuthToSuccessor, HandoverPhase};
 use popward_proto::auth_sessions::AuthToSessions;
 use popward_proto::bounded::UserName;
 use popward_proto::monitor_auth::AuthToMonitor;
-use popward_sys::channel::{ChannelError, Packet, PacketBuffer};
+use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -160,8 +160,7 @@ impl Auth {
                 return;
             };
             match predecessor.channel.receive(buffer) {
-                Ok(Packet::Message(message, _)) => self.inherit(message),
-                Ok(Packet::Data { .. }) => self.predecessor = None,
+                Ok((message, _)) => self.inherit(message),
                 Err(ChannelError::WouldBlock) => {
                     let late = predecessor
                         .awaited()

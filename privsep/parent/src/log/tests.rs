@@ -2,7 +2,7 @@
 
 use super::*;
 use popward_proto::account::FrontId;
-use popward_sys::channel::{Packet, PacketBuffer, socket_pair};
+use popward_sys::channel::{PacketBuffer, socket_pair};
 
 /// A log, and the other end of its channel.
 fn log() -> (LogWriter, Channel<NoMessage, Line>) {
@@ -17,7 +17,7 @@ fn log() -> (LogWriter, Channel<NoMessage, Line>) {
 fn lines(from: &mut Channel<NoMessage, Line>) -> Vec<Line> {
     let mut buffer = PacketBuffer::for_messages();
     let mut lines = Vec::new();
-    while let Ok(Packet::Message(line, _)) = from.receive(&mut buffer) {
+    while let Ok((line, _)) = from.receive(&mut buffer) {
         lines.push(line);
     }
     lines

@@ -7,10 +7,10 @@ use popward_mbox::convert::Converter;
 use popward_mbox::message::Message;
 use popward_mbox::uidl;
 use popward_proto::bounded::Text;
-use popward_proto::codec::DATA_LIMIT;
 use popward_proto::session::{
     FrontToWorker, MessageNumber, OfAll, OfOne, WorkerPhase, WorkerToFront,
 };
+use popward_proto::stream::DATA_LIMIT;
 use std::io::Write;
 
 /// The longest line of a listing, in bytes: a number, a space, a UIDL and CRLF.

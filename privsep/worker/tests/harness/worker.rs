@@ -150,8 +150,8 @@ impl Worker {
         // answers that the worker had sent, so this reads once more.
         for _ in 0..2 {
             readable(&self.front.as_fd());
-            match self.front.receive(&mut self.buffer) {
-                Ok(Packet::Message(answer, _)) => return Some(answer),
+            match self.front.receive_packet(&mut self.buffer) {
+                Ok(Packet::Message(answer)) => return Some(answer),
                 Ok(Packet::Data { .. }) => panic!("data that nobody asked for"),
                 Err(ChannelError::Closed) => {}
                 Err(error) => panic!("{error}"),
@@ -169,7 +169,7 @@ impl Worker {
         let mut closed = 0;
         while closed < 2 {
             readable(&self.front.as_fd());
-            match self.front.receive(&mut self.buffer) {
+            match self.front.receive_packet(&mut self.buffer) {
                 Ok(Packet::Data {
                     announced: first,
                     bytes,
@@ -190,7 +190,7 @@ impl Worker {
                         break;
                     }
                 }
-                Ok(Packet::Message(_, _)) => break,
+                Ok(Packet::Message(_)) => break,
                 Err(ChannelError::Closed) => closed += 1,
                 Err(error) => panic!("{error}"),
             }
@@ -315,7 +315,7 @@ where
 {
     for _ in 0..2 {
         match channel.receive(buffer) {
-            Ok(Packet::Message(message, _)) => return Some(message),
+            Ok((message, _)) => return Some(message),
             Err(ChannelError::Closed) => {}
             other => panic!("{:?}", other.err()),
         }

@@ -1,6 +1,6 @@
-//! What only processes of the server do with channels: they make them, and send descriptors.
+//! Makes channels, and sends descriptors.
 
-use super::{
+use crate::channel::{
     AsRawFd, BorrowedFd, Channel, ChannelError, ControlMessage, Message, OwnedFd, Serialize,
     send_to,
 };
