@@ -476,6 +476,18 @@ fn p1_each_executable_links_only_what_it_is_for() {
             ],
         ),
         (
+            "popward-metrics",
+            &[
+                "rustls",
+                "mio",
+                "toml",
+                "argon2",
+                "popward-mbox",
+                "popward-parent",
+                "popward-front",
+            ],
+        ),
+        (
             "popward-reload",
             &["rustls", "mio", "toml", "popward-proto", "popward-sys"],
         ),

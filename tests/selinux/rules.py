@@ -10,7 +10,7 @@ import setools
 
 SERVER = ["popward_t", "popward_monitor_t", "popward_sessions_t", "popward_log_t", "popward_config_t", "popward_names_t", "popward_front_t", "popward_auth_t",
           "popward_auth_pam_t", "popward_auth_program_t", "popward_auth_proof_t", "popward_keys_t", "popward_worker_t", "popward_adopt_t",
-          "popward_reload_t"]
+          "popward_reload_t", "popward_metrics_t"]
 MAIL = {"popward_worker_t", "popward_adopt_t"}
 # Each domain's capabilities.
 CAPABILITIES = {
@@ -78,6 +78,10 @@ popward_log_t popward_t unix_stream_socket read write
 popward_log_t init_t unix_stream_socket write
 popward_log_t devlog_t sock_file write
 popward_log_t syslogd_t unix_dgram_socket sendto
+popward_log_t popward_metrics_runtime_t sock_file write
+popward_log_t popward_metrics_t unix_dgram_socket sendto
+popward_metrics_t popward_metrics_t unix_dgram_socket read
+popward_metrics_t popward_metrics_t tcp_socket accept read setopt write
 popward_monitor_t popward_t unix_stream_socket read write
 popward_monitor_t popward_t tcp_socket listen read setopt write
 popward_monitor_t popward_monitor_t unix_stream_socket create read setopt write

@@ -1,5 +1,6 @@
 //! The three destinations of the log: standard error, journald by its native protocol, and syslog
-//! by the protocol of local sockets (RFC 3164).
+//! by the protocol of local sockets (RFC 3164). popward-metrics gets a copy of each record where it
+//! runs.
 
 use crate::line::{Origin, QPOPPER, line, tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -7,12 +8,19 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use popward_proto::log::Level;
 use popward_proto::supervisor_log::Destination;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
+
+/// Where popward-metrics takes records: `packaging/systemd/popward-metrics.socket`.
+const METRICS: &str = "/run/popward-metrics/records";
+
+/// How long popward-metrics is not looked for after it was not there.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The facility `mail` of syslog, shifted to its place in a priority.
 const MAIL: u8 = 2 << 3;
@@ -26,6 +34,45 @@ pub(crate) struct Sink {
     stderr: File,
     to: Destination,
     socket: Option<UnixDatagram>,
+    metrics: Metrics,
+}
+
+/// popward-metrics. It need not run, and no line waits for it.
+#[derive(Debug, Default)]
+struct Metrics {
+    socket: Option<UnixDatagram>,
+    /// When it was last looked for.
+    tried: Option<Instant>,
+}
+
+impl Metrics {
+    fn send(&mut self, packet: impl FnOnce() -> Vec<u8>) {
+        let paused = |tried: Instant| tried.elapsed() < PAUSE;
+        if self.socket.is_none() && !self.tried.is_some_and(paused) {
+            self.tried = Some(Instant::now());
+            self.socket = reach(METRICS);
+        }
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        match socket.send(&packet()) {
+            // It is slow: this record is not counted.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // It may have been started again.
+            Err(_) => self.socket = None,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A socket to the program that takes datagrams at `path`.
+fn reach(path: &str) -> Option<UnixDatagram> {
+    // The socket is non-blocking, because a log that accepts no lines must not stop the server.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let made = socket(AddressFamily::Unix, SockType::Datagram, flags, None);
+    let socket = UnixDatagram::from(made.ok()?);
+    socket.connect(path).ok()?;
+    Some(socket)
 }
 
 impl Sink {
@@ -36,6 +83,7 @@ impl Sink {
             stderr: stderr.into(),
             to: Destination::Stderr,
             socket: None,
+            metrics: Metrics::default(),
         }
     }
 
@@ -47,22 +95,11 @@ impl Sink {
     }
 
     fn connect(&mut self) {
-        let path = match self.to {
-            Destination::Stderr => {
-                self.socket = None;
-                return;
-            }
-            Destination::Journald => JOURNAL,
-            Destination::Syslog => SYSLOG,
+        self.socket = match self.to {
+            Destination::Stderr => None,
+            Destination::Journald => reach(JOURNAL),
+            Destination::Syslog => reach(SYSLOG),
         };
-        // The socket is non-blocking, because a log that accepts no lines must not stop the server.
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let made = socket(AddressFamily::Unix, SockType::Datagram, flags, None);
-        self.socket = made.ok().and_then(|made| {
-            let socket = UnixDatagram::from(made);
-            socket.connect(path).ok()?;
-            Some(socket)
-        });
     }
 
     pub(crate) fn write(
@@ -72,6 +109,7 @@ impl Sink {
         text: &str,
         fields: &[(String, String)],
     ) {
+        self.metrics.send(|| journal(origin, level, text, fields));
         let packet = match self.to {
             Destination::Stderr => return self.write_stderr(origin, level, text, fields),
             Destination::Journald => journal(origin, level, text, fields),
@@ -157,6 +195,7 @@ fn journal(origin: Origin, level: Level, text: &str, fields: &[(String, String)]
         "SYSLOG_IDENTIFIER",
         if qpopper { QPOPPER } else { "popward" },
     );
+    put("POPWARD_TEXT", text);
     put("POPWARD_PROCESS", origin.role);
     put("POPWARD_PID", &origin.pid.to_string());
     for (name, value) in fields {

@@ -26,6 +26,8 @@ PERMITTED = {
     ("popward-auth-program", "runs a shell"): "it starts the operator's program by a shell",
     ("popward-auth-proof", "changes its root directory"): "it takes an empty one",
     ("popward-auth-proof", "reads the password file"): "auth gives it open files; AppArmor knows no difference",
+    ("popward-metrics", "makes an IPv4 socket"): "it accepts connections; AppArmor knows no difference",
+    ("popward-metrics", "makes an IPv6 socket"): "it accepts connections; AppArmor knows no difference",
     ("popward-keys", "reads a private key"): "it has the keys",
     ("popward-keys", "changes its root directory"): "it takes an empty one",
 }

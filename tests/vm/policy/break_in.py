@@ -4,7 +4,7 @@ import errno, os, subprocess
 
 LIBEXEC, STATE, USERS, HOME = "/usr/libexec/popward", "/var/lib/popward", "/etc/popward/users", "/home/alice"
 EXECUTABLES = ["popward", "popward-monitor", "popward-sessions", "popward-log", "popward-config", "popward-front", "popward-auth", "popward-auth-pam",
-               "popward-auth-program", "popward-auth-proof", "popward-keys", "popward-worker", "popward-adopt"]
+               "popward-auth-program", "popward-auth-proof", "popward-keys", "popward-worker", "popward-adopt", "popward-metrics"]
 READ, WRITE, MAKE = os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT
 # Numbers of system calls and of what they take, on x86_64.
 WRITE_TO, OPEN, SOCKET, EXECVE, KILL, PTRACE, SETRESUID = 1, 2, 41, 59, 62, 101, 117

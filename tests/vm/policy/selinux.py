@@ -73,7 +73,7 @@ def install(directory):
 def remove():
     """Removes the package of the policy. No file keeps a label of it."""
     subprocess.run(("dpkg", "-r", "popward-selinux"), check=True, stdout=subprocess.DEVNULL)
-    for top in "/etc/popward", "/usr/libexec/popward", "/var/lib/popward", "/run/popward":
+    for top in "/etc/popward", "/usr/libexec/popward", "/var/lib/popward", "/run/popward", "/run/popward-metrics":
         for path in [top] + glob.glob(top + "/**", recursive=True):
             label = os.getxattr(path, "security.selinux")
             if b"popward" in label or b"unlabeled" in label:

@@ -1,7 +1,7 @@
 """popward as a service under a mandatory policy: all of it works, nothing of it is denied, and what a break-in would try is.
 
 The module of the policy (apparmor.py says what it must have) is the one that the guest's $VM_LSM names."""
-import base64, fcntl, os, pwd, shutil, signal, socket, ssl, subprocess, sys, threading, time
+import base64, fcntl, os, pwd, re, shutil, signal, socket, ssl, subprocess, sys, threading, time
 import break_in, messages, service
 from server import PATIENCE, Client, Refused, command_line, inject_at, kill_at, until
 from service import CONFIG, shown, systemctl
@@ -390,6 +390,27 @@ def password_file():
     expect(not os.path.exists("/home/bob/mbox.lock"), "a lock stands")
 
 
+def metrics():
+    """a confined popward-metrics counts logins"""
+    expect(systemctl("start", "popward-metrics.socket") == 0, "its socket does not start")
+
+    def counts():
+        client = socket.create_connection(("127.0.0.1", 9790), PATIENCE)
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            return answer.read().decode()
+    expect(counts().startswith("HTTP/1.1 200 "), "no answer")
+
+    def counted():
+        login("alice").ok("QUIT")
+        return re.search(r'(?m)^popward_logins_total.method="PLAIN|^popward_logins_total.method="USER', counts())
+    until("a login is counted", counted)
+    for pid in pids("popward-metrics"):
+        expect(policy.confinement(pid) in policy.expected("popward-metrics"), policy.confinement(pid))
+    expect(len(pids("popward-metrics")) == 1, "processes")
+    expect(systemctl("stop", "popward-metrics.socket", "popward-metrics.service") == 0, "it does not stop")
+
+
 # Checks passwords as qmail's checkpassword does.
 CHECKPASSWORD = """#!/bin/sh
 [ "$(tr '\\0' '/' <&3 | cut -d / -f 1-2)" = alice/program ] || exit 1
@@ -547,7 +568,7 @@ def break_ins():
 
 
 STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, postfix_waits, locks_of_others, killed_worker,
-         killed_update, crash, killed_parts, reload, restart, password_file, by_program, by_proof, adopted, logged, tools, break_ins]
+         killed_update, crash, killed_parts, reload, restart, password_file, by_program, by_proof, adopted, logged, tools, metrics, break_ins]
 # A policy with a package of its own.
 if hasattr(policy, "remove"):
     STEPS.append(removed)
