@@ -42,7 +42,12 @@ impl<S: Serialize, R: Message> Channel<S, R> {
     /// Every error but `WouldBlock` means that this channel must end.
     pub fn receive_message(&mut self) -> Result<R, ChannelError> {
         let mut packet = vec![0; 1 + R::LIMIT];
-        let length = receive_bytes(&self.socket, &mut packet)?;
+        let length = match receive_bytes(&self.socket, &mut packet)? {
+            // The other end may have sent its last packet and ended during this call: see
+            // `receive`. The packet is there now.
+            0 => receive_bytes(&self.socket, &mut packet)?,
+            length => length,
+        };
         match packet[..length].split_first() {
             Some((&codec::TAG_MESSAGE, encoded)) => self.admit(encoded, 0, false),
             Some(_) => Err(refused("data", OUT_OF_PHASE)),
