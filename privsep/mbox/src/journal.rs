@@ -187,15 +187,18 @@ pub fn mark(start: &[u8]) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     first_change: u64,
-    /// Each range with the mark of its start.
-    ranges: Vec<(Range<u64>, u64)>,
+    ranges: Vec<KeptRange>,
 }
 
-/// A place among the kept bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    range: usize,
-    offset: u64,
+/// Kept bytes that lie together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRange {
+    /// Where they lie.
+    pub source: Range<u64>,
+    /// Where their first byte goes.
+    pub target: u64,
+    /// The mark of their start.
+    pub mark: u64,
 }
 
 impl Kept {
@@ -204,16 +207,28 @@ impl Kept {
         plan: &Plan,
         mut mark: impl FnMut(&Range<u64>) -> Result<u64, E>,
     ) -> Result<Self, E> {
-        let marked = |range: &Range<u64>| Ok((range.clone(), mark(range)?));
-        Ok(Self {
+        let mut kept = Self {
             first_change: plan.first_change,
-            ranges: plan.kept.iter().map(marked).collect::<Result<_, E>>()?,
-        })
+            ranges: Vec::with_capacity(plan.kept.len()),
+        };
+        for range in &plan.kept {
+            kept.push(range.clone(), mark(range)?);
+        }
+        Ok(kept)
+    }
+
+    fn push(&mut self, source: Range<u64>, mark: u64) {
+        let target = self.final_length();
+        self.ranges.push(KeptRange {
+            source,
+            target,
+            mark,
+        });
     }
 
     /// Encodes the ranges as a journal has them.
     pub fn encode(&self) -> Vec<u8> {
-        let numbers = |(range, mark): &(Range<u64>, u64)| [range.start, range.end, *mark];
+        let numbers = |kept: &KeptRange| [kept.source.start, kept.source.end, kept.mark];
         let numbers = self.ranges.iter().flat_map(numbers);
         numbers.flat_map(u64::to_le_bytes).collect()
     }
@@ -224,30 +239,28 @@ impl Kept {
         if *blake3::hash(bytes).as_bytes() != head.ranges_hash {
             return None;
         }
-        let range = |bytes| Some((number(bytes, 0)?..number(bytes, 1)?, number(bytes, 2)?));
-        let ranges: Vec<_> = bytes
-            .chunks_exact(RANGE)
-            .map(range)
-            .collect::<Option<_>>()?;
-        let mut end = head.first_change;
-        let in_order = ranges.iter().all(|(range, _)| {
-            let after = end <= range.start && range.start < range.end;
-            end = range.end;
-            after
-        });
-        // A range that does not move would make an update that never ends.
-        let first = ranges.first();
-        let moves = first.is_none_or(|(range, _)| range.start > head.first_change);
-        if !(in_order && moves && end <= head.planned && ranges.len() as u64 == head.ranges) {
+        let first_change = head.first_change;
+        let mut kept = Self {
+            first_change,
+            ranges: Vec::with_capacity(bytes.len() / RANGE),
+        };
+        let mut end = first_change;
+        for bytes in bytes.chunks_exact(RANGE) {
+            let source = number(bytes, 0)?..number(bytes, 1)?;
+            // A first range that does not move would make an update that never ends.
+            let moves = source.start > first_change;
+            if !(moves && end <= source.start && source.start < source.end) {
+                return None;
+            }
+            end = source.end;
+            kept.push(source, number(bytes, 2)?);
+        }
+        if end > head.planned || kept.ranges.len() as u64 != head.ranges {
             return None;
         }
-        let mut kept = Self {
-            first_change: head.first_change,
-            ranges,
-        };
         kept.add(head.planned..head.length);
         let within =
-            head.first_change <= head.at && head.at.checked_add(head.piece)? <= kept.final_length();
+            first_change <= head.at && head.at.checked_add(head.piece)? <= kept.final_length();
         within.then_some(kept)
     }
 
@@ -261,66 +274,37 @@ impl Kept {
     pub fn add(&mut self, range: Range<u64>) {
         match self.ranges.last_mut() {
             _ if range.is_empty() => {}
-            Some((last, _)) if last.end == range.start => last.end = range.end,
-            _ => self.ranges.push((range, 0)),
+            Some(last) if last.source.end == range.start => last.source.end = range.end,
+            _ => self.push(range, 0),
         }
     }
 
     /// The spool's length once every byte is in its place.
     pub fn final_length(&self) -> u64 {
-        let moved = self.ranges.iter().map(|(range, _)| range.end - range.start);
-        self.first_change + moved.sum::<u64>()
+        let last = self.ranges.last();
+        last.map_or(self.first_change, |last| {
+            last.target + (last.source.end - last.source.start)
+        })
     }
 
-    /// Where the byte lies that moves to `target`.
-    pub fn place(&self, target: u64) -> Place {
-        let mut left = target - self.first_change;
-        for (index, (range, _)) in self.ranges.iter().enumerate() {
-            let length = range.end - range.start;
-            if left < length {
-                return Place {
-                    range: index,
-                    offset: range.start + left,
-                };
-            }
-            left -= length;
-        }
-        Place {
-            range: self.ranges.len(),
-            offset: 0,
-        }
-    }
-
-    /// Takes the next `count` kept bytes from `place` on, and moves `place` behind them. At the end
-    /// there may be fewer.
-    pub fn take(&self, place: &mut Place, mut count: u64) -> Vec<Range<u64>> {
-        let mut taken = Vec::new();
-        while count > 0 {
-            let Some((range, _)) = self.ranges.get(place.range) else {
-                break;
+    /// Where the `count` kept bytes lie that go to `target`. At the end there may be fewer.
+    pub fn sources(&self, target: u64, count: u64) -> Vec<Range<u64>> {
+        let end = target.saturating_add(count);
+        let before = self.ranges.partition_point(|kept| kept.target <= target);
+        let ranges = self.ranges.iter().skip(before.saturating_sub(1));
+        let sources = ranges.take_while(|kept| kept.target < end).map(|kept| {
+            let lies_at = |target: u64| {
+                let skipped = target.saturating_sub(kept.target);
+                kept.source.start.saturating_add(skipped)
             };
-            let end = range.end.min(place.offset.saturating_add(count));
-            taken.push(place.offset..end);
-            count -= end - place.offset;
-            place.offset = end;
-            if end == range.end {
-                place.range += 1;
-                let next = self.ranges.get(place.range);
-                place.offset = next.map_or(0, |(range, _)| range.start);
-            }
-        }
-        taken
+            lies_at(target)..kept.source.end.min(lies_at(end))
+        });
+        sources.filter(|source| !source.is_empty()).collect()
     }
 
-    /// The ranges whose start lies at or behind `place`, with their marks.
-    pub fn untouched(&self, place: Place) -> impl Iterator<Item = &(Range<u64>, u64)> {
-        let from = place.range
-            + usize::from(
-                self.ranges
-                    .get(place.range)
-                    .is_some_and(|(range, _)| place.offset > range.start),
-            );
-        self.ranges.iter().skip(from)
+    /// The ranges of which no byte goes before `target`.
+    pub fn untouched(&self, target: u64) -> impl Iterator<Item = &KeptRange> {
+        self.ranges.iter().filter(move |kept| kept.target >= target)
     }
 }
 

@@ -4,7 +4,6 @@ use crate::error::UpdateError;
 use crate::journal::{Journal, is_full};
 use crate::locks::LockedSpool;
 use crate::pins_file;
-use crate::recovery;
 use crate::state::State;
 use crate::steps::{Sizes, begin, still};
 use popward_mbox::index::Identity;
@@ -95,17 +94,6 @@ impl Commit<'_> {
         steps.run(spool).map_err(unfinished)?;
         Ok(Some(steps.journal))
     }
-}
-
-/// Finishes the update of a process that died, if it left one. Returns whether there was one.
-///
-/// `begins` is called before the first change, if the spool still has to change.
-pub fn recover(
-    spool: &mut LockedSpool,
-    state: &State,
-    begins: impl FnOnce(),
-) -> Result<bool, UpdateError> {
-    recovery::recover(Sizes::SHIPPED, spool, state, begins)
 }
 
 /// Writes the pins that will hold after the update. An error is ignored, because on a full disk

@@ -6,7 +6,7 @@
 //!
 //! - [`commit::Commit`] deletes messages, at QUIT;
 //! - [`last_line::end_last_line`] adds a line end that is missing, behind such a commit;
-//! - [`commit::recover`] finishes the commit of a process that died.
+//! - [`start::start`] finishes the commit of a process that died.
 //!
 //! Both run as the spool's owner. [`start`] brings a process there: it locks the spool, gives up
 //! the rights that only locking needs, and confines the process.

@@ -76,14 +76,14 @@ fn prove_sources(steps: &Steps, spool: &mut LockedSpool) -> Result<(), UpdateErr
     // A piece in a slot needs no check in the spool, and part of it may already be in its place. A
     // direct piece overwrites none of its own bytes, so it is checked too.
     let from = match steps.head.stage {
-        Stage::Direct => steps.kept.place(steps.head.at),
-        Stage::Slot | Stage::Cut => steps.place,
+        Stage::Direct => steps.head.at,
+        Stage::Slot | Stage::Cut => steps.head.at + steps.head.piece,
     };
-    for (range, mark) in steps.kept.untouched(from) {
+    for kept in steps.kept.untouched(from) {
         // Mail that arrived later may have extended the last range. The mark does not cover that
         // mail.
-        let range = range.start..range.end.min(steps.head.planned);
-        if !range.is_empty() && look_at(spool, &range)? != *mark {
+        let range = kept.source.start..kept.source.end.min(steps.head.planned);
+        if !range.is_empty() && look_at(spool, &range)? != kept.mark {
             return Err(UpdateError::Changed("the spool was rewritten since"));
         }
     }

@@ -3,11 +3,12 @@
 //! The process confines itself twice, because Landlock and filters add up. Before it tries to lock,
 //! it gives up what no lock needs. Once it has its locks, it gives up what only locking needs.
 
-use crate::commit::recover;
 use crate::error::UpdateError;
 use crate::locks::{self, Holder, LockError, LockedSpool};
+use crate::recovery::recover;
 use crate::session_log::SessionLog;
 use crate::state::State;
+use crate::steps::Sizes;
 use crate::syscalls;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -234,7 +235,7 @@ fn finish_left_update(
     let begins = || {
         let _ = ends.monitor.send(&WorkerToSessions::Updates);
     };
-    if recover(spool, state, begins).map_err(StartError::Recovery)? {
+    if recover(Sizes::SHIPPED, spool, state, begins).map_err(StartError::Recovery)? {
         log.write(Level::Notice, "finished an update that was broken off", &[]);
         // If the message is lost, the front tells its waiting client that the update failed.
         let _ = ends.monitor.send(&WorkerToSessions::Finished);

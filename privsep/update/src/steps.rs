@@ -11,7 +11,7 @@ use crate::locks::LockedSpool;
 use crate::state::State;
 use popward_mbox::from_line::{LINE_MAX, mail_begins};
 use popward_mbox::index::Identity;
-use popward_mbox::journal::{Head, Kept, LOOK, Place, Stage, mark};
+use popward_mbox::journal::{Head, Kept, LOOK, Stage, mark};
 use popward_mbox::plan::Plan;
 use popward_mbox::source::Source;
 use std::io;
@@ -127,8 +127,6 @@ pub(crate) struct Steps {
     /// The step to do next. Every kept byte that belongs before `head.at` is in its place.
     pub(crate) head: Head,
     pub(crate) kept: Kept,
-    /// Where the kept bytes lie that follow the piece of `head`.
-    pub(crate) place: Place,
     chunk: Vec<u8>,
     sizes: Sizes,
 }
@@ -137,7 +135,6 @@ impl Steps {
     /// Continues the update of a journal with this head and these kept ranges.
     pub(crate) fn new(journal: Journal, head: Head, kept: Kept, sizes: Sizes) -> Self {
         Self {
-            place: kept.place(head.at + head.piece),
             chunk: vec![0; sizes.chunk],
             journal,
             head,
@@ -211,7 +208,6 @@ impl Steps {
             }
             self.kept.add(self.head.length..length);
             self.head.length = length;
-            self.place = self.kept.place(self.head.at);
         }
         self.prepare(spool)?;
         self.journal.write_head(&self.head)?;
@@ -228,17 +224,16 @@ impl Steps {
             self.head.check = self.cut_check(spool)?;
             return Ok(());
         }
-        let source = self.kept.take(&mut self.place.clone(), 1);
+        let source = self.kept.sources(self.head.at, 1);
         let gap = source.first().map_or(0, |first| first.start) - self.head.at;
         if gap >= left.min(self.sizes.gap) || self.head.slot == 0 {
             self.head.stage = Stage::Direct;
             self.head.piece = left.min(gap).min(self.sizes.piece);
-            self.kept.take(&mut self.place, self.head.piece);
             return Ok(());
         }
         self.head.stage = Stage::Slot;
         self.head.piece = left.min(self.head.slot);
-        let sources = self.kept.take(&mut self.place, self.head.piece);
+        let sources = self.kept.sources(self.head.at, self.head.piece);
         let mut check = crc32fast::Hasher::new();
         let (journal, mut at) = (&mut self.journal, self.head.slot_at());
         each_chunk(spool, &sources, &mut self.chunk, |_, bytes| {
@@ -257,8 +252,7 @@ impl Steps {
     }
 
     pub(crate) fn copy_from_spool(&mut self, spool: &mut LockedSpool) -> Result<(), UpdateError> {
-        let mut place = self.kept.place(self.head.at);
-        let sources = self.kept.take(&mut place, self.head.piece);
+        let sources = self.kept.sources(self.head.at, self.head.piece);
         let mut at = self.head.at;
         each_chunk(spool, &sources, &mut self.chunk, |spool, bytes| {
             spool.write_at(at, bytes)?;

@@ -81,22 +81,18 @@ fn p3_a_block_without_a_head_is_damage() {
 fn kept_bytes_are_found_where_they_lie() {
     let mut kept = kept();
     assert_eq!(kept.final_length(), 700);
-    let mut place = kept.place(290);
-    assert_eq!(kept.take(&mut place, 30), [390..400, 500..520]);
-    assert_eq!(place, kept.place(320));
-    assert_eq!(
-        kept.take(&mut place, 1000),
-        std::slice::from_ref(&(520..900))
-    );
-    assert_eq!(kept.take(&mut place, 1), []);
-    assert_eq!(kept.untouched(kept.place(100)).count(), 2);
-    assert_eq!(kept.untouched(kept.place(101)).count(), 1);
-    assert_eq!(kept.untouched(kept.place(700)).count(), 0);
+    assert_eq!(kept.sources(290, 30), [390..400, 500..520]);
+    assert_eq!(kept.sources(290, 0), []);
+    assert_eq!(kept.sources(320, 1000), std::slice::from_ref(&(520..900)));
+    assert_eq!(kept.sources(700, 1), []);
+    assert_eq!(kept.untouched(100).count(), 2);
+    assert_eq!(kept.untouched(101).count(), 1);
+    assert_eq!(kept.untouched(700).count(), 0);
     kept.add(900..950);
     assert_eq!(kept.final_length(), 750);
     kept.add(1000..1010);
     kept.add(2000..2000);
-    assert_eq!(kept.take(&mut kept.place(745), 100), [945..950, 1000..1010]);
+    assert_eq!(kept.sources(745, 100), [945..950, 1000..1010]);
 }
 
 #[test]
