@@ -16,9 +16,10 @@ use popward_proto::log::Level;
 use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_proto::sessions_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobScheme};
 use popward_schemes::Scheme;
+use popward_update::error::OpenError;
 use popward_update::pins_file;
 use popward_update::session_log::SessionLog;
-use popward_update::start::{self, Ends, StartError};
+use popward_update::start::{self, Ends};
 use std::collections::BTreeSet;
 use std::io;
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     // The front may have gone.
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
-        Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
+        Failure::Open(OpenError::Confine(_)) => ExitCode::FAILURE,
         _ => NOT_OPENED.into(),
     }
 }
@@ -53,9 +54,8 @@ fn main() -> ExitCode {
 /// Why nothing was pinned.
 #[derive(Debug)]
 enum Failure {
-    Start(StartError),
+    Open(OpenError),
     NoState,
-    Scan(ScanError<io::Error>),
     /// The pins that exist already cannot be read.
     Unreadable(io::Error),
     /// The new pins cannot be written, because of a full disk or a quota for example.
@@ -65,10 +65,7 @@ enum Failure {
 impl Failure {
     fn answer(&self) -> OpenFailure {
         match self {
-            Self::Start(error) => error.answer(),
-            Self::Scan(
-                ScanError::NotMbox | ScanError::BareReturns | ScanError::TooManyMessages,
-            ) => OpenFailure::Permanent,
+            Self::Open(error) => error.answer(),
             // The file could be read, and its content is wrong.
             Self::Unreadable(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,
             _ => OpenFailure::Temporary,
@@ -79,9 +76,8 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Start(error) => error.fmt(out),
+            Self::Open(error) => error.fmt(out),
             Self::NoState => out.write_str("no state directory for the pins"),
-            Self::Scan(error) => error.fmt(out),
             Self::Unreadable(error) => write!(out, "state directory or pins not read: {error}"),
             Self::NotWritten(error) => write!(out, "pins not written: {error}"),
         }
@@ -92,22 +88,23 @@ impl std::fmt::Display for Failure {
 /// `None`: there is no spool. It may come back with the old server's mail, so nothing is adopted
 /// yet.
 fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Failure> {
-    let started = start::start(job, ends, log).map_err(Failure::Start)?;
+    let started = start::start(job, ends, log).map_err(Failure::Open)?;
     let state = started.state.ok_or(Failure::NoState)?;
     let Some(mut spool) = started.spool else {
         return Ok(None);
     };
     let (mut pins, _) = pins_file::load(&state).map_err(Failure::Unreadable)?;
-    let length = spool
-        .identity()
-        .map_err(|error| Failure::Scan(ScanError::Source(error)))?
+    let scan = |error| Failure::Open(OpenError::Scan(error));
+    let identity = spool.identity();
+    let length = identity
+        .map_err(|error| scan(ScanError::Source(error.into())))?
         .length;
     let mut buffer = vec![0; BUFFER];
     let (hide, mut maildrop) = (Hidden::default(), Maildrop::default());
-    scan_on(&mut spool, length, &mut buffer, hide, &mut maildrop).map_err(Failure::Scan)?;
+    scan_on(&mut spool, length, &mut buffer, hide, &mut maildrop).map_err(scan)?;
     let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
     popward_schemes::name_messages(&mut spool, &mut maildrop, &schemes, &mut buffer)
-        .map_err(Failure::Scan)?;
+        .map_err(scan)?;
     let unnamed = vec![false; maildrop.messages.len()];
     assignment::assign(&mut maildrop, &unnamed, &mut pins);
     let pinned = pin_all(&maildrop, &mut pins);

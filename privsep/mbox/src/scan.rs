@@ -62,18 +62,15 @@ pub fn scan_on<S: Source>(
     Ok(())
 }
 
-/// Whether `message` still begins where it was found, with the same header. `length` is the
-/// spool's. `buffer` is as for [`scan`].
+/// Whether `message` still begins where it was found, with the same header. The buffer of `window`
+/// has at least [`BUFFER_MIN`] bytes.
 pub fn begins_there<S: Source>(
-    source: &mut S,
-    length: u64,
-    buffer: &mut [u8],
+    window: &mut Window<'_, S>,
     message: &Message,
 ) -> Result<bool, ScanError<S::Error>> {
-    let mut window = Window::new(source, length, buffer);
     let mut line = window.line_at(message.from_line)?;
     if line == Start::Text {
-        match first_from_line(&mut window) {
+        match first_from_line(window) {
             Ok(first) if first == message.from_line => line = window.first_line_at(first)?,
             Ok(_) | Err(ScanError::NotMbox | ScanError::BareReturns) => {}
             Err(error) => return Err(error),
@@ -84,7 +81,7 @@ pub fn begins_there<S: Source>(
     };
     let header = message.from_line + count as u64;
     let hide = Hidden::default();
-    let reader = MessageReader::new(&mut window, message.from_line, header, hide)?;
+    let reader = MessageReader::new(window, message.from_line, header, hide)?;
     Ok(header == message.header && reader.digest()? == message.digest)
 }
 

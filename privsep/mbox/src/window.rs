@@ -6,15 +6,14 @@
 use crate::error::ScanError;
 use crate::from_line::{LOOK, Start};
 use crate::source::Source;
+use std::ops::Range;
 
 /// The part of the spool that lies in the buffer.
 pub struct Window<'a, S> {
     source: &'a mut S,
     buffer: &'a mut [u8],
-    /// The offset of the buffer's first byte in the spool.
-    base: u64,
-    /// How many bytes of the buffer are valid.
-    filled: usize,
+    /// Where the bytes in the buffer lie in the spool. Bytes of the buffer behind them are not valid.
+    held: Range<u64>,
     /// The spool's length in bytes. Nothing behind it is read, even if the spool has grown.
     length: u64,
 }
@@ -22,13 +21,23 @@ pub struct Window<'a, S> {
 impl<'a, S: Source> Window<'a, S> {
     /// A view of the first `length` bytes of `source`, through `buffer`.
     pub fn new(source: &'a mut S, length: u64, buffer: &'a mut [u8]) -> Self {
+        Self::resumed(source, length, buffer, 0..0)
+    }
+
+    /// The same, with a buffer that holds bytes already: those that an earlier view of the spool
+    /// [held](Self::held) in it.
+    pub fn resumed(source: &'a mut S, length: u64, buffer: &'a mut [u8], held: Range<u64>) -> Self {
         Self {
             source,
             buffer,
-            base: 0,
-            filled: 0,
+            held,
             length,
         }
+    }
+
+    /// Where the bytes in the buffer lie in the spool.
+    pub fn held(&self) -> Range<u64> {
+        self.held.clone()
     }
 
     /// The spool's length in bytes.
@@ -42,10 +51,9 @@ impl<'a, S: Source> Window<'a, S> {
         if !self.holds(offset, need) {
             self.slide_to(offset)?;
         }
-        let start = usize::try_from(offset - self.base)
-            .unwrap_or(self.filled)
-            .min(self.filled);
-        Ok(&self.buffer[start..self.filled])
+        let filled = fitting(self.held.end - self.held.start, self.buffer.len());
+        let start = fitting(offset - self.held.start, filled);
+        Ok(&self.buffer[start..filled])
     }
 
     /// Does the same as `at`, but reads into `into` if the window does not have the bytes. So a
@@ -79,32 +87,26 @@ impl<'a, S: Source> Window<'a, S> {
 
     fn holds(&self, offset: u64, need: usize) -> bool {
         let wanted_end = offset.saturating_add(need as u64).min(self.length);
-        offset >= self.base && wanted_end <= self.base + self.filled as u64
+        offset >= self.held.start && wanted_end <= self.held.end
     }
 
     /// Makes `offset` the buffer's first byte and fills the buffer.
     fn slide_to(&mut self, offset: u64) -> Result<(), ScanError<S::Error>> {
-        let skipped = offset
-            .checked_sub(self.base)
-            .and_then(|skipped| usize::try_from(skipped).ok());
-        let kept = match skipped {
-            Some(skipped) if skipped < self.filled => {
-                self.buffer.copy_within(skipped..self.filled, 0);
-                self.filled - skipped
-            }
-            _ => 0,
+        let kept = if self.held.contains(&offset) {
+            let skipped = fitting(offset - self.held.start, self.buffer.len());
+            let filled = fitting(self.held.end - self.held.start, self.buffer.len());
+            self.buffer.copy_within(skipped..filled, 0);
+            filled - skipped
+        } else {
+            0
         };
-        self.base = offset;
+        let next = offset + kept as u64;
         // If the read fails, only the bytes that were kept count.
-        self.filled = kept;
-        let left = self.length.saturating_sub(offset + kept as u64);
+        self.held = offset..next;
+        let left = self.length.saturating_sub(next);
         let end = kept + fitting(left, self.buffer.len() - kept);
-        read_exactly(
-            self.source,
-            offset + kept as u64,
-            &mut self.buffer[kept..end],
-        )?;
-        self.filled = end;
+        read_exactly(self.source, next, &mut self.buffer[kept..end])?;
+        self.held.end = offset + end as u64;
         Ok(())
     }
 }

@@ -9,7 +9,6 @@ use crate::steps::{Sizes, begin, still};
 use popward_mbox::index::Identity;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
-use std::io;
 
 /// One deletion: which bytes go, and from which spool.
 pub struct Commit<'a> {
@@ -41,7 +40,7 @@ impl Commit<'_> {
         self,
         begins: impl FnOnce(),
         answer: impl FnOnce(),
-    ) -> Result<io::Result<()>, UpdateError> {
+    ) -> Result<Result<(), UpdateError>, UpdateError> {
         self.run_with(Sizes::SHIPPED, begins, answer)
     }
 
@@ -51,7 +50,7 @@ impl Commit<'_> {
         sizes: Sizes,
         begins: impl FnOnce(),
         answer: impl FnOnce(),
-    ) -> Result<io::Result<()>, UpdateError> {
+    ) -> Result<Result<(), UpdateError>, UpdateError> {
         let state = self.state.ok_or(UpdateError::NoState)?;
         // 1. The new pins are written beside the old ones, so that a recovery can put them in place
         //    too.
@@ -106,7 +105,7 @@ pub(crate) fn stage(state: &State, pins: Option<&Pins>) {
     };
 }
 
-fn finish(state: &State, journal: Option<&Journal>) -> io::Result<()> {
+fn finish(state: &State, journal: Option<&Journal>) -> Result<(), UpdateError> {
     state.finish()?;
     if let Some(journal) = journal {
         journal.end();

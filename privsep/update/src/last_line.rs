@@ -4,11 +4,11 @@
 //! next message behind it, and nobody can tell that message's From_ line from text. When mutt
 //! rewrites the spool, it loses the line's last byte. So an update ends the line.
 
+use crate::error::UpdateError;
 use crate::locks::LockedSpool;
 use popward_mbox::from_line::LINE_MAX;
 use popward_mbox::message::Maildrop;
 use popward_mbox::source::Source;
-use std::io;
 
 /// Ends the last line of `spool`, which now holds `left`. Returns whether that was needed. No
 /// message reads otherwise afterwards.
@@ -17,7 +17,7 @@ use std::io;
 ///   delivered behind it is a message without that, by its last columns.
 /// - A line that ends with CR stays as it is, because that CR is text.
 /// - No line end is added where a sender's Content-Length would then hold.
-pub fn end_last_line(spool: &mut LockedSpool, left: &Maildrop) -> io::Result<bool> {
+pub fn end_last_line(spool: &mut LockedSpool, left: &Maildrop) -> Result<bool, UpdateError> {
     let is_text = left.tail == 0 && !left.messages.is_empty();
     if !is_text || left.claims.within || left.claims.ahead <= left.length {
         return Ok(false);
@@ -31,7 +31,7 @@ pub fn end_last_line(spool: &mut LockedSpool, left: &Maildrop) -> io::Result<boo
     if line.is_empty() || line.ends_with(b"\r") || line.starts_with(b"From ") {
         return Ok(false);
     }
-    spool.prove_place().map_err(io::Error::other)?;
+    spool.prove_place()?;
     if spool.identity()?.length != left.length {
         return Ok(false);
     }

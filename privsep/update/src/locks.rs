@@ -7,6 +7,7 @@ mod stale;
 
 pub use holder::Holder;
 
+use crate::error::{OpenError, UpdateError};
 use file::{WHOLE_FILE, is_at, is_on_nfs};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
@@ -27,51 +28,6 @@ use std::time::{Duration, Instant};
 /// How long the dotlock may stand before it is touched again. maildrop removes a dotlock that
 /// nobody has touched for 60 s.
 pub const REFRESH: Duration = Duration::from_secs(20);
-
-/// Why a spool was not locked.
-#[derive(Debug)]
-pub enum LockError {
-    /// Another process holds this lock. A later try may succeed.
-    Busy(&'static str),
-    /// Another program has just put another file in the spool's place. A later try may succeed.
-    Replaced,
-    /// The spool must not be served, because it is not a regular file that belongs to the user and
-    /// has one link.
-    Unfit(&'static str),
-    /// A system call failed.
-    System(&'static str, Errno),
-}
-
-impl std::fmt::Display for LockError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Busy(lock) => write!(out, "{lock} is held by another process"),
-            Self::Replaced => out.write_str("another program replaces the spool again and again"),
-            Self::Unfit(why) => out.write_str(why),
-            Self::System(what, errno) => write!(out, "{what}: {errno}"),
-        }
-    }
-}
-
-/// Another program took or removed the dotlock, or put another file in the spool's place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lost;
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("the dotlock was lost, or the spool replaced")
-    }
-}
-
-impl std::error::Error for Lost {}
-
-impl Lost {
-    /// Whether `error`, of reading or writing the spool, means that the lock was lost.
-    pub fn is(error: &std::io::Error) -> bool {
-        let why = error.get_ref();
-        why.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
-    }
-}
 
 /// A spool with all its locks. The locks on the file end when it is dropped. Sessions has the
 /// dotlock removed, because this process has given up the right to do so.
@@ -100,7 +56,7 @@ pub fn try_lock(
     job: &Job,
     directory: &OwnedFd,
     tell: &mut dyn FnMut(u64, u64),
-) -> Result<Option<LockedSpool>, LockError> {
+) -> Result<Option<LockedSpool>, OpenError> {
     let name = job.spool_name.as_str();
     let flags =
         OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOATIME;
@@ -118,29 +74,32 @@ pub fn try_lock(
             let found = fstatat(directory, lock.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             let finishes = matches!(job.task, Task::Finish { .. });
             if job.locks.dotlock && !finishes && found != Err(Errno::ENOENT) {
-                return Err(LockError::Busy("the dotlock of a spool that is not there"));
+                return Err(OpenError::Busy(
+                    "the dotlock of a spool that is not there",
+                    Holder::Unknown,
+                ));
             }
             // The other program may have put the spool back and removed its lock just now.
             if fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
-                return Err(LockError::Replaced);
+                return Err(OpenError::Replaced);
             }
             return Ok(None);
         }
-        Err(Errno::ELOOP) => return Err(LockError::Unfit("the spool is a symbolic link")),
-        Err(Errno::EPERM) => return Err(LockError::Unfit("the spool belongs to somebody else")),
+        Err(Errno::ELOOP) => return Err(OpenError::Unfit("the spool is a symbolic link")),
+        Err(Errno::EPERM) => return Err(OpenError::Unfit("the spool belongs to somebody else")),
         Err(Errno::EISDIR) => {
-            return Err(LockError::Unfit(
+            return Err(OpenError::Unfit(
                 "the spool is a directory (a Maildir?), not an mbox file",
             ));
         }
         // `open(2)` of a socket fails with this error.
-        Err(Errno::ENXIO) => return Err(LockError::Unfit("the spool is not a regular file")),
-        Err(errno) => return Err(LockError::System("open the spool", errno)),
+        Err(Errno::ENXIO) => return Err(OpenError::Unfit("the spool is not a regular file")),
+        Err(errno) => return Err(OpenError::System("open the spool", errno)),
     };
     fit(&file, job)?;
     let clone = directory
         .try_clone()
-        .map_err(|_| LockError::System("dup", Errno::EMFILE))?;
+        .map_err(|_| OpenError::System("dup", Errno::EMFILE))?;
     let mut locked = LockedSpool {
         file,
         dotlock: None,
@@ -174,19 +133,14 @@ pub fn try_lock(
 
 /// Removes the dotlock of worker `pid`, and the lock's draft, if they are still the file that this
 /// worker told of.
-pub fn free(job: &Job, directory: &OwnedFd, pid: u32, told: (u64, u64)) -> Result<(), LockError> {
+pub fn free(job: &Job, directory: &OwnedFd, pid: u32, told: (u64, u64)) -> Result<(), OpenError> {
     let names = [
         dotlock_draft_name(&job.spool_name, pid),
         dotlock_name(&job.spool_name),
     ];
     let names = names.each_ref().map(String::as_str);
     popward_sys::dotlock::remove(directory, names, told)
-        .map_err(|errno| LockError::System("remove the dotlock", errno))
-}
-
-/// Who holds the spool's locks, after [`try_lock`] found one of them held.
-pub fn holder(job: &Job, directory: &OwnedFd) -> Holder {
-    Holder::of(job, directory)
+        .map_err(|errno| OpenError::System("remove the dotlock", errno))
 }
 
 /// How long to wait before another try: 100 to 500 ms at random. Two workers that started together
@@ -197,20 +151,20 @@ pub fn pause() -> Duration {
     Duration::from_millis(100 + u64::from(std::process::id()).wrapping_add(nanos) % 400)
 }
 
-fn fit(file: &File, job: &Job) -> Result<FileStat, LockError> {
-    let status = fstat(file).map_err(|errno| LockError::System("fstat", errno))?;
+fn fit(file: &File, job: &Job) -> Result<FileStat, OpenError> {
+    let status = fstat(file).map_err(|errno| OpenError::System("fstat", errno))?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-        return Err(LockError::Unfit("the spool is not a regular file"));
+        return Err(OpenError::Unfit("the spool is not a regular file"));
     }
     if status.st_uid != job.uid {
-        return Err(LockError::Unfit("the spool belongs to somebody else"));
+        return Err(OpenError::Unfit("the spool belongs to somebody else"));
     }
     match status.st_nlink {
         1 => Ok(status),
         // The file was replaced after it was opened: mailutils writes a new file and renames it.
         // The next try opens the new file.
-        0 => Err(LockError::Replaced),
-        _ => Err(LockError::Unfit("the spool has more than one link")),
+        0 => Err(OpenError::Replaced),
+        _ => Err(OpenError::Unfit("the spool has more than one link")),
     }
 }
 
@@ -247,8 +201,8 @@ fn dotlock(
     job: &Job,
     directory: &OwnedFd,
     tell: &mut dyn FnMut(u64, u64),
-) -> Result<(File, FileStat), LockError> {
-    let fail = |errno| LockError::System("make the dotlock (spool.group?)", errno);
+) -> Result<(File, FileStat), OpenError> {
+    let fail = |errno| OpenError::System("make the dotlock (spool.group?)", errno);
     let name = dotlock_name(&job.spool_name);
     let pid = std::process::id();
     let draft = dotlock_draft_name(&job.spool_name, pid);
@@ -302,7 +256,7 @@ fn dotlock(
         return Ok((file, status));
     }
     tell(NO_DOTLOCK.0, NO_DOTLOCK.1);
-    Err(LockError::Busy("the dotlock"))
+    Err(OpenError::Busy("the dotlock", Holder::Unknown))
 }
 
 /// A file's time as one number of nanoseconds. It fits until the year 2262.
@@ -313,14 +267,14 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
 }
 
 impl LockedSpool {
-    fn lock_file(&mut self, job: &Job) -> Result<(), LockError> {
+    fn lock_file(&mut self, job: &Job) -> Result<(), OpenError> {
         if job.locks.fcntl {
             match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE)) {
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => {
-                    return Err(LockError::Busy("the fcntl lock"));
+                    return Err(OpenError::Busy("the fcntl lock", Holder::Unknown));
                 }
-                Err(errno) => return Err(LockError::System("fcntl lock", errno)),
+                Err(errno) => return Err(OpenError::System("fcntl lock", errno)),
             }
         }
         // Over NFS, flock(2) takes an fcntl lock. It would collide with this worker's own fcntl
@@ -328,8 +282,8 @@ impl LockedSpool {
         if job.locks.flock && !(job.locks.fcntl && is_on_nfs(&self.file)) {
             match popward_sys::flock::lock(&self.file) {
                 Ok(()) => {}
-                Err(Errno::EAGAIN) => return Err(LockError::Busy("the flock")),
-                Err(errno) => return Err(LockError::System("flock", errno)),
+                Err(Errno::EAGAIN) => return Err(OpenError::Busy("the flock", Holder::Unknown)),
+                Err(errno) => return Err(OpenError::System("flock", errno)),
             }
         }
         Ok(())
@@ -337,12 +291,12 @@ impl LockedSpool {
 
     /// Checks that the spool's path still names the locked file, because some programs replace
     /// spools.
-    fn still_there(&self) -> Result<(), LockError> {
-        let open = fstat(&self.file).map_err(|errno| LockError::System("fstat", errno))?;
+    fn still_there(&self) -> Result<(), OpenError> {
+        let open = fstat(&self.file).map_err(|errno| OpenError::System("fstat", errno))?;
         if is_at(&self.directory, &self.name, &open) {
             Ok(())
         } else {
-            Err(LockError::Replaced)
+            Err(OpenError::Replaced)
         }
     }
 
@@ -366,7 +320,7 @@ impl LockedSpool {
     }
 
     /// If the dotlock is due, checks that it is still this session's, and touches it.
-    pub fn refresh(&mut self) -> Result<(), Lost> {
+    pub fn refresh(&mut self) -> Result<(), UpdateError> {
         if Instant::now() >= self.due() {
             self.prove()?;
         }
@@ -377,18 +331,19 @@ impl LockedSpool {
     ///
     /// An update that has begun calls only [`Self::prove`]: it is finished on the file on which it
     /// began, wherever that file is now.
-    pub fn prove_place(&mut self) -> Result<(), Lost> {
-        self.still_there().map_err(|_| Lost)?;
+    pub fn prove_place(&mut self) -> Result<(), UpdateError> {
+        self.still_there().map_err(|_| UpdateError::LockLost)?;
         self.prove()
     }
 
     /// Checks that the dotlock is still this session's, and touches it.
-    pub fn prove(&mut self) -> Result<(), Lost> {
+    pub fn prove(&mut self) -> Result<(), UpdateError> {
         if !self.is_ours() {
-            return Err(Lost);
+            return Err(UpdateError::LockLost);
         }
         if let Some((file, _)) = &self.dotlock {
-            futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(|_| Lost)?;
+            futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)
+                .map_err(|_| UpdateError::LockLost)?;
         }
         self.refreshed = Instant::now();
         Ok(())
@@ -424,9 +379,9 @@ impl LockedSpool {
     }
 
     /// Writes all of `bytes` at `offset`.
-    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        self.refresh().map_err(std::io::Error::other)?;
-        self.file.write_all_at(bytes, offset)
+    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), UpdateError> {
+        self.refresh()?;
+        Ok(self.file.write_all_at(bytes, offset)?)
     }
 
     /// Cuts the spool to `length` bytes. All of it is on disk when this returns.
@@ -442,17 +397,17 @@ impl LockedSpool {
 }
 
 impl Source for LockedSpool {
-    type Error = std::io::Error;
+    type Error = UpdateError;
 
-    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
-        self.refresh().map_err(std::io::Error::other)?;
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, UpdateError> {
+        self.refresh()?;
         let mut done = 0;
         while done < into.len() {
             match self.file.read_at(&mut into[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(done)

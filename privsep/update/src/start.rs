@@ -3,8 +3,8 @@
 //! The process confines itself twice, because Landlock and filters add up. Before it tries to lock,
 //! it gives up what no lock needs. Once it has its locks, it gives up what only locking needs.
 
-use crate::error::UpdateError;
-use crate::locks::{self, Holder, LockError, LockedSpool};
+use crate::error::OpenError;
+use crate::locks::{self, Holder, LockedSpool};
 use crate::recovery::recover;
 use crate::session_log::SessionLog;
 use crate::state::State;
@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, getegid, setresgid};
 use popward_proto::log::Level;
-use popward_proto::session::{FrontToWorker, OpenFailure, WorkerPhase, WorkerToFront};
+use popward_proto::session::{FrontToWorker, WorkerPhase, WorkerToFront};
 use popward_proto::sessions_worker::{Job, JobPhase, SessionsToWorker, Task, WorkerToSessions};
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{self, Channel};
@@ -80,51 +80,6 @@ pub fn job() -> Option<(Job, Ends, SessionLog)> {
     Some((job, Ends { front, monitor }, log))
 }
 
-/// Why there is no locked spool.
-#[derive(Debug)]
-pub enum StartError {
-    /// The process could not confine itself.
-    Confine(NotConfined),
-    /// Another process held this lock until the time was up.
-    Busy(&'static str, Holder),
-    /// The spool could not be locked for another reason.
-    Lock(LockError),
-    /// The front or sessions has gone.
-    Gone,
-    /// An update that another process left could not be finished.
-    Recovery(UpdateError),
-    /// A system call failed.
-    System(&'static str),
-}
-
-impl StartError {
-    /// The reason that the front is told.
-    pub fn answer(&self) -> OpenFailure {
-        match self {
-            Self::Busy(..) | Self::Lock(LockError::Replaced) => OpenFailure::InUse,
-            Self::Lock(LockError::Unfit(_)) | Self::Recovery(UpdateError::Changed(_)) => {
-                OpenFailure::Permanent
-            }
-            _ => OpenFailure::Temporary,
-        }
-    }
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Confine(error) => error.fmt(out),
-            Self::Busy(lock, holder) => write!(out, "{lock} is held by {holder}"),
-            Self::Lock(error) => error.fmt(out),
-            Self::Gone => out.write_str("the client has gone"),
-            Self::Recovery(error) => {
-                write!(out, "an unfinished update: {error}; its journal is kept")
-            }
-            Self::System(what) => out.write_str(what),
-        }
-    }
-}
-
 /// What a confined process works on.
 #[derive(Default)]
 pub struct Started {
@@ -138,33 +93,33 @@ pub struct Started {
 
 /// Confines the process, locks the spool of `job`, confines it further, and finishes an update that
 /// another process left. [`Task::Adopt`] finishes no update. [`Task::Free`] locks nothing.
-pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartError> {
-    confine::harden(32).map_err(StartError::Confine)?;
+pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, OpenError> {
+    confine::harden(32).map_err(OpenError::Confine)?;
     let mut identity = Identity {
         uid: job.uid,
         gid: job.gid,
         effective_gid: getegid().as_raw(),
     };
     if job.uid == 0 {
-        return Err(StartError::Confine(NotConfined::Unproven("run as root")));
+        return Err(OpenError::Confine(NotConfined::Unproven("run as root")));
     }
     let groups = job.groups.as_slice();
     // The effective group may be that of the spool's directory. Whoever frees a lock keeps it,
     // whoever locks gives it up afterwards.
-    confine::prove(&identity, groups, Capabilities::NONE).map_err(StartError::Confine)?;
+    confine::prove(&identity, groups, Capabilities::NONE).map_err(OpenError::Confine)?;
     if matches!(job.task, Task::Free { .. }) {
         // The signal ends this process, wherever it hangs. A client waits for its end.
         nix::unistd::alarm::set(FREE_S);
     }
     let directory = open(job.spool_directory.as_path(), DIRECTORY, Mode::empty())
-        .map_err(|_| StartError::System("the spool's directory cannot be opened"))?;
+        .map_err(|errno| OpenError::System("the spool's directory cannot be opened", errno))?;
     let path = job.state_directory.as_ref();
     let flags = DIRECTORY | OFlag::O_NOFOLLOW;
     let reach = path.and_then(|path| open(path.as_path(), flags, Mode::empty()).ok());
     let reach: Vec<_> = reach.iter().map(|fd| (fd.as_fd(), WITHIN_STATE)).collect();
-    confine_to_locking(&directory, &reach).map_err(StartError::Confine)?;
+    confine_to_locking(&directory, &reach).map_err(OpenError::Confine)?;
     if let Task::Free { pid, dotlock } = job.task {
-        locks::free(job, &directory, pid, dotlock).map_err(StartError::Lock)?;
+        locks::free(job, &directory, pid, dotlock)?;
         return Ok(Started::default());
     }
     let began = Instant::now();
@@ -172,7 +127,7 @@ pub fn start(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Started, StartE
     let waited = began.elapsed();
 
     identity.effective_gid = job.gid;
-    confine_to_state(job, &identity, &reach).map_err(StartError::Confine)?;
+    confine_to_state(job, &identity, &reach).map_err(OpenError::Confine)?;
     let state = path.map(|path| State::new(path.as_path()));
     // An adoption's state directory is new, so no session can have left an update in it.
     if let (Some(spool), Some(state), true) = (&mut spool, &state, job.task != Task::Adopt) {
@@ -230,12 +185,12 @@ fn finish_left_update(
     log: &SessionLog,
     spool: &mut LockedSpool,
     state: &State,
-) -> Result<(), StartError> {
+) -> Result<(), OpenError> {
     // If the message is lost and this process dies as well, the next opening finishes the update.
     let begins = || {
         let _ = ends.monitor.send(&WorkerToSessions::Updates);
     };
-    if recover(Sizes::SHIPPED, spool, state, begins).map_err(StartError::Recovery)? {
+    if recover(Sizes::SHIPPED, spool, state, begins).map_err(OpenError::Recovery)? {
         log.write(Level::Notice, "finished an update that was broken off", &[]);
         // If the message is lost, the front tells its waiting client that the update failed.
         let _ = ends.monitor.send(&WorkerToSessions::Finished);
@@ -245,7 +200,7 @@ fn finish_left_update(
 
 /// Tries to lock until the job's timeout. Each try takes all locks or none. The pause between two
 /// tries has a random length.
-fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, StartError> {
+fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpool>, OpenError> {
     let until = Instant::now() + Duration::from_millis(job.locks.timeout_ms.into());
     loop {
         let mut tell = |device, inode| {
@@ -255,15 +210,15 @@ fn lock(job: &Job, directory: &OwnedFd, ends: &Ends) -> Result<Option<LockedSpoo
             let _ = ends.monitor.send(&told);
         };
         match locks::try_lock(job, directory, &mut tell) {
-            Err(LockError::Busy(_) | LockError::Replaced) if Instant::now() < until => {}
-            Err(LockError::Busy(lock)) => {
-                return Err(StartError::Busy(lock, locks::holder(job, directory)));
+            Err(OpenError::Busy(..) | OpenError::Replaced) if Instant::now() < until => {}
+            Err(OpenError::Busy(lock, _)) => {
+                return Err(OpenError::Busy(lock, Holder::of(job, directory)));
             }
-            result => return result.map_err(StartError::Lock),
+            result => return result,
         }
         std::thread::sleep(locks::pause());
         if ends.gone() {
-            return Err(StartError::Gone);
+            return Err(OpenError::Gone);
         }
     }
 }

@@ -14,7 +14,6 @@ use popward_mbox::index::Identity;
 use popward_mbox::journal::{Head, Kept, LOOK, Stage, mark};
 use popward_mbox::plan::Plan;
 use popward_mbox::source::Source;
-use std::io;
 use std::ops::Range;
 
 /// How much an update does at once. Tests use small sizes, so that a small spool takes many steps.
@@ -272,7 +271,7 @@ impl Steps {
 
     pub(crate) fn each_of_slot(
         &mut self,
-        mut act: impl FnMut(&[u8]) -> io::Result<()>,
+        mut act: impl FnMut(&[u8]) -> Result<(), UpdateError>,
     ) -> Result<(), UpdateError> {
         let slot = self.head.slot_at();
         let mut done = 0;
@@ -341,7 +340,7 @@ fn each_chunk(
     spool: &mut LockedSpool,
     sources: &[Range<u64>],
     chunk: &mut [u8],
-    mut act: impl FnMut(&mut LockedSpool, &[u8]) -> io::Result<()>,
+    mut act: impl FnMut(&mut LockedSpool, &[u8]) -> Result<(), UpdateError>,
 ) -> Result<(), UpdateError> {
     let mut filled = 0;
     for source in sources {
@@ -360,7 +359,7 @@ fn each_chunk(
             }
         }
     }
-    Ok(act(spool, &chunk[..filled])?)
+    act(spool, &chunk[..filled])
 }
 
 #[cfg(test)]

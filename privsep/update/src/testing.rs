@@ -10,8 +10,8 @@
 )]
 
 use crate::commit::Commit;
-use crate::error::UpdateError;
-use crate::locks::{LockError, LockedSpool, try_lock};
+use crate::error::{OpenError, UpdateError};
+use crate::locks::{LockedSpool, try_lock};
 use crate::recovery;
 use crate::state::State;
 use crate::steps::{Sizes, begin};
@@ -105,7 +105,7 @@ impl Desk {
         // that was given back can stay held for a moment.
         for _ in 0..100 {
             match try_lock(&job, &directory, &mut |_, _| {}) {
-                Err(LockError::Busy(_)) => {
+                Err(OpenError::Busy(..)) => {
                     std::thread::sleep(std::time::Duration::from_millis(5));
                 }
                 locked => return locked.unwrap().unwrap(),
@@ -158,7 +158,7 @@ pub fn message(number: usize, length: usize) -> Vec<u8> {
 }
 
 /// Commits with small pieces, so that a small spool takes many steps.
-pub fn commit(commit: Commit<'_>) -> Result<std::io::Result<()>, UpdateError> {
+pub fn commit(commit: Commit<'_>) -> Result<Result<(), UpdateError>, UpdateError> {
     commit.run_with(Sizes::SMALL, || (), || ())
 }
 

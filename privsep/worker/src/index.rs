@@ -6,6 +6,8 @@ use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, i
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
 use popward_mbox::source::Source;
+use popward_mbox::window::Window;
+use popward_update::error::UpdateError;
 use popward_update::locks::LockedSpool;
 use popward_update::state::{INDEX, State};
 use std::io::{self, Read, Write};
@@ -102,12 +104,12 @@ struct Watched<'a> {
 }
 
 impl Source for Watched<'_> {
-    type Error = io::Error;
+    type Error = UpdateError;
 
-    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, UpdateError> {
         if (self.is_over)() {
             let text = format!("the client has gone, and {offset} bytes were read");
-            return Err(io::Error::other(text));
+            return Err(io::Error::other(text).into());
         }
         self.spool.read_at(offset, into)
     }
@@ -123,8 +125,9 @@ pub fn open(
     state: Option<&State>,
     naming: &mut Naming,
     is_over: &dyn Fn() -> bool,
-) -> Result<Found, ScanError<io::Error>> {
-    let seen = Seen::now(spool).map_err(ScanError::Source)?;
+) -> Result<Found, ScanError<UpdateError>> {
+    let failed = |error: io::Error| ScanError::Source(error.into());
+    let seen = Seen::now(spool).map_err(failed)?;
     let (identity, begun) = (seen.identity, begun(&naming.rules));
     // If anything is wrong with the index, a scan does without it.
     let index = state.and_then(|state| load(state, identity.length).ok()?);
@@ -166,7 +169,7 @@ pub fn open(
             let length = maildrop.length;
             let identity = Identity { length, ..identity };
             let seen = Seen { identity, ..seen };
-            keep(state, seen, &begun, &maildrop).map_err(ScanError::Source)?;
+            keep(state, seen, &begun, &maildrop).map_err(failed)?;
         }
         return Err(error);
     }
@@ -202,13 +205,15 @@ fn still_holds(
     spool: &mut LockedSpool,
     old: &Maildrop,
     length: u64,
-) -> Result<bool, ScanError<io::Error>> {
+) -> Result<bool, ScanError<UpdateError>> {
     let count = old.messages.len();
     let spread = (0..SAMPLE).map(|part| part * count / SAMPLE);
     let last = count.saturating_sub(4)..count;
+    let mut buffer = [0; BUFFER_MIN];
+    let mut window = Window::new(spool, length, &mut buffer);
     // Each of them must still be at its place, with the same header.
     for index in spread.chain(last).filter(|index| *index < count) {
-        if !begins_there(spool, length, &mut [0; BUFFER_MIN], &old.messages[index])? {
+        if !begins_there(&mut window, &old.messages[index])? {
             return Ok(false);
         }
     }

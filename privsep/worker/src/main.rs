@@ -16,11 +16,11 @@ mod transport;
 use naming::Naming;
 use popward_mbox::scan::ScanError;
 use popward_proto::log::Level;
-use popward_proto::session::{OpenFailure, WorkerToFront};
+use popward_proto::session::WorkerToFront;
 use popward_proto::sessions_worker::{Job, NOT_FINISHED, NOT_OPENED, Task};
-use popward_update::error::UpdateError;
+use popward_update::error::{OpenError, UpdateError};
 use popward_update::session_log::SessionLog;
-use popward_update::start::{self, Ends, StartError};
+use popward_update::start::{self, Ends};
 use session::{Opened, Session};
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -44,64 +44,33 @@ fn main() -> ExitCode {
     let _ = ends.front.send(&WorkerToFront::NotOpened(failure.answer()));
     match failure {
         // No worker can finish this update: the spool is not the one that the update was made for.
-        Failure::Start(StartError::Recovery(UpdateError::Changed(_))) => NOT_OPENED.into(),
-        Failure::Start(StartError::Recovery(_)) => NOT_FINISHED.into(),
-        Failure::Start(StartError::Confine(_)) => ExitCode::FAILURE,
+        OpenError::Recovery(UpdateError::Changed(_)) => NOT_OPENED.into(),
+        OpenError::Recovery(_) => NOT_FINISHED.into(),
+        OpenError::Confine(_) => ExitCode::FAILURE,
         _ if matches!(job.task, Task::Serve | Task::Free { .. }) => NOT_OPENED.into(),
         _ => ExitCode::FAILURE,
     }
 }
 
-/// Why there is no session.
-#[derive(Debug)]
-enum Failure {
-    Start(StartError),
-    Scan(ScanError<std::io::Error>),
-    Naming(std::io::Error),
-}
-
-impl Failure {
-    fn answer(&self) -> OpenFailure {
-        match self {
-            Self::Start(error) => error.answer(),
-            Self::Scan(
-                ScanError::NotMbox | ScanError::BareReturns | ScanError::TooManyMessages,
-            ) => OpenFailure::Permanent,
-            // The file could be read, and its content is wrong.
-            Self::Naming(error) if error.raw_os_error().is_none() => OpenFailure::Permanent,
-            _ => OpenFailure::Temporary,
-        }
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Start(error) => error.fmt(out),
-            Self::Scan(error) => error.fmt(out),
-            Self::Naming(error) => error.fmt(out),
-        }
-    }
-}
-
 /// Opens the maildrop. `None`: the task was something else, and is done.
-fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Failure> {
-    let started = start::start(job, ends, log).map_err(Failure::Start)?;
+fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, OpenError> {
+    let started = start::start(job, ends, log)?;
     if job.task != Task::Serve {
         return Ok(None);
     }
     let (mut spool, state) = (started.spool, started.state);
     if spool.is_some() && state.is_none() && !job.adopt.as_slice().is_empty() {
         let why = "the spool came after popward-adopt had looked for it";
-        return Err(Failure::Start(StartError::System(why)));
+        let changed = UpdateError::Changed(why);
+        return Err(OpenError::Scan(ScanError::Source(changed)));
     }
     let reading = Instant::now();
-    let mut naming = Naming::new(job, state.as_ref()).map_err(Failure::Naming)?;
+    let mut naming = Naming::new(job, state.as_ref()).map_err(OpenError::Naming)?;
     let mut found = None;
     if let Some(spool) = &mut spool {
         let is_over = || ends.gone();
         let opened = index::open(spool, state.as_ref(), &mut naming, &is_over);
-        let opened = opened.map_err(Failure::Scan)?;
+        let opened = opened.map_err(OpenError::Scan)?;
         if let Some(error) = &opened.unpinned {
             log.failed(Level::Warning, "UIDLs not pinned", error);
         }
@@ -127,7 +96,7 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Fail
 }
 
 fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
-    let kept = |result: std::io::Result<()>| {
+    let kept = |result: Result<(), UpdateError>| {
         if let Err(error) = result {
             log.failed(Level::Warning, "index or reserve not written", &error);
         }
@@ -135,7 +104,7 @@ fn serve(log: &SessionLog, mut session: Session) -> ExitCode {
     let opened = session.open();
     // This happens after the answer, so that the client does not wait for it. It happens even if the
     // client has gone, so that the next session need not read the spool.
-    kept(session.keep_opened());
+    kept(session.keep_opened().map_err(UpdateError::System));
     let result = opened.and_then(|()| session.serve());
     let failed = |what, error: &dyn Display| log.failed(Level::Error, what, error);
     let answer = match result {

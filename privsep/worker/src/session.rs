@@ -12,6 +12,8 @@ use crate::naming::Naming;
 use crate::outgoing::{Outgoing, prove};
 use crate::transport::{Stop, Transport, send};
 use popward_mbox::message::Maildrop;
+use popward_mbox::scan::BUFFER_MIN;
+use popward_mbox::window::Window;
 use popward_proto::session::{Broken, MessageNumber, Refusal, Totals, WorkerPhase, WorkerToFront};
 use popward_update::error::UpdateError;
 use popward_update::keep_reserve;
@@ -189,7 +191,9 @@ impl Session {
     fn prove(&mut self, index: usize) -> Result<(), UpdateError> {
         if !self.is_proved(index) {
             let message = &self.maildrop.messages[index];
-            prove(self.transport.spool()?, message, self.maildrop.length)?;
+            let (mut buffer, length) = ([0; BUFFER_MIN], self.maildrop.length);
+            let spool = self.transport.spool()?;
+            prove(&mut Window::new(spool, length, &mut buffer), message)?;
             self.proved[index] = true;
         }
         Ok(())

@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::session::{FrontToWorker, WorkerToFront};
 use popward_sys::channel::ChannelError;
 use popward_update::error::UpdateError;
-use popward_update::locks::{LockedSpool, Lost};
+use popward_update::locks::LockedSpool;
 use popward_update::start::{Ends, ToFront};
 use std::io;
 use std::os::fd::AsFd;
@@ -30,12 +30,6 @@ pub enum Stop {
 impl From<UpdateError> for Stop {
     fn from(error: UpdateError) -> Self {
         Self::Broken(error)
-    }
-}
-
-impl From<Lost> for Stop {
-    fn from(lost: Lost) -> Self {
-        Self::Broken(lost.into())
     }
 }
 

@@ -135,7 +135,10 @@ fn a_spool_may_begin_with_a_from_line_of_any_date() {
             let mut known = read(start.as_bytes(), BUFFER_MIN).unwrap();
             let length = spool.len() as u64;
             let (mut source, mut buffer) = (InMemory(spool.as_bytes()), [0; BUFFER_MIN]);
-            let begins = begins_there(&mut source, length, &mut buffer, &known.messages[0]);
+            let begins = begins_there(
+                &mut Window::new(&mut source, length, &mut buffer),
+                &known.messages[0],
+            );
             assert_eq!(begins, Ok(true), "{spool:?}");
             let hide = Hidden::default();
             scan_on(&mut source, length, &mut buffer, hide, &mut known).unwrap();
@@ -170,7 +173,10 @@ fn a_message_with_an_odd_date_is_not_found_again_behind_another_one() {
     let there = |spool: String| {
         let length = spool.len() as u64;
         let mut source = InMemory(spool.as_bytes());
-        begins_there(&mut source, length, &mut [0; BUFFER_MIN], &moved)
+        begins_there(
+            &mut Window::new(&mut source, length, &mut [0; BUFFER_MIN]),
+            &moved,
+        )
     };
     assert_eq!(there(format!("\n\n\n\n\n{odd}")), Ok(true));
     assert_eq!(there(format!("text\n{odd}")), Ok(false));
@@ -475,7 +481,7 @@ proptest! {
         for message in &maildrop.messages {
             prop_assert_eq!(message.octets, unstuffed(&sent(&spool, message)));
             let (mut source, length) = (InMemory(&spool), spool.len() as u64);
-            prop_assert_eq!(begins_there(&mut source, length, &mut [0; BUFFER_MIN], message), Ok(true));
+            prop_assert_eq!(begins_there(&mut Window::new(&mut source, length, &mut [0; BUFFER_MIN]), message), Ok(true));
         }
         prop_assert_eq!(&read(&spool, BUFFER_MIN).unwrap(), &maildrop);
         prop_assert_eq!(&read(&spool, BUFFER_MIN + filler).unwrap(), &maildrop);
@@ -544,10 +550,16 @@ proptest! {
         let message = &scanned.messages[0];
         let at = |offset: u64| usize::try_from(offset).unwrap();
         let (mut shown, mut filter) = (Vec::new(), Shown::new(hide));
-        for piece in spool[at(message.header)..at(message.body)].chunks(pieces) {
-            filter.pass(piece, &mut shown);
+        let mut header = &spool[at(message.header)..at(message.body)];
+        while !header.is_empty() {
+            // At least as many bytes as a line's decision needs, and not all of a part at once.
+            let view = &header[..header.len().min(crate::header::LOOK + pieces)];
+            let (part, is_shown) = filter.part(view);
+            let part = &part[..part.len().min(pieces)];
+            filter.passed(part);
+            shown.extend_from_slice(if is_shown { part } else { &[] });
+            header = &header[part.len()..];
         }
-        filter.finish(&mut shown);
         shown.extend_from_slice(&spool[at(message.body)..at(message.end)]);
         let (mut wire, mut converter) = (Vec::new(), Converter::whole());
         converter.convert(&shown, &mut wire, usize::MAX);

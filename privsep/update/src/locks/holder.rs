@@ -45,7 +45,7 @@ impl std::fmt::Display for Holder {
 
 impl Holder {
     /// The holder of the spool's locks: whom the dotlock names, or else whom the kernel names.
-    pub(super) fn of(job: &Job, directory: &OwnedFd) -> Self {
+    pub fn of(job: &Job, directory: &OwnedFd) -> Self {
         let in_dotlock = job.locks.dotlock.then(|| by_dotlock(job, directory));
         match in_dotlock.flatten() {
             Some(named @ Self::Named(_)) => named,

@@ -1,4 +1,5 @@
-use super::{LockError, fit, try_lock};
+use super::{fit, try_lock};
+use crate::error::{OpenError, UpdateError};
 use crate::testing::Desk;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
@@ -7,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 /// Tries to lock a desk's spool. Returns the error, and the numbers that sessions was told.
-fn told(desk: &Desk) -> (Option<LockError>, Vec<(u64, u64)>) {
+fn told(desk: &Desk) -> (Option<OpenError>, Vec<(u64, u64)>) {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let directory = open(desk.directory.path(), flags, Mode::empty()).unwrap();
     let mut told = Vec::new();
@@ -39,13 +40,13 @@ fn p2_a_worker_that_gets_no_lock_leaves_the_monitor_no_dotlock_to_remove() {
     let lock = desk.directory.path().join("alice.lock");
     std::fs::write(&lock, "1:elsewhere").unwrap();
     let (error, files) = told(&desk);
-    assert!(matches!(error, Some(LockError::Busy("the dotlock"))));
+    assert!(matches!(error, Some(OpenError::Busy("the dotlock", _))));
     assert_eq!((files.len(), files[1]), (2, (0, 0)));
     std::fs::remove_file(&lock).unwrap();
     // The same holds if the worker got the dotlock, but not the locks on the file.
     let held = Flock::lock(File::open(desk.spool()).unwrap(), FlockArg::LockExclusive).unwrap();
     let (error, files) = told(&desk);
-    assert!(matches!(error, Some(LockError::Busy("the flock"))));
+    assert!(matches!(error, Some(OpenError::Busy("the flock", _))));
     assert_eq!((files.len(), files[1]), (2, (0, 0)));
     assert!(!lock.exists());
     drop(held);
@@ -82,7 +83,7 @@ fn p2_a_spool_that_is_replaced_while_it_is_opened_is_tried_again() {
     let file = File::open(desk.spool()).unwrap();
     std::fs::remove_file(desk.spool()).unwrap();
     let found = fit(&file, &desk.job(false));
-    assert!(matches!(found, Err(LockError::Replaced)));
+    assert!(matches!(found, Err(OpenError::Replaced)));
 }
 
 /// mailutils removes the spool under its dotlock before it puts the new spool there.
@@ -93,7 +94,7 @@ fn p5_a_missing_spool_under_a_foreign_dotlock_is_not_an_empty_maildrop() {
     let lock = desk.directory.path().join("alice.lock");
     std::fs::write(&lock, "1:elsewhere").unwrap();
     let (error, files) = told(&desk);
-    assert!(matches!(error, Some(LockError::Busy(_))) && files.is_empty());
+    assert!(matches!(error, Some(OpenError::Busy(..))) && files.is_empty());
     // An adoption must not take it for one either. Only an update that is finished needs no spool.
     let by = |task| {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
@@ -104,7 +105,7 @@ fn p5_a_missing_spool_under_a_foreign_dotlock_is_not_an_empty_maildrop() {
         };
         try_lock(&job, &directory, &mut |_, _| {})
     };
-    assert!(matches!(by(Task::Adopt), Err(LockError::Busy(_))));
+    assert!(matches!(by(Task::Adopt), Err(OpenError::Busy(..))));
     assert!(matches!(by(Task::Finish { dotlock: None }), Ok(None)));
     assert!(lock.exists());
     std::fs::remove_file(&lock).unwrap();
@@ -120,9 +121,9 @@ fn p3_a_spool_that_is_replaced_during_a_session_is_not_written() {
     let new = desk.directory.path().join("new");
     std::fs::write(&new, b"").unwrap();
     std::fs::rename(&new, desk.spool()).unwrap();
-    assert_eq!(locked.prove_place(), Err(super::Lost));
+    assert!(matches!(locked.prove_place(), Err(UpdateError::LockLost)));
     std::fs::remove_file(desk.spool()).unwrap();
-    assert_eq!(locked.prove_place(), Err(super::Lost));
+    assert!(matches!(locked.prove_place(), Err(UpdateError::LockLost)));
 }
 
 /// Whether a worker that tried to lock left the dotlock of process `pid` in its place.
@@ -130,9 +131,9 @@ fn stands(desk: &Desk, pid: u32) -> bool {
     let lock = desk.directory.path().join("alice.lock");
     std::fs::write(&lock, format!("{pid}:{}", desk.job(true).host.as_str())).unwrap();
     let error = told(desk).0;
-    assert!(matches!(error, None | Some(LockError::Busy(_))));
+    assert!(matches!(error, None | Some(OpenError::Busy(..))));
     let _ = std::fs::remove_file(&lock);
-    matches!(error, Some(LockError::Busy("the dotlock")))
+    matches!(error, Some(OpenError::Busy("the dotlock", _)))
 }
 
 #[test]

@@ -11,6 +11,7 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::scan::BUFFER_MIN;
 use popward_mbox::testing::{InMemory, scan};
 use proptest::prelude::*;
+use std::io;
 use std::path::{Path, PathBuf};
 
 fn recovered(desk: &Desk) -> Result<bool, UpdateError> {

@@ -11,7 +11,6 @@ use popward_update::commit::Commit;
 use popward_update::error::UpdateError;
 use popward_update::last_line::end_last_line;
 use popward_update::state::INDEX;
-use std::io;
 
 /// What QUIT has done.
 pub struct Done {
@@ -19,7 +18,7 @@ pub struct Done {
     pub update: Update,
     /// Whether the pins and the new index were written and the journal was put away, after the
     /// answer.
-    pub put_away: io::Result<()>,
+    pub put_away: Result<(), UpdateError>,
 }
 
 impl Session {
@@ -84,19 +83,19 @@ impl Session {
 
     /// Ends the spool's last line after an update, and writes the index of the messages that are
     /// left.
-    fn keep_left(&mut self) -> io::Result<()> {
+    fn keep_left(&mut self) -> Result<(), UpdateError> {
         let (Some(spool), Some(state)) = (&mut self.transport.spool, &self.state) else {
             return Ok(());
         };
         let left = plan::left(&self.maildrop, &self.deleted);
         if end_last_line(spool, &left)? {
             // The spool is a byte longer than the index would say. The next session reads it.
-            return state.remove(INDEX);
+            return Ok(state.remove(INDEX)?);
         }
         self.naming.load(Some(state))?;
         let mut seen = Seen::soon(spool)?;
         // After the deletions, a Content-Length that did not hold before may hold.
         seen.settled &= !self.distrusted && !left.claims.within;
-        index::keep(state, seen, &self.naming.rules, &left)
+        Ok(index::keep(state, seen, &self.naming.rules, &left)?)
     }
 }
