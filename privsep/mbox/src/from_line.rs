@@ -54,35 +54,25 @@ pub enum Start {
 impl Start {
     /// Looks at `bytes`, which begin where a line begins. They are at least [`LOOK`] bytes. If
     /// `to_end`, they may be fewer and reach to the end of the spool.
-    pub fn of(bytes: &[u8], to_end: bool) -> Self {
+    ///
+    /// `first`: the line is the first one of a spool, behind its empty lines. There every line that
+    /// begins with `From ` and has a line end is a From_ line.
+    pub fn of(bytes: &[u8], to_end: bool, first: bool) -> Self {
         let to_end = to_end && bytes.len() <= LOOK;
         let bytes = &bytes[..bytes.len().min(LOOK)];
         let end = memchr::memchr(b'\n', bytes);
         let line = &bytes[..end.unwrap_or(bytes.len())];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_from = is_from_line(line);
+        // With a CR in it, this may be a whole message whose lines end with CR alone.
+        let one_line = || line.len() <= LINE_MAX && !line.contains(&b'\r');
         match end {
-            Some(end) if is_from_line(line) => Self::FromLine(end + 1),
-            // With a CR in it, this may be a whole message whose lines end with CR alone.
-            None if to_end && is_from_line(line) && !line.contains(&b'\r') => Self::BrokenOff,
+            Some(end) if is_from => Self::FromLine(end + 1),
+            Some(end) if first && line.starts_with(b"From ") && one_line() => {
+                Self::FromLine(end + 1)
+            }
+            None if to_end && is_from && one_line() => Self::BrokenOff,
             _ => Self::Text,
-        }
-    }
-
-    /// Does the same for the first line of a spool, behind its empty lines. There every line that
-    /// begins with `From ` is a From_ line.
-    pub fn of_first(bytes: &[u8], to_end: bool) -> Self {
-        let start = Self::of(bytes, to_end);
-        let look = &bytes[..bytes.len().min(LOOK)];
-        let Some(end) = memchr::memchr(b'\n', look).filter(|_| start == Self::Text) else {
-            return start;
-        };
-        let line = look[..end].strip_suffix(b"\r").unwrap_or(&look[..end]);
-        // A line with a CR in it may be the lines of a message, ended with CR alone.
-        let fits = line.len() <= LINE_MAX && !line.contains(&b'\r');
-        if fits && line.starts_with(b"From ") {
-            Self::FromLine(end + 1)
-        } else {
-            Self::Text
         }
     }
 }
@@ -111,7 +101,7 @@ pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
 pub(crate) fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
     (1..5).find(|&count| {
         let after = bytes.strip_prefix(&b"From"[..count]);
-        after.is_some_and(|after| matches!(Start::of(after, to_end), Start::FromLine(_)))
+        after.is_some_and(|after| matches!(Start::of(after, to_end, false), Start::FromLine(_)))
     })
 }
 
@@ -130,7 +120,7 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
 pub fn mail_begins(bytes: &[u8]) -> bool {
     let to_end = bytes.len() < LOOK;
     let bytes = &bytes[empty_lines(bytes)..];
-    Start::of_first(bytes, to_end) != Start::Text
+    Start::of(bytes, to_end, true) != Start::Text
         || broken_word(bytes, to_end).is_some()
         || (to_end && is_begun(bytes))
 }

@@ -78,25 +78,13 @@ pub fn encode(identity: &Identity, rules: &Rules, maildrop: &Maildrop) -> Vec<u8
     bytes
 }
 
-/// How many bytes [`is_plausible`] needs to say whether the rest is worth reading.
-pub const LOOK: usize = HEAD;
-
-/// Whether an index of `index_length` bytes that begins with `head` can describe a spool of
-/// `length` bytes, or an earlier state of it. This keeps a forged index from filling the memory.
-pub fn is_plausible(head: &[u8; LOOK], index_length: u64, length: u64) -> bool {
-    let (was, count) = (number(head, 2), number(head, 5));
-    let (Some(was), Some(count)) = (was, count) else {
-        return false;
-    };
+/// The most bytes that the index of a spool of `length` bytes can have. This keeps a forged index
+/// from filling the memory.
+pub fn most_bytes(length: u64) -> u64 {
     // Each message has a From_ line, which has more than 16 bytes. Only the first one may have
     // fewer.
-    let few = count <= was / 16 && count <= MESSAGES_MAX as u64;
-    if !(head.starts_with(MAGIC) && was <= length && few) {
-        return false;
-    }
-    let records = count * RECORD as u64;
-    let rest = index_length.checked_sub((HEAD + HASH) as u64);
-    rest.is_some_and(|rest| (records..=records + count * MAX as u64).contains(&rest))
+    let count = (length / 16).min(MESSAGES_MAX as u64);
+    (HEAD + HASH) as u64 + count * (RECORD + MAX) as u64
 }
 
 /// Decodes what [`encode`] made. `None` for anything else.

@@ -1,7 +1,7 @@
 //! Reads one message: its header line by line, and its body up to the next From_ line.
 
 use crate::error::ScanError;
-use crate::from_line::{self, LINE_MAX, Start, is_from_line};
+use crate::from_line::{self, LINE_MAX, Start};
 use crate::header::{Fate, Fields, Hidden, LOOK};
 use crate::message::Message;
 use crate::octets::Octets;
@@ -68,17 +68,19 @@ pub(crate) struct Found {
 }
 
 impl Content {
-    /// Adds a whole header line: `text` without its LF or CRLF, `line` with it.
-    fn add_line(&mut self, text: &[u8], line: &[u8]) {
-        self.fate = self.fields.read(text, true, self.fate);
-        if !self.fate.hidden {
+    /// Adds a part of a header line: a whole line with its LF, or the next part of a long one.
+    /// `text` is the part without the end of the line.
+    fn add(&mut self, part: &[u8], text: &[u8], is_line: bool, ends: bool) {
+        if !self.fate.hidden && is_line {
             self.octets.add_line(text);
+        } else if !self.fate.hidden {
+            self.octets.add(part);
         }
-        if self.fate.kept && line.len() == text.len() + 1 {
-            self.digest.update(line);
+        if self.fate.kept && is_line && part.len() == text.len() + 1 {
+            self.digest.update(part);
         } else if self.fate.kept {
             self.digest.update(text);
-            self.digest.update(b"\n");
+            self.digest.update(if ends { b"\n" } else { b"" });
         }
     }
 
@@ -165,74 +167,43 @@ impl<'w, 'b, S: Source> MessageReader<'w, 'b, S> {
         })
     }
 
-    /// Reads header lines, up to an empty line, a From_ line or the end of the spool.
+    /// Reads header lines, up to an empty line, a From_ line or the end of the spool. A long line
+    /// comes in parts.
     fn headers(&mut self) -> Result<Header, ScanError<S::Error>> {
         let length = self.window.length();
         let mut offset = self.header;
-        loop {
-            let view = self.window.at(offset, LOOK + 2)?;
-            let mut at = 0;
-            while let Some(end) = memchr(b'\n', &view[at..]) {
-                let line = &view[at..=at + end];
-                let text = &line[..end];
-                let text = text.strip_suffix(b"\r").unwrap_or(text);
-                if text.is_empty() || is_from_line(text) {
-                    let empty = offset + at as u64;
-                    let body = empty + if text.is_empty() { end as u64 + 1 } else { 0 };
-                    return Ok(Header { empty, body });
-                }
-                self.content.add_line(text, line);
-                at += end + 1;
+        let mut begins = true;
+        while offset < length {
+            let from = begins && self.window.at(offset, LOOK + 2)?.starts_with(b"From ");
+            if from && self.window.line_at(offset, false)? != Start::Text {
+                break;
             }
-            let start = &view[at..];
-            offset += at as u64;
-            let at_end = offset + start.len() as u64 >= length;
-            if start.is_empty() && at_end {
-                let (empty, body) = (offset, offset);
-                return Ok(Header { empty, body });
-            }
-            if start.len() < LOOK + 2 && !at_end {
-                continue;
-            }
-            // This is a long line, or the spool's last line.
-            let content = &mut self.content;
-            content.fate = content.fields.read(start, false, content.fate);
-            if start.starts_with(b"From ") && self.window.line_at(offset)? != Start::Text {
-                let (empty, body) = (offset, offset);
-                return Ok(Header { empty, body });
-            }
-            offset = self.long_line(offset)?;
-        }
-    }
-
-    /// Reads one header line in pieces. Returns where the next line begins.
-    fn long_line(&mut self, mut offset: u64) -> Result<u64, ScanError<S::Error>> {
-        let fate = self.content.fate;
-        loop {
-            let length = self.window.length();
             let view = self.window.at(offset, LOOK + 2)?;
             let line_feed = memchr(b'\n', view);
             let ends = line_feed.is_some() || offset + view.len() as u64 >= length;
-            let piece = match line_feed {
+            let part = match line_feed {
                 Some(at) => &view[..=at],
                 None if ends => view,
-                // A CR may belong to the line's end. The next piece begins with it.
+                // A CR may belong to the line's end. The next part begins with it.
                 None => view.strip_suffix(b"\r").unwrap_or(view),
             };
-            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let text = part.strip_suffix(b"\n").unwrap_or(part);
             let text = text.strip_suffix(b"\r").filter(|_| ends).unwrap_or(text);
-            if !fate.hidden {
-                self.content.octets.add(piece);
+            let is_line = begins && line_feed.is_some();
+            let next = offset + part.len() as u64;
+            if is_line && text.is_empty() {
+                let (empty, body) = (offset, next);
+                return Ok(Header { empty, body });
             }
-            if fate.kept {
-                self.content.digest.update(text);
-                self.content.digest.update(if ends { b"\n" } else { b"" });
+            let content = &mut self.content;
+            if begins {
+                content.fate = content.fields.read(text, is_line, content.fate);
             }
-            offset += piece.len() as u64;
-            if ends {
-                return Ok(offset);
-            }
+            content.add(part, text, is_line, ends);
+            (offset, begins) = (next, ends);
         }
+        let (empty, body) = (offset, offset);
+        Ok(Header { empty, body })
     }
 
     /// Whether the body ends at `target`, as its Content-Length says. As in Dovecot, a line end
@@ -252,7 +223,7 @@ impl<'w, 'b, S: Source> MessageReader<'w, 'b, S> {
             _ => return Ok(None),
         };
         let rest = &near[separator..];
-        let follows = Start::of(rest, to_end) != Start::Text;
+        let follows = Start::of(rest, to_end, false) != Start::Text;
         let next = target + separator as u64;
         Ok((next == length || follows).then_some((target, next)))
     }
@@ -290,7 +261,7 @@ impl<'w, 'b, S: Source> MessageReader<'w, 'b, S> {
             };
             let empty_line = separator(&view[..distance(counted, stop)], counted == self.header);
             let ends = match found {
-                Some(_) => self.window.line_at(stop)? != Start::Text,
+                Some(_) => self.window.line_at(stop, false)? != Start::Text,
                 None => stop == length,
             };
             let end = stop - if ends { empty_line as u64 } else { BEFORE };

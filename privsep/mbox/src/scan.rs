@@ -38,12 +38,7 @@ pub fn scan_on<S: Source>(
         if maildrop.messages.len() >= MESSAGES_MAX {
             return Err(ScanError::TooManyMessages);
         }
-        let line = if maildrop.messages.is_empty() {
-            window.first_line_at(start)?
-        } else {
-            window.line_at(start)?
-        };
-        let header = match line {
+        let header = match window.line_at(start, maildrop.messages.is_empty())? {
             Start::FromLine(count) => start + count as u64,
             Start::Text if !is_tail(&mut window, start)? => return Err(ScanError::NotMbox),
             Start::Text | Start::BrokenOff => {
@@ -68,10 +63,10 @@ pub fn begins_there<S: Source>(
     window: &mut Window<'_, S>,
     message: &Message,
 ) -> Result<bool, ScanError<S::Error>> {
-    let mut line = window.line_at(message.from_line)?;
+    let mut line = window.line_at(message.from_line, false)?;
     if line == Start::Text {
         match first_from_line(window) {
-            Ok(first) if first == message.from_line => line = window.first_line_at(first)?,
+            Ok(first) if first == message.from_line => line = window.line_at(first, true)?,
             Ok(_) | Err(ScanError::NotMbox | ScanError::BareReturns) => {}
             Err(error) => return Err(error),
         }
@@ -99,7 +94,7 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
             offset += skipped as u64;
             continue;
         }
-        let begins = Start::of_first(view, to_end) != Start::Text;
+        let begins = Start::of(view, to_end, true) != Start::Text;
         if view.is_empty() || begins || (to_end && is_begun(view)) {
             return Ok(offset);
         }

@@ -71,18 +71,17 @@ impl<'a, S: Source> Window<'a, S> {
         Ok(&into[..count])
     }
 
-    /// What the line at `offset` is.
-    pub(crate) fn line_at(&mut self, offset: u64) -> Result<Start, ScanError<S::Error>> {
+    /// What the line at `offset` is. `first`: it is the first line of the spool, behind its empty
+    /// lines.
+    pub(crate) fn line_at(
+        &mut self,
+        offset: u64,
+        first: bool,
+    ) -> Result<Start, ScanError<S::Error>> {
         let length = self.length;
         let view = self.at(offset, LOOK)?;
-        Ok(Start::of(view, offset + view.len() as u64 == length))
-    }
-
-    /// Does the same for the first line of the spool, behind its empty lines.
-    pub(crate) fn first_line_at(&mut self, offset: u64) -> Result<Start, ScanError<S::Error>> {
-        let length = self.length;
-        let view = self.at(offset, LOOK)?;
-        Ok(Start::of_first(view, offset + view.len() as u64 == length))
+        let to_end = offset + view.len() as u64 == length;
+        Ok(Start::of(view, to_end, first))
     }
 
     fn holds(&self, offset: u64, need: usize) -> bool {

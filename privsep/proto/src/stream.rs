@@ -23,10 +23,6 @@ pub const TAG_WHOLE: u8 = 4;
 
 /// The tag of a data packet: with an announcement or without, the last of its stream or not.
 pub fn data_tag(announced: bool, last: bool) -> u8 {
-    match (announced, last) {
-        (false, false) => TAG_DATA,
-        (false, true) => TAG_LAST,
-        (true, false) => TAG_FIRST,
-        (true, true) => TAG_WHOLE,
-    }
+    let pair = if announced { TAG_FIRST } else { TAG_DATA };
+    pair + u8::from(last)
 }

@@ -3,13 +3,11 @@
 use crate::state::{NEXT, PINS, State};
 use popward_mbox::pins::Pins;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 
 /// The largest file of pins, in bytes. That is enough for half a million messages.
 const PINS_MAX: u64 = 64 << 20;
 
-/// Reads the pins, and bytes that identify this version of their file. If there is no file, both
-/// are empty.
+/// Reads the pins, and the text of their file. If there is no file, both are empty.
 ///
 /// A file in the wrong form is an error: without its pins, clients would fetch all of their mail
 /// again.
@@ -17,24 +15,12 @@ pub fn load(state: &State) -> io::Result<(Pins, Vec<u8>)> {
     let Some(file) = state.open(PINS)? else {
         return Ok((Pins::default(), Vec::new()));
     };
-    let status = file.metadata()?;
-    if status.len() > PINS_MAX {
+    let mut text = Vec::new();
+    if file.take(PINS_MAX + 1).read_to_end(&mut text)? as u64 > PINS_MAX {
         return Err(io::Error::other(format!("{PINS}: more than 64 MiB")));
     }
-    // The file of pins is replaced, never written over. So another version has another inode or
-    // another time.
-    let numbers = [status.ino(), status.len()].map(u64::to_le_bytes);
-    let times = [
-        status.mtime(),
-        status.mtime_nsec(),
-        status.ctime(),
-        status.ctime_nsec(),
-    ];
-    let version = [numbers.concat(), times.map(i64::to_le_bytes).concat()].concat();
-    let mut text = Vec::new();
-    file.take(PINS_MAX).read_to_end(&mut text)?;
     let bad = |line| io::Error::other(format!("{PINS}:{line}: expected `KEY UIDL`"));
-    Ok((Pins::decode(&text).map_err(bad)?, version))
+    Ok((Pins::decode(&text).map_err(bad)?, text))
 }
 
 /// Replaces the pins. They are on disk when this returns.

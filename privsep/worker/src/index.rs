@@ -2,7 +2,7 @@
 //! is read.
 
 use crate::naming::Naming;
-use popward_mbox::index::{Identity, LOOK, Rules, decode, encode, is_plausible, is_worth_it};
+use popward_mbox::index::{Identity, Rules, decode, encode, is_worth_it, most_bytes};
 use popward_mbox::message::Maildrop;
 use popward_mbox::scan::{BUFFER_MIN, ScanError, begins_there, scan_on};
 use popward_mbox::source::Source;
@@ -221,19 +221,14 @@ fn still_holds(
 }
 
 fn load(state: &State, length: u64) -> io::Result<Option<(Identity, Rules, Maildrop)>> {
-    let Some(mut file) = state.open(INDEX)? else {
+    let Some(file) = state.open(INDEX)? else {
         return Ok(None);
     };
-    let mut head = [0; LOOK];
-    file.read_exact(&mut head)?;
-    let index_length = file.metadata()?.len();
-    if !is_plausible(&head, index_length, length) {
-        return Ok(None);
-    }
+    let most = most_bytes(length);
+    let index_length = file.metadata()?.len().min(most);
     let mut bytes = Vec::with_capacity(usize::try_from(index_length).unwrap_or(0));
-    bytes.extend_from_slice(&head);
-    file.take(index_length).read_to_end(&mut bytes)?;
-    Ok(decode(&bytes))
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(decode(&bytes).filter(|(known, ..)| known.length <= length))
 }
 
 /// Writes the index of `maildrop`, as it was in the spool `seen`. A maildrop that is cheap to read

@@ -16,7 +16,7 @@ pub struct Naming {
     pins: Pins,
     /// The header fields that clients are not shown.
     pub hide: Hidden,
-    /// A hash of the pins' version and the hidden fields. An index with another hash is not used.
+    /// A hash of the pins and the hidden fields. An index with another hash is not used.
     pub rules: Rules,
 }
 
@@ -45,9 +45,9 @@ impl Naming {
         let mut hash = blake3::Hasher::new();
         hash.update(format!("{:?}", self.hide).as_bytes());
         if let Some(state) = state {
-            let (pins, version) = pins_file::load(state)?;
+            let (pins, text) = pins_file::load(state)?;
             self.pins = pins;
-            hash.update(&version);
+            hash.update(&text);
         }
         self.rules
             .copy_from_slice(&hash.finalize().as_bytes()[..16]);
