@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 /// Converts one message, piece by piece.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Converter {
     /// How many bytes of the current line have been read, and the last of them.
     line: u64,
@@ -19,13 +19,7 @@ pub struct Converter {
 impl Converter {
     /// A converter for RETR.
     pub fn whole() -> Self {
-        Self {
-            line: 0,
-            last: 0,
-            in_body: false,
-            lines: None,
-            octets: 0,
-        }
+        Self::default()
     }
 
     /// A converter for TOP (RFC 1939, section 7): the header, the empty line, and `lines` lines of
@@ -33,7 +27,7 @@ impl Converter {
     pub fn top(lines: u32) -> Self {
         Self {
             lines: Some(lines),
-            ..Self::whole()
+            ..Self::default()
         }
     }
 

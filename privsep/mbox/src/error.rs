@@ -10,12 +10,9 @@ pub enum ScanError<E> {
     /// The spool's lines end with CR alone, so it cannot be told which of them begin messages.
     BareReturns,
     /// The spool ended before the given length.
-    Truncated {
-        /// The offset up to which bytes were expected.
-        expected: u64,
-        /// The offset where they ended.
-        found: u64,
-    },
+    ///
+    /// The offsets up to which bytes were expected, and where they ended.
+    Truncated(u64, u64),
     /// The spool has more than [`MESSAGES_MAX`] messages.
     TooManyMessages,
     /// Reading failed.
@@ -27,7 +24,7 @@ impl<E: std::fmt::Display> std::fmt::Display for ScanError<E> {
         match self {
             Self::NotMbox => out.write_str("does not begin with a From_ line: no mbox"),
             Self::BareReturns => out.write_str("its lines end with CR alone: no mbox"),
-            Self::Truncated { expected, found } => {
+            Self::Truncated(expected, found) => {
                 write!(out, "ends at {found}, expected bytes up to {expected}")
             }
             Self::TooManyMessages => write!(out, "more than {MESSAGES_MAX} messages"),

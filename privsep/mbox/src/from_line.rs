@@ -98,7 +98,7 @@ pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
 ///
 /// Only for the start of a spool, or of bytes that were added to one, because a message must begin
 /// there. Elsewhere such a line is text.
-pub(crate) fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
+fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
     (1..5).find(|&count| {
         let after = bytes.strip_prefix(&b"From"[..count]);
         after.is_some_and(|after| matches!(Start::of(after, to_end, false), Start::FromLine(_)))
@@ -111,6 +111,14 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
     begins && bytes.len() <= LINE_MAX && memchr::memchr2(b'\n', b'\r', bytes).is_none()
 }
 
+/// Where a message begins at the start of a spool, or of bytes that were added to one. Empty lines
+/// were skipped. Before the message there may be the bytes of a delivery that was broken off within
+/// the word `From`. A From_ line that was only begun counts too.
+pub(crate) fn mail_start(bytes: &[u8], to_end: bool) -> Option<usize> {
+    let begins = Start::of(bytes, to_end, true) != Start::Text || (to_end && is_begun(bytes));
+    begins.then_some(0).or_else(|| broken_word(bytes, to_end))
+}
+
 /// Whether bytes that were added to a spool can be a delivery: a line that begins with `From `, or
 /// the part of one that was written before the delivery was broken off. Empty lines may come
 /// before.
@@ -119,10 +127,7 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
 /// up to the end of the spool.
 pub fn mail_begins(bytes: &[u8]) -> bool {
     let to_end = bytes.len() < LOOK;
-    let bytes = &bytes[empty_lines(bytes)..];
-    Start::of(bytes, to_end, true) != Start::Text
-        || broken_word(bytes, to_end).is_some()
-        || (to_end && is_begun(bytes))
+    mail_start(&bytes[empty_lines(bytes)..], to_end).is_some()
 }
 
 /// As Dovecot 2.3 reads a line, from the left: a sender without spaces (unless it is quoted), the

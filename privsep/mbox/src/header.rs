@@ -34,7 +34,7 @@ impl Hidden {
 }
 
 /// What the lines of a header have said so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fields {
     /// The value of the first `Content-Length` that consists of digits.
     pub(crate) content_length: Option<u64>,
@@ -45,29 +45,20 @@ pub(crate) struct Fields {
 }
 
 /// How a line is treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Fate {
-    /// Whether all mail readers keep the line as it is, so that it counts for the digest.
-    pub(crate) kept: bool,
+    /// Whether mail readers change the line, so that it does not count for the digest.
+    pub(crate) rewritten: bool,
     /// Whether clients are not shown the line.
     pub(crate) hidden: bool,
-}
-
-impl Fate {
-    /// The treatment of an ordinary line.
-    pub(crate) const PLAIN: Self = Self {
-        kept: true,
-        hidden: false,
-    };
 }
 
 impl Fields {
     /// Begins a header whose fields `hide` are not shown.
     pub(crate) fn new(hide: Hidden) -> Self {
         Self {
-            content_length: None,
-            pseudo: false,
             hide,
+            ..Self::default()
         }
     }
 
@@ -79,18 +70,18 @@ impl Fields {
             // A continuation belongs to the field before it.
             Some(b' ' | b'\t') => return before,
             Some(b'S' | b's' | b'X' | b'x' | b'C' | b'c' | b'L' | b'l') => {}
-            _ => return Fate::PLAIN,
+            _ => return Fate::default(),
         }
         let look = &start[..start.len().min(LOOK)];
         let complete = complete && look.len() == start.len();
         let Some(colon) = memchr::memchr(b':', look) else {
-            return Fate::PLAIN;
+            return Fate::default();
         };
         let (name, value) = (&look[..colon], &look[colon + 1..]);
         let mut fields = REWRITTEN.iter();
         let place = fields.position(|field| name.eq_ignore_ascii_case(field.as_bytes()));
         let Some(place) = place else {
-            return Fate::PLAIN;
+            return Fate::default();
         };
         match REWRITTEN[place] {
             "Content-Length" if complete => {
@@ -101,7 +92,7 @@ impl Fields {
             _ => {}
         }
         Fate {
-            kept: false,
+            rewritten: true,
             hidden: self.hide.0 & 1 << place != 0,
         }
     }
@@ -119,29 +110,22 @@ fn content_length(value: &[u8]) -> Option<u64> {
 /// UIDVALIDITY must not be 0.
 fn is_uid_base(value: &[u8], complete: bool) -> bool {
     let mut words = value.trim_ascii_start().splitn(2, |&byte| byte == b' ');
-    let uid_validity = words.next().and_then(number32);
+    let uid_validity = words.next().and_then(number::<u32>);
     let rest = words.next().unwrap_or_default().trim_ascii_start();
     let last_uid_end = memchr::memchr2(b' ', b'\t', rest);
     // If the value is cut off within the number, the number is not known.
     let last_uid = match last_uid_end {
-        Some(end) => number32(&rest[..end]),
-        None if complete => number32(rest),
+        Some(end) => number::<u32>(&rest[..end]),
+        None if complete => number::<u32>(rest),
         None => None,
     };
     uid_validity.is_some_and(|number| number != 0) && last_uid.is_some()
 }
 
-fn number32(digits: &[u8]) -> Option<u32> {
-    number(digits).and_then(|number| u32::try_from(number).ok())
-}
-
 /// Reads decimal digits. `None`: `digits` is empty, has another byte, or is too large.
-fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
+    // `parse` would accept a plus sign.
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+    digits.parse().ok()
 }

@@ -28,18 +28,19 @@ const RANGE: usize = 24;
 pub const LOOK: usize = 256;
 
 /// The next thing to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
     /// Move a piece from its slot to its place.
     Slot,
     /// Move a piece from where it lies to its place. It overwrites no byte that is still needed.
+    #[default]
     Direct,
     /// Cut the spool. Everything is in its place.
     Cut,
 }
 
 /// One step of an update.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
     /// Counts the steps, from 1.
     pub sequence: u64,
@@ -73,6 +74,22 @@ pub struct Head {
 }
 
 impl Head {
+    /// The numbers of a head in their order on disk, behind the one with the sequence and the stage.
+    fn numbers(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.inode,
+            &mut self.planned,
+            &mut self.length,
+            &mut self.first_change,
+            &mut self.ranges,
+            &mut self.slot,
+            &mut self.at,
+            &mut self.piece,
+            &mut self.check,
+            &mut self.end_mark,
+        ]
+    }
+
     /// Encodes the block of this head.
     pub fn encode(&self) -> Vec<u8> {
         let mut head = MAGIC.to_vec();
@@ -81,20 +98,8 @@ impl Head {
             Stage::Direct => 0,
             Stage::Cut => 1 << 62,
         };
-        let numbers = [
-            self.sequence | stage,
-            self.inode,
-            self.planned,
-            self.length,
-            self.first_change,
-            self.ranges,
-            self.slot,
-            self.at,
-            self.piece,
-            self.check,
-            self.end_mark,
-        ];
-        for number in numbers {
+        head.extend_from_slice(&(self.sequence | stage).to_le_bytes());
+        for number in self.clone().numbers() {
             head.extend_from_slice(&number.to_le_bytes());
         }
         head.extend_from_slice(&self.ranges_hash);
@@ -104,13 +109,12 @@ impl Head {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_at_checked(HEAD)?;
-        if !head.starts_with(MAGIC) || !rest.starts_with(blake3::hash(head).as_bytes()) {
+        let (bytes, rest) = bytes.split_at_checked(HEAD)?;
+        if !bytes.starts_with(MAGIC) || !rest.starts_with(blake3::hash(bytes).as_bytes()) {
             return None;
         }
-        let number = |place: usize| number(head, 1 + place);
-        let marked = number(0)?;
-        let head = Self {
+        let marked = number(bytes, 1)?;
+        let mut head = Self {
             sequence: marked & (u64::MAX >> 2),
             stage: match marked >> 62 {
                 0 => Stage::Direct,
@@ -118,18 +122,12 @@ impl Head {
                 2 => Stage::Slot,
                 _ => return None,
             },
-            inode: number(1)?,
-            planned: number(2)?,
-            length: number(3)?,
-            first_change: number(4)?,
-            ranges: number(5)?,
-            slot: number(6)?,
-            at: number(7)?,
-            piece: number(8)?,
-            check: number(9)?,
-            end_mark: number(10)?,
-            ranges_hash: *head.get(HEAD - 32..)?.first_chunk()?,
+            ranges_hash: *bytes.last_chunk()?,
+            ..Self::default()
         };
+        for (place, value) in (2..).zip(head.numbers()) {
+            *value = number(bytes, place)?;
+        }
         let possible = head.first_change <= head.planned
             && head.planned <= head.length
             && head.length <= i64::MAX.unsigned_abs()

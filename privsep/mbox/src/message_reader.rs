@@ -76,9 +76,9 @@ impl Content {
         } else if !self.fate.hidden {
             self.octets.add(part);
         }
-        if self.fate.kept && is_line && part.len() == text.len() + 1 {
+        if !self.fate.rewritten && is_line && part.len() == text.len() + 1 {
             self.digest.update(part);
-        } else if self.fate.kept {
+        } else if !self.fate.rewritten {
             self.digest.update(text);
             self.digest.update(if ends { b"\n" } else { b"" });
         }
@@ -120,7 +120,7 @@ impl<'w, 'b, S: Source> MessageReader<'w, 'b, S> {
                 octets: Octets::new(),
                 digest,
                 fields: Fields::new(hide),
-                fate: Fate::PLAIN,
+                fate: Fate::default(),
             },
         })
     }

@@ -39,10 +39,8 @@ impl Pins {
         let mut text = FIRST_LINE.to_vec();
         for (digest, names) in &self.0 {
             for name in names {
-                text.extend_from_slice(&hexadecimal(digest));
-                text.push(b' ');
-                text.extend_from_slice(name.as_bytes());
-                text.push(b'\n');
+                let line = [&hexadecimal(digest)[..], b" ", name.as_bytes(), b"\n"].concat();
+                text.extend(line);
             }
         }
         text
@@ -64,12 +62,9 @@ impl Pins {
 fn pin(line: &[u8]) -> Option<([u8; 16], Box<str>)> {
     let (key, name) = line.strip_suffix(b"\n")?.split_at_checked(32)?;
     let name = name.strip_prefix(b" ").filter(|name| is_valid(name))?;
-    let mut digest = [0; 16];
-    for (byte, pair) in digest.iter_mut().zip(key.chunks(2)) {
-        let digits = std::str::from_utf8(pair).ok()?;
-        let lower = !digits.contains(|c: char| c.is_ascii_uppercase() || c == '+');
-        *byte = u8::from_str_radix(digits, 16).ok().filter(|_| lower)?;
-    }
+    let lower = key.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let key = std::str::from_utf8(key).ok().filter(|_| lower)?;
+    let digest = u128::from_str_radix(key, 16).ok()?.to_be_bytes();
     Some((digest, std::str::from_utf8(name).ok()?.into()))
 }
 

@@ -1,7 +1,7 @@
 //! One walk over the spool: where each message begins and ends.
 
 pub use crate::error::ScanError;
-use crate::from_line::{self, Start, broken_word, empty_lines, is_begun};
+use crate::from_line::{self, Start, empty_lines, is_begun, mail_start};
 use crate::header::Hidden;
 pub use crate::message::MESSAGES_MAX;
 use crate::message::{Maildrop, Message};
@@ -94,11 +94,7 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
             offset += skipped as u64;
             continue;
         }
-        let begins = Start::of(view, to_end, true) != Start::Text;
-        if view.is_empty() || begins || (to_end && is_begun(view)) {
-            return Ok(offset);
-        }
-        if let Some(count) = broken_word(view, to_end) {
+        if let Some(count) = mail_start(view, to_end) {
             return Ok(offset + count as u64);
         }
         let view = &view[..view.len().min(from_line::LOOK)];

@@ -17,7 +17,7 @@ impl Shown {
         Self {
             fields: Fields::new(hide),
             begins: true,
-            fate: Fate::PLAIN,
+            fate: Fate::default(),
         }
     }
 

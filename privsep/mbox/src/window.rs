@@ -126,11 +126,8 @@ fn read_exactly<S: Source>(
     }
     let count = source.read_at(offset, into).map_err(ScanError::Source)?;
     if count < into.len() {
-        let expected = offset + into.len() as u64;
-        return Err(ScanError::Truncated {
-            expected,
-            found: offset + count as u64,
-        });
+        let (expected, found) = (offset + into.len() as u64, offset + count as u64);
+        return Err(ScanError::Truncated(expected, found));
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub struct Commit<'a> {
 impl Commit<'_> {
     /// Deletes the messages.
     ///
+    /// - `sizes` are [`Sizes::SHIPPED`], except in tests.
     /// - `begins` is called before the first change that another process would have to finish after
     ///   a crash.
     /// - `answer` is called when the deletions are done.
@@ -37,15 +38,6 @@ impl Commit<'_> {
     /// and the next opening finishes the update. The inner result says whether pins and journal
     /// were put away after `answer`. If they were not, the next opening puts them away.
     pub fn run(
-        self,
-        begins: impl FnOnce(),
-        answer: impl FnOnce(),
-    ) -> Result<Result<(), UpdateError>, UpdateError> {
-        self.run_with(Sizes::SHIPPED, begins, answer)
-    }
-
-    /// Does the same as [`Self::run`], with pieces of these sizes.
-    pub(crate) fn run_with(
         self,
         sizes: Sizes,
         begins: impl FnOnce(),

@@ -104,7 +104,7 @@ impl From<ScanError<UpdateError>> for UpdateError {
     fn from(error: ScanError<UpdateError>) -> Self {
         match error {
             ScanError::Source(error) => error,
-            ScanError::Truncated { .. } => Self::Changed("the spool is shorter than it was"),
+            ScanError::Truncated(..) => Self::Changed("the spool is shorter than it was"),
             _ => Self::Changed("a message is not where it was"),
         }
     }

@@ -36,7 +36,7 @@ pub fn keep_reserve(state: &State) -> io::Result<()> {
 /// An open journal.
 pub(crate) struct Journal {
     state: State,
-    file: File,
+    pub file: File,
     /// Bytes of each of the journal's two slots.
     pub slot: u64,
 }
@@ -123,7 +123,7 @@ impl Journal {
         if length < HEADS as u64 {
             return Ok(None);
         }
-        self.read_at(0, &mut blocks)?;
+        self.file.read_exact_at(&mut blocks, 0)?;
         let Some(head) = Head::newest(&blocks) else {
             return Ok(None);
         };
@@ -132,7 +132,7 @@ impl Journal {
             return Ok(None);
         }
         let mut bytes = vec![0; usize::try_from(ranges).unwrap_or(0)];
-        self.read_at(HEADS as u64, &mut bytes)?;
+        self.file.read_exact_at(&mut bytes, HEADS as u64)?;
         self.slot = head.slot;
         Ok(Kept::decode(&head, &bytes).map(|kept| (head, kept)))
     }
@@ -140,9 +140,9 @@ impl Journal {
     /// Writes the first head into both blocks, and the kept ranges. When this returns, they and the
     /// first slot are on disk.
     pub fn write_first(&mut self, head: &Head, ranges: &[u8]) -> io::Result<()> {
-        self.write_at(HEADS as u64, ranges)?;
-        self.write_at(0, &head.encode().repeat(2))?;
-        self.sync()
+        self.file.write_all_at(ranges, HEADS as u64)?;
+        self.file.write_all_at(&head.encode().repeat(2), 0)?;
+        self.file.sync_data()
     }
 
     /// Makes the journal stand: from now on, whoever opens the spool must finish this update.
@@ -158,8 +158,8 @@ impl Journal {
 
     /// Writes a head. It is on disk when this returns.
     pub fn write_head(&mut self, head: &Head) -> io::Result<()> {
-        self.write_at(head.block_at(), &head.encode())?;
-        self.sync()
+        self.file.write_all_at(&head.encode(), head.block_at())?;
+        self.file.sync_data()
     }
 
     /// Puts the journal away, because the update is done and on disk. If that fails, the next
@@ -169,21 +169,6 @@ impl Journal {
         if away.and_then(|()| self.state.sync()).is_ok() {
             self.give_up();
         }
-    }
-
-    /// Reads exactly `into.len()` bytes at `offset`.
-    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(into, offset)
-    }
-
-    /// Writes all of `bytes` at `offset`.
-    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    /// Waits until the written bytes are on disk.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
     }
 }
 

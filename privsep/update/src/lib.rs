@@ -29,3 +29,4 @@ mod syscalls;
 pub mod testing;
 
 pub use journal::keep_reserve;
+pub use steps::Sizes;

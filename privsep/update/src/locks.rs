@@ -119,7 +119,7 @@ pub fn try_lock(
     let taken = locked
         .lock_file(job)
         .and_then(|()| fit(&locked.file, job))
-        .and_then(|_| locked.still_there());
+        .and_then(|_| locked.is_there().then_some(()).ok_or(OpenError::Replaced));
     if let Err(error) = taken {
         // A dotlock that was taken over stays where it is, so that no other program gets in. The
         // next try takes it over again.
@@ -268,36 +268,27 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
 
 impl LockedSpool {
     fn lock_file(&mut self, job: &Job) -> Result<(), OpenError> {
-        if job.locks.fcntl {
-            match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE)) {
-                Ok(_) => {}
-                Err(Errno::EAGAIN | Errno::EACCES) => {
-                    return Err(OpenError::Busy("the fcntl lock", Holder::Unknown));
-                }
-                Err(errno) => return Err(OpenError::System("fcntl lock", errno)),
+        let failed = |lock| {
+            move |errno| match errno {
+                Errno::EAGAIN | Errno::EACCES => OpenError::Busy(lock, Holder::Unknown),
+                errno => OpenError::System(lock, errno),
             }
+        };
+        if job.locks.fcntl {
+            let taken = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE));
+            taken.map_err(failed("the fcntl lock"))?;
         }
         // Over NFS, flock(2) takes an fcntl lock. It would collide with this worker's own fcntl
         // lock.
         if job.locks.flock && !(job.locks.fcntl && is_on_nfs(&self.file)) {
-            match popward_sys::flock::lock(&self.file) {
-                Ok(()) => {}
-                Err(Errno::EAGAIN) => return Err(OpenError::Busy("the flock", Holder::Unknown)),
-                Err(errno) => return Err(OpenError::System("flock", errno)),
-            }
+            popward_sys::flock::lock(&self.file).map_err(failed("the flock"))?;
         }
         Ok(())
     }
 
-    /// Checks that the spool's path still names the locked file, because some programs replace
-    /// spools.
-    fn still_there(&self) -> Result<(), OpenError> {
-        let open = fstat(&self.file).map_err(|errno| OpenError::System("fstat", errno))?;
-        if is_at(&self.directory, &self.name, &open) {
-            Ok(())
-        } else {
-            Err(OpenError::Replaced)
-        }
+    /// Whether the spool's path still names the locked file. Some programs replace spools.
+    fn is_there(&self) -> bool {
+        fstat(&self.file).is_ok_and(|open| is_at(&self.directory, &self.name, &open))
     }
 
     /// Removes the dotlock after another lock could not be taken. The other locks end with their
@@ -332,7 +323,9 @@ impl LockedSpool {
     /// An update that has begun calls only [`Self::prove`]: it is finished on the file on which it
     /// began, wherever that file is now.
     pub fn prove_place(&mut self) -> Result<(), UpdateError> {
-        self.still_there().map_err(|_| UpdateError::LockLost)?;
+        if !self.is_there() {
+            return Err(UpdateError::LockLost);
+        }
         self.prove()
     }
 

@@ -15,10 +15,11 @@ use popward_mbox::journal::{Head, Kept, LOOK, Stage, mark};
 use popward_mbox::plan::Plan;
 use popward_mbox::source::Source;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 /// How much an update does at once. Tests use small sizes, so that a small spool takes many steps.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
+pub struct Sizes {
     /// How many bytes of the spool are in memory at once.
     pub(crate) chunk: usize,
     /// The most bytes of a piece, and so of a slot. Each piece is on disk before the next one
@@ -39,7 +40,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// The sizes that popward uses.
-    pub(crate) const SHIPPED: Self = Self {
+    pub const SHIPPED: Self = Self {
         chunk: 1 << 20,
         piece: 32 << 20,
         gap: 4 << 20,
@@ -89,8 +90,6 @@ pub(crate) fn begin(
     let journal = Journal::create(state, ranges, moved.clamp(1, sizes.piece), enough)?;
     let encoded = kept.encode();
     let head = Head {
-        sequence: 0,
-        stage: Stage::Direct,
         inode: seen.inode,
         planned: seen.length,
         length: seen.length,
@@ -98,10 +97,9 @@ pub(crate) fn begin(
         ranges,
         slot: journal.slot,
         at: plan.first_change,
-        piece: 0,
-        check: 0,
         end_mark: look_before(spool, seen.length)?,
         ranges_hash: *blake3::hash(&encoded).as_bytes(),
+        ..Head::default()
     };
     let mut steps = Steps::new(journal, head, kept, sizes);
     match steps.first(spool, &seen, &encoded, begins) {
@@ -237,7 +235,7 @@ impl Steps {
         let (journal, mut at) = (&mut self.journal, self.head.slot_at());
         each_chunk(spool, &sources, &mut self.chunk, |_, bytes| {
             check.update(bytes);
-            journal.write_at(at, bytes)?;
+            journal.file.write_all_at(bytes, at)?;
             at += bytes.len() as u64;
             Ok(())
         })?;
@@ -245,7 +243,7 @@ impl Steps {
         // A head must not name a slot that is not on disk. The first head and its slot are synced
         // together, before the journal stands.
         if self.head.sequence > 1 {
-            self.journal.sync()?;
+            self.journal.file.sync_data()?;
         }
         Ok(())
     }
@@ -278,7 +276,7 @@ impl Steps {
         while done < self.head.piece {
             let most = within(&(done..self.head.piece), self.sizes.chunk);
             let bytes = &mut self.chunk[..most];
-            self.journal.read_at(slot + done, bytes)?;
+            self.journal.file.read_exact_at(bytes, slot + done)?;
             act(bytes)?;
             done += most as u64;
         }
@@ -299,9 +297,8 @@ impl Steps {
 
 /// The mark of the first bytes of a range, as they are in the spool now.
 pub(crate) fn look_at(spool: &mut LockedSpool, range: &Range<u64>) -> Result<u64, UpdateError> {
-    let mut look = [0; LOOK];
-    let count = spool.read_at(range.start, &mut look[..within(range, LOOK)])?;
-    Ok(mark(&look[..count]))
+    let end = range.end.min(range.start + LOOK as u64);
+    Ok(mark(&read_range(spool, range.start..end)?))
 }
 
 /// The mark of the last [`LOOK`] bytes before `end`, or of all bytes if `end` is less.
@@ -330,9 +327,8 @@ pub(crate) fn read_range(
 
 /// Whether the bytes at `offset` look like mail that a program appended.
 pub(crate) fn mail_begins_at(spool: &mut LockedSpool, offset: u64) -> Result<bool, UpdateError> {
-    let mut bytes = [0; LINE_MAX + 4];
-    let count = spool.read_at(offset, &mut bytes)?;
-    Ok(mail_begins(&bytes[..count]))
+    let look = offset..offset + LINE_MAX as u64 + 4;
+    Ok(mail_begins(&read_range(spool, look)?))
 }
 
 /// Reads the spool's bytes in `sources`, in order, and calls `act` with them in chunks.

@@ -159,7 +159,7 @@ pub fn message(number: usize, length: usize) -> Vec<u8> {
 
 /// Commits with small pieces, so that a small spool takes many steps.
 pub fn commit(commit: Commit<'_>) -> Result<Result<(), UpdateError>, UpdateError> {
-    commit.run_with(Sizes::SMALL, || (), || ())
+    commit.run(Sizes::SMALL, || (), || ())
 }
 
 /// Writes the pins that hold after an update, as a commit does before its first step.

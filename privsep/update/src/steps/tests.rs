@@ -30,7 +30,7 @@ fn updated(desk: &Desk, plan: &Plan, read: &[u8]) -> Result<bool, UpdateError> {
         pins: None,
     };
     let mut stood = false;
-    let put_away = commit.run_with(Sizes::SMALL, || (), || stood = desk.journal().exists())?;
+    let put_away = commit.run(Sizes::SMALL, || (), || stood = desk.journal().exists())?;
     put_away.unwrap();
     Ok(stood)
 }
@@ -164,7 +164,7 @@ fn broken_off(desk: &Desk, case: &Case, steps: usize, crash: Crash) {
             let torn = 4 * usize::from(share);
             let head = work.head.encode();
             let at = work.head.block_at();
-            work.journal.write_at(at, &head[..torn]).unwrap();
+            work.journal.file.write_all_at(&head[..torn], at).unwrap();
         }
         Crash::Cleared | Crash::Done => {}
     }
@@ -242,7 +242,7 @@ proptest! {
             seen: desk.seen(old.len() as u64),
             pins: None,
         };
-        commit.run_with(Sizes::SMALL, || begun += 1, || stood = !no_journal(&desk)).unwrap().unwrap();
+        commit.run(Sizes::SMALL, || begun += 1, || stood = !no_journal(&desk)).unwrap().unwrap();
         prop_assert_eq!(begun, 1);
         prop_assert!(stood, "until the client is answered");
         prop_assert!(desk.bytes() == case.kept());

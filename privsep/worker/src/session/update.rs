@@ -7,6 +7,7 @@ use popward_mbox::index::Identity;
 use popward_mbox::plan::{self, Plan};
 use popward_proto::session::{Update, WorkerToFront};
 use popward_proto::sessions_worker::WorkerToSessions;
+use popward_update::Sizes;
 use popward_update::commit::Commit;
 use popward_update::error::UpdateError;
 use popward_update::last_line::end_last_line;
@@ -53,7 +54,7 @@ impl Session {
                 front.send(&WorkerToFront::Committed(update))
             });
         };
-        let put_away = commit.run(begins, committed)?;
+        let put_away = commit.run(Sizes::SHIPPED, begins, committed)?;
         let put_away = put_away.and_then(|()| self.keep_left());
         Ok(Done { update, put_away })
     }
