@@ -5,7 +5,7 @@
 pub(crate) mod of_root;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc;
 
 /// A set of capabilities. Bit `n` is the capability with number `n` in linux/capability.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,47 +21,22 @@ impl Capabilities {
     }
 }
 
-/// The sets of this process that capget(2) shows. The ambient set is a part of the permitted and of
-/// the inheritable set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sets {
-    pub(crate) effective: Capabilities,
-    pub(crate) permitted: Capabilities,
-    pub(crate) inheritable: Capabilities,
-}
+/// What capget(2) and capset(2) take first: `_LINUX_CAPABILITY_VERSION_3`, and 0 for this process.
+const HEADER: [u32; 2] = [0x2008_0522, 0];
 
-/// The first argument of capget(2) and capset(2).
-#[repr(C)]
-struct Header {
-    version: u32,
-    /// 0: this process.
-    pid: c_int,
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3`, of this process.
-const HEADER: Header = Header {
-    version: 0x2008_0522,
-    pid: 0,
-};
-
-impl Sets {
-    /// The sets as they are now.
-    pub(crate) fn read() -> nix::Result<Self> {
-        let mut header = HEADER;
-        // The lower halves of the effective, permitted and inheritable set, then the upper halves.
-        let mut words = [0_u32; 6];
-        // SAFETY: the kernel reads and writes the header, and fills these six words. Both live
-        // until the call returns.
-        Errno::result(unsafe {
-            libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr())
-        })?;
-        let set = |at: usize| Capabilities(u64::from(words[at]) | u64::from(words[at + 3]) << 32);
-        Ok(Self {
-            effective: set(0),
-            permitted: set(1),
-            inheritable: set(2),
-        })
-    }
+/// The effective, permitted and inheritable set of this process. The ambient set is a part of the
+/// last two.
+pub(crate) fn held() -> nix::Result<[Capabilities; 3]> {
+    let mut header = HEADER;
+    // The lower halves of the three sets, then the upper halves.
+    let mut words = [0_u32; 6];
+    // SAFETY: the kernel reads and writes the header, and fills these six words. Both live until
+    // the call returns.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_capget, header.as_mut_ptr(), words.as_mut_ptr())
+    })?;
+    let set = |at: usize| Capabilities(u64::from(words[at]) | u64::from(words[at + 3]) << 32);
+    Ok([0, 1, 2].map(set))
 }
 
 #[cfg(test)]

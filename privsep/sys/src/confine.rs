@@ -8,7 +8,7 @@ mod hardening;
 
 #[cfg(feature = "server")]
 pub use crate::capabilities::of_root::drop_capabilities;
-use crate::capabilities::{Capabilities, Sets};
+use crate::capabilities::{self, Capabilities};
 pub use hardening::{harden, prove};
 use nix::errno::Errno;
 use nix::libc;
@@ -80,9 +80,8 @@ pub fn prove_ids(
     // The kernel's `fsuid` and `fsgid` follow the effective ids. No code here sets them.
     let within = self::groups()?.iter().all(|group| groups.contains(group));
     prove_that(within, "supplementary groups")?;
-    let sets = attempt("read capabilities", Sets::read())?;
     // The ambient set is a part of the inheritable one (capabilities(7)), so it needs no look.
-    let held = [sets.effective, sets.permitted, sets.inheritable];
+    let held = attempt("read capabilities", capabilities::held())?;
     let within = held.iter().all(|set| set.is_within(keep));
     prove_that(within, "capabilities")
 }

@@ -2,7 +2,7 @@
 //!
 //! The monitor and the workers do not use this.
 
-use crate::capabilities::{Capabilities, Sets};
+use crate::capabilities::{self, Capabilities};
 use crate::channel::ChannelError;
 use crate::confine::{Identity, NotConfined, attempt, drop_capabilities, groups, harden, prove};
 use crate::inherited;
@@ -90,7 +90,7 @@ pub fn adopt_orphans() -> Result<(), NotConfined> {
 ///
 /// Returns false, and does nothing, if this process has no `CAP_SYS_CHROOT`.
 fn empty_root() -> Result<bool, NotConfined> {
-    let held = attempt("read capabilities", Sets::read())?.effective;
+    let [held, _, _] = attempt("read capabilities", capabilities::held())?;
     if !Capabilities::SYS_CHROOT.is_within(held) {
         return Ok(false);
     }

@@ -54,22 +54,22 @@ fn main() -> ExitCode {
 
 /// Opens the maildrop. `None`: the task was something else, and is done.
 fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, OpenError> {
-    let started = start::start(job, ends, log)?;
+    let mut started = start::start(job, ends, log)?;
     if job.task != Task::Serve {
         return Ok(None);
     }
-    let (mut spool, state) = (started.spool, started.state);
+    let (spool, state) = (&mut started.spool, started.state.as_ref());
     if spool.is_some() && state.is_none() && !job.adopt.as_slice().is_empty() {
         let why = "the spool came after popward-adopt had looked for it";
         let changed = UpdateError::Changed(why);
         return Err(OpenError::Scan(ScanError::Source(changed)));
     }
     let reading = Instant::now();
-    let mut naming = Naming::new(job, state.as_ref()).map_err(OpenError::Naming)?;
+    let mut naming = Naming::new(job, state).map_err(OpenError::Naming)?;
     let mut found = None;
-    if let Some(spool) = &mut spool {
+    if let Some(spool) = spool {
         let is_over = || ends.gone();
-        let opened = index::open(spool, state.as_ref(), &mut naming, &is_over);
+        let opened = index::open(spool, state, &mut naming, &is_over);
         let opened = opened.map_err(OpenError::Scan)?;
         if let Some(error) = &opened.unpinned {
             log.failed(Level::Warning, "UIDLs not pinned", error);
@@ -88,8 +88,7 @@ fn open(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<Opened>, Open
         found = Some(opened);
     }
     Ok(Some(Opened {
-        spool,
-        state,
+        started,
         naming,
         found,
     }))

@@ -17,18 +17,15 @@ use popward_mbox::window::Window;
 use popward_proto::session::{Broken, MessageNumber, Refusal, Totals, WorkerPhase, WorkerToFront};
 use popward_update::error::UpdateError;
 use popward_update::keep_reserve;
-use popward_update::locks::LockedSpool;
-use popward_update::start::Ends;
+use popward_update::start::{Ends, Started};
 use popward_update::state::{INDEX, State};
 use std::collections::VecDeque;
 use std::io;
 
 /// What a session begins with.
 pub struct Opened {
-    /// The locked spool. `None`: there is none, and the maildrop is empty.
-    pub spool: Option<LockedSpool>,
-    /// The user's state directory.
-    pub state: Option<State>,
+    /// The spool and the state directory. If there is no spool, the maildrop is empty.
+    pub started: Started,
     /// How messages are named and shown.
     pub naming: Naming,
     /// The messages of the spool.
@@ -78,9 +75,9 @@ impl Session {
         Self {
             transport: Transport {
                 ends,
-                spool: opened.spool,
+                spool: opened.started.spool,
             },
-            state: opened.state,
+            state: opened.started.state,
             hidden: usize::from(maildrop.is_hidden(0)),
             maildrop,
             seen,

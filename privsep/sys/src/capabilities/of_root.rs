@@ -1,7 +1,7 @@
 //! The capabilities that root's processes keep, how a process gives up the others, and the bounding
 //! set, which only root's processes can change.
 
-use super::{Capabilities, Errno, HEADER, Sets, libc};
+use super::{Capabilities, Errno, HEADER, held, libc};
 use crate::confine::{NotConfined, attempt};
 use nix::libc::{c_int, c_ulong};
 
@@ -31,7 +31,8 @@ impl Capabilities {
 
 /// Removes every capability except those of `keep` from the bounding set, if this process may.
 pub(crate) fn shrink(keep: Capabilities) -> nix::Result<()> {
-    if !Capabilities::SETPCAP.is_within(Sets::read()?.effective) {
+    let [effective, _, _] = held()?;
+    if !Capabilities::SETPCAP.is_within(effective) {
         return Ok(());
     }
     for number in 0..u64::BITS.into() {
@@ -50,15 +51,15 @@ pub(crate) fn shrink(keep: Capabilities) -> nix::Result<()> {
 
 /// Gives up every capability except those of `keep`, in all sets. The process cannot get them back.
 pub(crate) fn give_up_except(keep: Capabilities) -> nix::Result<()> {
-    let held = Sets::read()?;
+    let [_, permitted, _] = held()?;
     prctl(libc::PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)?;
-    let kept = held.permitted.0 & keep.0;
+    let kept = permitted.0 & keep.0;
     let halves = [(kept & 0xffff_ffff) as u32, (kept >> 32) as u32];
     // Effective, permitted, inheritable.
     let words = halves.map(|half| [half, half, 0]);
     let mut header = HEADER;
     // SAFETY: the kernel reads the header and six words. Both live until the call returns.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), words.as_ptr()) })?;
     Ok(())
 }
 

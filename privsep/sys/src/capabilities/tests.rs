@@ -25,9 +25,9 @@ fn p10_what_is_given_up_is_in_no_set_any_more() {
     let give_up = move || {
         of_root::shrink(keep).unwrap();
         give_up_except(keep).unwrap();
-        let sets = Sets::read().unwrap();
-        assert!(sets.permitted.is_within(keep));
-        let seen = [sets.permitted.0, sets.effective.0, sets.inheritable.0];
+        let [effective, permitted, inheritable] = held().unwrap();
+        assert!(permitted.is_within(keep));
+        let seen = [permitted.0, effective.0, inheritable.0];
         assert_eq!(seen, shown()[1..4]);
         let some = shown();
         give_up_except(Capabilities::NONE).unwrap();

@@ -1,9 +1,17 @@
 //! What the locks ask of a file, and the fcntl lock that they take on it.
 
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, fstatat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use popward_sys::libc;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+
+/// Opens a file of `directory` to read it. Follows no link, and does not wait for the other end of a
+/// pipe.
+pub(super) fn open_to_read(directory: &OwnedFd, name: &str) -> nix::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(directory, name, flags, Mode::empty()).map(File::from)
+}
 
 /// Whether `name` still names this file.
 pub(super) fn is_at(directory: &OwnedFd, name: &str, file: &FileStat) -> bool {

@@ -3,8 +3,8 @@
 //! This is read before the locks are taken. Nothing is decided by it: a user can put any
 //! text into a dotlock of their own, and any name on a process of their own.
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat, major, minor};
+use super::file::open_to_read;
+use nix::sys::stat::{fstat, major, minor};
 use popward_proto::sessions_worker::{Job, SESSION_ARGUMENT, dotlock_name};
 use std::fs::File;
 use std::io::Read;
@@ -125,8 +125,7 @@ fn command_line(pid: i32) -> String {
 }
 
 fn open(directory: &OwnedFd, name: &str) -> Option<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(openat(directory, name, flags, Mode::empty()).ok()?);
+    let file = open_to_read(directory, name).ok()?;
     file.metadata().ok()?.is_file().then_some(file)
 }
 

@@ -1,14 +1,13 @@
 //! Finds and removes stale dotlocks: those that a crash left.
 
-use super::file::{WHOLE_FILE, is_at, is_on_nfs};
+use super::file::{WHOLE_FILE, is_at, is_on_nfs, open_to_read};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::stat::{FileStat, fstat};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, UnlinkatFlags, sysconf, unlinkat};
 use popward_proto::sessions_worker::Job;
 use popward_sys::libc;
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -19,8 +18,7 @@ const MARGIN_S: i64 = 60;
 /// Removes a dotlock of this user and host whose process is dead. A crash of the whole server or of
 /// the host leaves such locks. Returns whether it removed one.
 pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
+    let Ok(file) = open_to_read(directory, name) else {
         return false;
     };
     let Ok(status) = fstat(&file) else {
@@ -30,7 +28,7 @@ pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) -> bool {
         return false;
     }
     let mut text = String::new();
-    let read = File::from(file).take(128).read_to_string(&mut text);
+    let read = file.take(128).read_to_string(&mut text);
     let owner = text.split_once(':').filter(|_| read.is_ok());
     let owner = owner.filter(|(_, host)| *host == job.host.as_str());
     let owner = owner.and_then(|(pid, _)| pid.parse::<i32>().ok());
@@ -90,8 +88,7 @@ pub(super) fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> boo
 /// took its dotlock before the host's clock was set, and one whose process id belongs to another
 /// process here, as in a container.
 fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
+    let file = match open_to_read(directory, job.spool_name.as_str()) {
         Ok(file) => file,
         Err(Errno::ENOENT) => return true,
         Err(_) => return false,
