@@ -133,10 +133,19 @@ fn the_audit_page_lists_the_write_path() {
 /// What each of root's processes links of the workspace, and what of it no other process has.
 #[test]
 fn roots_processes_do_not_grow() {
-    // What these processes have in common counts as their own.
-    let parent = lines("privsep/parent/src");
+    // What these processes have in common counts as the own code of each that links it.
     for (name, own_max, all_max, unused) in ROOTS {
-        let own = lines(&format!("privsep/{name}/src")) + parent;
+        let package = match *name {
+            "supervisor" => "popward".to_owned(),
+            name => format!("popward-{name}"),
+        };
+        let tree = tree(&package);
+        let mut own = lines(&format!("privsep/{name}/src"));
+        for common in ["parent", "records"] {
+            if tree.contains(&format!("popward-{common}")) {
+                own += lines(&format!("privsep/{common}/src"));
+            }
+        }
         let shared = all(&["privsep/proto/src", "privsep/sys/src"]);
         let left_out = || OF_OTHERS.iter().chain(*unused).map(Path::new);
         for path in left_out() {
@@ -270,12 +279,12 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2210;
-const SUPERVISOR_ALL: usize = 3990;
-const MONITOR_OWN: usize = 2056;
-const MONITOR_ALL: usize = 4026;
-const SESSIONS_OWN: usize = 1915;
-const SESSIONS_ALL: usize = 3716;
+const SUPERVISOR_OWN: usize = 2083;
+const SUPERVISOR_ALL: usize = 3865;
+const MONITOR_OWN: usize = 1970;
+const MONITOR_ALL: usize = 3942;
+const SESSIONS_OWN: usize = 1984;
+const SESSIONS_ALL: usize = 3787;
 
 /// popward-config grows with the number of settings.
 #[test]
@@ -391,6 +400,7 @@ fn p1_each_executable_links_only_what_it_is_for() {
                 "aws-lc-rs",
                 "popward-mbox",
                 "popward-front",
+                "popward-records",
             ],
         ),
         (

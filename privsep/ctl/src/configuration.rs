@@ -1,7 +1,7 @@
 //! The configuration in force, as popward-config hands it over. popwardctl reads no TOML.
 
 use crate::executable;
-use popward_parent::process::{Started, end, how, readable};
+use popward_parent::process::{how, readable};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
 use popward_proto::codec;
@@ -13,7 +13,7 @@ use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::{
     ConfigToSupervisor, SupervisorSettings, SupervisorToConfig,
 };
-use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -59,10 +59,12 @@ pub(crate) fn read(path: &Path) -> Result<Configuration, NotRead> {
     let named = named.ok_or_else(|| failed(&"expected a path of at most 4096 bytes, in UTF-8"))?;
     let executable = executable::beside(EXECUTABLE).map_err(|error| failed(&error))?;
     let identity = executable::as_root();
-    let started = executable::start(&executable, &[EXECUTABLE], identity.as_ref());
-    // Nothing is read from the log: popward-config writes errors to its channel.
-    let Started { child, control, .. } = started.map_err(|errno| failed(&errno))?;
-    let mut channel: FromConfig = Channel::new(control, SetupPhase::Starting);
+    let (own, theirs) = socket_pair().map_err(|errno| failed(&errno))?;
+    let (words, identity) = ([EXECUTABLE], identity.as_ref());
+    let started = executable::start(&executable, &words, identity, theirs.as_fd());
+    let child = started.map_err(|errno| failed(&errno))?;
+    drop(theirs);
+    let mut channel: FromConfig = Channel::new(own, SetupPhase::Starting);
     let asked = SupervisorToConfig::Read {
         version: VERSION,
         path: named,
@@ -70,7 +72,7 @@ pub(crate) fn read(path: &Path) -> Result<Configuration, NotRead> {
     };
     let heard = channel.send(&asked).and_then(|()| hear(&mut channel));
     // If it has sent all, it is about to end. If it has not, nobody waits for it any more.
-    let status = end(&child, !matches!(heard, Err(ChannelError::Closed)));
+    let status = child.end(!matches!(heard, Err(ChannelError::Closed)));
     match heard {
         Ok(result) => result.map_err(NotRead::Refused),
         Err(ChannelError::Closed) => {

@@ -3,10 +3,9 @@
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use popward_parent::process::{Launch, Launcher, Started};
-use popward_sys::spawn::{Child, ChildIdentity};
+use popward_sys::spawn::{Child, ChildIdentity, Spawn, spawn};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// The executable `name` in the directory of this one.
@@ -29,15 +28,13 @@ pub(crate) fn as_root() -> Option<ChildIdentity> {
 /// The identity of a child that runs as a user.
 pub(crate) fn as_user(uid: u32, gid: u32, groups: Vec<u32>) -> ChildIdentity {
     ChildIdentity {
-        uid,
-        gid,
-        effective_gid: gid,
         groups,
-        keep_chroot: false,
+        ..ChildIdentity::of(uid, gid)
     }
 }
 
-/// Starts an executable with a channel and a log.
+/// Starts an executable with one socket, in the working directory: paths on the command line may be
+/// relative to it.
 ///
 /// # Errors
 ///
@@ -46,44 +43,15 @@ pub(crate) fn start(
     executable: &Path,
     words: &[&str],
     identity: Option<&ChildIdentity>,
-) -> Result<Started, Errno> {
-    let directory = here()?;
-    Launcher::new()?.start(
-        &Launch {
-            executable,
-            command_line: words,
-            directory: directory.as_fd(),
-            identity,
-        },
-        &[],
-    )
-}
-
-/// Starts an executable with one socket.
-///
-/// # Errors
-///
-/// A system call failed.
-pub(crate) fn start_alone(
-    executable: &Path,
-    words: &[&str],
-    identity: Option<&ChildIdentity>,
     socket: BorrowedFd<'_>,
 ) -> Result<Child, Errno> {
-    let directory = here()?;
-    Launcher::new()?.start_with(
-        &Launch {
-            executable,
-            command_line: words,
-            directory: directory.as_fd(),
-            identity,
-        },
-        &[socket],
-    )
-}
-
-/// The working directory. Paths on the command line may be relative to it.
-fn here() -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(".", flags, Mode::empty())
+    let open = |path, flags| open(path, OFlag::O_CLOEXEC | flags, Mode::empty());
+    spawn(&Spawn {
+        executable,
+        arguments: words,
+        null: open("/dev/null", OFlag::O_RDWR)?.as_fd(),
+        descriptors: &[socket],
+        directory: open(".", OFlag::O_PATH | OFlag::O_DIRECTORY)?.as_fd(),
+        identity,
+    })
 }

@@ -10,7 +10,6 @@ use crate::look;
 use crate::outcome;
 use crate::output::{FAILED, complain, print};
 use crate::report::{Directory, Report, Whose};
-use popward_parent::process::end;
 use popward_proto::account::Account;
 use popward_proto::bounded::UserName;
 use popward_proto::settings::place;
@@ -164,12 +163,12 @@ fn ask(question: &Question) -> Result<Facts, String> {
     let executable = executable::beside("popwardctl").map_err(|error| failed(&error))?;
     let (mut ours, theirs) = UnixStream::pair().map_err(|error| failed(&error))?;
     let words = ["popwardctl", look::ARGUMENT];
-    let child = executable::start_alone(&executable, &words, identity.as_ref(), theirs.as_fd());
+    let child = executable::start(&executable, &words, identity.as_ref(), theirs.as_fd());
     let child = child.map_err(|errno| failed(&errno))?;
     drop(theirs);
     let answer = exchange(&mut ours, question);
     // It has answered, or it is not waited for any more.
-    let ended = end(&child, true);
+    let ended = child.end(true);
     let answer = answer.map_err(|error| failed(&error))?;
     ended.map_err(|errno| failed(&errno))?;
     answer.map_err(|why| failed(&why))

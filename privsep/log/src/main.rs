@@ -17,7 +17,7 @@ mod syscalls;
 use line::{Origin, QPOPPER, field_name};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use popward_proto::VERSION;
-use popward_proto::log::{LogPhase, NoMessage};
+use popward_proto::log::NoMessage;
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_log::SupervisorToLog;
@@ -110,7 +110,7 @@ fn hear(
             // The supervisor has made them so that they do not block.
             let opened = files
                 .into_iter()
-                .map(|socket| Channel::new(socket, LogPhase::Open));
+                .map(|socket| Channel::new(socket, SetupPhase::Serving));
             writers.extend(opened);
         }
         Ok(_) => {}

@@ -57,16 +57,6 @@ impl Config {
     }
 }
 
-/// The part of a configuration that has come so far.
-#[derive(Debug, Default)]
-struct Draft {
-    base: Option<Base>,
-    auth: Option<AuthSettings>,
-    login_delays: Vec<(AccountSelector, u32)>,
-    client_ca: Option<OwnedFd>,
-    certificates: Vec<Certificate>,
-}
-
 /// Waits for the whole configuration.
 ///
 /// # Errors
@@ -77,65 +67,42 @@ pub(crate) fn receive(
     common: CommonSettings,
 ) -> Result<Config, ChannelError> {
     let mut buffer = PacketBuffer::for_messages();
-    let mut draft = Draft::default();
+    let (mut base, mut auth, mut login_delays) = (None, None, Vec::new());
+    let (mut client_ca, mut certificates) = (None, Vec::new());
     loop {
         let (message, files) = channel.receive(&mut buffer)?;
-        match message {
-            ConfigToMonitor::Base(_) => channel.enter(ReadingPhase::Rest),
-            ConfigToMonitor::End => return draft.whole(common).ok_or(ChannelError::Closed),
-            _ => {}
-        }
-        if !draft.add(message, files) {
-            return Err(ChannelError::Closed);
-        }
-    }
-}
-
-impl Draft {
-    /// Adds a message that the permit table permits, with its descriptors. Returns false if it is
-    /// one too many.
-    fn add(&mut self, message: ConfigToMonitor, files: Vec<OwnedFd>) -> bool {
         let mut files = files.into_iter();
         match message {
-            ConfigToMonitor::Base(base) => self.base.replace(*base).is_none(),
-            ConfigToMonitor::Auth(auth) => self.auth.replace(*auth).is_none(),
-            ConfigToMonitor::LoginDelay(whose, delay_s) => {
-                push(&mut self.login_delays, TABLES_MAX, (whose, delay_s))
+            ConfigToMonitor::Base(all) => {
+                channel.enter(ReadingPhase::Rest);
+                base = Some(*all);
             }
-            ConfigToMonitor::ClientAuthorities(_) => {
-                self.client_ca = files.next();
-                true
-            }
+            ConfigToMonitor::Auth(all) => auth = Some(*all),
+            ConfigToMonitor::LoginDelay(whose, delay_s) => login_delays.push((whose, delay_s)),
+            ConfigToMonitor::ClientAuthorities(_) => client_ca = files.next(),
             ConfigToMonitor::Certificate { key: key_path, .. } => {
-                let (Some(chain), Some(key)) = (files.next(), files.next()) else {
-                    return false;
-                };
-                let certificate = Certificate {
+                let files = files.next().zip(files.next());
+                let (chain, key) = files.ok_or(ChannelError::Closed)?;
+                certificates.push(Certificate {
                     chain,
                     key,
                     key_path,
-                };
-                push(&mut self.certificates, CERTIFICATES_MAX, certificate)
+                });
             }
-            ConfigToMonitor::End => false,
+            ConfigToMonitor::End => {
+                let (base, auth) = base.zip(auth).ok_or(ChannelError::Closed)?;
+                return Ok(Config {
+                    common,
+                    base,
+                    auth,
+                    login_delays,
+                    client_ca,
+                    certificates,
+                });
+            }
+        }
+        if login_delays.len() > TABLES_MAX || certificates.len() > CERTIFICATES_MAX {
+            return Err(ChannelError::Closed);
         }
     }
-
-    fn whole(self, common: CommonSettings) -> Option<Config> {
-        let (base, auth) = self.base.zip(self.auth)?;
-        Some(Config {
-            common,
-            login_delays: self.login_delays,
-            base,
-            auth,
-            client_ca: self.client_ca,
-            certificates: self.certificates,
-        })
-    }
-}
-
-/// Adds `item`. Returns false if the list then has more than `most` items.
-fn push<T>(list: &mut Vec<T>, most: usize, item: T) -> bool {
-    list.push(item);
-    list.len() <= most
 }

@@ -6,7 +6,7 @@
 //! auth closes its channel, or after the time limit. If it does not, the monitor kills it.
 
 use crate::monitor::{FAREWELL, Monitor};
-use crate::starter::identity;
+use crate::starter::launch;
 use nix::errno::Errno;
 use popward_parent::events::ChildId;
 use popward_parent::process::Process;
@@ -62,11 +62,8 @@ impl Monitor {
                 self.log_not_started(role, errno);
             }
         }
-        let channel = self
-            .parts
-            .auth
-            .as_ref()
-            .and_then(|part| part.channel.as_ref());
+        let auth = self.parts.auth.as_ref();
+        let channel = auth.and_then(|auth| auth.channel.as_ref());
         if let Some(channel) = channel {
             // The monitor does not wait for an auth that does not read.
             let _ = channel.send_with(&MonitorToAuth::Conversation(id), &[auth_end.as_fd()]);
@@ -87,14 +84,13 @@ impl Monitor {
         if !self.serves() || others.count() >= 2 * usize::from(limits.at_once) {
             return Err(Errno::EAGAIN);
         }
-        let words = [&limits.limit_ms.to_string(), whom];
-        let (identity, starter) = (identity(&self.config, role), &mut self.starter);
-        let child = starter.start_with(role, &words, identity.as_ref(), &[socket])?;
-        let id = starter.events.next_id();
-        let process = Process::watch(&starter.events, id, (role, None), (child, None), None)?;
+        let limit_ms = limits.limit_ms.to_string();
+        let words = [limit_ms.as_str(), whom];
+        let launch = launch(&self.config, role, &words, self.parts.empty.as_ref())?;
+        let process = Process::start(&mut self.starter, &launch, &[socket])?;
         let limit = Duration::from_millis(limits.limit_ms.into());
         let until = Instant::now() + limit + FAREWELL;
-        self.leaving.insert(id, (until, process));
+        self.leaving.insert(process.id(), (until, process));
         Ok(())
     }
 }

@@ -5,9 +5,7 @@ use crate::monitor::{FAREWELL, Monitor, Stage};
 use nix::sys::wait::WaitStatus;
 use popward_parent::events::ChildId;
 use popward_parent::process::{Process, REST, how};
-use popward_proto::log::Level;
 use popward_sys::channel::PacketBuffer;
-use std::fmt::Display;
 use std::time::Instant;
 
 impl Monitor {
@@ -21,6 +19,7 @@ impl Monitor {
         self.read_control(id, buffer, REST);
         if let Some((_, process)) = self.leaving.remove(&id) {
             process.forget(&self.starter.events);
+            self.parts.logs.forget(id, &self.starter.events);
             let role = process.origin().role;
             let died = converses(role) && !matches!(status, WaitStatus::Exited(_, 0));
             if died
@@ -31,7 +30,7 @@ impl Monitor {
             {
                 self.report(&process, status);
             }
-        } else if self.sessions.as_ref().is_some_and(|it| it.id == id) {
+        } else if self.parts.sessions.as_ref().is_some_and(|it| it.id() == id) {
             self.sessions_ended(status);
         } else {
             self.part_ended(id, status);
@@ -40,11 +39,10 @@ impl Monitor {
 
     /// Without sessions, nobody can log in, and nobody knows the sessions that run.
     fn sessions_ended(&mut self, status: WaitStatus) {
-        let Some(mut sessions) = self.sessions.take() else {
+        let Some(mut sessions) = self.parts.sessions.take() else {
             return;
         };
-        sessions.disconnect(&self.starter.events);
-        sessions.process.forget(&self.starter.events);
+        sessions.forget(&self.starter.events);
         self.report(&sessions.process, status);
         if matches!(self.stage, Stage::Rising(_)) {
             self.not_risen(&"popward-sessions ended before everything was ready");
@@ -59,6 +57,7 @@ impl Monitor {
             return;
         };
         process.forget(&self.starter.events);
+        self.parts.logs.forget(id, &self.starter.events);
         self.report(&process, status);
         let role = process.origin().role;
         if matches!(self.stage, Stage::Rising(_)) {
@@ -75,16 +74,8 @@ impl Monitor {
     /// Logs an end that is not in order.
     fn report(&mut self, process: &Process, status: WaitStatus) {
         let in_order = matches!(status, WaitStatus::Exited(_, 0));
-        if in_order && matches!(self.stage, Stage::Ending(_)) {
-            return;
+        if !in_order || !matches!(self.stage, Stage::Ending(_)) {
+            process.report(status, &[], &mut self.log);
         }
-        let (origin, how, seconds) = (process.origin(), how(status), process.life().as_secs());
-        let fields: &[(&str, &dyn Display)] = &[
-            ("process", &origin.role.name()),
-            ("pid", &origin.pid),
-            ("of", &how),
-            ("seconds", &seconds),
-        ];
-        self.log.write(Level::Error, "process died", fields);
     }
 }

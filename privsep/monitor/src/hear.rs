@@ -1,7 +1,7 @@
 //! What the monitor reads from its children, and what each message leads to.
 
 use crate::monitor::{Monitor, Stage};
-use crate::parts::Part;
+use popward_parent::connected_child::ConnectedChild;
 use popward_parent::events::ChildId;
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
@@ -16,62 +16,51 @@ use popward_proto::supervisor_monitor::MonitorToSupervisor;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// A message from a child, by the kind of the child.
-enum Heard {
-    Front(FrontToMonitor),
-    Auth(AuthToMonitor),
-    NewerAuth(AuthToMonitor),
-    Keys(KeysToMonitor),
-    Sessions(SessionsToMonitor, Vec<OwnedFd>),
-}
-
 impl Monitor {
     /// Reads at most `most` records of a process.
     pub(crate) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
-        let leaving = self.leaving.get_mut(&id).map(|(_, process)| process);
-        let process = leaving.or_else(|| self.parts.process(id));
-        if let Some(process) = process {
-            process.read_log(&mut self.log, &self.starter.events, buffer, most);
-        }
+        let (log, events) = (&mut self.log, &self.starter.events);
+        self.parts.logs.read(id, log, events, buffer, most);
     }
 
     /// Reads at most `most` packets of a child's channel.
     pub(crate) fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
         for _ in 0..most {
-            match self.receive(id, buffer) {
+            match self.read_packet(id, buffer) {
+                Some(Ok(())) => {}
                 None | Some(Err(ChannelError::WouldBlock)) => return,
-                Some(Ok(heard)) => self.heard(id, heard),
                 Some(Err(ChannelError::Closed)) => return self.closed(id),
                 Some(Err(error)) => return self.banish(id, &error),
             }
         }
     }
 
-    /// Receives from the child of this number. `None`: its channel is closed.
-    fn receive(
+    /// Reads one packet of a child's channel. `None`: the channel is closed.
+    fn read_packet(
         &mut self,
         id: ChildId,
         buffer: &mut PacketBuffer,
-    ) -> Option<Result<Heard, ChannelError>> {
-        if let Some(sessions) = self.sessions.as_mut().filter(|it| it.id == id) {
-            let heard = sessions.channel.as_mut()?.receive(buffer);
-            return Some(heard.map(|(message, files)| Heard::Sessions(message, files)));
+    ) -> Option<Result<(), ChannelError>> {
+        let parts = &mut self.parts;
+        if let Some(sessions) = parts.sessions.as_mut().filter(|it| it.id() == id) {
+            let received = sessions.receive(buffer)?;
+            return Some(received.map(|(message, files)| self.heard_sessions(id, message, files)));
         }
-        if let Some(front) = self.parts.fronts.get_mut(&id) {
-            let heard = front.part.channel.as_mut()?.receive(buffer);
-            return Some(heard.map(|(message, _)| Heard::Front(message)));
+        if let Some(front) = parts.fronts.get_mut(&id) {
+            let received = front.part.receive(buffer)?;
+            return Some(received.map(|(message, _)| self.heard_front(id, message)));
         }
         if let Some(auth) = self.newer_auths.get_mut(&id) {
-            let heard = auth.receive(buffer);
-            return Some(heard.map(|(message, _)| Heard::NewerAuth(message)));
+            let received = auth.receive(buffer);
+            return Some(received.map(|(message, _)| self.heard_newer_auth(id, &message)));
         }
-        if let Some(auth) = self.parts.auth.as_mut().filter(|auth| auth.id == id) {
-            let heard = auth.channel.as_mut()?.receive(buffer);
-            return Some(heard.map(|(message, _)| Heard::Auth(message)));
+        if let Some(auth) = parts.auth.as_mut().filter(|auth| auth.id() == id) {
+            let received = auth.receive(buffer)?;
+            return Some(received.map(|(message, _)| self.heard_auth(id, message)));
         }
-        let keys = self.parts.keys.as_mut().filter(|keys| keys.id == id)?;
-        let heard = keys.channel.as_mut()?.receive(buffer);
-        Some(heard.map(|(message, _)| Heard::Keys(message)))
+        let keys = parts.keys.as_mut().filter(|keys| keys.id() == id)?;
+        let received = keys.receive(buffer)?;
+        Some(received.map(|(message, _)| self.heard_keys(id, message)))
     }
 
     /// A child has closed its channel, so it can be told nothing more. It is killed, and another
@@ -80,50 +69,56 @@ impl Monitor {
         if let Some(auth) = self.newer_auths.remove(&id) {
             return self.starter.events.forget(auth.as_fd());
         }
-        self.disconnect(id);
-        if self.serves() || matches!(self.stage, Stage::Rising(_)) {
-            self.process(id)
-                .into_iter()
-                .for_each(|process| process.kill());
+        let kills = self.serves() || matches!(self.stage, Stage::Rising(_));
+        if let Some(part) = self.parts.get(id) {
+            part.disconnect(&self.starter.events);
+            if kills {
+                part.process().kill();
+            }
         }
     }
 
-    fn heard(&mut self, id: ChildId, heard: Heard) {
-        match heard {
-            Heard::Front(FrontToMonitor::Ready { version })
-            | Heard::Auth(AuthToMonitor::Ready { version })
-            | Heard::Keys(KeysToMonitor::Ready { version }) => {
-                if version == VERSION {
-                    self.ready(id);
-                } else {
-                    self.banish(id, &format_args!("version {version}, not {VERSION}"));
-                }
-            }
-            Heard::Front(FrontToMonitor::Unusable { key, why }) => {
+    fn heard_front(&mut self, id: ChildId, message: FrontToMonitor) {
+        match message {
+            FrontToMonitor::Ready { version } => self.ready(id, version),
+            FrontToMonitor::Unusable { key, why } => {
                 let why = key.map_or(why.to_string(), |key| self.about_key(key, why.as_str()));
                 self.unusable(id, &why);
             }
-            Heard::Keys(KeysToMonitor::Unusable { key, why }) => {
-                self.unusable(id, &self.about_key(key, why.as_str()));
-            }
-            Heard::Auth(AuthToMonitor::Unusable(why)) => self.unusable(id, why.as_str()),
-            Heard::Front(FrontToMonitor::Drained) => {
+            FrontToMonitor::Drained => {
                 if let Some(front) = self.parts.fronts.get_mut(&id) {
                     front.drained = true;
                 }
                 self.tidy();
             }
-            Heard::Auth(AuthToMonitor::Converse(number, kind)) => self.converse(id, number, kind),
-            Heard::Auth(AuthToMonitor::BrokeRules(front))
-            | Heard::NewerAuth(AuthToMonitor::BrokeRules(front))
-            | Heard::Keys(KeysToMonitor::BrokeRules(front)) => self.broke_rules(front),
-            Heard::Keys(KeysToMonitor::Loaded(facts)) => self.loaded(id, &facts),
-            Heard::Sessions(message, files) => self.heard_sessions(message, files),
-            Heard::NewerAuth(
-                AuthToMonitor::Ready { .. }
-                | AuthToMonitor::Unusable(_)
-                | AuthToMonitor::Converse(..),
-            ) => self.closed(id),
+        }
+    }
+
+    fn heard_auth(&mut self, id: ChildId, message: AuthToMonitor) {
+        match message {
+            AuthToMonitor::Ready { version } => self.ready(id, version),
+            AuthToMonitor::Unusable(why) => self.unusable(id, why.as_str()),
+            AuthToMonitor::Converse(number, kind) => self.converse(id, number, kind),
+            AuthToMonitor::BrokeRules(front) => self.broke_rules(front),
+        }
+    }
+
+    /// The auth of another monitor may not ask for processes.
+    fn heard_newer_auth(&mut self, id: ChildId, message: &AuthToMonitor) {
+        match message {
+            AuthToMonitor::BrokeRules(front) => self.broke_rules(*front),
+            _ => self.closed(id),
+        }
+    }
+
+    fn heard_keys(&mut self, id: ChildId, message: KeysToMonitor) {
+        match message {
+            KeysToMonitor::Ready { version } => self.ready(id, version),
+            KeysToMonitor::Unusable { key, why } => {
+                self.unusable(id, &self.about_key(key, why.as_str()));
+            }
+            KeysToMonitor::BrokeRules(front) => self.broke_rules(front),
+            KeysToMonitor::Loaded(facts) => self.loaded(id, &facts),
         }
     }
 
@@ -137,32 +132,25 @@ impl Monitor {
     /// cannot be trusted with the clients that it has.
     fn broke_rules(&mut self, front: FrontId) {
         if let Some(front) = self.front(front) {
-            let id = front.part.id;
+            let id = front.part.id();
             self.banish(id, &"another process has broken off with it");
         }
     }
 
-    fn heard_sessions(&mut self, message: SessionsToMonitor, files: Vec<OwnedFd>) {
-        let Some(id) = self.sessions.as_ref().map(|sessions| sessions.id) else {
-            return;
-        };
+    fn heard_sessions(&mut self, id: ChildId, message: SessionsToMonitor, files: Vec<OwnedFd>) {
         match message {
-            SessionsToMonitor::Ready { version } if version == VERSION => {
-                self.starter.empty = files.into_iter().next();
-                self.sessions.iter_mut().for_each(Part::enter_service);
-                self.advance();
-            }
             SessionsToMonitor::Ready { version } => {
-                self.banish(id, &format_args!("version {version}, not {VERSION}"));
+                self.parts.empty = files.into_iter().next();
+                self.ready(id, version);
             }
             SessionsToMonitor::Unusable(why) => self.not_risen(&why),
             SessionsToMonitor::BrokeRules(Peer::Auth, error) => {
-                if let Some(id) = self.parts.auth.as_ref().map(|auth| auth.id) {
+                if let Some(id) = self.parts.auth.as_ref().map(ConnectedChild::id) {
                     self.banish(id, &error);
                 }
             }
             SessionsToMonitor::BrokeRules(Peer::Front(front), error) => {
-                if let Some(id) = self.front(front).map(|front| front.part.id) {
+                if let Some(id) = self.front(front).map(|front| front.part.id()) {
                     self.banish(id, &error);
                 }
             }
@@ -174,8 +162,14 @@ impl Monitor {
         }
     }
 
-    fn ready(&mut self, id: ChildId) {
-        self.parts.enter_service(id);
+    /// A part has said that it can serve.
+    fn ready(&mut self, id: ChildId, version: u32) {
+        if version != VERSION {
+            return self.banish(id, &format_args!("version {version}, not {VERSION}"));
+        }
+        if let Some(part) = self.parts.get(id) {
+            part.enter_service();
+        }
         let front = self.parts.fronts.get(&id).filter(|_| self.accepting);
         if let Some(number) = front.map(|front| front.number) {
             self.tell_front(number, &MonitorToFront::Accept);
@@ -207,13 +201,15 @@ impl Monitor {
         let fields: &[(&str, &dyn std::fmt::Display)] = &[("process", &name), ("error", &why)];
         self.log.write(Level::Error, text, fields);
         if matches!(self.stage, Stage::Rising(_)) {
-            return match self.sessions {
+            return match self.parts.sessions {
                 Some(_) => self.not_risen(&format_args!("{name}: {why}")),
                 // On trial the operator has asked about auth.
                 None => self.not_risen(&why),
             };
         }
-        self.disconnect(id);
+        if let Some(part) = self.parts.get(id) {
+            part.disconnect(&self.starter.events);
+        }
         if role != Role::Auth {
             self.tell(&MonitorToSupervisor::Reload);
         }

@@ -45,13 +45,13 @@ impl Monitor {
             };
             // Records first, so that what a process said comes before what became of it.
             for event in &events {
-                if let Event::Log(child) = event {
+                if let Event::Second(child) = event {
                     self.read_log(*child, &mut buffer, TURN);
                 }
             }
             for event in events {
                 match event {
-                    Event::Log(_) => {}
+                    Event::Second(_) => {}
                     Event::Own => self.hear_supervisor(&mut buffer),
                     Event::Control(child) => self.read_control(child, &mut buffer, TURN),
                     Event::Ended(child) => self.ended(child, &mut buffer),
@@ -119,7 +119,7 @@ impl Monitor {
                 let auth = self.parts.auth.as_ref();
                 let told = auth.map(|auth| {
                     let files = [monitor.as_fd(), sessions.as_fd()];
-                    (auth.id, auth.send(&MonitorToAuth::OlderMonitor, &files))
+                    (auth.id(), auth.send(&MonitorToAuth::OlderMonitor, &files))
                 });
                 if let Some((id, Err(error))) = told {
                     self.banish(id, &error);
@@ -156,7 +156,11 @@ impl Monitor {
             }
         }
         self.accepting = true;
-        let ready = self.parts.fronts.values().filter(|front| front.part.ready);
+        let ready = self
+            .parts
+            .fronts
+            .values()
+            .filter(|front| front.part.serves());
         let ready: Vec<_> = ready.map(|front| front.number).collect();
         for front in ready {
             self.tell_front(front, &MonitorToFront::Accept);
@@ -170,16 +174,13 @@ impl Monitor {
     fn follow(&mut self, socket: OwnedFd, of_sessions: &OwnedFd, hand_over: bool) {
         self.tell_sessions(&MonitorToSessions::NewerAuth, &[of_sessions.as_fd()]);
         let channel = Channel::new(socket, SetupPhase::Serving);
-        let id = self.starter.events.next_id();
-        let watched = channel.set_nonblocking().and_then(|()| {
-            self.starter
-                .events
-                .watch(channel.as_fd(), Event::Control(id))
-        });
-        if let Err(errno) = watched {
-            let text = "the auth of the newer configuration is not known";
-            return self.log.write(Level::Error, text, &[("error", &errno)]);
-        }
+        let id = match self.starter.events.watch_channel(&channel) {
+            Ok(id) => id,
+            Err(errno) => {
+                let text = "the auth of the newer configuration is not known";
+                return self.log.write(Level::Error, text, &[("error", &errno)]);
+            }
+        };
         self.newer_auths.insert(id, channel);
         if hand_over {
             self.hand_over(id);
@@ -237,7 +238,7 @@ impl Monitor {
         let now = Instant::now();
         if let Stage::Rising(until) = self.stage {
             if until <= now {
-                let sessions = self.sessions.as_ref().filter(|it| !it.ready);
+                let sessions = self.parts.sessions.as_ref().filter(|it| !it.serves());
                 let late = sessions.map(|_| Role::Sessions);
                 let part = late.unwrap_or_else(|| self.parts.late(&self.config)).name();
                 let seconds = self.rise.as_secs();
@@ -267,7 +268,7 @@ impl Monitor {
             }
             Stage::Ending(until) => {
                 self.stage = Stage::Ending(if now >= until { now + FAREWELL } else { until });
-                self.sessions.is_none() && self.leaving.is_empty()
+                self.parts.sessions.is_none() && self.leaving.is_empty()
             }
             _ => false,
         }

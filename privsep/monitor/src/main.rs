@@ -25,7 +25,6 @@ mod life;
 mod monitor;
 mod parts;
 mod setup;
-mod start_error;
 mod starter;
 
 use popward_proto::config_monitor::ReadingPhase;
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err((supervisor, error)) => {
             // If the supervisor has ended, nobody needs to hear this.
-            let why = Why::truncated(&error.to_string());
+            let why = Why::truncated(&error);
             let _ = supervisor.send(&MonitorToSupervisor::Unusable(why));
             ExitCode::FAILURE
         }

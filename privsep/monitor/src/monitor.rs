@@ -2,12 +2,12 @@
 //! a child that breaks the rules ends.
 
 use crate::config::Config;
-use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, Sessions, introduce_to_auth};
-use crate::starter::Starter;
+use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, introduce_to_auth};
 use nix::errno::Errno;
+use popward_parent::connected_child::{AnyChild, ConnectedChild};
 use popward_parent::events::ChildId;
 use popward_parent::log::LogWriter;
-use popward_parent::process::{BackOff, Process, send};
+use popward_parent::process::{BackOff, Process, Starter, send};
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::log::Level;
@@ -56,8 +56,6 @@ pub(crate) struct Monitor {
     pub(crate) supervisor: Supervisor,
     pub(crate) log: LogWriter,
     pub(crate) starter: Starter,
-    /// `None` once it has ended, and on trial.
-    pub(crate) sessions: Option<Sessions>,
     /// After `Retire` or `Drain`: the last session has ended.
     pub(crate) sessions_drained: bool,
     pub(crate) stage: Stage,
@@ -95,14 +93,12 @@ impl Monitor {
         supervisor: Supervisor,
         log: LogWriter,
         starter: Starter,
-        sessions: Option<Sessions>,
     ) -> Self {
         Self {
             config,
             supervisor,
             log,
             starter,
-            sessions,
             sessions_drained: false,
             stage: Stage::Serving,
             rise: Duration::ZERO,
@@ -130,10 +126,7 @@ impl Monitor {
     /// The process of this number.
     pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
         let leaving = self.leaving.get_mut(&id).map(|(_, process)| process);
-        let sessions = self.sessions.as_mut().filter(|sessions| sessions.id == id);
-        leaving
-            .or(sessions.map(|sessions| &mut sessions.process))
-            .or_else(|| self.parts.process(id))
+        leaving.or_else(|| self.parts.get(id).map(AnyChild::process))
     }
 
     /// The front of this number, if its channel is open.
@@ -150,8 +143,8 @@ impl Monitor {
 
     /// Tells sessions.
     pub(crate) fn tell_sessions(&mut self, message: &MonitorToSessions, files: &[BorrowedFd<'_>]) {
-        let sessions = self.sessions.as_ref();
-        let sent = sessions.map(|sessions| (sessions.id, sessions.send(message, files)));
+        let sessions = self.parts.sessions.as_ref();
+        let sent = sessions.map(|sessions| (sessions.id(), sessions.send(message, files)));
         if let Some((id, Err(error))) = sent {
             self.banish(id, &error);
         }
@@ -160,7 +153,7 @@ impl Monitor {
     /// Tells all fronts.
     pub(crate) fn tell_fronts(&mut self, message: &MonitorToFront) {
         let fronts = self.parts.fronts.values();
-        let told = fronts.map(|front| (front.part.id, front.part.send(message, &[])));
+        let told = fronts.map(|front| (front.part.id(), front.part.send(message, &[])));
         let faults: Vec<Fault> = told
             .filter_map(|(id, sent)| Some((id, sent.err()?)))
             .collect();
@@ -172,7 +165,7 @@ impl Monitor {
         let Some(front) = self.front(front) else {
             return;
         };
-        match (front.part.id, front.part.send(message, &[])) {
+        match (front.part.id(), front.part.send(message, &[])) {
             (_, Ok(()) | Err(ChannelError::Closed)) => {}
             (id, Err(error)) => self.banish(id, &error),
         }
@@ -180,27 +173,9 @@ impl Monitor {
 
     /// Ends a child that broke the rules of its channel, or does not read it.
     pub(crate) fn banish(&mut self, id: ChildId, error: &dyn Display) {
-        self.disconnect(id);
-        let Some(process) = self.process(id) else {
-            return;
-        };
-        process.kill();
-        let origin = process.origin();
-        let fields: &[(&str, &dyn Display)] = &[
-            ("process", &origin.role.name()),
-            ("pid", &origin.pid),
-            ("error", error),
-        ];
-        let text = "broke the rules of its channel: killed";
-        self.log.write(Level::Error, text, fields);
-    }
-
-    /// Closes the channel of a child.
-    pub(crate) fn disconnect(&mut self, id: ChildId) {
-        if let Some(sessions) = self.sessions.as_mut().filter(|sessions| sessions.id == id) {
-            sessions.disconnect(&self.starter.events);
-        } else {
-            self.parts.disconnect(id, &self.starter.events);
+        if let Some(part) = self.parts.get(id) {
+            part.disconnect(&self.starter.events);
+            part.process().banish(error, &mut self.log);
         }
     }
 
@@ -219,19 +194,15 @@ impl Monitor {
             return self.end(FAREWELL);
         }
         let (config, starter) = (&self.config, &mut self.starter);
-        let sessions = self.sessions.as_ref();
         let started = match role {
-            Role::Auth if self.parts.auth.is_none() => {
-                self.parts.start_auth(config, starter, sessions)
-            }
+            Role::Auth if self.parts.auth.is_none() => self.parts.start_auth(config, starter),
             Role::Keys if self.parts.keys.is_none() => self.parts.start_keys(config, starter),
             Role::Front if self.parts.fronts.len() < config.base.fronts as usize => {
                 let next = self.first_front.0.saturating_add(self.fronts_started);
                 let (first, listeners) = (self.fronts_started == 0, &self.listeners);
                 self.fronts_started += 1;
                 let number = (FrontId(next), !first);
-                self.parts
-                    .start_front(config, starter, sessions, number, listeners)
+                self.parts.start_front(config, starter, number, listeners)
             }
             _ => return,
         };
@@ -277,7 +248,7 @@ impl Monitor {
         if !matches!(self.stage, Stage::Rising(_)) {
             return;
         }
-        let Some(sessions) = &self.sessions else {
+        let Some(sessions) = &self.parts.sessions else {
             // Auth has said it, which is all that a trial is for.
             self.tell(&READY);
             return self.end(Duration::ZERO);
@@ -285,7 +256,7 @@ impl Monitor {
         if self.parts.are_ready(&self.config) {
             self.stage = Stage::Serving;
             self.tell(&READY);
-        } else if self.parts.ids().is_empty() && sessions.ready {
+        } else if self.parts.ids().is_empty() && sessions.serves() {
             // Sessions has sent the root directory of keys.
             self.start_part(Role::Keys);
             self.start_part(Role::Auth);
@@ -327,17 +298,17 @@ impl Monitor {
         }
         let fronts = self.parts.fronts.values();
         let drained = fronts.filter(|front| front.drained);
-        for id in drained.map(|front| front.part.id).collect::<Vec<_>>() {
+        for id in drained.map(|front| front.part.id()).collect::<Vec<_>>() {
             self.dismiss(id, FAREWELL);
         }
         let no_fronts = self.parts.fronts.is_empty();
-        let keys = self.parts.keys.as_ref().map(|keys| keys.id);
+        let keys = self.parts.keys.as_ref().map(ConnectedChild::id);
         // Auth also finishes logins of fronts of older monitors. It says itself when it has handed
         // over and decided all of them. An auth that hangs does not.
         let now = Instant::now();
         let late = self.hands_over_until.is_none_or(|until| until <= now);
         let hangs = late && no_fronts && self.oldest;
-        let auth = self.parts.auth.as_ref().map(|auth| auth.id);
+        let auth = self.parts.auth.as_ref().map(ConnectedChild::id);
         let auth = auth.filter(|_| self.auth_drained || hangs);
         for id in keys.filter(|_| no_fronts).into_iter().chain(auth) {
             self.dismiss(id, FAREWELL);
@@ -358,7 +329,7 @@ impl Monitor {
             *until = soon.min(*until);
         }
         // It ends when all workers have ended. An update takes as long as the disk does.
-        if let Some(sessions) = &mut self.sessions {
+        if let Some(sessions) = &mut self.parts.sessions {
             sessions.disconnect(&self.starter.events);
         }
     }

@@ -1,10 +1,11 @@
 //! The parts of a server: its fronts, its auth and its keys.
 
 use crate::config::Config;
-use crate::starter::{Starter, identity};
+use crate::starter::launch;
 use nix::errno::Errno;
+use popward_parent::connected_child::{AnyChild, ConnectedChild};
 use popward_parent::events::{ChildId, Events};
-use popward_parent::process::{Process, send};
+use popward_parent::process::{Process, Starter, send};
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::keys::KeyId;
@@ -16,11 +17,11 @@ use popward_proto::monitor_keys::{KeyFacts, KeysToMonitor, MonitorToKeys};
 use popward_proto::monitor_sessions::{MonitorToSessions, SessionsToMonitor};
 use popward_proto::permit::Message;
 use popward_proto::setup_phase::SetupPhase;
+use popward_records::Logs;
 use popward_sys::channel::{Channel, ChannelError, nonblocking_pair, socket_pair};
 use popward_sys::front_sockets::{asking_pair, make_listening};
-use popward_sys::spawn::Child;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Longest wait of a front for a signature, in seconds.
 const SIGNATURE_S: i64 = 10;
@@ -31,31 +32,20 @@ pub(crate) type Fault = (ChildId, ChannelError);
 /// The channel to an auth.
 pub(crate) type AuthChannel = Channel<MonitorToAuth, AuthToMonitor>;
 
-/// A part with its channel.
-#[derive(Debug)]
-pub(crate) struct Part<S: Message, R: Message> {
-    pub(crate) id: ChildId,
-    pub(crate) process: Process,
-    /// `None` once it has ended or broken the rules: then the part is being killed.
-    pub(crate) channel: Option<Channel<S, R>>,
-    /// It has said that it can serve.
-    pub(crate) ready: bool,
-}
-
 /// Sessions.
-pub(crate) type Sessions = Part<MonitorToSessions, SessionsToMonitor>;
+pub(crate) type Sessions = ConnectedChild<MonitorToSessions, SessionsToMonitor>;
 
 /// Auth.
-pub(crate) type Auth = Part<MonitorToAuth, AuthToMonitor>;
+pub(crate) type Auth = ConnectedChild<MonitorToAuth, AuthToMonitor>;
 
 /// Keys.
-pub(crate) type Keys = Part<MonitorToKeys, KeysToMonitor>;
+pub(crate) type Keys = ConnectedChild<MonitorToKeys, KeysToMonitor>;
 
 /// A front.
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) number: FrontId,
-    pub(crate) part: Part<MonitorToFront, FrontToMonitor>,
+    pub(crate) part: ConnectedChild<MonitorToFront, FrontToMonitor>,
     /// Its last connection has ended.
     pub(crate) drained: bool,
 }
@@ -73,81 +63,50 @@ pub(crate) struct Listener {
 /// The parts that run.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
+    /// `None` once it has ended, and on trial.
+    pub(crate) sessions: Option<Sessions>,
     pub(crate) fronts: BTreeMap<ChildId, Front>,
     pub(crate) auth: Option<Auth>,
     pub(crate) keys: Option<Keys>,
     /// What keys says of each key that it has loaded.
     pub(crate) facts: BTreeMap<u16, KeyFacts>,
-}
-
-impl<S: Message, R: Message<Phase = SetupPhase>> Part<S, R> {
-    fn start(starter: &mut Starter, config: &Config, role: Role) -> Result<Self, Errno> {
-        let started = starter.start(role, identity(config, role).as_ref())?;
-        let child = (started.child, Some(started.log));
-        Self::watch(&mut starter.events, role, child, started.control)
-    }
-
-    /// Watches a part that was started. Its log is `None` if it writes to popward-log itself.
-    pub(crate) fn watch(
-        events: &mut Events,
-        role: Role,
-        child: (Child, Option<OwnedFd>),
-        control: OwnedFd,
-    ) -> Result<Self, Errno> {
-        let id = events.next_id();
-        let channel = Channel::new(control, SetupPhase::Starting);
-        let process = Process::watch(events, id, (role, None), child, Some(channel.as_fd()))?;
-        // The monitor never waits for room in the channel of a part that hangs.
-        channel.set_nonblocking()?;
-        Ok(Self {
-            id,
-            process,
-            channel: Some(channel),
-            ready: false,
-        })
-    }
-
-    /// It has said that it can serve.
-    pub(crate) fn enter_service(&mut self) {
-        self.ready = true;
-        if let Some(channel) = &mut self.channel {
-            channel.enter(SetupPhase::Serving);
-        }
-    }
-
-    /// Sends to it, if its channel is open. An error says that it does not read.
-    pub(crate) fn send(&self, message: &S, files: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        let channel = self.channel.as_ref();
-        channel.map_or(Ok(()), |channel| send(channel, message, files))
-    }
-
-    pub(crate) fn disconnect(&mut self, events: &Events) {
-        if let Some(channel) = self.channel.take() {
-            events.forget(channel.as_fd());
-        }
-    }
+    pub(crate) logs: Logs,
+    /// An empty directory, from sessions. It becomes the root directory of some processes.
+    pub(crate) empty: Option<OwnedFd>,
 }
 
 impl Parts {
+    fn start<S: Message, R: Message<Phase = SetupPhase>>(
+        &mut self,
+        config: &Config,
+        starter: &mut Starter,
+        role: Role,
+    ) -> Result<ConnectedChild<S, R>, Errno> {
+        let launch = launch(config, role, &[], self.empty.as_ref())?;
+        self.logs
+            .start(starter, &launch, None, &[], SetupPhase::Starting)
+    }
+
     /// Starts auth. A fault names the child that does not read.
     pub(crate) fn start_auth(
         &mut self,
         config: &Config,
         starter: &mut Starter,
-        sessions: Option<&Sessions>,
     ) -> Result<Option<Fault>, Errno> {
-        let auth = self.auth.insert(Part::start(starter, config, Role::Auth)?);
+        let auth = self.start(config, starter, Role::Auth)?;
+        let auth = self.auth.insert(auth);
         let all = config.for_auth();
         let sent = all.iter().try_for_each(|message| auth.send(message, &[]));
         if let Err(error) = sent {
-            return Ok(Some((auth.id, error)));
+            return Ok(Some((auth.id(), error)));
         }
         let told = (&MonitorToSessions::Auth, &MonitorToAuth::Sessions);
+        let sessions = self.sessions.as_ref();
         let fault = sessions.and_then(|it| introduce(it, auth, told, socket_pair()));
         if fault.is_some() {
             return Ok(fault);
         }
-        let channel = auth.channel.as_ref().map(|channel| (auth.id, channel));
+        let channel = auth.channel.as_ref().map(|channel| (auth.id(), channel));
         let mut fronts = self.fronts.values();
         Ok(fronts.find_map(|front| introduce_to_auth(front, channel)))
     }
@@ -158,7 +117,8 @@ impl Parts {
         config: &Config,
         starter: &mut Starter,
     ) -> Result<Option<Fault>, Errno> {
-        let keys = self.keys.insert(Part::start(starter, config, Role::Keys)?);
+        let keys = self.start(config, starter, Role::Keys)?;
+        let keys = self.keys.insert(keys);
         let settings = MonitorToKeys::Settings {
             version: VERSION,
             ticket_ms: config.base.front.tls.ticket_ms,
@@ -169,7 +129,7 @@ impl Parts {
             sent = sent.and_then(|()| keys.send(&key, &[certificate.key.as_fd()]));
         }
         if let Err(error) = sent {
-            return Ok(Some((keys.id, error)));
+            return Ok(Some((keys.id(), error)));
         }
         let mut fronts = self.fronts.values();
         Ok(fronts.find_map(|front| introduce_to_keys(front, keys)))
@@ -180,16 +140,15 @@ impl Parts {
         &mut self,
         config: &Config,
         starter: &mut Starter,
-        sessions: Option<&Sessions>,
         (number, connections_known): (FrontId, bool),
         listeners: &[Listener],
     ) -> Result<Option<Fault>, Errno> {
         let front = Front {
             number,
-            part: Part::start(starter, config, Role::Front)?,
+            part: self.start(config, starter, Role::Front)?,
             drained: false,
         };
-        let id = front.part.id;
+        let id = front.part.id();
         self.fronts.insert(id, front);
         let Some(front) = self.fronts.get(&id) else {
             return Ok(None);
@@ -198,8 +157,9 @@ impl Parts {
             return Ok(Some((id, error)));
         }
         let auth = self.auth.as_ref();
-        let auth = auth.and_then(|auth| Some((auth.id, auth.channel.as_ref()?)));
+        let auth = auth.and_then(|auth| Some((auth.id(), auth.channel.as_ref()?)));
         let told = (&MonitorToSessions::Front(number), &MonitorToFront::Sessions);
+        let sessions = self.sessions.as_ref();
         let fault = sessions
             .and_then(|it| introduce(it, &front.part, told, nonblocking_pair()))
             .or_else(|| introduce_to_auth(front, auth))
@@ -246,20 +206,20 @@ impl Parts {
 
     /// Whether auth and keys can serve, so that fronts can be started.
     pub(crate) fn have_what_fronts_need(&self, config: &Config) -> bool {
-        let auth = self.auth.as_ref().is_some_and(|auth| auth.ready);
-        let keys = self.keys.as_ref().is_some_and(|keys| keys.ready);
+        let auth = self.auth.as_ref().is_some_and(ConnectedChild::serves);
+        let keys = self.keys.as_ref().is_some_and(ConnectedChild::serves);
         auth && keys && self.facts.len() == config.certificates.len()
     }
 
     /// Whether all parts can serve.
     pub(crate) fn are_ready(&self, config: &Config) -> bool {
-        let fronts = self.fronts.values().filter(|front| front.part.ready);
+        let fronts = self.fronts.values().filter(|front| front.part.serves());
         self.have_what_fronts_need(config) && fronts.count() == config.base.fronts as usize
     }
 
     /// The first part that has not said that it can serve.
     pub(crate) fn late(&self, config: &Config) -> Role {
-        if !self.auth.as_ref().is_some_and(|auth| auth.ready) {
+        if !self.auth.as_ref().is_some_and(ConnectedChild::serves) {
             Role::Auth
         } else if self.have_what_fronts_need(config) {
             Role::Front
@@ -268,54 +228,33 @@ impl Parts {
         }
     }
 
-    /// A part has said that it can serve.
-    pub(crate) fn enter_service(&mut self, id: ChildId) {
+    /// The part of this number.
+    pub(crate) fn get(&mut self, id: ChildId) -> Option<&mut dyn AnyChild> {
         if let Some(front) = self.fronts.get_mut(&id) {
-            front.part.enter_service();
-        } else if let Some(auth) = self.auth.as_mut().filter(|auth| auth.id == id) {
-            auth.enter_service();
-        } else if let Some(keys) = self.keys.as_mut().filter(|keys| keys.id == id) {
-            keys.enter_service();
+            return Some(&mut front.part);
         }
+        let sessions = self.sessions.as_mut().map(|it| it as &mut dyn AnyChild);
+        let auth = self.auth.as_mut().map(|it| it as &mut dyn AnyChild);
+        let keys = self.keys.as_mut().map(|it| it as &mut dyn AnyChild);
+        let mut others = [sessions, auth, keys].into_iter().flatten();
+        others.find_map(|part| (part.process().id() == id).then_some(part))
     }
 
-    /// The process of this number, if it is a part.
-    pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
-        if let Some(front) = self.fronts.get_mut(&id) {
-            return Some(&mut front.part.process);
-        }
-        let auth = self.auth.as_mut().filter(|auth| auth.id == id);
-        let keys = self.keys.as_mut().filter(|keys| keys.id == id);
-        auth.map(|auth| &mut auth.process)
-            .or(keys.map(|keys| &mut keys.process))
-    }
-
-    /// Closes the channel of a part.
-    pub(crate) fn disconnect(&mut self, id: ChildId, events: &Events) {
-        if let Some(front) = self.fronts.get_mut(&id) {
-            front.part.disconnect(events);
-        } else if let Some(auth) = self.auth.as_mut().filter(|auth| auth.id == id) {
-            auth.disconnect(events);
-        } else if let Some(keys) = self.keys.as_mut().filter(|keys| keys.id == id) {
-            keys.disconnect(events);
-        }
-    }
-
-    /// Takes a part out, with its channel closed.
+    /// Takes a part out, with its channel closed. Sessions stays.
     pub(crate) fn take(&mut self, id: ChildId, events: &Events) -> Option<Process> {
-        self.disconnect(id, events);
+        self.get(id)?.disconnect(events);
         let front = self.fronts.remove(&id).map(|front| front.part.process);
-        let auth = self.auth.take_if(|auth| auth.id == id);
-        let keys = self.keys.take_if(|keys| keys.id == id);
+        let auth = self.auth.take_if(|auth| auth.id() == id);
+        let keys = self.keys.take_if(|keys| keys.id() == id);
         front
             .or(auth.map(|auth| auth.process))
             .or(keys.map(|keys| keys.process))
     }
 
-    /// The numbers of all parts.
+    /// The numbers of all parts but sessions.
     pub(crate) fn ids(&self) -> Vec<ChildId> {
-        let auth = self.auth.as_ref().map(|auth| auth.id);
-        let keys = self.keys.as_ref().map(|keys| keys.id);
+        let auth = self.auth.as_ref().map(ConnectedChild::id);
+        let keys = self.keys.as_ref().map(ConnectedChild::id);
         let fronts = self.fronts.keys().copied();
         fronts.chain(auth).chain(keys).collect()
     }
@@ -341,27 +280,27 @@ fn introduce_to_keys(front: &Front, keys: &Keys) -> Option<Fault> {
 
 /// Gives two parts a channel to each other, if the first one's own channel is open.
 fn introduce<S: Message, R: Message, T: Message, U: Message<Phase = SetupPhase>>(
-    first: &Part<S, R>,
-    second: &Part<T, U>,
+    first: &ConnectedChild<S, R>,
+    second: &ConnectedChild<T, U>,
     told: (&S, &T),
     pair: nix::Result<(OwnedFd, OwnedFd)>,
 ) -> Option<Fault> {
-    introduce_over((first.id, first.channel.as_ref()?), second, told, pair)
+    introduce_over((first.id(), first.channel.as_ref()?), second, told, pair)
 }
 
 fn introduce_over<S: Message, R: Message, T: Message, U: Message<Phase = SetupPhase>>(
     (id, first): (ChildId, &Channel<S, R>),
-    second: &Part<T, U>,
+    second: &ConnectedChild<T, U>,
     (first_is_told, second_is_told): (&S, &T),
     pair: nix::Result<(OwnedFd, OwnedFd)>,
 ) -> Option<Fault> {
     let (first_end, second_end) = match pair {
         Ok(pair) => pair,
-        Err(errno) => return Some((second.id, ChannelError::System(errno))),
+        Err(errno) => return Some((second.id(), ChannelError::System(errno))),
     };
     if let Err(error) = send(first, first_is_told, &[first_end.as_fd()]) {
         return Some((id, error));
     }
     let sent = second.send(second_is_told, &[second_end.as_fd()]);
-    sent.err().map(|error| (second.id, error))
+    sent.err().map(|error| (second.id(), error))
 }

@@ -2,6 +2,9 @@
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use popward_proto::permit::Message;
+use popward_sys::channel::Channel;
+use serde::Serialize;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -16,8 +19,8 @@ pub enum Event {
     Own,
     /// A child's channel has a packet, or has ended.
     Control(ChildId),
-    /// A child's log has a record.
-    Log(ChildId),
+    /// A child's second socket has a packet: its log, or the channel of a monitor's sessions.
+    Second(ChildId),
     /// A child has ended.
     Ended(ChildId),
 }
@@ -27,7 +30,7 @@ impl Event {
         match self {
             Self::Own => 0,
             Self::Control(child) => u64::from(child.0) << 2 | 1,
-            Self::Log(child) => u64::from(child.0) << 2 | 2,
+            Self::Second(child) => u64::from(child.0) << 2 | 2,
             Self::Ended(child) => u64::from(child.0) << 2 | 3,
         }
     }
@@ -37,7 +40,7 @@ impl Event {
         let child = ChildId((token >> 2) as u32);
         match token & 3 {
             1 => Self::Control(child),
-            2 => Self::Log(child),
+            2 => Self::Second(child),
             3 => Self::Ended(child),
             _ => Self::Own,
         }
@@ -80,6 +83,22 @@ impl Events {
     pub fn watch(&self, descriptor: impl AsFd, event: Event) -> nix::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, event.token());
         self.epoll.add(descriptor, event)
+    }
+
+    /// Waits for packets from `channel`, which waits for nothing itself from now on. Returns its
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// The system call failed.
+    pub fn watch_channel<S: Serialize, R: Message>(
+        &mut self,
+        channel: &Channel<S, R>,
+    ) -> nix::Result<ChildId> {
+        channel.set_nonblocking()?;
+        let id = self.next_id();
+        self.watch(channel.as_fd(), Event::Control(id))?;
+        Ok(id)
     }
 
     /// Waits for the other end of the socket `descriptor` to be closed, as the end of `id`. Packets

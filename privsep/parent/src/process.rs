@@ -2,7 +2,7 @@
 //! again one that died.
 
 use crate::events::{ChildId, Event, Events};
-use crate::log::{LogWriter, Source};
+use crate::log::LogWriter;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -10,14 +10,13 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use popward_proto::account::SessionId;
-use popward_proto::bounded::UserName;
-use popward_proto::log::{LogPhase, NoMessage, Record};
+use popward_proto::log::Level;
 use popward_proto::log_line::{Origin, Role};
 use popward_proto::permit::Message;
-use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError};
 use popward_sys::spawn::{Child, ChildIdentity, Spawn, not_started, spawn};
 use serde::Serialize;
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,82 +32,45 @@ pub const REST: usize = 65_536;
 /// messages. A child that takes none for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Starts executables.
+/// Starts executables, and waits for what their processes do.
 #[derive(Debug)]
-pub struct Launcher {
+pub struct Starter {
     null: OwnedFd,
+    root: OwnedFd,
+    /// What the parent waits for.
+    pub events: Events,
 }
 
 /// An executable to start.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// The executable.
-    pub executable: &'a Path,
-    /// Its command line. The first word is the process's name.
-    pub command_line: &'a [&'a str],
-    /// Its working directory.
-    pub directory: BorrowedFd<'a>,
+    /// The directory of the executables.
+    pub libexec: &'a Path,
+    /// What the process is for. Its executable has this name.
+    pub role: Role,
+    /// What follows the executable's name on its command line.
+    pub words: &'a [&'a str],
+    /// Its working directory. `None`: `/`.
+    pub directory: Option<BorrowedFd<'a>>,
     /// Its identity. `None`: that of the parent.
-    pub identity: Option<&'a ChildIdentity>,
+    pub identity: Option<ChildIdentity>,
 }
 
-/// A child that was started, with the parent's ends of its sockets.
-#[derive(Debug)]
-pub struct Started {
-    /// The child.
-    pub child: Child,
-    /// The socket of its channel to the parent.
-    pub control: OwnedFd,
-    /// The socket of its log.
-    pub log: OwnedFd,
-}
-
-impl Launcher {
-    /// Opens the null device.
+impl Starter {
+    /// Opens what a start needs. The parent waits for `own`, and for nothing else yet.
     ///
     /// # Errors
     ///
-    /// There is none.
-    pub fn new() -> nix::Result<Self> {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Self { null })
-    }
-
-    /// Starts an executable with a channel, a log, and `extra` behind them.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`].
-    pub fn start(&self, launch: &Launch<'_>, extra: &[BorrowedFd<'_>]) -> Result<Started, Errno> {
-        let (control, control_theirs) = socket_pair()?;
-        let (log, log_theirs) = socket_pair()?;
-        let mut descriptors = vec![control_theirs.as_fd(), log_theirs.as_fd()];
-        descriptors.extend_from_slice(extra);
-        let child = self.start_with(launch, &descriptors)?;
-        Ok(Started {
-            child,
-            control,
-            log,
-        })
-    }
-
-    /// Starts an executable with these descriptors and no others.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`].
-    pub fn start_with(
-        &self,
-        launch: &Launch<'_>,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<Child, Errno> {
-        spawn(&Spawn {
-            executable: launch.executable,
-            arguments: launch.command_line,
-            null: self.null.as_fd(),
-            descriptors,
-            directory: launch.directory,
-            identity: launch.identity,
+    /// What could not be opened, and why.
+    pub fn new(own: impl AsFd) -> Result<Self, String> {
+        let open = |path, flags| {
+            let opened = open(path, OFlag::O_CLOEXEC | flags, Mode::empty());
+            opened.map_err(|errno| format!("{path}: {errno}"))
+        };
+        Ok(Self {
+            null: open("/dev/null", OFlag::O_RDWR)?,
+            root: open("/", OFlag::O_PATH | OFlag::O_DIRECTORY)?,
+            events: Events::new(own).map_err(|errno| format!("event loop: {errno}"))?,
         })
     }
 }
@@ -116,63 +78,60 @@ impl Launcher {
 /// A child that is watched and has not been reaped.
 #[derive(Debug)]
 pub struct Process {
+    id: ChildId,
     child: Child,
-    source: Source,
-    /// `None` if the parent does not read its log.
-    log: Option<Channel<NoMessage, Record>>,
+    origin: Origin,
     since: Instant,
     /// It has been waited for, so another process can have its id.
     reaped: bool,
 }
 
 impl Process {
-    /// Watches the end of a child, and its channel and its log if the parent has them. A child that
+    /// Starts an executable with these descriptors and no others, and watches its end. A child that
     /// cannot be watched is killed.
     ///
     /// # Errors
     ///
-    /// A system call failed.
-    pub fn watch(
-        events: &Events,
-        id: ChildId,
-        (role, about): (Role, Option<(SessionId, UserName)>),
-        (child, log): (Child, Option<OwnedFd>),
-        channel: Option<BorrowedFd<'_>>,
-    ) -> Result<Self, Errno> {
-        let log = log.map(|socket| Channel::new(socket, LogPhase::Open));
-        let watched = events
-            .watch(child.pidfd.as_fd(), Event::Ended(id))
-            .and_then(|()| {
-                channel.map_or(Ok(()), |channel| events.watch(channel, Event::Control(id)))
-            })
-            .and_then(|()| match &log {
-                Some(log) => {
-                    log.set_nonblocking()?;
-                    events.watch(log.as_fd(), Event::Log(id))
-                }
-                None => Ok(()),
-            });
-        if let Err(errno) = watched {
+    /// A system call failed. See also [`spawn`].
+    pub fn start(
+        starter: &mut Starter,
+        launch: &Launch<'_>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> nix::Result<Self> {
+        let name = format!("popward-{}", launch.role.name());
+        let words = launch.words.iter().copied();
+        let arguments: Vec<_> = [name.as_str()].into_iter().chain(words).collect();
+        let child = spawn(&Spawn {
+            executable: &launch.libexec.join(&name),
+            arguments: &arguments,
+            null: starter.null.as_fd(),
+            descriptors,
+            directory: launch.directory.unwrap_or(starter.root.as_fd()),
+            identity: launch.identity.as_ref(),
+        })?;
+        let (id, role, pid) = (starter.events.next_id(), launch.role, child.pid);
+        if let Err(errno) = starter.events.watch(&child.pidfd, Event::Ended(id)) {
             // It has done nothing yet, so its end takes no time.
-            let _ = end(&child, true);
+            let _ = child.end(true);
             return Err(errno);
         }
-        let origin = Origin {
-            role,
-            pid: child.pid,
-        };
         Ok(Self {
+            id,
             child,
-            source: Source::new(origin, about),
-            log,
+            origin: Origin { role, pid },
             since: Instant::now(),
             reaped: false,
         })
     }
 
+    /// Its number.
+    pub fn id(&self) -> ChildId {
+        self.id
+    }
+
     /// Who it is.
     pub fn origin(&self) -> Origin {
-        self.source.origin()
+        self.origin
     }
 
     /// How long it has lived.
@@ -183,8 +142,33 @@ impl Process {
     /// Kills it, unless it was reaped.
     pub fn kill(&self) {
         if !self.reaped {
-            kill(&self.child);
+            self.child.kill();
         }
+    }
+
+    /// Kills it, because it broke the rules of its channel or does not read it.
+    pub fn banish(&self, error: &dyn Display, log: &mut LogWriter) {
+        self.kill();
+        let origin = self.origin();
+        let fields: &[(&str, &dyn Display)] = &[
+            ("process", &origin.role.name()),
+            ("pid", &origin.pid),
+            ("error", error),
+        ];
+        let text = "broke the rules of its channel: killed";
+        log.write(Level::Error, text, fields);
+    }
+
+    /// Logs an end that is not in order. `about` are more fields.
+    pub fn report(&self, status: WaitStatus, about: &[(&str, &dyn Display)], log: &mut LogWriter) {
+        let (origin, how, seconds) = (self.origin(), how(status), self.life().as_secs());
+        let fields: &[(&str, &dyn Display)] = &[
+            ("process", &origin.role.name()),
+            ("pid", &origin.pid),
+            ("of", &how),
+            ("seconds", &seconds),
+        ];
+        log.write(Level::Error, "process died", &[fields, about].concat());
     }
 
     /// Reaps it, if it has ended. The result says how it ended.
@@ -200,60 +184,25 @@ impl Process {
         Some(status)
     }
 
+    /// Waits until it has ended: see [`Child::end`]. It must not have been reaped.
+    ///
+    /// # Errors
+    ///
+    /// The system call failed.
+    pub fn end(&mut self, first_kill: bool) -> nix::Result<WaitStatus> {
+        self.reaped = true;
+        self.child.end(first_kill)
+    }
+
     /// Waits for its end, at most until then. Returns whether it has ended.
     pub fn ends_until(&self, until: Instant) -> bool {
         readable(&[self.child.pidfd.as_fd()], until)
     }
 
-    /// Reads at most `most` of its records, and passes them on.
-    pub fn read_log(
-        &mut self,
-        log: &mut LogWriter,
-        events: &Events,
-        buffer: &mut PacketBuffer,
-        most: usize,
-    ) {
-        let Some(own) = &mut self.log else {
-            return;
-        };
-        for _ in 0..most {
-            match own.receive(buffer) {
-                Ok((record, _)) => self.source.write(record, log),
-                Err(ChannelError::WouldBlock) => return,
-                // What is no record is the last thing that is read from this log. The other channel
-                // decides about the life of the child.
-                Err(_) => return events.forget(own.as_fd()),
-            }
-        }
-    }
-
     /// Waits no longer for a process that was reaped.
     pub fn forget(&self, events: &Events) {
         events.forget(self.child.pidfd.as_fd());
-        if let Some(log) = &self.log {
-            events.forget(log.as_fd());
-        }
     }
-}
-
-/// Kills a child that was not reaped.
-fn kill(child: &Child) {
-    let pid = Pid::from_raw(i32::try_from(child.pid).unwrap_or(i32::MAX));
-    // The child may have ended.
-    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-}
-
-/// Waits until a child has ended, and reaps it. With `first_kill`, kills it before. Without it, the
-/// child must be about to end, because this waits without a limit.
-///
-/// # Errors
-///
-/// The system call failed.
-pub fn end(child: &Child, first_kill: bool) -> nix::Result<WaitStatus> {
-    if first_kill {
-        kill(child);
-    }
-    waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED)
 }
 
 /// How a process ended, for the log.

@@ -6,7 +6,7 @@ mod receiver;
 use crate::account::SessionId;
 use crate::bounded::{List, Text};
 #[cfg(feature = "server")]
-pub use receiver::{LogPhase, NoMessage};
+pub use receiver::NoMessage;
 use serde::{Deserialize, Serialize};
 
 /// The severity of a record, with the names and the order of syslog (RFC 5424, section 6.2.1).

@@ -5,8 +5,9 @@
 
 mod escape;
 
-use crate::log::{LogPhase, Record};
+use crate::log::Record;
 use crate::permit::{Message, Permit, any};
+use crate::setup_phase::SetupPhase;
 pub use escape::escaped;
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,8 @@ pub struct Line {
 
 impl Message for Line {
     const LIMIT: usize = Record::LIMIT + 16;
-    type Phase = LogPhase;
-    fn permit(&self) -> Permit<LogPhase> {
-        any("Line", &[LogPhase::Open])
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        any("Line", &[SetupPhase::Serving])
     }
 }

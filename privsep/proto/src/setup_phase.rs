@@ -1,5 +1,5 @@
 //! The phases of a process that gets settings first and serves then. Several pairs of processes have
-//! them.
+//! them. A channel without settings serves from its beginning.
 
 /// The phases of either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

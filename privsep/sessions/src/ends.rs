@@ -5,35 +5,35 @@ use crate::sessions::{Sessions, Stage};
 use crate::workers::{Session, Worker};
 use nix::sys::wait::WaitStatus;
 use popward_parent::events::ChildId;
-use popward_parent::process::{Process, REST, how};
+use popward_parent::process::REST;
 use popward_proto::log::Level;
 use popward_proto::sessions_worker::{NOT_OPENED, Task};
 use popward_sys::channel::PacketBuffer;
 use std::fmt::Display;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 impl Sessions {
     /// A worker may have ended.
     pub(crate) fn ended(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
         let worker = self.workers.get_mut(&id);
-        let Some(status) = worker.and_then(|worker| worker.process.reap()) else {
+        let Some(status) = worker.and_then(|worker| worker.child.process.reap()) else {
             return;
         };
         // Everything that it said before its end counts.
         self.read_log(id, buffer, REST);
         self.read_control(id, buffer, REST);
-        if let Some(worker) = self.workers.remove(&id) {
-            self.starter.events.forget(worker.channel.as_fd());
-            worker.process.forget(&self.starter.events);
-            self.report(&worker.process, status, &worker.session);
+        if let Some(mut worker) = self.workers.remove(&id) {
+            let events = &self.starter.starter.events;
+            worker.child.forget(events);
+            self.starter.logs.forget(id, events);
+            self.report(&worker, status);
             self.worker_ended(worker, status);
         }
         self.tidy();
     }
 
     fn worker_ended(&mut self, worker: Worker, status: WaitStatus) {
-        let (mut session, pid) = (worker.session, worker.process.origin().pid);
+        let (mut session, pid) = (worker.session, worker.child.process.origin().pid);
         if let Some((left, ended)) = session.left.take() {
             return self.go_on(*left, ended);
         }
@@ -93,22 +93,15 @@ impl Sessions {
     }
 
     /// Logs an end that is not in order.
-    fn report(&mut self, process: &Process, status: WaitStatus, session: &Session) {
-        let in_order = [0, i32::from(NOT_OPENED)];
+    fn report(&mut self, worker: &Worker, status: WaitStatus) {
+        let (session, in_order) = (&worker.session, [0, i32::from(NOT_OPENED)]);
         if matches!(status, WaitStatus::Exited(_, code) if in_order.contains(&code))
             || session.worker_follows(status)
         {
             return;
         }
-        let (origin, how, seconds) = (process.origin(), how(status), process.life().as_secs());
-        let fields: &[(&str, &dyn Display)] = &[
-            ("process", &origin.role.name()),
-            ("pid", &origin.pid),
-            ("of", &how),
-            ("seconds", &seconds),
-            ("session", &session.id),
-            ("user", &session.account.name),
-        ];
-        self.log.write(Level::Error, "process died", fields);
+        let about: &[(&str, &dyn Display)] =
+            &[("session", &session.id), ("user", &session.account.name)];
+        worker.child.process.report(status, about, &mut self.log);
     }
 }

@@ -116,7 +116,8 @@ impl Sessions {
     ) -> Option<ChildId> {
         let (config, starter, state) = (&self.config, &mut self.starter, &self.state);
         match workers::start(config, starter, state, session, whose, task, socket) {
-            Ok((id, worker)) => {
+            Ok(worker) => {
+                let id = worker.child.id();
                 self.workers.insert(id, worker);
                 Some(id)
             }

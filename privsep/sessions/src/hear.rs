@@ -1,83 +1,64 @@
 //! What sessions reads from auths, workers and the supervisor, and what each message leads to.
 
 use crate::sessions::Sessions;
-use crate::workers::Progress;
 use popward_parent::events::ChildId;
 use popward_proto::auth_sessions::AuthToSessions;
 use popward_proto::log::Level;
 use popward_proto::sessions_front::SessionsToFront;
-use popward_proto::sessions_worker::{Task, WorkerToSessions};
 use popward_proto::supervisor_sessions::SupervisorToSessions;
 use popward_sys::channel::{ChannelError, PacketBuffer};
-use std::fmt::Display;
 use std::os::fd::AsFd;
-
-/// A message, by the kind of its sender.
-enum Heard {
-    Auth(AuthToSessions),
-    Supervisor(SupervisorToSessions),
-    Worker(WorkerToSessions),
-}
 
 impl Sessions {
     /// Reads at most `most` records of a worker.
     pub(crate) fn read_log(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            let (log, events) = (&mut self.log, &self.starter.events);
-            worker.process.read_log(log, events, buffer, most);
-        }
+        let (log, events) = (&mut self.log, &self.starter.starter.events);
+        self.starter.logs.read(id, log, events, buffer, most);
     }
 
     /// Reads at most `most` packets of a channel.
     pub(crate) fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
         for _ in 0..most {
-            match self.receive(id, buffer) {
+            match self.read_packet(id, buffer) {
+                Some(Ok(())) => {}
                 None | Some(Err(ChannelError::WouldBlock)) => return,
-                Some(Ok(Heard::Auth(message))) => self.heard_auth(id, message),
-                Some(Ok(Heard::Supervisor(message))) => self.heard_supervisor(&message),
-                Some(Ok(Heard::Worker(message))) => self.heard_worker(id, message),
                 Some(Err(error)) => return self.failed(id, &error),
             }
         }
     }
 
-    /// Receives over the channel of this number. `None`: there is no such channel.
-    fn receive(
+    /// Reads one packet of a channel. `None`: there is no such channel.
+    fn read_packet(
         &mut self,
         id: ChildId,
         buffer: &mut PacketBuffer,
-    ) -> Option<Result<Heard, ChannelError>> {
+    ) -> Option<Result<(), ChannelError>> {
         if let Some(worker) = self.workers.get_mut(&id) {
-            let heard = worker.channel.receive(buffer);
-            return Some(heard.map(|(message, _)| Heard::Worker(message)));
+            let received = worker.child.receive(buffer)?;
+            return Some(received.map(|(message, _)| worker.session.heard(message)));
         }
         if self.supervisor.0 == id {
-            let heard = self.supervisor.1.receive(buffer);
-            return Some(heard.map(|(message, _)| Heard::Supervisor(message)));
+            let received = self.supervisor.1.receive(buffer);
+            return Some(received.map(|(message, _)| self.heard_supervisor(&message)));
         }
-        let heard = self.auths.get_mut(&id)?.receive(buffer);
-        Some(heard.map(|(message, _)| Heard::Auth(message)))
+        let received = self.auths.get_mut(&id)?.receive(buffer);
+        Some(received.map(|(message, _)| self.heard_auth(id, message)))
     }
 
     /// A channel has ended or failed.
     fn failed(&mut self, id: ChildId, error: &ChannelError) {
         let closed = *error == ChannelError::Closed;
-        if let Some(worker) = self.workers.get(&id) {
-            self.starter.events.forget(worker.channel.as_fd());
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.child.disconnect(&self.starter.starter.events);
             // A worker that has closed its channel ends by itself.
             if !closed {
-                worker.process.kill();
-                let origin = worker.process.origin();
-                let fields: &[(&str, &dyn Display)] = &[
-                    ("process", &origin.role.name()),
-                    ("pid", &origin.pid),
-                    ("error", error),
-                ];
-                let text = "broke the rules of its channel: killed";
-                self.log.write(Level::Error, text, fields);
+                worker.child.process.banish(error, &mut self.log);
             }
         } else if self.supervisor.0 == id {
-            self.starter.events.forget(self.supervisor.1.as_fd());
+            self.starter
+                .starter
+                .events
+                .forget(self.supervisor.1.as_fd());
             // Without a supervisor the monitor ends, and so does this process.
             if !closed {
                 let text = "the supervisor broke the rules";
@@ -113,22 +94,6 @@ impl Sessions {
             }
             // It comes before the start only.
             SupervisorToSessions::Start { .. } => {}
-        }
-    }
-
-    fn heard_worker(&mut self, id: ChildId, message: WorkerToSessions) {
-        let Some(worker) = self.workers.get_mut(&id) else {
-            return;
-        };
-        let session = &mut worker.session;
-        match message {
-            WorkerToSessions::Dotlock { device, inode } => session.dotlock = Some((device, inode)),
-            WorkerToSessions::Updates => session.update = Progress::Begun,
-            // The update of its own session is still to come.
-            WorkerToSessions::Finished if session.task == Task::Serve => {
-                session.update = Progress::None;
-            }
-            WorkerToSessions::Finished => session.update = Progress::Finished,
         }
     }
 }

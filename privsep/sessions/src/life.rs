@@ -4,7 +4,6 @@ use crate::sessions::{FAREWELL, Sessions, Stage};
 use popward_parent::events::{ChildId, Event};
 use popward_parent::process::TURN;
 use popward_proto::log::Level;
-use popward_proto::log::LogPhase;
 use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
@@ -21,7 +20,7 @@ impl Sessions {
                 Stage::Ending(until) => Some(until),
                 Stage::Serving | Stage::Retired | Stage::Draining => None,
             };
-            let events = match self.starter.events.wait(deadline) {
+            let events = match self.starter.starter.events.wait(deadline) {
                 Ok(events) => events,
                 Err(errno) => {
                     let fields: &[(&str, &dyn Display)] = &[("error", &errno)];
@@ -30,7 +29,7 @@ impl Sessions {
             };
             // Records first, so that what a process said comes before what became of it.
             for event in &events {
-                if let Event::Log(worker) = event {
+                if let Event::Second(worker) = event {
                     self.read_log(*worker, &mut buffer, TURN);
                 }
             }
@@ -40,7 +39,7 @@ impl Sessions {
             }
             for event in events {
                 match event {
-                    Event::Log(_) | Event::Own => {}
+                    Event::Second(_) | Event::Own => {}
                     Event::Control(id) => self.read_control(id, &mut buffer, TURN),
                     Event::Ended(id) if self.fronts.contains_key(&id) => self.disconnect(id),
                     Event::Ended(id) => self.ended(id, &mut buffer),
@@ -71,16 +70,16 @@ impl Sessions {
         match (message, file) {
             (MonitorToSessions::Log, Some(socket)) => self.log.connect(socket),
             (MonitorToSessions::Accept, _) => self.tend(),
-            (MonitorToSessions::Auth, Some(socket)) => self.own_auth = Some(self.meet_auth(socket)),
+            (MonitorToSessions::Auth, Some(socket)) => self.own_auth = self.meet_auth(socket),
             (MonitorToSessions::NewerAuth, Some(socket)) => {
                 self.meet_auth(socket);
             }
             (MonitorToSessions::Front(number), Some(socket)) => {
-                let channel = Channel::new(socket, LogPhase::Open);
-                let id = self.starter.events.next_id();
+                let channel = Channel::new(socket, SetupPhase::Serving);
+                let id = self.starter.starter.events.next_id();
                 let watched = channel
                     .set_nonblocking()
-                    .and_then(|()| self.starter.events.watch_end(channel.as_fd(), id));
+                    .and_then(|()| self.starter.starter.events.watch_end(channel.as_fd(), id));
                 match watched {
                     Ok(()) => drop(self.fronts.insert(id, (*number, channel))),
                     Err(errno) => self.not_met(&errno),
@@ -94,18 +93,18 @@ impl Sessions {
         self.tidy();
     }
 
-    fn meet_auth(&mut self, socket: OwnedFd) -> ChildId {
+    fn meet_auth(&mut self, socket: OwnedFd) -> Option<ChildId> {
         let channel = Channel::new(socket, SetupPhase::Serving);
-        let events = &mut self.starter.events;
-        let id = events.next_id();
-        let watched = channel
-            .set_nonblocking()
-            .and_then(|()| events.watch(channel.as_fd(), Event::Control(id)));
-        match watched {
-            Ok(()) => drop(self.auths.insert(id, channel)),
-            Err(errno) => self.not_met(&errno),
+        match self.starter.starter.events.watch_channel(&channel) {
+            Ok(id) => {
+                self.auths.insert(id, channel);
+                Some(id)
+            }
+            Err(errno) => {
+                self.not_met(&errno);
+                None
+            }
         }
-        id
     }
 
     fn not_met(&mut self, errno: &dyn Display) {
@@ -122,7 +121,7 @@ impl Sessions {
             // An update takes as long as the disk does. Nobody else may use its spool until then.
             let workers = self.workers.values();
             let others = workers.filter(|worker| !worker.session.is_updating());
-            others.for_each(|worker| worker.process.kill());
+            others.for_each(|worker| worker.child.process.kill());
             self.stage = Stage::Ending(Instant::now() + FAREWELL);
         }
         self.workers.is_empty()

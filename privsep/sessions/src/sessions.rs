@@ -1,7 +1,7 @@
 //! The state of sessions, and what its other files share: whom it knows, and whom it tells what.
 
 use crate::config::Config;
-use crate::starter::Starter;
+use crate::starter::WorkerStarter;
 use crate::state::StateRoot;
 use crate::workers::{NoWorker, Worker};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -59,7 +59,7 @@ pub(crate) struct Sessions {
     pub(crate) monitor: Monitor,
     pub(crate) supervisor: (ChildId, Supervisor),
     pub(crate) log: LogWriter,
-    pub(crate) starter: Starter,
+    pub(crate) starter: WorkerStarter,
     pub(crate) state: StateRoot,
     pub(crate) stage: Stage,
     /// The monitor's auth and those of newer monitors. The last one is asked about new logins, and
@@ -91,7 +91,7 @@ impl Sessions {
         config: Config,
         (monitor, supervisor): (Monitor, (ChildId, Supervisor)),
         log: LogWriter,
-        (starter, state): (Starter, StateRoot),
+        (starter, state): (WorkerStarter, StateRoot),
         to_tend: Vec<Account>,
     ) -> Self {
         Self {
@@ -175,7 +175,7 @@ impl Sessions {
 
     /// Closes the channel to an auth or a front.
     pub(crate) fn disconnect(&mut self, id: ChildId) {
-        let events = &self.starter.events;
+        let events = &self.starter.starter.events;
         if let Some(auth) = self.auths.remove(&id) {
             events.forget(auth.as_fd());
         } else if let Some((_, front)) = self.fronts.remove(&id) {
@@ -208,15 +208,16 @@ impl Sessions {
 
     /// Shuts all channels to workers, so that they end without update.
     pub(crate) fn end(&mut self) {
-        self.starter.events.forget(self.monitor.as_fd());
+        self.starter.starter.events.forget(self.monitor.as_fd());
         self.stage = Stage::Ending(Instant::now() + FAREWELL);
         self.auths.clear();
         self.fronts.clear();
         for worker in self.workers.values() {
             // The channel is shut and not closed, because the session's dotlock is still to be
             // removed. This fails if the worker has gone.
-            let fd = worker.channel.as_fd().as_raw_fd();
-            let _ = shutdown(fd, Shutdown::Write);
+            if let Some(channel) = &worker.child.channel {
+                let _ = shutdown(channel.as_fd().as_raw_fd(), Shutdown::Write);
+            }
         }
     }
 }

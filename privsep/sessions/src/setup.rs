@@ -4,22 +4,22 @@
 use crate::config::{self, Config, ConfigChannel};
 use crate::leftovers;
 use crate::sessions::{Monitor, Sessions, Supervisor};
-use crate::starter::Starter;
+use crate::starter::WorkerStarter;
 use crate::state::StateRoot;
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use popward_parent::events::{ChildId, Event, Events};
+use popward_parent::confine::confine;
+use popward_parent::events::ChildId;
 use popward_parent::log::LogWriter;
-use popward_parent::process::send;
+use popward_parent::process::{Starter, send};
 use popward_proto::VERSION;
 use popward_proto::bounded::AbsolutePath;
 use popward_proto::log::Level;
 use popward_proto::monitor_sessions::SessionsToMonitor;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_sessions::SupervisorToSessions;
+use popward_records::Logs;
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{ChannelError, PacketBuffer};
-use popward_sys::confine::{self, Identity, NotConfined};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(
     supervisor: Supervisor,
     mut log: LogWriter,
 ) -> Result<(), (Monitor, String)> {
-    let given = confine()
+    let given = confine(KEPT)
         .map_err(|error| error.to_string())
         .and_then(|()| receive(config, supervisor));
     let opened = given.and_then(|given| Ok((open(&monitor, &given)?, given)));
@@ -59,24 +59,6 @@ pub(crate) fn run(
     let directories = (opened.starter, opened.state);
     Sessions::new(given.config, channels, log, directories, to_tend).run();
     Ok(())
-}
-
-/// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
-/// could then no longer change domains at the execs. Each child sets it for itself. The supervisor
-/// has forbidden the calls of [`popward_sys::seccomp::denials`] for itself and its children.
-fn confine() -> Result<(), NotConfined> {
-    let limit = |errno| NotConfined::System {
-        what: "limit on open files",
-        errno,
-    };
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(limit)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(limit)?;
-    confine::forbid_dumps()?;
-    if !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    confine::drop_capabilities(KEPT)?;
-    confine::prove_ids(&Identity::of_root(), &[], KEPT)
 }
 
 /// What the supervisor gives sessions.
@@ -125,7 +107,7 @@ fn receive(mut config: ConfigChannel, mut supervisor: Supervisor) -> Result<Give
 
 /// What sessions has opened of the system.
 struct Opened {
-    starter: Starter,
+    starter: WorkerStarter,
     state: StateRoot,
     /// The number of the channel to the supervisor.
     supervisor: ChildId,
@@ -136,16 +118,17 @@ fn open(monitor: &Monitor, given: &Given) -> Result<Opened, String> {
     let system = |errno| format!("event loop: {errno}");
     let opened = |(path, errno): (PathBuf, Errno)| format!("{}: {errno}", path.display());
     monitor.set_nonblocking().map_err(system)?;
-    given.supervisor.set_nonblocking().map_err(system)?;
-    let mut events = Events::new(monitor.as_fd()).map_err(system)?;
-    let supervisor = events.next_id();
-    let watched = events.watch(given.supervisor.as_fd(), Event::Control(supervisor));
-    watched.map_err(system)?;
+    let mut starter = Starter::new(monitor.as_fd())?;
+    let supervisor = starter.events.watch_channel(&given.supervisor);
+    let supervisor = supervisor.map_err(system)?;
     let state = StateRoot::open(given.state.as_path()).map_err(opened)?;
     let empty = state.empty_directory().map_err(opened)?;
-    let starter = Starter::new(given.libexec.as_path(), events).map_err(opened)?;
     Ok(Opened {
-        starter,
+        starter: WorkerStarter {
+            starter,
+            logs: Logs::default(),
+            libexec: given.libexec.clone(),
+        },
         state,
         supervisor,
         empty,

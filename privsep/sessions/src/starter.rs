@@ -1,62 +1,47 @@
 //! How sessions starts its processes.
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use popward_parent::events::Events;
-use popward_parent::process::{Launch, Launcher, Started};
+use popward_parent::connected_child::ConnectedChild;
+use popward_parent::process::{Launch, Starter};
+use popward_proto::account::SessionId;
+use popward_proto::bounded::{AbsolutePath, UserName};
 use popward_proto::log_line::Role;
+use popward_proto::sessions_worker::{JobPhase, SessionsToWorker, WorkerToSessions};
+use popward_records::Logs;
 use popward_sys::spawn::ChildIdentity;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
 
-/// What is needed to start any process.
+/// A process that works for a session, with its channel.
+pub(crate) type WorkerChild = ConnectedChild<SessionsToWorker, WorkerToSessions>;
+
+/// What is needed to start a worker.
 #[derive(Debug)]
-pub(crate) struct Starter {
-    launcher: Launcher,
+pub(crate) struct WorkerStarter {
+    pub(crate) starter: Starter,
+    pub(crate) logs: Logs,
     /// The directory of the executables.
-    libexec: PathBuf,
-    /// `/`, the working directory.
-    root: OwnedFd,
-    pub(crate) events: Events,
+    pub(crate) libexec: AbsolutePath,
 }
 
-impl Starter {
-    /// Opens what a start needs.
-    ///
-    /// # Errors
-    ///
-    /// A path, and why it could not be opened.
-    pub(crate) fn new(libexec: &Path, events: Events) -> Result<Self, (PathBuf, Errno)> {
-        let at = |path: &str| {
-            let path = PathBuf::from(path);
-            move |errno| (path, errno)
-        };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self {
-            launcher: Launcher::new().map_err(at("/dev/null"))?,
-            libexec: libexec.to_owned(),
-            root: open("/", flags, Mode::empty()).map_err(at("/"))?,
-            events,
-        })
-    }
-
+impl WorkerStarter {
     /// Starts the executable of `role` as `identity`, with `word` on its command line and `socket`
     /// behind its channel and its log.
     pub(crate) fn start(
         &mut self,
         role: Role,
         word: &str,
-        identity: Option<&ChildIdentity>,
+        identity: Option<ChildIdentity>,
+        about: (SessionId, UserName),
         socket: BorrowedFd<'_>,
-    ) -> Result<Started, Errno> {
-        let name = format!("popward-{}", role.name());
+    ) -> nix::Result<WorkerChild> {
         let launch = Launch {
-            executable: &self.libexec.join(&name),
-            command_line: &[&name, word],
-            directory: self.root.as_fd(),
+            libexec: self.libexec.as_path(),
+            role,
+            words: &[word],
+            directory: None,
             identity,
         };
-        self.launcher.start(&launch, &[socket])
+        let (starter, phase) = (&mut self.starter, JobPhase::Working);
+        self.logs
+            .start(starter, &launch, Some(about), &[socket], phase)
     }
 }

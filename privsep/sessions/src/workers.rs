@@ -1,23 +1,21 @@
 //! Workers: from an account to a process, and what is known of its session until it has ended.
 
 use crate::config::Config;
-use crate::starter::Starter;
+use crate::starter::{WorkerChild, WorkerStarter};
 use crate::state::{StateError, StateRoot};
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
-use popward_parent::events::ChildId;
-use popward_parent::process::{Process, Started};
 use popward_proto::VERSION;
 use popward_proto::account::{Account, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, OutOfBounds, UserName};
 use popward_proto::log_line::Role;
 use popward_proto::sessions_worker::{
-    Job, JobPhase, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, SessionsToWorker, Task,
+    Job, NO_SPOOL, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, SessionsToWorker, Task,
     WorkerToSessions,
 };
 use popward_proto::settings::{Settings, place};
 use popward_proto::supervisor_sessions::Refusal;
-use popward_sys::channel::{Channel, ChannelError, nonblocking_pair};
+use popward_sys::channel::nonblocking_pair;
 use popward_sys::confine;
 use popward_sys::spawn::ChildIdentity;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,8 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// A worker, and its session.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) process: Process,
-    pub(crate) channel: Channel<SessionsToWorker, WorkerToSessions>,
+    pub(crate) child: WorkerChild,
     pub(crate) session: Session,
 }
 
@@ -70,6 +67,17 @@ pub(crate) enum Progress {
 }
 
 impl Session {
+    /// Its worker has said something.
+    pub(crate) fn heard(&mut self, message: WorkerToSessions) {
+        match message {
+            WorkerToSessions::Dotlock { device, inode } => self.dotlock = Some((device, inode)),
+            WorkerToSessions::Updates => self.update = Progress::Begun,
+            // The update of its own session is still to come.
+            WorkerToSessions::Finished if self.task == Task::Serve => self.update = Progress::None,
+            WorkerToSessions::Finished => self.update = Progress::Finished,
+        }
+    }
+
     /// Whether its worker changes the spool.
     pub(crate) fn is_updating(&self) -> bool {
         self.update == Progress::Begun || matches!(self.task, Task::Finish { .. })
@@ -188,13 +196,13 @@ fn task_and_state(
 /// before.
 pub(crate) fn start(
     config: &Config,
-    starter: &mut Starter,
+    starter: &mut WorkerStarter,
     state: &StateRoot,
     session: SessionId,
     (account, own): (&Account, &Settings),
     task: Task,
     socket: Option<OwnedFd>,
-) -> Result<(ChildId, Worker), NoWorker> {
+) -> Result<Worker, NoWorker> {
     let (spool_directory, spool_name) = place(config, (account, own))?;
     let (task, state_directory) = task_and_state(state, (account, own), task, socket.is_some())?;
     let role = match task {
@@ -204,11 +212,9 @@ pub(crate) fn start(
     let lock_group = own.spool.group.filter(|_| config.base.as_users);
     let groups = groups(config, account)?;
     let identity = config.base.as_users.then(|| ChildIdentity {
-        uid: account.uid,
-        gid: account.gid,
         effective_gid: lock_group.unwrap_or(account.gid),
         groups: groups.clone(),
-        keep_chroot: false,
+        ..ChildIdentity::of(account.uid, account.gid)
     });
     let (front_end, worker_end) = if let Some(worker_end) = socket {
         (None, worker_end)
@@ -217,18 +223,9 @@ pub(crate) fn start(
         (Some(front_end), worker_end)
     };
     let shown = format!("{SESSION_ARGUMENT}{session}");
-    let started = starter.start(role, &shown, identity.as_ref(), worker_end.as_fd());
-    let Started {
-        child,
-        control,
-        log,
-    } = started.map_err(NoWorker::Start)?;
-    let id = starter.events.next_id();
-    let about = Some((session, account.name.clone()));
-    let child = (child, Some(log));
-    let (whose, channel) = ((role, about), Some(control.as_fd()));
-    let process = Process::watch(&starter.events, id, whose, child, channel);
-    let process = process.map_err(NoWorker::Start)?;
+    let about = (session, account.name.clone());
+    let child = starter.start(role, &shown, identity, about, worker_end.as_fd());
+    let child = child.map_err(NoWorker::Start)?;
     let job = Job {
         version: VERSION,
         session,
@@ -245,13 +242,9 @@ pub(crate) fn start(
         adopt: own.spool.adopt.clone(),
         hide: own.spool.hide.clone(),
     };
-    let channel = Channel::new(control, JobPhase::Working);
     // The first packet of an empty socket never waits. If it fails, the worker finds its channel
     // closed and ends, and the front ends the session.
-    let _ = channel
-        .set_nonblocking()
-        .map_err(ChannelError::System)
-        .and_then(|()| channel.send(&SessionsToWorker::Job(job)));
+    let _ = child.send(&SessionsToWorker::Job(job), &[]);
     let session = Session {
         id: session,
         account: account.clone(),
@@ -268,12 +261,7 @@ pub(crate) fn start(
         worker_end: (task == Task::Adopt).then_some(worker_end),
         left: None,
     };
-    let worker = Worker {
-        process,
-        channel,
-        session,
-    };
-    Ok((id, worker))
+    Ok(Worker { child, session })
 }
 
 /// The supplementary groups of an account's worker.

@@ -2,15 +2,17 @@
 //! read. Nothing is served.
 
 use crate::config::Config;
-use crate::monitors;
-use popward_parent::process::{Launcher, end, readable};
+use crate::monitors::Monitor;
+use popward_parent::process::{Starter, readable};
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
-use popward_proto::log::{Level, LogPhase, NoMessage};
+use popward_proto::log::{Level, NoMessage};
 use popward_proto::log_line::{Line, escaped};
+use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, Start};
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long the trial may take. Auth has 10 s of it.
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// # Errors
 ///
 /// Why auth cannot use its part, or could not be asked. The text is in words for the operator.
-pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<String>, String> {
+pub(crate) fn check(starter: &mut Starter, config: Rc<Config>) -> Result<Vec<String>, String> {
     let failed = |error: ChannelError| format!("popward-monitor: {error}");
     let start = Start {
         version: VERSION,
@@ -32,23 +34,17 @@ pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<Stri
         connections_before: None,
         common: config.settings.common.clone(),
     };
-    let pair = socket_pair().map_err(ChannelError::System);
-    let (lines, theirs) = pair.map_err(failed)?;
-    let unused = socket_pair()
-        .map_err(ChannelError::System)
-        .map_err(failed)?;
-    let lines_of = [theirs, unused.0];
-    let launched = monitors::launch(launcher, config, (start, false), &[], &lines_of);
-    drop(lines_of);
-    let monitors::Launched {
-        child, mut channel, ..
-    } = launched.map_err(failed)?;
-    let mut buffer = PacketBuffer::for_messages();
-    let answer = if readable(&[channel.as_fd()], Instant::now() + PATIENCE) {
-        channel.receive(&mut buffer)
-    } else {
-        Err(ChannelError::WouldBlock)
-    };
+    let pair = || socket_pair().map_err(|errno| failed(ChannelError::System(errno)));
+    let ((lines, theirs), (unused, _)) = (pair()?, pair()?);
+    let monitor = Monitor::start(starter, config, (start, false), &[], &[theirs, unused]);
+    let mut child = monitor.map_err(failed)?.child;
+    let channel = child.channel.as_mut().ok_or(ChannelError::Closed);
+    let answer = channel.and_then(|channel| {
+        if !readable(&[channel.as_fd()], Instant::now() + PATIENCE) {
+            return Err(ChannelError::WouldBlock);
+        }
+        channel.receive(&mut PacketBuffer::for_messages())
+    });
     let answer = match answer {
         Ok((MonitorToSupervisor::Ready { .. }, _)) => Ok(()),
         Ok((MonitorToSupervisor::Unusable(why), _)) => Err(escaped(why.as_str())),
@@ -56,8 +52,8 @@ pub(crate) fn check(launcher: &mut Launcher, config: &Config) -> Result<Vec<Stri
         Err(error) => Err(failed(error)),
     };
     // The monitor is not needed any more. Its exit status does not matter.
-    let _ = end(&child, true);
-    answer.map(|()| warnings(Channel::new(lines, LogPhase::Open)))
+    let _ = child.process.end(true);
+    answer.map(|()| warnings(Channel::new(lines, SetupPhase::Serving)))
 }
 
 /// The warnings that were logged before the answer.

@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 /// The channel from popward-config.
 pub(crate) type FromConfig = Channel<SupervisorToConfig, ConfigToSupervisor>;
 
-/// The channel to a monitor, or to sessions, for their part of the configuration.
-pub(crate) type PartsChannel<'a> = Channel<PassedOn<'a>, NoMessage>;
-
 /// How long a monitor may take to read its configuration, which can be longer than its socket
 /// holds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,31 +50,21 @@ pub(crate) struct Draft {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The result of adding a message to a draft.
-#[derive(Debug)]
-pub(crate) enum Drafted {
-    /// The draft is not complete yet.
-    More,
-    /// The configuration is complete.
-    Whole(Config),
-    /// The configuration cannot be used. The text says why.
-    Refused(String),
-}
+/// What has come of a message: nothing yet, or the whole configuration, or why it cannot be used.
+pub(crate) type Heard = Option<Result<Config, String>>;
 
-/// Sends a monitor, or sessions, their part.
+/// Sends a monitor, or sessions, their part over a socket that is for nothing else.
 ///
 /// # Errors
 ///
 /// The receiver does not take it.
-pub(crate) fn pass_on<'a>(
-    parts: &'a Parts,
-    channel: &PartsChannel<'a>,
-) -> Result<(), ChannelError> {
+pub(crate) fn pass_on(parts: &Parts, socket: OwnedFd) -> Result<(), ChannelError> {
     let until = Instant::now() + PATIENCE;
+    let channel = Channel::<PassedOn<'_>, NoMessage>::new(socket, SetupPhase::Serving);
     channel.set_nonblocking().map_err(ChannelError::System)?;
     for (encoded, files) in parts {
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-        send_until(channel, &PassedOn(encoded), &files, until)?;
+        send_until(&channel, &PassedOn(encoded), &files, until)?;
     }
     Ok(())
 }
@@ -109,20 +96,20 @@ impl Draft {
         &mut self,
         channel: &mut FromConfig,
         buffer: &mut PacketBuffer,
-    ) -> Result<Drafted, ChannelError> {
+    ) -> Result<Heard, ChannelError> {
         let broken = ChannelError::System(Errno::EPROTO);
         let (message, files) = channel.receive(buffer)?;
         let room = match message {
-            ConfigToSupervisor::Refused(why) => return Ok(Drafted::Refused(why.into())),
+            ConfigToSupervisor::Refused(why) => return Ok(Some(Err(why.into()))),
             ConfigToSupervisor::End => {
                 channel.enter(SetupPhase::Serving);
-                return Ok(Drafted::Whole(Config {
+                return Ok(Some(Ok(Config {
                     path: std::mem::take(&mut self.path),
                     settings: self.settings.take().ok_or(broken)?,
                     connections_before: None,
                     monitors: std::mem::take(&mut self.monitors),
                     sessions: std::mem::take(&mut self.sessions),
-                }));
+                })));
             }
             ConfigToSupervisor::Settings(settings) => self.settings.replace(settings).is_none(),
             ConfigToSupervisor::Warning(text) => {
@@ -140,7 +127,7 @@ impl Draft {
                 self.has_room()
             }
         };
-        room.then_some(Drafted::More).ok_or(broken)
+        room.then_some(None).ok_or(broken)
     }
 }
 

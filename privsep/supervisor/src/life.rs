@@ -1,15 +1,16 @@
 //! The supervisor's life: its loop, signals, messages from its children, and their ends.
 
 use crate::claims::Claim;
-use crate::config::Drafted;
+use crate::log_process::LogProcess;
 use crate::notify::notify;
 use crate::outcome::Outcome;
 use crate::reader;
 use crate::supervisor::{Stage, Supervisor};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
+use popward_parent::connected_child::AnyChild;
 use popward_parent::events::{ChildId, Event};
-use popward_parent::process::{Process, REST, TURN, how};
+use popward_parent::process::{Process, REST, TURN};
 use popward_proto::VERSION;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
@@ -24,13 +25,6 @@ use std::time::{Duration, Instant};
 /// How long popward-log may take for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// A message from a child, by the kind of the child.
-enum Heard {
-    Monitor(MonitorToSupervisor),
-    Config(Drafted),
-    Sessions(SessionsToSupervisor),
-}
-
 impl Supervisor {
     /// Runs until SIGTERM, or until the start has failed.
     ///
@@ -42,14 +36,12 @@ impl Supervisor {
         self.note(Outcome::UnderWay("starting"));
         self.rise(Rc::clone(&self.config))?;
         while !self.is_over() {
-            let events = self.events.wait(self.deadline());
+            let events = self.starter.events.wait(self.deadline());
             for event in events.map_err(|errno| format!("epoll_wait: {errno}"))? {
                 match event {
                     Event::Own => self.hear_signals(),
                     Event::Control(child) => self.read_control(child, &mut buffer, TURN),
-                    // popward-config and popward-log write no records, and monitors write to
-                    // popward-log.
-                    Event::Log(_) => {}
+                    Event::Second(child) => self.read_sessions(child, &mut buffer),
                     Event::Ended(child) => self.ended(child, &mut buffer),
                 }
             }
@@ -63,7 +55,11 @@ impl Supervisor {
     /// When something is due, whatever happens.
     fn deadline(&self) -> Option<Instant> {
         let due = self.due.values().copied();
-        let reading = self.reading.as_ref().and_then(|reading| reading.until);
+        let reading = self
+            .children
+            .reading
+            .as_ref()
+            .and_then(|reading| reading.until);
         let next = self.next.map(|next| next.until);
         due.chain(reading).chain(next).min()
     }
@@ -87,53 +83,49 @@ impl Supervisor {
     /// Reads at most `most` packets of a child's channel.
     fn read_control(&mut self, id: ChildId, buffer: &mut PacketBuffer, most: usize) {
         for _ in 0..most {
-            let heard = if let Some(monitor) = self.monitors.get_mut(&id) {
-                let Some(channel) = &mut monitor.channel else {
-                    return;
-                };
-                let heard = channel.receive(buffer);
-                heard.map(|(message, _)| Heard::Monitor(message))
-            } else if let Some(reading) = self.reading.as_mut().filter(|reading| reading.id == id) {
-                let drafted = reading.draft.hear(&mut reading.channel, buffer);
-                drafted.map(Heard::Config)
-            } else if let Some(monitor) = self
-                .monitor_of(id)
-                .and_then(|it| self.monitors.get_mut(&it))
-            {
-                let heard = monitor.sessions.1.receive(buffer);
-                heard.map(|(message, _)| Heard::Sessions(message))
-            } else {
-                // popward-log says nothing.
-                return;
-            };
-            match heard {
-                Ok(Heard::Monitor(message)) => self.heard(id, message),
-                Ok(Heard::Sessions(message)) => self.heard_sessions(id, message),
-                Ok(Heard::Config(Drafted::More)) => {}
-                Ok(Heard::Config(Drafted::Whole(config))) => self.was_read(Ok(config)),
-                Ok(Heard::Config(Drafted::Refused(why))) => self.was_read(Err(why)),
-                Err(ChannelError::WouldBlock) => return,
-                Err(ChannelError::Closed) => return self.closed(id),
-                Err(error) => return self.banish(self.monitor_of(id).unwrap_or(id), &error),
+            match self.read_packet(id, buffer) {
+                Some(Ok(())) => {}
+                None | Some(Err(ChannelError::WouldBlock)) => return,
+                // It ends by itself.
+                Some(Err(ChannelError::Closed)) => {
+                    let child = self.children.get(id);
+                    return child.map_or((), |child| child.disconnect(&self.starter.events));
+                }
+                Some(Err(error)) => return self.banish(id, &error),
             }
         }
     }
 
-    /// The monitor to whose sessions the channel of this number leads.
-    fn monitor_of(&self, id: ChildId) -> Option<ChildId> {
-        let mut monitors = self.monitors.iter();
-        let found = monitors.find(|(_, monitor)| monitor.sessions.0 == id);
-        found.map(|(monitor, _)| *monitor)
+    /// Reads one packet of a child's channel. `None`: the channel is closed. popward-log says
+    /// nothing.
+    fn read_packet(
+        &mut self,
+        id: ChildId,
+        buffer: &mut PacketBuffer,
+    ) -> Option<Result<(), ChannelError>> {
+        if let Some(monitor) = self.children.monitors.get_mut(&id) {
+            let received = monitor.child.receive(buffer)?;
+            return Some(received.map(|(message, _)| self.heard(id, message)));
+        }
+        let reading = self.children.reading.as_mut();
+        let heard = reading.filter(|it| it.child.id() == id)?.hear(buffer);
+        Some(heard.map(|read| read.map_or((), |read| self.was_read(read))))
     }
 
-    /// A child has closed its channel. It ends by itself.
-    fn closed(&mut self, id: ChildId) {
-        if let Some(monitor) = self.monitors.get_mut(&id) {
-            monitor.dismiss(&self.events);
-        } else if let Some(monitor) = self.monitor_of(id).and_then(|it| self.monitors.get(&it)) {
-            self.events.forget(monitor.sessions.1.as_fd());
-        } else if let Some(reading) = self.reading.as_ref().filter(|reading| reading.id == id) {
-            self.events.forget(reading.channel.as_fd());
+    /// Reads packets of the channel of a monitor's sessions.
+    fn read_sessions(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
+        for _ in 0..TURN {
+            let Some(monitor) = self.children.monitors.get_mut(&id) else {
+                return;
+            };
+            match monitor.sessions.receive(buffer) {
+                Ok((message, _)) => self.heard_sessions(id, message),
+                Err(ChannelError::WouldBlock) => return,
+                Err(ChannelError::Closed) => {
+                    return self.starter.events.forget(monitor.sessions.as_fd());
+                }
+                Err(error) => return self.banish(id, &error),
+            }
         }
     }
 
@@ -145,7 +137,7 @@ impl Supervisor {
             }
             MonitorToSupervisor::Ready { .. } if is_next => self.risen(id),
             MonitorToSupervisor::Unusable(why) => {
-                if let Some(monitor) = self.monitors.get_mut(&id) {
+                if let Some(monitor) = self.children.monitors.get_mut(&id) {
                     monitor.why = Some(why.to_string());
                 }
                 if is_next {
@@ -169,10 +161,7 @@ impl Supervisor {
         }
     }
 
-    fn heard_sessions(&mut self, id: ChildId, message: SessionsToSupervisor) {
-        let Some(monitor) = self.monitor_of(id) else {
-            return;
-        };
+    fn heard_sessions(&mut self, monitor: ChildId, message: SessionsToSupervisor) {
         match message {
             SessionsToSupervisor::Claim {
                 session,
@@ -202,32 +191,31 @@ impl Supervisor {
 
     /// A child may have ended.
     fn ended(&mut self, id: ChildId, buffer: &mut PacketBuffer) {
-        let Some(status) = self.process(id).and_then(Process::reap) else {
+        let child = self.children.get(id).map(AnyChild::process);
+        let Some(status) = child.and_then(Process::reap) else {
             return;
         };
         // Everything that it said before its end counts, such as the rest of a configuration.
         self.read_control(id, buffer, REST);
-        if let Some(mut monitor) = self.monitors.remove(&id) {
-            monitor.dismiss(&self.events);
-            monitor.process.forget(&self.events);
+        if let Some(mut monitor) = self.children.monitors.remove(&id) {
+            monitor.child.forget(&self.starter.events);
             let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
             let is_0 = matches!(status, WaitStatus::Exited(_, 0));
             let in_order = is_0 && (ends || self.current != Some(id));
             if !in_order && monitor.why.is_none() {
-                self.report(&monitor.process, status);
+                monitor.child.process.report(status, &[], &mut self.log);
             }
-            self.monitor_ended(id, &monitor.process);
-        } else if let Some(reading) = self.reading.take_if(|reading| reading.id == id) {
-            self.events.forget(reading.channel.as_fd());
-            reading.process.forget(&self.events);
+            self.monitor_ended(id, &monitor.child.process);
+        } else if let Some(mut reading) = self.children.reading.take_if(|it| it.child.id() == id) {
+            reading.child.forget(&self.starter.events);
             if reading.until.is_some() {
                 self.not_reloaded(&reader::gone(Ok(status)));
-                self.report(&reading.process, status);
+                reading.child.process.report(status, &[], &mut self.log);
             }
             self.reload_if_wanted();
-        } else if let Some(log) = self.log_process.take_if(|log| log.id == id) {
-            log.process.forget(&self.events);
-            self.report(&log.process, status);
+        } else if let Some(LogProcess(mut log)) = self.children.log.take_if(|it| it.0.id() == id) {
+            log.forget(&self.starter.events);
+            log.process.report(status, &[], &mut self.log);
             self.again_later(Role::Log, log.process.life());
         }
     }
@@ -252,23 +240,12 @@ impl Supervisor {
             }
         }
         // The oldest monitor that is left has to know that it is the oldest.
-        let oldest = self.monitors.iter_mut().next();
+        let oldest = self.children.monitors.iter_mut().next();
         if let Some((&id, oldest)) = oldest.filter(|(_, oldest)| !oldest.oldest) {
             oldest.oldest = true;
             self.tell(id, &SupervisorToMonitor::Oldest);
         }
         self.reload_if_wanted();
-    }
-
-    fn report(&mut self, process: &Process, status: WaitStatus) {
-        let (origin, how, seconds) = (process.origin(), how(status), process.life().as_secs());
-        let fields: &[(&str, &dyn Display)] = &[
-            ("process", &origin.role.name()),
-            ("pid", &origin.pid),
-            ("of", &how),
-            ("seconds", &seconds),
-        ];
-        self.log.write(Level::Error, "process died", fields);
     }
 
     fn start_due(&mut self) {
@@ -295,7 +272,11 @@ impl Supervisor {
     /// Ends what takes too long.
     fn end_late(&mut self) {
         let now = Instant::now();
-        let reading = self.reading.as_ref().and_then(|reading| reading.until);
+        let reading = self
+            .children
+            .reading
+            .as_ref()
+            .and_then(|reading| reading.until);
         if reading.is_some_and(|until| until <= now) {
             self.stop_reading(&reader::late());
         }
@@ -307,16 +288,16 @@ impl Supervisor {
             self.log.write(Level::Error, text, &[]);
             return self.switch();
         }
-        if let Some(process) = self.process(next.id) {
-            process.kill();
+        if let Some(child) = self.children.get(next.id) {
+            child.process().kill();
         }
         self.not_risen(&"popward-monitor does not answer");
     }
 
     /// Ends popward-config. What it has said does not matter.
     fn stop_reading(&mut self, why: &dyn Display) {
-        if let Some(reading) = &mut self.reading {
-            reading.process.kill();
+        if let Some(reading) = &mut self.children.reading {
+            reading.child.process.kill();
             if reading.until.take().is_some() {
                 self.not_reloaded(why);
             }
@@ -344,7 +325,7 @@ impl Supervisor {
         self.stage = Stage::Draining;
         // So that clients are turned away and do not wait in a queue.
         self.listeners.clear();
-        for id in self.monitors.keys().copied().collect::<Vec<_>>() {
+        for id in self.children.monitors.keys().copied().collect::<Vec<_>>() {
             self.tell(id, &SupervisorToMonitor::Drain);
         }
     }
@@ -357,12 +338,12 @@ impl Supervisor {
 
     fn is_over(&self) -> bool {
         let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
-        ends && self.monitors.is_empty() && self.reading.is_none()
+        ends && self.children.monitors.is_empty() && self.children.reading.is_none()
     }
 
     /// Waits until popward-log has written the last lines.
     fn end_log(&mut self) {
-        if let Some(log) = self.log_process.take() {
+        if let Some(log) = self.children.log.take() {
             self.log.disconnect();
             log.end(Instant::now() + LAST_LINES);
         }

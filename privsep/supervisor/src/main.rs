@@ -30,7 +30,7 @@ mod reload;
 mod setup;
 mod supervisor;
 
-use popward_parent::process::Launcher;
+use popward_parent::process::Starter;
 use reader::NotRead;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt;
@@ -54,13 +54,14 @@ fn main() -> ExitCode {
     if let Err(error) = setup::leave_starter() {
         return fail(&error);
     }
+    let held = setup::hold_signals(arguments.check).map_err(|errno| errno.to_string());
     let prepared =
-        setup::hold_signals(arguments.check).and_then(|held| Ok((held, Launcher::new()?)));
-    let ((ending, signals), mut launcher) = match prepared {
+        held.and_then(|(ending, signals)| Ok((ending, Starter::new(&signals)?, signals)));
+    let (ending, mut starter, signals) = match prepared {
         Ok(prepared) => prepared,
-        Err(errno) => return fail(&errno),
+        Err(why) => return fail(&why),
     };
-    let (config, warnings) = reader::first(&mut launcher, &arguments.config, &ending);
+    let (config, warnings) = reader::first(&mut starter, &arguments.config, &ending);
     if arguments.check || config.is_err() {
         warn(&warnings);
     }
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         Err(NotRead::Ended) => return ExitCode::SUCCESS,
     };
     if arguments.check {
-        return match check::check(&mut launcher, &config) {
+        return match check::check(&mut starter, config.into()) {
             Ok(warnings) => {
                 warn(&warnings);
                 let words = ["host".into(), "--config".into(), arguments.config.into()];
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
             Err(why) => refuse(&why),
         };
     }
-    let started = setup::start(config, launcher, signals, &warnings);
+    let started = setup::start(config, starter, signals, &warnings);
     match started.and_then(|mut supervisor| supervisor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),

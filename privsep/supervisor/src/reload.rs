@@ -8,7 +8,6 @@ use crate::supervisor::{Next, Stage, Supervisor};
 use popward_parent::events::ChildId;
 use popward_proto::log::Level;
 use popward_proto::log_line::Role;
-use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::SupervisorToMonitor;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -24,7 +23,7 @@ impl Supervisor {
     /// Begins a reload, unless one is under way. One more begins after it, for any number of
     /// signals.
     pub(crate) fn reload_if_wanted(&mut self) {
-        let under_way = self.reading.is_some() || self.next.is_some();
+        let under_way = self.children.reading.is_some() || self.next.is_some();
         if !self.wanted || self.stage != Stage::Serving || under_way {
             return;
         }
@@ -45,7 +44,7 @@ impl Supervisor {
 
     /// popward-config has read all of the configuration, or says why it cannot be used.
     pub(crate) fn was_read(&mut self, read: Result<Config, String>) {
-        let Some(reading) = &mut self.reading else {
+        let Some(reading) = &mut self.children.reading else {
             return;
         };
         if reading.until.take().is_none() {
@@ -85,8 +84,8 @@ impl Supervisor {
             return;
         };
         let mut is_reload = true;
-        if let Some(monitor) = self.monitors.get_mut(&id) {
-            monitor.dismiss(&self.events);
+        if let Some(monitor) = self.children.monitors.get_mut(&id) {
+            monitor.child.disconnect(&self.starter.events);
             is_reload = !Rc::ptr_eq(&monitor.config, &self.config);
         }
         if self.stage == Stage::Starting {
@@ -122,9 +121,8 @@ impl Supervisor {
 
     /// The rising monitor can serve. First the current one hands over what its auth remembers.
     pub(crate) fn risen(&mut self, id: ChildId) {
-        let monitor = self.monitors.get_mut(&id);
-        if let Some(channel) = monitor.and_then(|monitor| monitor.channel.as_mut()) {
-            channel.enter(SetupPhase::Serving);
+        if let Some(child) = self.children.get(id) {
+            child.enter_service();
         }
         self.next = Some(Next {
             id,
@@ -145,7 +143,12 @@ impl Supervisor {
         if matches!(self.stage, Stage::Draining | Stage::Ending) {
             return;
         }
-        let Some(config) = self.monitors.get(&id).map(|new| Rc::clone(&new.config)) else {
+        let Some(config) = self
+            .children
+            .monitors
+            .get(&id)
+            .map(|new| Rc::clone(&new.config))
+        else {
             return;
         };
         let before = std::mem::replace(&mut self.config, config);
@@ -177,7 +180,8 @@ impl Supervisor {
         let settings = &self.config.settings;
         self.log.set_level(settings.common.log_level);
         if let Some(Err(error)) = self
-            .log_process
+            .children
+            .log
             .as_ref()
             .map(|log| log.change(settings.log))
         {

@@ -6,11 +6,10 @@ use crate::listeners::{self, Listener};
 use crate::supervisor::Supervisor;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use popward_parent::events::Events;
-use popward_parent::process::Launcher;
+use popward_parent::process::Starter;
 use popward_proto::log::Level;
 use popward_sys::capabilities::Capabilities;
-use popward_sys::confine::{self, Identity, NotConfined};
+use popward_sys::confine::{self, NotConfined, attempt};
 use popward_sys::seccomp::denials;
 use popward_sys::{keyring, locked_memory, systemd};
 use std::fmt::Display;
@@ -30,11 +29,10 @@ const BOUNDING: Capabilities = KEPT
 /// Gives up what whoever started the server has left to this process, and to all that it starts:
 /// descriptors, core dumps, keys. Forbids calls that none of them makes.
 pub(crate) fn leave_starter() -> Result<(), NotConfined> {
-    let system = |what| move |errno| NotConfined::System { what, errno };
-    systemd::close_others().map_err(system("close_range"))?;
+    attempt("close_range", systemd::close_others())?;
     confine::forbid_dumps()?;
     if nix::unistd::geteuid().is_root() {
-        keyring::leave().map_err(system("a session keyring"))?;
+        attempt("a session keyring", keyring::leave())?;
         // For the private keys. Without CAP_SYS_RESOURCE, the service manager sets the limit.
         locked_memory::permit();
         // Without CAP_SYS_ADMIN this fails, and the service manager forbids the calls. With
@@ -70,7 +68,7 @@ pub(crate) fn hold_signals(check: bool) -> nix::Result<(SignalFd, SignalFd)> {
 /// Why there is no server, in words for the operator.
 pub(crate) fn start(
     config: Config,
-    launcher: Launcher,
+    starter: Starter,
     signals: SignalFd,
     warnings: &[String],
 ) -> Result<Supervisor, String> {
@@ -79,10 +77,9 @@ pub(crate) fn start(
     let listeners = listeners::open(&config.settings, given)?;
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
-        confine().map_err(|error| error.to_string())?;
+        give_up().map_err(|error| error.to_string())?;
     }
-    let events = Events::new(&signals).map_err(|errno| format!("event loop: {errno}"))?;
-    let mut supervisor = Supervisor::new(config, launcher, (events, signals), listeners);
+    let mut supervisor = Supervisor::new(config, starter, signals, listeners);
     let log = supervisor.start_log();
     log.map_err(|error| format!("popward-log not started: {error}"))?;
     supervisor.warn_of_configuration(warnings);
@@ -97,13 +94,10 @@ pub(crate) fn start(
     Ok(supervisor)
 }
 
-/// Gives up what is not kept, and proves it. `no_new_privs` is not set here: SELinux and AppArmor
-/// could then no longer change domains at the execs. Each child sets it for itself.
-fn confine() -> Result<(), NotConfined> {
-    let what = "setgroups";
-    nix::unistd::setgroups(&[]).map_err(|errno| NotConfined::System { what, errno })?;
+/// Gives up what is not kept, and proves it.
+fn give_up() -> Result<(), NotConfined> {
+    attempt("setgroups", nix::unistd::setgroups(&[]))?;
     confine::drop_capabilities(BOUNDING)?;
     // Without CAP_SETPCAP, this leaves the bounding set as it is.
-    confine::drop_capabilities(KEPT)?;
-    confine::prove_ids(&Identity::of_root(), &[], KEPT)
+    popward_parent::confine::confine(KEPT)
 }

@@ -1,16 +1,17 @@
 //! The supervisor's state, and how processes start: monitors, popward-config and popward-log.
 
 use crate::claims::Claims;
-use crate::config::{Config, Draft, FromConfig};
+use crate::config::Config;
 use crate::listeners::Listener;
 use crate::log_process::LogProcess;
-use crate::monitors::{self, Monitor};
+use crate::monitors::Monitor;
 use crate::outcome::Outcomes;
-use crate::reader;
+use crate::reader::Reading;
 use nix::sys::signalfd::SignalFd;
-use popward_parent::events::{ChildId, Events};
+use popward_parent::connected_child::AnyChild;
+use popward_parent::events::ChildId;
 use popward_parent::log::LogWriter;
-use popward_parent::process::{BackOff, Launcher, Process, send};
+use popward_parent::process::{BackOff, Starter, send};
 use popward_proto::VERSION;
 use popward_proto::account::FrontId;
 use popward_proto::log::Level;
@@ -51,15 +52,27 @@ pub(crate) struct Next {
     pub(crate) ready: bool,
 }
 
-/// A running popward-config, and what it has said so far.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    pub(crate) id: ChildId,
-    pub(crate) process: Process,
-    pub(crate) channel: FromConfig,
-    pub(crate) draft: Draft,
-    /// By when it must have said everything. `None`: what it says does not matter any more.
-    pub(crate) until: Option<Instant>,
+/// The processes that run.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    /// The oldest first.
+    pub(crate) monitors: BTreeMap<ChildId, Monitor>,
+    pub(crate) reading: Option<Reading>,
+    pub(crate) log: Option<LogProcess>,
+}
+
+impl Children {
+    /// The child of this number.
+    pub(crate) fn get(&mut self, id: ChildId) -> Option<&mut dyn AnyChild> {
+        if let Some(monitor) = self.monitors.get_mut(&id) {
+            return Some(&mut monitor.child);
+        }
+        let reading = self.reading.as_mut();
+        let reading = reading.map(|reading| &mut reading.child as &mut dyn AnyChild);
+        let log = self.log.as_mut().map(|log| &mut log.0 as &mut dyn AnyChild);
+        let mut both = reading.into_iter().chain(log);
+        both.find_map(|child| (child.process().id() == id).then_some(child))
+    }
 }
 
 /// The supervisor.
@@ -67,20 +80,16 @@ pub(crate) struct Reading {
 pub(crate) struct Supervisor {
     /// The configuration in use.
     pub(crate) config: Rc<Config>,
-    pub(crate) launcher: Launcher,
-    pub(crate) events: Events,
+    pub(crate) starter: Starter,
     pub(crate) signals: SignalFd,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) log: LogWriter,
-    pub(crate) log_process: Option<LogProcess>,
+    pub(crate) children: Children,
     pub(crate) stage: Stage,
-    /// All monitors, the oldest first.
-    pub(crate) monitors: BTreeMap<ChildId, Monitor>,
     /// The monitor whose fronts accept.
     pub(crate) current: Option<ChildId>,
     /// The monitor that is to take its place.
     pub(crate) next: Option<Next>,
-    pub(crate) reading: Option<Reading>,
     pub(crate) claims: Claims,
     pub(crate) outcomes: Outcomes,
     /// A reload is wanted that has not begun.
@@ -98,24 +107,21 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(
         config: Config,
-        launcher: Launcher,
-        (events, signals): (Events, SignalFd),
+        starter: Starter,
+        signals: SignalFd,
         listeners: Vec<Listener>,
     ) -> Self {
         Self {
             outcomes: Outcomes::new(config.path.clone()),
             log: LogWriter::new(Role::Supervisor, config.settings.common.log_level),
             config: Rc::new(config),
-            launcher,
-            events,
+            starter,
             signals,
             listeners,
-            log_process: None,
+            children: Children::default(),
             stage: Stage::Starting,
-            monitors: BTreeMap::new(),
             current: None,
             next: None,
-            reading: None,
             claims: Claims::default(),
             wanted: false,
             waits: false,
@@ -126,21 +132,10 @@ impl Supervisor {
         }
     }
 
-    /// The process of this number.
-    pub(crate) fn process(&mut self, id: ChildId) -> Option<&mut Process> {
-        let monitor = self.monitors.get_mut(&id);
-        let monitor = monitor.map(|monitor| &mut monitor.process);
-        let reading = self.reading.as_mut().filter(|reading| reading.id == id);
-        let log = self.log_process.as_mut().filter(|log| log.id == id);
-        monitor
-            .or(reading.map(|reading| &mut reading.process))
-            .or(log.map(|log| &mut log.process))
-    }
-
     /// The monitors that serve their last connections, the oldest first.
     pub(crate) fn old(&self) -> Vec<ChildId> {
         let new = [self.current, self.next.map(|next| next.id)];
-        let ids = self.monitors.keys().copied();
+        let ids = self.children.monitors.keys().copied();
         ids.filter(|id| !new.contains(&Some(*id))).collect()
     }
 
@@ -152,8 +147,8 @@ impl Supervisor {
 
     /// Tells a monitor. One that does not read is killed.
     pub(crate) fn tell(&mut self, id: ChildId, message: &SupervisorToMonitor) {
-        let monitor = self.monitors.get(&id);
-        let sent = monitor.map_or(Ok(()), |monitor| monitor.send(message, &[]));
+        let monitor = self.children.monitors.get(&id);
+        let sent = monitor.map_or(Ok(()), |monitor| monitor.child.send(message, &[]));
         self.banish_if(id, sent);
     }
 
@@ -167,27 +162,16 @@ impl Supervisor {
 
     /// Kills a child that broke the rules of its channel, or does not read it.
     pub(crate) fn banish(&mut self, id: ChildId, error: &dyn Display) {
-        if let Some(monitor) = self.monitors.get_mut(&id) {
-            monitor.dismiss(&self.events);
+        if let Some(child) = self.children.get(id) {
+            child.disconnect(&self.starter.events);
+            child.process().banish(error, &mut self.log);
         }
-        let Some(process) = self.process(id) else {
-            return;
-        };
-        process.kill();
-        let origin = process.origin();
-        let fields: &[(&str, &dyn Display)] = &[
-            ("process", &origin.role.name()),
-            ("pid", &origin.pid),
-            ("error", error),
-        ];
-        let text = "broke the rules of its channel: killed";
-        self.log.write(Level::Error, text, fields);
     }
 
     /// Tells the sessions of a monitor. A monitor whose sessions do not read is killed.
     pub(crate) fn tell_sessions(&mut self, id: ChildId, message: &SupervisorToSessions) {
-        let monitor = self.monitors.get(&id);
-        let sent = monitor.map_or(Ok(()), |monitor| send(&monitor.sessions.1, message, &[]));
+        let monitor = self.children.monitors.get(&id);
+        let sent = monitor.map_or(Ok(()), |monitor| send(&monitor.sessions, message, &[]));
         self.banish_if(id, sent);
     }
 
@@ -215,9 +199,9 @@ impl Supervisor {
             ),
             (older, told, [older_end, granted]),
         ] {
-            let monitor = self.monitors.get(&id);
+            let monitor = self.children.monitors.get(&id);
             let ends = ends.each_ref().map(AsFd::as_fd);
-            let sent = monitor.map_or(Ok(()), |monitor| monitor.send(&message, &ends));
+            let sent = monitor.map_or(Ok(()), |monitor| monitor.child.send(&message, &ends));
             self.banish_if(id, sent);
         }
     }
@@ -227,25 +211,20 @@ impl Supervisor {
         let failed = |error: ChannelError| format!("popward-monitor not started: {error}");
         let lines = self.lines().and_then(|first| Ok([first, self.lines()?]));
         let lines = lines.map_err(failed)?;
-        let oldest = self.monitors.is_empty();
         let start = Start {
             version: VERSION,
             first_front: FrontId(self.started.wrapping_mul(FRONTS_MAX).wrapping_add(1)),
             trial: false,
-            oldest,
+            oldest: self.children.monitors.is_empty(),
             connections_before: config.connections_before,
             common: config.settings.common.clone(),
         };
         self.started = self.started.wrapping_add(1);
-        let (launcher, listeners) = (&mut self.launcher, &self.listeners);
         let start = (start, self.current.is_none());
-        let launched = monitors::launch(launcher, &config, start, listeners, &lines);
-        let watched = launched.and_then(|launched| {
-            let events = &mut self.events;
-            monitors::watch(events, launched, config, oldest)
-        });
-        let (id, monitor) = watched.map_err(failed)?;
-        self.monitors.insert(id, monitor);
+        let monitor = Monitor::start(&mut self.starter, config, start, &self.listeners, &lines);
+        let monitor = monitor.map_err(failed)?;
+        let id = monitor.child.id();
+        self.children.monitors.insert(id, monitor);
         self.next = Some(Next {
             id,
             until: Instant::now() + RISE,
@@ -256,7 +235,7 @@ impl Supervisor {
 
     /// The end of a channel for lines. Without a popward-log, nobody has its other end.
     fn lines(&self) -> Result<OwnedFd, ChannelError> {
-        match &self.log_process {
+        match &self.children.log {
             Some(log) => log.writer(),
             None => Ok(socket_pair().map_err(ChannelError::System)?.0),
         }
@@ -264,17 +243,16 @@ impl Supervisor {
 
     /// Starts popward-log, and gives all processes with lines a channel to it.
     pub(crate) fn start_log(&mut self) -> Result<(), ChannelError> {
-        let (settings, launcher) = (&self.config.settings, &mut self.launcher);
-        let log = LogProcess::start(launcher, &mut self.events, settings)?;
+        let log = LogProcess::start(&mut self.starter, &self.config.settings)?;
         self.log.connect(log.writer()?);
         let mut told = Vec::new();
-        for (id, monitor) in &self.monitors {
+        for (id, monitor) in &self.children.monitors {
             let (own, of_sessions) = (log.writer()?, log.writer()?);
             let ends = [own.as_fd(), of_sessions.as_fd()];
-            let sent = monitor.send(&SupervisorToMonitor::Log, &ends);
+            let sent = monitor.child.send(&SupervisorToMonitor::Log, &ends);
             told.push((*id, sent));
         }
-        self.log_process = Some(log);
+        self.children.log = Some(log);
         for (id, sent) in told {
             self.banish_if(id, sent);
         }
@@ -283,26 +261,16 @@ impl Supervisor {
 
     /// Starts popward-config.
     pub(crate) fn read(&mut self) -> Result<(), String> {
-        let path = &self.config.path;
-        let reader = reader::start(&mut self.launcher, path, false)?;
-        let (id, whose) = (self.events.next_id(), (Role::Config, None));
-        let (child, channel) = ((reader.child, None), reader.channel);
-        let process = Process::watch(&self.events, id, whose, child, Some(channel.as_fd()));
-        self.reading = Some(Reading {
-            id,
-            process: process.map_err(|errno| errno.to_string())?,
-            channel,
-            draft: Draft::of(path),
-            until: Some(Instant::now() + reader::PATIENCE),
-        });
+        let reading = Reading::start(&mut self.starter, &self.config.path, false)?;
+        self.children.reading = Some(reading);
         Ok(())
     }
 
     /// Closes the channels of all monitors, so that they end.
     pub(crate) fn dismiss_all(&mut self) {
         self.stage = Stage::Ending;
-        for monitor in self.monitors.values_mut() {
-            monitor.dismiss(&self.events);
+        for monitor in self.children.monitors.values_mut() {
+            monitor.child.disconnect(&self.starter.events);
         }
     }
 

@@ -105,16 +105,6 @@ fn empty_root() -> Result<bool, NotConfined> {
 }
 
 impl Identity {
-    /// The user root, with the group of this process.
-    pub fn of_root() -> Self {
-        let gid = nix::unistd::getgid().as_raw();
-        Self {
-            uid: 0,
-            gid,
-            effective_gid: gid,
-        }
-    }
-
     /// The user and the group of this process. `None` if it is between two users or groups.
     pub fn current() -> Option<Self> {
         let (uid, gid) = (getresuid().ok()?, getresgid().ok()?);

@@ -16,10 +16,11 @@ pub mod pace;
 use crate::keyring;
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_long};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::wait::WaitStatus;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -37,6 +38,19 @@ pub struct ChildIdentity {
     pub groups: Vec<u32>,
     /// Whether the process keeps `CAP_SYS_CHROOT`. With it, it can take an empty root directory.
     pub keep_chroot: bool,
+}
+
+impl ChildIdentity {
+    /// A user with one group.
+    pub fn of(uid: u32, gid: u32) -> Self {
+        Self {
+            uid,
+            gid,
+            effective_gid: gid,
+            groups: Vec::new(),
+            keep_chroot: false,
+        }
+    }
 }
 
 /// A process to start.
@@ -65,6 +79,28 @@ pub struct Child {
     /// Its pidfd. It is readable once the process has ended. `waitid` and signals by it never reach
     /// another process.
     pub pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Kills it. It must not have been reaped.
+    pub fn kill(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.pid).unwrap_or(i32::MAX));
+        // The child may have ended.
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    }
+
+    /// Waits until it has ended, and reaps it. With `first_kill`, kills it before. Without it, the
+    /// child must be about to end, because this waits without a limit.
+    ///
+    /// # Errors
+    ///
+    /// The system call failed.
+    pub fn end(&self, first_kill: bool) -> nix::Result<WaitStatus> {
+        if first_kill {
+            self.kill();
+        }
+        waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED)
+    }
 }
 
 /// The signals that a child blocks, as the kernel's bit mask: SIGHUP, SIGINT and SIGTERM.

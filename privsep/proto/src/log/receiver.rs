@@ -2,20 +2,14 @@
 
 use super::Record;
 use crate::permit::{Message, Permit, any};
+use crate::setup_phase::SetupPhase;
 use serde::{Deserialize, Serialize};
-
-/// The only phase of a log channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogPhase {
-    /// Records may come.
-    Open,
-}
 
 impl Message for Record {
     const LIMIT: usize = 8 * 1024;
-    type Phase = LogPhase;
-    fn permit(&self) -> Permit<LogPhase> {
-        any("Record", &[LogPhase::Open])
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
+        any("Record", &[SetupPhase::Serving])
     }
 }
 
@@ -25,8 +19,8 @@ pub enum NoMessage {}
 
 impl Message for NoMessage {
     const LIMIT: usize = 0;
-    type Phase = LogPhase;
-    fn permit(&self) -> Permit<LogPhase> {
+    type Phase = SetupPhase;
+    fn permit(&self) -> Permit<SetupPhase> {
         match *self {}
     }
 }

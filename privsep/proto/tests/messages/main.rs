@@ -15,7 +15,7 @@ use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::codec::{MESSAGE_LIMIT, decode, encode};
 use popward_proto::keys::{FrontToKeys, KeyId, KeysPhase, KeysToFront, TicketKey, TicketKeys};
 use popward_proto::listen::ProxyHeaders;
-use popward_proto::log::{Level, LogPhase, Record};
+use popward_proto::log::{Level, Record};
 use popward_proto::monitor_auth::{
     AccountSource, Admission, AuthSettings, AuthToMonitor, CertificateRules, CertificateUser,
     ConversationId, ConversationKind, ConversationLimits, MonitorToAuth, NameRules, Throttle,

@@ -172,5 +172,4 @@ fn settings_come_before_everything_and_descriptors_with_what_they_are_for() {
             inode: 1
         }
     ));
-    let _ = LogPhase::Open;
 }

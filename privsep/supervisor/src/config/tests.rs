@@ -27,11 +27,7 @@ impl Told {
         }
     }
 
-    fn hear(
-        &mut self,
-        message: &ConfigToSupervisor,
-        files: usize,
-    ) -> Result<Drafted, ChannelError> {
+    fn hear(&mut self, message: &ConfigToSupervisor, files: usize) -> Result<Heard, ChannelError> {
         let file = std::fs::File::open("/dev/null").unwrap();
         let files = vec![file.as_fd(); files];
         self.config.send_with(message, &files).unwrap();
@@ -69,7 +65,7 @@ fn a_configuration_is_whole_only_with_the_supervisors_own_part() {
     told.hear(&part(3, 2), 2).unwrap();
     told.hear(&settings(), 0).unwrap();
     let whole = told.hear(&ConfigToSupervisor::End, 0).unwrap();
-    let Drafted::Whole(config) = whole else {
+    let Some(Ok(config)) = whole else {
         panic!("{whole:?}");
     };
     let kept = config.monitors.iter();

@@ -9,13 +9,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
-use popward_proto::log::{LogPhase, NoMessage, Record};
+use popward_proto::log::{NoMessage, Record};
 use popward_proto::session::{
     ClientPhase, FrontToWorker, MessageNumber, OfOne, Request, WorkerToFront,
 };
 use popward_proto::sessions_worker::{
     Job, JobPhase, LockSettings, SessionsToWorker, Task, WorkerToSessions,
 };
+use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, Packet, PacketBuffer, socket_pair};
 use popward_sys::spawn::{Spawn, spawn};
 use std::fs::File;
@@ -81,7 +82,7 @@ impl Worker {
         let worker = Self {
             pid,
             monitor: Channel::new(control.0, JobPhase::Working),
-            log: Channel::new(log.0, LogPhase::Open),
+            log: Channel::new(log.0, SetupPhase::Serving),
             front: Channel::new(session.0, ClientPhase::Opening),
             buffer: PacketBuffer::for_data(),
             ended: None,

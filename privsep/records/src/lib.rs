@@ -1,0 +1,161 @@
+//! The log records of children: what monitors and their sessions have in common. The supervisor's
+//! children write to popward-log themselves.
+//!
+//! This code runs in processes that are root. A parent vouches for who a record comes from. It also
+//! bounds how many records a worker can write, and about whom, because a worker runs as a user of
+//! the host.
+
+#![forbid(unsafe_code)]
+
+use popward_parent::connected_child::ConnectedChild;
+use popward_parent::events::{ChildId, Event, Events};
+use popward_parent::log::LogWriter;
+use popward_parent::process::{Launch, Starter};
+use popward_proto::account::SessionId;
+use popward_proto::bounded::{List, Text, UserName};
+use popward_proto::log::{Level, NoMessage, Record};
+use popward_proto::log_line::{Origin, Role};
+use popward_proto::permit::Message;
+use popward_proto::setup_phase::SetupPhase;
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// Most records of a worker in a second.
+const WORKER_RECORDS_MAX: u32 = 100;
+
+/// The fields about a client. Only fronts and auth know clients.
+const OF_CLIENTS: [&str; 5] = ["peer", "port", "proxy", "proxy_session", "session"];
+
+/// The children that write records, with their logs.
+#[derive(Debug, Default)]
+pub struct Logs(BTreeMap<ChildId, (Source, Channel<NoMessage, Record>)>);
+
+impl Logs {
+    /// Starts an executable with a channel, a log and, behind them, `rest`. `about` is the session
+    /// and the user of a worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConnectedChild::start`].
+    pub fn start<S: Serialize, R: Message>(
+        &mut self,
+        starter: &mut Starter,
+        launch: &Launch<'_>,
+        about: Option<(SessionId, UserName)>,
+        rest: &[BorrowedFd<'_>],
+        phase: R::Phase,
+    ) -> nix::Result<ConnectedChild<S, R>> {
+        let (own, theirs) = socket_pair()?;
+        let log = Channel::new(own, SetupPhase::Serving);
+        log.set_nonblocking()?;
+        let rest = [&[theirs.as_fd()], rest].concat();
+        let mut child = ConnectedChild::start(starter, launch, &rest, phase)?;
+        let event = Event::Second(child.id());
+        if let Err(errno) = starter.events.watch(log.as_fd(), event) {
+            let _ = child.process.end(true);
+            return Err(errno);
+        }
+        let source = Source::new(child.process.origin(), about);
+        self.0.insert(child.id(), (source, log));
+        Ok(child)
+    }
+
+    /// Reads at most `most` records of a child, and passes them on.
+    pub fn read(
+        &mut self,
+        id: ChildId,
+        to: &mut LogWriter,
+        events: &Events,
+        buffer: &mut PacketBuffer,
+        most: usize,
+    ) {
+        let Some((source, log)) = self.0.get_mut(&id) else {
+            return;
+        };
+        for _ in 0..most {
+            match log.receive(buffer) {
+                Ok((record, _)) => source.write(record, to),
+                Err(ChannelError::WouldBlock) => return,
+                // What is no record is the last thing that is read from this log. The other channel
+                // decides about the life of the child.
+                Err(_) => return self.forget(id, events),
+            }
+        }
+    }
+
+    /// Reads no more records of a child.
+    pub fn forget(&mut self, id: ChildId, events: &Events) {
+        if let Some((_, log)) = self.0.remove(&id) {
+            events.forget(log.as_fd());
+        }
+    }
+}
+
+/// What a parent knows of a child that writes records.
+#[derive(Debug)]
+struct Source {
+    origin: Origin,
+    /// The session and the user of a worker.
+    about: Option<(SessionId, UserName)>,
+    /// When the present second began, and the records in it.
+    second: (Instant, u32),
+}
+
+impl Source {
+    /// A child, and what its records are about if it is a worker.
+    fn new(origin: Origin, about: Option<(SessionId, UserName)>) -> Self {
+        let second = (Instant::now(), 0);
+        Self {
+            origin,
+            about,
+            second,
+        }
+    }
+
+    /// Writes a record of this child, with what the parent knows in place of what the child says.
+    fn write(&mut self, mut record: Record, log: &mut LogWriter) {
+        record.qpopper &= self.origin.role == Role::Front;
+        let mut fields = Vec::from(record.fields);
+        if !matches!(self.origin.role, Role::Front | Role::Auth) {
+            fields.retain(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
+        }
+        if self.about.is_some() && !self.may_write(log) {
+            return;
+        }
+        if let Some((session, user)) = &self.about {
+            record.session = Some(*session);
+            // A text with `=` in it could pose as a field about another user.
+            record.text = Text::truncated(&record.text.as_str().replace('=', ":"));
+            for (_, value) in fields
+                .iter_mut()
+                .filter(|(name, _)| name.as_str() == "user")
+            {
+                *value = Text::truncated(user.as_str());
+            }
+        }
+        record.fields = List::try_from(fields).unwrap_or_default();
+        log.pass_on(self.origin, record);
+    }
+
+    /// Whether a worker may write one more record now.
+    fn may_write(&mut self, log: &mut LogWriter) -> bool {
+        let (began, records) = self.second;
+        if began.elapsed() >= Duration::from_secs(1) {
+            self.second = (Instant::now(), 1);
+            return true;
+        }
+        self.second.1 = records.saturating_add(1);
+        if records == WORKER_RECORDS_MAX {
+            let pid = self.origin.pid;
+            let text = "a worker writes too many log records: those of this second are left out";
+            log.write(Level::Warning, text, &[("pid", &pid)]);
+        }
+        records < WORKER_RECORDS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests;
