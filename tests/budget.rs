@@ -279,8 +279,8 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2083;
-const SUPERVISOR_ALL: usize = 3865;
+const SUPERVISOR_OWN: usize = 2041;
+const SUPERVISOR_ALL: usize = 3823;
 const MONITOR_OWN: usize = 1970;
 const MONITOR_ALL: usize = 3942;
 const SESSIONS_OWN: usize = 1984;

@@ -10,7 +10,7 @@ use popward_proto::log::{Level, NoMessage};
 use popward_proto::log_line::{Line, escaped};
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, Start};
-use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
+use popward_sys::channel::{Channel, ChannelError, PacketBuffer, nonblocking_pair};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) fn check(starter: &mut Starter, config: Rc<Config>) -> Result<Vec<Str
         connections_before: None,
         common: config.settings.common.clone(),
     };
-    let pair = || socket_pair().map_err(|errno| failed(ChannelError::System(errno)));
+    let pair = || nonblocking_pair().map_err(|errno| failed(ChannelError::System(errno)));
     let ((lines, theirs), (unused, _)) = (pair()?, pair()?);
     let monitor = Monitor::start(starter, config, (start, false), &[], &[theirs, unused]);
     let mut child = monitor.map_err(failed)?.child;
@@ -60,9 +60,6 @@ pub(crate) fn check(starter: &mut Starter, config: Rc<Config>) -> Result<Vec<Str
 fn warnings(mut lines: Channel<NoMessage, Line>) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut buffer = PacketBuffer::for_messages();
-    if lines.set_nonblocking().is_err() {
-        return warnings;
-    }
     while let Ok((line, _)) = lines.receive(&mut buffer) {
         let record = line.record;
         if record.level <= Level::Warning {

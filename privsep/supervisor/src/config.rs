@@ -12,7 +12,6 @@ use popward_proto::supervisor_config::{
 };
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The channel from popward-config.
@@ -25,8 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A configuration that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The configuration file. A reload reads it again.
-    pub(crate) path: PathBuf,
     pub(crate) settings: Box<SupervisorSettings>,
     /// `limits.connections` of the configuration before.
     pub(crate) connections_before: Option<u32>,
@@ -38,9 +35,8 @@ pub(crate) struct Config {
 pub(crate) type Parts = Vec<(Encoded, Vec<OwnedFd>)>;
 
 /// The part of a configuration that has come so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Draft {
-    path: PathBuf,
     settings: Option<Box<SupervisorSettings>>,
     monitors: Parts,
     sessions: Parts,
@@ -70,23 +66,6 @@ pub(crate) fn pass_on(parts: &Parts, socket: OwnedFd) -> Result<(), ChannelError
 }
 
 impl Draft {
-    /// An empty draft of the configuration in the file `path`.
-    pub(crate) fn of(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            settings: None,
-            monitors: Vec::new(),
-            sessions: Vec::new(),
-            bytes: 0,
-            warnings: Vec::new(),
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        let parts = self.monitors.len() + self.sessions.len();
-        parts <= PARTS_MAX && self.bytes <= PARTS_BYTES_MAX
-    }
-
     /// Receives one packet, and adds its message.
     ///
     /// # Errors
@@ -99,34 +78,30 @@ impl Draft {
     ) -> Result<Heard, ChannelError> {
         let broken = ChannelError::System(Errno::EPROTO);
         let (message, files) = channel.receive(buffer)?;
-        let room = match message {
+        if let ConfigToSupervisor::Part { encoded, .. }
+        | ConfigToSupervisor::SessionsPart(encoded) = &message
+        {
+            self.bytes += encoded.0.as_slice().len();
+        }
+        match message {
             ConfigToSupervisor::Refused(why) => return Ok(Some(Err(why.into()))),
             ConfigToSupervisor::End => {
                 channel.enter(SetupPhase::Serving);
                 return Ok(Some(Ok(Config {
-                    path: std::mem::take(&mut self.path),
                     settings: self.settings.take().ok_or(broken)?,
                     connections_before: None,
                     monitors: std::mem::take(&mut self.monitors),
                     sessions: std::mem::take(&mut self.sessions),
                 })));
             }
-            ConfigToSupervisor::Settings(settings) => self.settings.replace(settings).is_none(),
-            ConfigToSupervisor::Warning(text) => {
-                self.warnings.push(text.into());
-                self.warnings.len() <= WARNINGS_MAX
-            }
-            ConfigToSupervisor::Part { encoded, .. } => {
-                self.bytes += encoded.0.as_slice().len();
-                self.monitors.push((encoded, files));
-                self.has_room()
-            }
-            ConfigToSupervisor::SessionsPart(encoded) => {
-                self.bytes += encoded.0.as_slice().len();
-                self.sessions.push((encoded, files));
-                self.has_room()
-            }
-        };
+            ConfigToSupervisor::Settings(settings) => self.settings = Some(settings),
+            ConfigToSupervisor::Warning(text) => self.warnings.push(text.into()),
+            ConfigToSupervisor::Part { encoded, .. } => self.monitors.push((encoded, files)),
+            ConfigToSupervisor::SessionsPart(encoded) => self.sessions.push((encoded, files)),
+        }
+        let parts = self.monitors.len() + self.sessions.len();
+        let room = parts <= PARTS_MAX && self.bytes <= PARTS_BYTES_MAX;
+        let room = room && self.warnings.len() <= WARNINGS_MAX;
         room.then_some(None).ok_or(broken)
     }
 }

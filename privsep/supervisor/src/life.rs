@@ -48,7 +48,11 @@ impl Supervisor {
             self.start_due();
             self.end_late();
         }
-        self.end_log();
+        // popward-log writes the last lines.
+        if let Some(log) = self.children.log.take() {
+            self.log.disconnect();
+            log.end(Instant::now() + LAST_LINES);
+        }
         self.failure.take().map_or(Ok(()), Err)
     }
 
@@ -243,7 +247,7 @@ impl Supervisor {
         let oldest = self.children.monitors.iter_mut().next();
         if let Some((&id, oldest)) = oldest.filter(|(_, oldest)| !oldest.oldest) {
             oldest.oldest = true;
-            self.tell(id, &SupervisorToMonitor::Oldest);
+            self.tell(id, &SupervisorToMonitor::Oldest, &[]);
         }
         self.reload_if_wanted();
     }
@@ -325,8 +329,8 @@ impl Supervisor {
         self.stage = Stage::Draining;
         // So that clients are turned away and do not wait in a queue.
         self.listeners.clear();
-        for id in self.children.monitors.keys().copied().collect::<Vec<_>>() {
-            self.tell(id, &SupervisorToMonitor::Drain);
+        for id in self.monitors() {
+            self.tell(id, &SupervisorToMonitor::Drain, &[]);
         }
     }
 
@@ -339,13 +343,5 @@ impl Supervisor {
     fn is_over(&self) -> bool {
         let ends = matches!(self.stage, Stage::Draining | Stage::Ending);
         ends && self.children.monitors.is_empty() && self.children.reading.is_none()
-    }
-
-    /// Waits until popward-log has written the last lines.
-    fn end_log(&mut self) {
-        if let Some(log) = self.children.log.take() {
-            self.log.disconnect();
-            log.end(Instant::now() + LAST_LINES);
-        }
     }
 }

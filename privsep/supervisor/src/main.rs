@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     if let Some((_, executable, skip)) = TOOLS.iter().find(|(word, ..)| first == **word) {
         let words = std::env::args_os().skip(*skip);
         let error = become_tool(executable, words);
-        return fail(&format_args!("{executable}: {error}"));
+        return complain(FAILED, &format_args!("{executable}: {error}"));
     }
     let arguments = match arguments::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments::Wish::Run(arguments)) => arguments,
@@ -49,17 +49,17 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(&error),
+        Err(error) => return complain(FAILED, &error),
     };
     if let Err(error) = setup::leave_starter() {
-        return fail(&error);
+        return complain(FAILED, &error);
     }
     let held = setup::hold_signals(arguments.check).map_err(|errno| errno.to_string());
     let prepared =
         held.and_then(|(ending, signals)| Ok((ending, Starter::new(&signals)?, signals)));
     let (ending, mut starter, signals) = match prepared {
         Ok(prepared) => prepared,
-        Err(why) => return fail(&why),
+        Err(why) => return complain(FAILED, &why),
     };
     let (config, warnings) = reader::first(&mut starter, &arguments.config, &ending);
     if arguments.check || config.is_err() {
@@ -67,8 +67,8 @@ fn main() -> ExitCode {
     }
     let config = match config {
         Ok(config) => config,
-        Err(NotRead::Refused(why)) => return refuse(&why),
-        Err(NotRead::Failed(why)) => return fail(&why),
+        Err(NotRead::Refused(why)) => return complain(BAD_CONFIGURATION, &why),
+        Err(NotRead::Failed(why)) => return complain(FAILED, &why),
         Err(NotRead::Ended) => return ExitCode::SUCCESS,
     };
     if arguments.check {
@@ -76,17 +76,20 @@ fn main() -> ExitCode {
             Ok(warnings) => {
                 warn(&warnings);
                 let words = ["host".into(), "--config".into(), arguments.config.into()];
-                fail(&become_tool(reader::EXECUTABLE, words.into_iter()))
+                complain(FAILED, &become_tool(reader::EXECUTABLE, words.into_iter()))
             }
-            Err(why) => refuse(&why),
+            Err(why) => complain(BAD_CONFIGURATION, &why),
         };
     }
-    let started = setup::start(config, starter, signals, &warnings);
+    let started = setup::start((arguments.config, config), starter, signals, &warnings);
     match started.and_then(|mut supervisor| supervisor.run()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why),
+        Err(why) => complain(FAILED, &why),
     }
 }
+
+/// The exit status for any other error.
+const FAILED: u8 = 1;
 
 /// The exit status for a mistake in the configuration (`EX_CONFIG` of sysexits.h). It tells the
 /// service manager that another start would fail, too.
@@ -119,22 +122,12 @@ fn become_tool(
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        complain(&format_args!("warning: {warning}"));
+        complain(FAILED, &format_args!("warning: {warning}"));
     }
 }
 
-/// Prints why the configuration cannot be used.
-fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
-    complain(why);
-    ExitCode::from(BAD_CONFIGURATION)
-}
-
 /// Prints why there is no server. It prints to standard error, because the log may not be open.
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    complain(error);
-    ExitCode::FAILURE
-}
-
-fn complain(error: &dyn std::fmt::Display) {
+fn complain(status: u8, error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "popward: {error}");
+    ExitCode::from(status)
 }

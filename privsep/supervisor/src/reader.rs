@@ -89,7 +89,7 @@ impl Reading {
         child.send(&read, &[]).map_err(|error| failed(&error))?;
         Ok(Self {
             child,
-            draft: Draft::of(path),
+            draft: Draft::default(),
             until: Some(Instant::now() + PATIENCE),
         })
     }

@@ -159,7 +159,7 @@ impl Supervisor {
                 self.connect(id, older, false);
             }
         }
-        self.tell(id, &SupervisorToMonitor::Accept);
+        self.tell(id, &SupervisorToMonitor::Accept, &[]);
         self.change_log();
         let is_start = self.stage == Stage::Starting;
         let is_reload = !Rc::ptr_eq(&before, &self.config);

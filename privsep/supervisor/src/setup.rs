@@ -1,18 +1,25 @@
 //! The start of the supervisor, while it has all of root's rights: it opens the listening sockets,
 //! gives up what it does not need, and starts popward-log.
 
+use crate::claims::Claims;
 use crate::config::Config;
 use crate::listeners::{self, Listener};
-use crate::supervisor::Supervisor;
+use crate::outcome::Outcomes;
+use crate::supervisor::{Children, Stage, Supervisor};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use popward_parent::log::LogWriter;
 use popward_parent::process::Starter;
 use popward_proto::log::Level;
+use popward_proto::log_line::Role;
 use popward_sys::capabilities::Capabilities;
 use popward_sys::confine::{self, NotConfined, attempt};
 use popward_sys::seccomp::denials;
 use popward_sys::{keyring, locked_memory, systemd};
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 /// What the supervisor keeps of root's capabilities: to start popward-log as nobody and
 /// popward-config without groups, and to end popward-log.
@@ -67,7 +74,7 @@ pub(crate) fn hold_signals(check: bool) -> nix::Result<(SignalFd, SignalFd)> {
 ///
 /// Why there is no server, in words for the operator.
 pub(crate) fn start(
-    config: Config,
+    (path, config): (PathBuf, Config),
     starter: Starter,
     signals: SignalFd,
     warnings: &[String],
@@ -79,7 +86,26 @@ pub(crate) fn start(
     if is_root {
         give_up().map_err(|error| error.to_string())?;
     }
-    let mut supervisor = Supervisor::new(config, starter, signals, listeners);
+    let mut supervisor = Supervisor {
+        outcomes: Outcomes::new(path.clone()),
+        path,
+        log: LogWriter::new(Role::Supervisor, config.settings.common.log_level),
+        config: Rc::new(config),
+        starter,
+        signals,
+        listeners,
+        children: Children::default(),
+        stage: Stage::Starting,
+        current: None,
+        next: None,
+        claims: Claims::default(),
+        wanted: false,
+        waits: false,
+        started: 0,
+        back_off: BTreeMap::new(),
+        due: BTreeMap::new(),
+        failure: None,
+    };
     let log = supervisor.start_log();
     log.map_err(|error| format!("popward-log not started: {error}"))?;
     supervisor.warn_of_configuration(warnings);

@@ -22,6 +22,7 @@ use popward_sys::channel::{ChannelError, socket_pair};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ impl Children {
 /// The supervisor.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
+    /// The configuration file. A reload reads it again.
+    pub(crate) path: PathBuf,
     /// The configuration in use.
     pub(crate) config: Rc<Config>,
     pub(crate) starter: Starter,
@@ -97,46 +100,25 @@ pub(crate) struct Supervisor {
     /// The log says that a reload waits.
     pub(crate) waits: bool,
     /// How many monitors were started.
-    started: u32,
-    back_off: BTreeMap<Role, BackOff>,
+    pub(crate) started: u32,
+    pub(crate) back_off: BTreeMap<Role, BackOff>,
     /// What is to be started again, and when.
     pub(crate) due: BTreeMap<Role, Instant>,
     pub(crate) failure: Option<String>,
 }
 
 impl Supervisor {
-    pub(crate) fn new(
-        config: Config,
-        starter: Starter,
-        signals: SignalFd,
-        listeners: Vec<Listener>,
-    ) -> Self {
-        Self {
-            outcomes: Outcomes::new(config.path.clone()),
-            log: LogWriter::new(Role::Supervisor, config.settings.common.log_level),
-            config: Rc::new(config),
-            starter,
-            signals,
-            listeners,
-            children: Children::default(),
-            stage: Stage::Starting,
-            current: None,
-            next: None,
-            claims: Claims::default(),
-            wanted: false,
-            waits: false,
-            started: 0,
-            back_off: BTreeMap::new(),
-            due: BTreeMap::new(),
-            failure: None,
-        }
+    /// All monitors, the oldest first.
+    pub(crate) fn monitors(&self) -> Vec<ChildId> {
+        self.children.monitors.keys().copied().collect()
     }
 
     /// The monitors that serve their last connections, the oldest first.
     pub(crate) fn old(&self) -> Vec<ChildId> {
         let new = [self.current, self.next.map(|next| next.id)];
-        let ids = self.children.monitors.keys().copied();
-        ids.filter(|id| !new.contains(&Some(*id))).collect()
+        let mut old = self.monitors();
+        old.retain(|id| !new.contains(&Some(*id)));
+        old
     }
 
     /// Whether the monitor of this number is the next one, and can serve or cannot yet.
@@ -146,13 +128,14 @@ impl Supervisor {
     }
 
     /// Tells a monitor. One that does not read is killed.
-    pub(crate) fn tell(&mut self, id: ChildId, message: &SupervisorToMonitor) {
+    pub(crate) fn tell(&mut self, id: ChildId, message: &SupervisorToMonitor, ends: &[OwnedFd]) {
+        let ends: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
         let monitor = self.children.monitors.get(&id);
-        let sent = monitor.map_or(Ok(()), |monitor| monitor.child.send(message, &[]));
+        let sent = monitor.map_or(Ok(()), |monitor| monitor.child.send(message, &ends));
         self.banish_if(id, sent);
     }
 
-    pub(crate) fn banish_if(&mut self, id: ChildId, sent: Result<(), ChannelError>) {
+    fn banish_if(&mut self, id: ChildId, sent: Result<(), ChannelError>) {
         match sent {
             // A monitor that has ended is reaped soon.
             Ok(()) | Err(ChannelError::Closed) => {}
@@ -191,19 +174,9 @@ impl Supervisor {
         } else {
             SupervisorToMonitor::NewerAuth
         };
-        for (id, message, ends) in [
-            (
-                newer,
-                SupervisorToMonitor::OlderMonitor,
-                [newer_end, grants],
-            ),
-            (older, told, [older_end, granted]),
-        ] {
-            let monitor = self.children.monitors.get(&id);
-            let ends = ends.each_ref().map(AsFd::as_fd);
-            let sent = monitor.map_or(Ok(()), |monitor| monitor.child.send(&message, &ends));
-            self.banish_if(id, sent);
-        }
+        let message = SupervisorToMonitor::OlderMonitor;
+        self.tell(newer, &message, &[newer_end, grants]);
+        self.tell(older, &told, &[older_end, granted]);
     }
 
     /// Starts a monitor with this configuration.
@@ -244,24 +217,18 @@ impl Supervisor {
     /// Starts popward-log, and gives all processes with lines a channel to it.
     pub(crate) fn start_log(&mut self) -> Result<(), ChannelError> {
         let log = LogProcess::start(&mut self.starter, &self.config.settings)?;
-        self.log.connect(log.writer()?);
-        let mut told = Vec::new();
-        for (id, monitor) in &self.children.monitors {
-            let (own, of_sessions) = (log.writer()?, log.writer()?);
-            let ends = [own.as_fd(), of_sessions.as_fd()];
-            let sent = monitor.child.send(&SupervisorToMonitor::Log, &ends);
-            told.push((*id, sent));
-        }
         self.children.log = Some(log);
-        for (id, sent) in told {
-            self.banish_if(id, sent);
+        self.log.connect(self.lines()?);
+        for id in self.monitors() {
+            let ends = [self.lines()?, self.lines()?];
+            self.tell(id, &SupervisorToMonitor::Log, &ends);
         }
         Ok(())
     }
 
     /// Starts popward-config.
     pub(crate) fn read(&mut self) -> Result<(), String> {
-        let reading = Reading::start(&mut self.starter, &self.config.path, false)?;
+        let reading = Reading::start(&mut self.starter, &self.path, false)?;
         self.children.reading = Some(reading);
         Ok(())
     }

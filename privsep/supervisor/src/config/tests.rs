@@ -22,7 +22,7 @@ impl Told {
         Self {
             config: Channel::new(theirs, SetupPhase::Starting),
             supervisor: Channel::new(own, SetupPhase::Starting),
-            draft: Draft::of(Path::new("/f")),
+            draft: Draft::default(),
             buffer: PacketBuffer::for_messages(),
         }
     }
