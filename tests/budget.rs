@@ -279,12 +279,12 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 2041;
-const SUPERVISOR_ALL: usize = 3823;
-const MONITOR_OWN: usize = 1970;
-const MONITOR_ALL: usize = 3942;
-const SESSIONS_OWN: usize = 1984;
-const SESSIONS_ALL: usize = 3787;
+const SUPERVISOR_OWN: usize = 1991;
+const SUPERVISOR_ALL: usize = 3775;
+const MONITOR_OWN: usize = 1969;
+const MONITOR_ALL: usize = 3941;
+const SESSIONS_OWN: usize = 1976;
+const SESSIONS_ALL: usize = 3781;
 
 /// popward-config grows with the number of settings.
 #[test]

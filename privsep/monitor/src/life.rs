@@ -1,6 +1,7 @@
 //! A monitor's life: its loop, the supervisor's messages, its retirement and its end.
 
 use crate::monitor::{FAREWELL, Monitor, Stage};
+use crate::parts::serves;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use popward_parent::events::{ChildId, Event};
 use popward_parent::process::{TURN, send};
@@ -11,6 +12,7 @@ use popward_proto::monitor_front::MonitorToFront;
 use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_monitor::{MonitorToSupervisor, SupervisorToMonitor};
+use popward_records::watch_channel;
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
@@ -160,7 +162,7 @@ impl Monitor {
             .parts
             .fronts
             .values()
-            .filter(|front| front.part.serves());
+            .filter(|front| serves(&front.part));
         let ready: Vec<_> = ready.map(|front| front.number).collect();
         for front in ready {
             self.tell_front(front, &MonitorToFront::Accept);
@@ -174,7 +176,7 @@ impl Monitor {
     fn follow(&mut self, socket: OwnedFd, of_sessions: &OwnedFd, hand_over: bool) {
         self.tell_sessions(&MonitorToSessions::NewerAuth, &[of_sessions.as_fd()]);
         let channel = Channel::new(socket, SetupPhase::Serving);
-        let id = match self.starter.events.watch_channel(&channel) {
+        let id = match watch_channel(&mut self.starter.events, &channel) {
             Ok(id) => id,
             Err(errno) => {
                 let text = "the auth of the newer configuration is not known";
@@ -238,7 +240,7 @@ impl Monitor {
         let now = Instant::now();
         if let Stage::Rising(until) = self.stage {
             if until <= now {
-                let sessions = self.parts.sessions.as_ref().filter(|it| !it.serves());
+                let sessions = self.parts.sessions.as_ref().filter(|it| !serves(it));
                 let late = sessions.map(|_| Role::Sessions);
                 let part = late.unwrap_or_else(|| self.parts.late(&self.config)).name();
                 let seconds = self.rise.as_secs();

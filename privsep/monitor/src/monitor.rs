@@ -2,7 +2,7 @@
 //! a child that breaks the rules ends.
 
 use crate::config::Config;
-use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, introduce_to_auth};
+use crate::parts::{AuthChannel, Fault, Front, Listener, Parts, introduce_to_auth, serves};
 use nix::errno::Errno;
 use popward_parent::connected_child::{AnyChild, ConnectedChild};
 use popward_parent::events::ChildId;
@@ -256,7 +256,7 @@ impl Monitor {
         if self.parts.are_ready(&self.config) {
             self.stage = Stage::Serving;
             self.tell(&READY);
-        } else if self.parts.ids().is_empty() && sessions.serves() {
+        } else if self.parts.ids().is_empty() && serves(sessions) {
             // Sessions has sent the root directory of keys.
             self.start_part(Role::Keys);
             self.start_part(Role::Auth);

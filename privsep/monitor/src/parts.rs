@@ -206,20 +206,20 @@ impl Parts {
 
     /// Whether auth and keys can serve, so that fronts can be started.
     pub(crate) fn have_what_fronts_need(&self, config: &Config) -> bool {
-        let auth = self.auth.as_ref().is_some_and(ConnectedChild::serves);
-        let keys = self.keys.as_ref().is_some_and(ConnectedChild::serves);
+        let auth = self.auth.as_ref().is_some_and(serves);
+        let keys = self.keys.as_ref().is_some_and(serves);
         auth && keys && self.facts.len() == config.certificates.len()
     }
 
     /// Whether all parts can serve.
     pub(crate) fn are_ready(&self, config: &Config) -> bool {
-        let fronts = self.fronts.values().filter(|front| front.part.serves());
+        let fronts = self.fronts.values().filter(|front| serves(&front.part));
         self.have_what_fronts_need(config) && fronts.count() == config.base.fronts as usize
     }
 
     /// The first part that has not said that it can serve.
     pub(crate) fn late(&self, config: &Config) -> Role {
-        if !self.auth.as_ref().is_some_and(ConnectedChild::serves) {
+        if !self.auth.as_ref().is_some_and(serves) {
             Role::Auth
         } else if self.have_what_fronts_need(config) {
             Role::Front
@@ -258,6 +258,14 @@ impl Parts {
         let fronts = self.fronts.keys().copied();
         fronts.chain(auth).chain(keys).collect()
     }
+}
+
+/// Whether a part has said that it can serve.
+pub(crate) fn serves<S: Message, R: Message<Phase = SetupPhase>>(
+    part: &ConnectedChild<S, R>,
+) -> bool {
+    let phase = part.channel.as_ref().map(Channel::phase);
+    phase == Some(SetupPhase::Serving)
 }
 
 /// Gives a front and an auth a channel to each other.

@@ -82,14 +82,6 @@ impl<S: Serialize, R: Message> ConnectedChild<S, R> {
     }
 }
 
-impl<S: Serialize, R: Message<Phase = SetupPhase>> ConnectedChild<S, R> {
-    /// Whether it has said that it can serve.
-    pub fn serves(&self) -> bool {
-        let phase = self.channel.as_ref().map(Channel::phase);
-        phase == Some(SetupPhase::Serving)
-    }
-}
-
 /// A child, whatever its channel carries.
 pub trait AnyChild {
     /// The child.

@@ -2,9 +2,6 @@
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use popward_proto::permit::Message;
-use popward_sys::channel::Channel;
-use serde::Serialize;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -83,22 +80,6 @@ impl Events {
     pub fn watch(&self, descriptor: impl AsFd, event: Event) -> nix::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, event.token());
         self.epoll.add(descriptor, event)
-    }
-
-    /// Waits for packets from `channel`, which waits for nothing itself from now on. Returns its
-    /// number.
-    ///
-    /// # Errors
-    ///
-    /// The system call failed.
-    pub fn watch_channel<S: Serialize, R: Message>(
-        &mut self,
-        channel: &Channel<S, R>,
-    ) -> nix::Result<ChildId> {
-        channel.set_nonblocking()?;
-        let id = self.next_id();
-        self.watch(channel.as_fd(), Event::Control(id))?;
-        Ok(id)
     }
 
     /// Waits for the other end of the socket `descriptor` to be closed, as the end of `id`. Packets

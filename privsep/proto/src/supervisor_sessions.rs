@@ -45,24 +45,28 @@ pub enum Refusal {
     Elsewhere,
 }
 
+/// A session that is to begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The session.
+    pub session: SessionId,
+    /// The account's name.
+    pub user: UserName,
+    /// The directory of the spool.
+    pub directory: AbsolutePath,
+    /// The spool's name in it.
+    pub spool: UserName,
+    /// Most sessions of this user at once.
+    pub sessions_max: u32,
+    /// popward-adopt may work for it first.
+    pub adopts: bool,
+}
+
 /// Messages from sessions to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionsToSupervisor {
     /// A session is to get a worker.
-    Claim {
-        /// The session.
-        session: SessionId,
-        /// The account's name.
-        user: UserName,
-        /// The directory of the spool.
-        directory: AbsolutePath,
-        /// The spool's name in it.
-        spool: UserName,
-        /// Most sessions of this user at once.
-        sessions_max: u32,
-        /// popward-adopt may work for it first.
-        adopts: bool,
-    },
+    Claim(Claim),
     /// popward-adopt does not work for this session any more.
     Adopted(SessionId),
     /// This session's worker has ended, and nobody finishes an update of it.
@@ -86,7 +90,7 @@ impl Message for SessionsToSupervisor {
     type Phase = SetupPhase;
     fn permit(&self) -> Permit<SetupPhase> {
         match self {
-            Self::Claim { .. } => any("Claim", &[SetupPhase::Serving]),
+            Self::Claim(_) => any("Claim", &[SetupPhase::Serving]),
             Self::Adopted(_) => any("Adopted", &[SetupPhase::Serving]),
             Self::Released(_) => any("Released", &[SetupPhase::Serving]),
         }

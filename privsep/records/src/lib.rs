@@ -1,5 +1,5 @@
-//! The log records of children: what monitors and their sessions have in common. The supervisor's
-//! children write to popward-log themselves.
+//! What only monitors and their sessions do: they read log records of children, and hear processes
+//! that are not their children. The supervisor's children write to popward-log themselves.
 //!
 //! This code runs in processes that are root. A parent vouches for who a record comes from. It also
 //! bounds how many records a worker can write, and about whom, because a worker runs as a user of
@@ -155,6 +155,21 @@ impl Source {
         }
         records < WORKER_RECORDS_MAX
     }
+}
+
+/// Waits for packets from `channel`, which waits for nothing itself from now on. Returns its number.
+///
+/// # Errors
+///
+/// A system call failed.
+pub fn watch_channel<S: Serialize, R: Message>(
+    events: &mut Events,
+    channel: &Channel<S, R>,
+) -> nix::Result<ChildId> {
+    channel.set_nonblocking()?;
+    let id = events.next_id();
+    events.watch(channel.as_fd(), Event::Control(id))?;
+    Ok(id)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use popward_proto::log::Level;
 use popward_proto::sessions_front::SessionsToFront;
 use popward_proto::sessions_worker::Task;
 use popward_proto::settings::Settings;
-use popward_proto::supervisor_sessions::{Refusal, SessionsToSupervisor};
+use popward_proto::supervisor_sessions::{Claim, Refusal, SessionsToSupervisor};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -43,14 +43,14 @@ impl Sessions {
         let held = held.then_some(NoWorker::Account("sessions of this user fail too often"));
         match held.map_or_else(|| workers::place(&self.config, (&account, &own)), Err) {
             Ok((directory, spool)) => {
-                let claimed = self.tell(&SessionsToSupervisor::Claim {
+                let claimed = self.tell(&SessionsToSupervisor::Claim(Claim {
                     session,
                     user: account.name.clone(),
                     directory,
                     spool,
                     sessions_max: own.sessions_per_user,
                     adopts: workers::adopts(&self.state, (&account, &own)),
-                });
+                }));
                 if claimed {
                     self.claims.insert(session, account);
                 } else {

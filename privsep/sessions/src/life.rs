@@ -6,6 +6,7 @@ use popward_parent::process::TURN;
 use popward_proto::log::Level;
 use popward_proto::monitor_sessions::MonitorToSessions;
 use popward_proto::setup_phase::SetupPhase;
+use popward_records::watch_channel;
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
@@ -95,7 +96,7 @@ impl Sessions {
 
     fn meet_auth(&mut self, socket: OwnedFd) -> Option<ChildId> {
         let channel = Channel::new(socket, SetupPhase::Serving);
-        match self.starter.starter.events.watch_channel(&channel) {
+        match watch_channel(&mut self.starter.starter.events, &channel) {
             Ok(id) => {
                 self.auths.insert(id, channel);
                 Some(id)

@@ -17,7 +17,7 @@ use popward_proto::log::Level;
 use popward_proto::monitor_sessions::SessionsToMonitor;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_sessions::SupervisorToSessions;
-use popward_records::Logs;
+use popward_records::{Logs, watch_channel};
 use popward_sys::capabilities::Capabilities;
 use popward_sys::channel::{ChannelError, PacketBuffer};
 use std::os::fd::{AsFd, OwnedFd};
@@ -119,7 +119,7 @@ fn open(monitor: &Monitor, given: &Given) -> Result<Opened, String> {
     let opened = |(path, errno): (PathBuf, Errno)| format!("{}: {errno}", path.display());
     monitor.set_nonblocking().map_err(system)?;
     let mut starter = Starter::new(monitor.as_fd())?;
-    let supervisor = starter.events.watch_channel(&given.supervisor);
+    let supervisor = watch_channel(&mut starter.events, &given.supervisor);
     let supervisor = supervisor.map_err(system)?;
     let state = StateRoot::open(given.state.as_path()).map_err(opened)?;
     let empty = state.empty_directory().map_err(opened)?;

@@ -3,24 +3,13 @@
 
 use popward_parent::events::ChildId;
 use popward_proto::account::SessionId;
-use popward_proto::bounded::{AbsolutePath, UserName};
-use popward_proto::supervisor_sessions::Refusal;
+use popward_proto::bounded::UserName;
+use popward_proto::supervisor_sessions::{Claim, Refusal};
 use std::collections::BTreeMap;
 
-/// A session of a user.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    pub(crate) monitor: ChildId,
-    pub(crate) user: UserName,
-    pub(crate) directory: AbsolutePath,
-    pub(crate) spool: UserName,
-    /// popward-adopt works for it.
-    pub(crate) adopts: bool,
-}
-
-/// All sessions.
+/// All sessions, each with its monitor.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(BTreeMap<SessionId, Claim>);
+pub(crate) struct Claims(BTreeMap<SessionId, (ChildId, Claim)>);
 
 impl Claims {
     /// Adds a session, if its user may have one more. Otherwise returns why not.
@@ -30,17 +19,12 @@ impl Claims {
     /// - Two adoptions would work in one directory, and the first to end would rename it.
     /// - A state directory is for one spool at a time. The locks of two spools would not keep its
     ///   journals apart.
-    pub(crate) fn add(
-        &mut self,
-        session: SessionId,
-        claim: Claim,
-        sessions_max: u32,
-    ) -> Option<Refusal> {
-        let all = self.0.values();
+    pub(crate) fn add(&mut self, monitor: ChildId, claim: Claim) -> Option<Refusal> {
+        let all = self.0.values().map(|(_, other)| other);
         let theirs: Vec<&Claim> = all.filter(|other| other.user == claim.user).collect();
         let elsewhere =
             |other: &&Claim| (&other.directory, &other.spool) != (&claim.directory, &claim.spool);
-        if theirs.len() >= sessions_max as usize {
+        if theirs.len() >= claim.sessions_max as usize {
             return Some(Refusal::TooMany);
         }
         if theirs.iter().any(|other| other.adopts) {
@@ -49,21 +33,21 @@ impl Claims {
         if theirs.iter().any(elsewhere) {
             return Some(Refusal::Elsewhere);
         }
-        self.0.insert(session, claim);
+        self.0.insert(claim.session, (monitor, claim));
         None
     }
 
     /// Returns the sessions of a user, each with its monitor.
     pub(crate) fn sessions_of(&self, user: &UserName) -> Vec<(ChildId, SessionId)> {
         let all = self.0.iter();
-        all.filter(|(_, claim)| claim.user == *user)
-            .map(|(session, claim)| (claim.monitor, *session))
+        all.filter(|(_, (_, claim))| claim.user == *user)
+            .map(|(session, (monitor, _))| (*monitor, *session))
             .collect()
     }
 
     /// popward-adopt does not work for this session any more.
     pub(crate) fn adopted(&mut self, session: SessionId) {
-        if let Some(claim) = self.0.get_mut(&session) {
+        if let Some((_, claim)) = self.0.get_mut(&session) {
             claim.adopts = false;
         }
     }
@@ -75,7 +59,7 @@ impl Claims {
 
     /// A monitor has ended, and its sessions with it.
     pub(crate) fn release_all(&mut self, monitor: ChildId) {
-        self.0.retain(|_, claim| claim.monitor != monitor);
+        self.0.retain(|_, (of, _)| *of != monitor);
     }
 }
 

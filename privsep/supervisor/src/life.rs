@@ -1,6 +1,5 @@
 //! The supervisor's life: its loop, signals, messages from its children, and their ends.
 
-use crate::claims::Claim;
 use crate::log_process::LogProcess;
 use crate::notify::notify;
 use crate::outcome::Outcome;
@@ -167,25 +166,12 @@ impl Supervisor {
 
     fn heard_sessions(&mut self, monitor: ChildId, message: SessionsToSupervisor) {
         match message {
-            SessionsToSupervisor::Claim {
-                session,
-                user,
-                directory,
-                spool,
-                sessions_max,
-                adopts,
-            } => {
-                for (monitor, other) in self.claims.sessions_of(&user) {
+            SessionsToSupervisor::Claim(claim) => {
+                for (monitor, other) in self.claims.sessions_of(&claim.user) {
                     self.tell_sessions(monitor, &SupervisorToSessions::Newcomer(other));
                 }
-                let claim = Claim {
-                    monitor,
-                    user,
-                    directory,
-                    spool,
-                    adopts,
-                };
-                let refusal = self.claims.add(session, claim, sessions_max);
+                let session = claim.session;
+                let refusal = self.claims.add(monitor, claim);
                 self.tell_sessions(monitor, &SupervisorToSessions::Claimed(session, refusal));
             }
             SessionsToSupervisor::Adopted(session) => self.claims.adopted(session),

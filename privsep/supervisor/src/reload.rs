@@ -57,13 +57,12 @@ impl Supervisor {
             Err(why) => return self.not_reloaded(&why),
         };
         let (now, new) = (&self.config.settings, &mut config.settings);
-        let (state, new_state) = (&now.state, &mut new.state);
-        if (&new.listen, &*new_state) != (&now.listen, state) {
+        if (&new.listen, &new.state) != (&now.listen, &now.state) {
             let text = "listen and server.state are read at the start only: restart for them";
             self.log.write(Level::Warning, text, &[]);
         }
         new.listen.clone_from(&now.listen);
-        new_state.clone_from(state);
+        new.state.clone_from(&now.state);
         config.connections_before = Some(now.connections);
         if let Err(why) = self.rise(Rc::new(config)) {
             self.not_reloaded(&why);
@@ -179,12 +178,8 @@ impl Supervisor {
     fn change_log(&mut self) {
         let settings = &self.config.settings;
         self.log.set_level(settings.common.log_level);
-        if let Some(Err(error)) = self
-            .children
-            .log
-            .as_ref()
-            .map(|log| log.change(settings.log))
-        {
+        let log = self.children.log.as_ref();
+        if let Some(Err(error)) = log.map(|log| log.change(settings.log)) {
             let text = "log not changed";
             self.log.write(Level::Error, text, &[("error", &error)]);
         }

@@ -6,7 +6,9 @@ use popward_proto::supervisor_log::{Destination, SupervisorToLog};
 use popward_proto::supervisor_monitor::{
     CommonSettings, MonitorToSupervisor, Start, SupervisorToMonitor, Why,
 };
-use popward_proto::supervisor_sessions::{Refusal, SessionsToSupervisor, SupervisorToSessions};
+use popward_proto::supervisor_sessions::{
+    Claim, Refusal, SessionsToSupervisor, SupervisorToSessions,
+};
 
 fn longest_path() -> AbsolutePath {
     path(&format!("/{}", "x".repeat(AbsolutePath::MAX - 1)))
@@ -63,14 +65,14 @@ fn the_messages_of_supervisor_monitor_and_sessions_fit_at_their_largest() {
         there_and_back(&message);
     }
     for message in [
-        SessionsToSupervisor::Claim {
+        SessionsToSupervisor::Claim(Claim {
             session,
             user: user(&"x".repeat(UserName::MAX)),
             directory: longest_path(),
             spool: user(&"x".repeat(UserName::MAX)),
             sessions_max: u32::MAX,
             adopts: true,
-        },
+        }),
         SessionsToSupervisor::Released(session),
     ] {
         there_and_back(&message);

@@ -2,6 +2,7 @@
 
 use super::*;
 use popward_proto::account::FrontId;
+use popward_proto::bounded::AbsolutePath;
 
 fn monitors() -> [ChildId; 2] {
     let (own, _other) = popward_sys::channel::socket_pair().unwrap();
@@ -13,12 +14,13 @@ fn session(count: u32) -> SessionId {
     SessionId::new(FrontId(1), count)
 }
 
-fn claim(monitor: ChildId, user: &str, directory: &str) -> Claim {
+fn claim(count: u32, user: &str, directory: &str, sessions_max: u32) -> Claim {
     Claim {
-        monitor,
+        session: session(count),
         user: UserName::try_from(user.to_owned()).unwrap(),
         directory: AbsolutePath::try_from(directory.to_owned()).unwrap(),
         spool: UserName::try_from(user.to_owned()).unwrap(),
+        sessions_max,
         adopts: false,
     }
 }
@@ -26,40 +28,25 @@ fn claim(monitor: ChildId, user: &str, directory: &str) -> Claim {
 #[test]
 fn the_sessions_of_a_user_are_counted_over_all_monitors() {
     let (mut claims, [old, new]) = (Claims::default(), monitors());
-    assert_eq!(
-        claims.add(session(1), claim(old, "alice", "/mail"), 2),
-        None
-    );
-    assert_eq!(
-        claims.add(session(2), claim(new, "alice", "/mail"), 2),
-        None
-    );
-    let third = claims.add(session(3), claim(new, "alice", "/mail"), 2);
+    assert_eq!(claims.add(old, claim(1, "alice", "/mail", 2)), None);
+    assert_eq!(claims.add(new, claim(2, "alice", "/mail", 2)), None);
+    let third = claims.add(new, claim(3, "alice", "/mail", 2));
     assert_eq!(third, Some(Refusal::TooMany));
-    assert_eq!(claims.add(session(4), claim(new, "bob", "/mail"), 2), None);
+    assert_eq!(claims.add(new, claim(4, "bob", "/mail", 2)), None);
     claims.release(session(2));
-    assert_eq!(
-        claims.add(session(3), claim(new, "alice", "/mail"), 2),
-        None
-    );
+    assert_eq!(claims.add(new, claim(3, "alice", "/mail", 2)), None);
     claims.release_all(old);
-    assert_eq!(
-        claims.add(session(5), claim(new, "alice", "/mail"), 2),
-        None
-    );
+    assert_eq!(claims.add(new, claim(5, "alice", "/mail", 2)), None);
 }
 
 #[test]
 fn a_user_has_one_spool_at_a_time() {
     let (mut claims, [old, new]) = (Claims::default(), monitors());
-    assert_eq!(
-        claims.add(session(1), claim(old, "alice", "/mail"), 9),
-        None
-    );
-    let moved = claims.add(session(2), claim(new, "alice", "/new"), 9);
+    assert_eq!(claims.add(old, claim(1, "alice", "/mail", 9)), None);
+    let moved = claims.add(new, claim(2, "alice", "/new", 9));
     assert_eq!(moved, Some(Refusal::Elsewhere));
     claims.release(session(1));
-    assert_eq!(claims.add(session(2), claim(new, "alice", "/new"), 9), None);
+    assert_eq!(claims.add(new, claim(2, "alice", "/new", 9)), None);
 }
 
 #[test]
@@ -67,14 +54,11 @@ fn one_adoption_at_a_time_and_no_session_beside_it() {
     let (mut claims, [old, new]) = (Claims::default(), monitors());
     let adopts = Claim {
         adopts: true,
-        ..claim(old, "alice", "/mail")
+        ..claim(1, "alice", "/mail", 9)
     };
-    assert_eq!(claims.add(session(1), adopts, 9), None);
-    let second = claims.add(session(2), claim(new, "alice", "/mail"), 9);
+    assert_eq!(claims.add(old, adopts), None);
+    let second = claims.add(new, claim(2, "alice", "/mail", 9));
     assert_eq!(second, Some(Refusal::Adopting));
     claims.adopted(session(1));
-    assert_eq!(
-        claims.add(session(2), claim(new, "alice", "/mail"), 9),
-        None
-    );
+    assert_eq!(claims.add(new, claim(2, "alice", "/mail", 9)), None);
 }
