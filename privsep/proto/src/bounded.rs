@@ -17,8 +17,6 @@ impl std::fmt::Display for OutOfBounds {
     }
 }
 
-impl std::error::Error for OutOfBounds {}
-
 /// A text of at most `MAX` bytes of UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]

@@ -14,65 +14,18 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
-#[cfg(feature = "server")]
-pub mod account_selector;
-#[cfg(feature = "server")]
-pub mod auth;
-#[cfg(feature = "server")]
-pub mod auth_conversation;
-#[cfg(feature = "server")]
-pub mod auth_handover;
-#[cfg(feature = "server")]
-pub mod auth_sessions;
 pub mod bounded;
 pub mod codec;
-#[cfg(feature = "server")]
-pub mod config_monitor;
-#[cfg(feature = "server")]
-pub mod config_names;
-#[cfg(feature = "server")]
-pub mod config_sessions;
-#[cfg(feature = "server")]
-pub mod keys;
-#[cfg(feature = "server")]
-pub mod listen;
 pub mod log;
-#[cfg(feature = "server")]
-pub mod log_line;
-#[cfg(feature = "server")]
-pub mod monitor_auth;
-#[cfg(feature = "server")]
-pub mod monitor_front;
-#[cfg(feature = "server")]
-pub mod monitor_keys;
-#[cfg(feature = "server")]
-pub mod monitor_sessions;
-#[cfg(feature = "server")]
-pub mod network;
-#[cfg(feature = "server")]
-pub mod pattern;
 pub mod permit;
 #[cfg(feature = "server")]
-pub mod proxies;
-#[cfg(feature = "server")]
-pub mod secret;
+mod servers;
 pub mod session;
-#[cfg(feature = "server")]
-pub mod sessions_front;
 pub mod sessions_worker;
-#[cfg(feature = "server")]
-pub mod settings;
-#[cfg(feature = "server")]
-pub mod setup_phase;
 pub mod stream;
+
 #[cfg(feature = "server")]
-pub mod supervisor_config;
-#[cfg(feature = "server")]
-pub mod supervisor_log;
-#[cfg(feature = "server")]
-pub mod supervisor_monitor;
-#[cfg(feature = "server")]
-pub mod supervisor_sessions;
+pub use servers::*;
 
 /// The version of all messages in this crate. The first message in each direction carries it. A
 /// process ends if its peer has another version.

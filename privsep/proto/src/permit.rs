@@ -55,17 +55,6 @@ pub const fn once<P>(kind: &'static str, phases: &'static [P]) -> Permit<P> {
     }
 }
 
-impl<P> Permit<P> {
-    /// The same row for a kind with `count` descriptors.
-    #[must_use]
-    pub const fn with_descriptors(self, count: usize) -> Self {
-        Self {
-            descriptors: count,
-            ..self
-        }
-    }
-}
-
 /// Why a packet was refused: what it was, and what is wrong with it. Neither is a value from the
 /// packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +77,6 @@ impl std::fmt::Display for Refused {
         write!(out, "{} {}", self.kind, self.why)
     }
 }
-
-impl std::error::Error for Refused {}
 
 /// The gate of a receiving end: it holds the phase. The end acts on no message that has not passed
 /// it.

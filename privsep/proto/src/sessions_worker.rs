@@ -1,9 +1,6 @@
 //! sessions ↔ worker: one job for the worker, and the dotlock that must be removed when the worker
 //! has ended.
 
-#[cfg(feature = "server")]
-mod reports;
-
 use crate::account::{GROUPS_MAX, SessionId};
 use crate::bounded::{AbsolutePath, List, Text, UserName};
 use crate::permit::{Message, Permit, once};

@@ -47,8 +47,6 @@ impl std::fmt::Display for ChannelError {
     }
 }
 
-impl std::error::Error for ChannelError {}
-
 impl From<Refused> for ChannelError {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)

@@ -38,8 +38,6 @@ impl std::fmt::Display for NotConfined {
     }
 }
 
-impl std::error::Error for NotConfined {}
-
 /// The result of a system call, with what was attempted.
 pub fn attempt<T>(what: &'static str, result: nix::Result<T>) -> Result<T, NotConfined> {
     result.map_err(|errno| NotConfined::System { what, errno })

@@ -11,33 +11,16 @@ pub mod capabilities;
 pub mod channel;
 pub mod confine;
 pub mod dotlock;
-#[cfg(feature = "server")]
-pub mod facts;
 pub mod flock;
-#[cfg(feature = "server")]
-pub mod front_sockets;
-#[cfg(feature = "server")]
-pub mod guard;
 pub mod inherited;
-#[cfg(feature = "server")]
-pub mod keyring;
 pub mod landlock;
-#[cfg(feature = "server")]
-pub mod locked_memory;
 pub mod log;
-#[cfg(feature = "server")]
-pub mod log_rate_limit;
 pub mod seccomp;
 #[cfg(feature = "server")]
-pub mod server;
+mod servers;
+
 #[cfg(feature = "server")]
-pub mod socket;
-#[cfg(feature = "server")]
-pub mod spawn;
-#[cfg(feature = "server")]
-pub mod systemd;
-#[cfg(feature = "server")]
-pub mod whole_file;
+pub use servers::*;
 
 /// The names of system calls and constants, for the tables of the filters.
 pub use nix::libc;

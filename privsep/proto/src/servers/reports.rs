@@ -1,7 +1,7 @@
 //! When a worker's messages may come. Only sessions receives them, so no worker links this.
 
-use super::{JobPhase, WorkerToSessions};
 use crate::permit::{Message, Permit, any, once};
+use crate::sessions_worker::{JobPhase, WorkerToSessions};
 
 impl Message for WorkerToSessions {
     const LIMIT: usize = 32;

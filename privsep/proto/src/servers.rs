@@ -1,0 +1,31 @@
+//! The messages of the pairs that no worker is an end of, and what they are made of.
+
+pub mod account_selector;
+pub mod auth;
+pub mod auth_conversation;
+pub mod auth_handover;
+pub mod auth_sessions;
+pub mod config_monitor;
+pub mod config_names;
+pub mod config_sessions;
+mod descriptors;
+mod errors;
+pub mod keys;
+pub mod listen;
+pub mod log_line;
+pub mod monitor_auth;
+pub mod monitor_front;
+pub mod monitor_keys;
+pub mod monitor_sessions;
+pub mod network;
+pub mod pattern;
+pub mod proxies;
+mod reports;
+pub mod secret;
+pub mod sessions_front;
+pub mod settings;
+pub mod setup_phase;
+pub mod supervisor_config;
+pub mod supervisor_log;
+pub mod supervisor_monitor;
+pub mod supervisor_sessions;
