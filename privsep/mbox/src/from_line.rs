@@ -44,8 +44,8 @@ pub const LOOK: usize = LINE_MAX + 2;
 pub enum Start {
     /// A From_ line, with its length in bytes. The length includes the line end.
     FromLine(usize),
-    /// A From_ line without a line end, at the end of the spool. A delivery was broken off here, so
-    /// this is no message.
+    /// A From_ line without a line end, at the end of the spool, or only the beginning of one where
+    /// a message must begin. A delivery was broken off here, so this is no message.
     BrokenOff,
     /// Anything else.
     Text,
@@ -72,6 +72,7 @@ impl Start {
                 Self::FromLine(end + 1)
             }
             None if to_end && is_from && one_line() => Self::BrokenOff,
+            None if to_end && first && is_begun(bytes) => Self::BrokenOff,
             _ => Self::Text,
         }
     }
@@ -106,7 +107,7 @@ fn broken_word(bytes: &[u8], to_end: bool) -> Option<usize> {
 }
 
 /// Whether `bytes` can be the beginning of a From_ line. They must reach to the end of the spool.
-pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+fn is_begun(bytes: &[u8]) -> bool {
     let begins = bytes.starts_with(b"From ") || b"From ".starts_with(bytes);
     begins && bytes.len() <= LINE_MAX && memchr::memchr2(b'\n', b'\r', bytes).is_none()
 }
@@ -115,7 +116,7 @@ pub(crate) fn is_begun(bytes: &[u8]) -> bool {
 /// were skipped. Before the message there may be the bytes of a delivery that was broken off within
 /// the word `From`. A From_ line that was only begun counts too.
 pub(crate) fn mail_start(bytes: &[u8], to_end: bool) -> Option<usize> {
-    let begins = Start::of(bytes, to_end, true) != Start::Text || (to_end && is_begun(bytes));
+    let begins = Start::of(bytes, to_end, true) != Start::Text;
     begins.then_some(0).or_else(|| broken_word(bytes, to_end))
 }
 
@@ -157,13 +158,8 @@ fn dovecot_accepts(rest: &[u8]) -> bool {
 /// `Nov 23 10:00[:00] [zone] 2026`.
 fn asctime(date: &[u8]) -> Option<()> {
     let rest = time(day(month(date)?)?)?.strip_prefix(b" ")?;
-    let year_first = digits::<4>(rest).is_some();
-    let rest = if year_first {
-        rest
-    } else {
-        &rest[memchr::memchr(b' ', rest)? + 1..]
-    };
-    digits::<4>(rest).map(drop)
+    let zone_first = || digits::<4>(&rest[memchr::memchr(b' ', rest)? + 1..]);
+    digits::<4>(rest).or_else(zone_first).map(drop)
 }
 
 /// `23 Nov 2026 10:00:00`, with or without a space before.

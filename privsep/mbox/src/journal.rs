@@ -146,12 +146,8 @@ impl Head {
             let heads = [Self::decode(block), Self::decode(&block[SECOND..])];
             heads.into_iter().flatten().max_by_key(|head| head.sequence)
         };
-        let (one, other) = (block(0)?, block(1)?);
-        Some(if one.sequence > other.sequence {
-            one
-        } else {
-            other
-        })
+        let heads = [block(0)?, block(1)?];
+        heads.into_iter().max_by_key(|head| head.sequence)
     }
 
     /// Where this step's slot begins in the journal.

@@ -40,10 +40,6 @@ impl Octets {
 
     /// The sum. A last line without a line end is sent with one.
     pub(crate) fn finish(self) -> u64 {
-        if self.previous == b'\n' {
-            self.count
-        } else {
-            self.count + 2
-        }
+        self.count + if self.previous == b'\n' { 0 } else { 2 }
     }
 }

@@ -61,15 +61,12 @@ fn is_gone(maildrop: &Maildrop, deleted: &[bool], index: usize) -> bool {
 pub fn left(maildrop: &Maildrop, deleted: &[bool]) -> Maildrop {
     let mut left = Maildrop::default();
     left.messages.reserve_exact(maildrop.messages.len());
-    // As in the plan, the bytes before the first message go with it.
-    let mut removed = if is_gone(maildrop, deleted, 0) {
-        maildrop.begin()
-    } else {
-        0
-    };
+    let mut removed = 0;
     for (index, message) in maildrop.messages.iter().enumerate() {
         if is_gone(maildrop, deleted, index) {
-            removed += maildrop.segment_end(index) - message.from_line;
+            // As in the plan, the bytes before the first message go with it.
+            let start = if index == 0 { 0 } else { message.from_line };
+            removed += maildrop.segment_end(index) - start;
         } else {
             left.messages.push(message.moved_down(removed));
         }

@@ -1,7 +1,7 @@
 //! One walk over the spool: where each message begins and ends.
 
 pub use crate::error::ScanError;
-use crate::from_line::{self, Start, empty_lines, is_begun, mail_start};
+use crate::from_line::{self, Start, empty_lines, mail_start};
 use crate::header::Hidden;
 pub use crate::message::MESSAGES_MAX;
 use crate::message::{Maildrop, Message};
@@ -40,8 +40,8 @@ pub fn scan_on<S: Source>(
         }
         let header = match window.line_at(start, maildrop.messages.is_empty())? {
             Start::FromLine(count) => start + count as u64,
-            Start::Text if !is_tail(&mut window, start)? => return Err(ScanError::NotMbox),
-            Start::Text | Start::BrokenOff => {
+            Start::Text => return Err(ScanError::NotMbox),
+            Start::BrokenOff => {
                 maildrop.tail = length - start;
                 break;
             }
@@ -103,16 +103,6 @@ fn first_from_line<S: Source>(window: &mut Window<'_, S>) -> Result<u64, ScanErr
             _ => ScanError::NotMbox,
         });
     }
-}
-
-/// Whether all bytes from `offset` on are the beginning of a From_ line.
-fn is_tail<S: Source>(
-    window: &mut Window<'_, S>,
-    offset: u64,
-) -> Result<bool, ScanError<S::Error>> {
-    let length = window.length();
-    let view = window.at(offset, from_line::LOOK)?;
-    Ok(offset + view.len() as u64 == length && is_begun(view))
 }
 
 #[cfg(test)]

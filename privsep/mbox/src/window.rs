@@ -121,9 +121,6 @@ fn read_exactly<S: Source>(
     offset: u64,
     into: &mut [u8],
 ) -> Result<(), ScanError<S::Error>> {
-    if into.is_empty() {
-        return Ok(());
-    }
     let count = source.read_at(offset, into).map_err(ScanError::Source)?;
     if count < into.len() {
         let (expected, found) = (offset + into.len() as u64, offset + count as u64);

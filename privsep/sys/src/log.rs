@@ -53,6 +53,7 @@ impl Log {
         }
     }
 
+    /// Sends a record. `false`: there is no room for it now.
     fn send(
         &self,
         level: Level,
@@ -72,10 +73,6 @@ impl Log {
             text: Text::truncated(text),
             fields: List::try_from(fields).unwrap_or_default(),
         };
-        self.passes(&record)
-    }
-    /// Sends a record. `false`: there is no room for it now.
-    fn passes(&self, record: &Record) -> bool {
-        send_to(&self.socket, record, &[]) != Err(ChannelError::WouldBlock)
+        send_to(&self.socket, &record, &[]) != Err(ChannelError::WouldBlock)
     }
 }

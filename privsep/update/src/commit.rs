@@ -4,7 +4,7 @@ use crate::error::UpdateError;
 use crate::journal::{Journal, is_full};
 use crate::locks::LockedSpool;
 use crate::pins_file;
-use crate::state::State;
+use crate::state::{NEXT, State};
 use crate::steps::{Sizes, begin, still};
 use popward_mbox::index::Identity;
 use popward_mbox::pins::Pins;
@@ -93,7 +93,7 @@ pub(crate) fn stage(state: &State, pins: Option<&Pins>) {
     let _ = match pins {
         Some(pins) => pins_file::stage(state, pins),
         // An earlier update that did not happen may have left new pins.
-        None => state.forget(),
+        None => state.remove(NEXT),
     };
 }
 

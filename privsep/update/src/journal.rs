@@ -37,12 +37,11 @@ pub fn keep_reserve(state: &State) -> io::Result<()> {
 pub(crate) struct Journal {
     state: State,
     pub file: File,
-    /// Bytes of each of the journal's two slots.
-    pub slot: u64,
 }
 
 impl Journal {
-    /// Makes a journal with room on the disk for `ranges` kept ranges and two slots.
+    /// Makes a journal with room on the disk for `ranges` kept ranges and two slots. Returns it with
+    /// the size of a slot.
     ///
     /// Each slot has `slot` bytes, or fewer if the disk has less room. `enough` says whether slots
     /// of a given size would do: if not, this fails with the disk's error.
@@ -51,50 +50,44 @@ impl Journal {
         ranges: u64,
         slot: u64,
         enough: impl Fn(u64) -> bool,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, u64)> {
         let file = state.open_to_write(SPARE)?;
         // A worker that died may have renamed the journal to this name without syncing the
         // directory. If the old name came back after a power cut, a recovery would read what is
         // written next as its journal. So the directory is synced first.
         state.sync()?;
         let state = state.clone();
-        let mut journal = Self {
-            state,
-            file,
-            slot: slot.next_multiple_of(BLOCK as u64),
-        };
+        let journal = Self { state, file };
+        let mut slot = slot.next_multiple_of(BLOCK as u64);
         let slots = slots_at(ranges);
         // The size of a slot within the reserve alone, in bytes, for a disk with no other room.
         let spare = RESERVE.saturating_sub(slots) / 2;
-        let mut refused = room(&journal.file, slots + 2 * journal.slot);
+        let mut refused = room(&journal.file, slots + 2 * slot);
         if refused.as_ref().is_err_and(is_full) {
             // The index can be made again by a scan. The journal needs its room more.
             journal.state.remove(INDEX)?;
-            refused = room(&journal.file, slots + 2 * journal.slot);
+            refused = room(&journal.file, slots + 2 * slot);
         }
-        while refused.as_ref().is_err_and(is_full) && journal.slot > spare {
+        while refused.as_ref().is_err_and(is_full) && slot > spare {
             journal.give_up();
-            journal.slot = (journal.slot / 2).max(spare) / 512 * 512;
-            if !enough(journal.slot) {
+            slot = (slot / 2).max(spare) / 512 * 512;
+            if !enough(slot) {
                 break;
             }
-            refused = room(&journal.file, slots + 2 * journal.slot);
+            refused = room(&journal.file, slots + 2 * slot);
         }
         if refused.is_err() {
             journal.give_up();
         }
-        refused.map(|()| journal)
+        refused.map(|()| (journal, slot))
     }
 
     /// Shrinks the file back to the size of the reserve. Only for a journal that does not stand.
     pub fn give_up(&self) {
         // A shorter file stays as it is, because `set_len` would make it longer without room on the
         // disk. If the call fails, the room stays taken until the next update.
-        if self
-            .file
-            .metadata()
-            .is_ok_and(|status| status.len() > RESERVE)
-        {
+        let length = self.file.metadata().map_or(0, |status| status.len());
+        if length > RESERVE {
             let _ = self.file.set_len(RESERVE);
         }
     }
@@ -109,15 +102,11 @@ impl Journal {
         }
         let file = state.open_to_write(JOURNAL)?;
         let state = state.clone();
-        Ok(Some(Self {
-            state,
-            file,
-            slot: 0,
-        }))
+        Ok(Some(Self { state, file }))
     }
 
     /// Reads the newest head and the kept ranges. `None`: the journal is damaged.
-    pub fn read(&mut self) -> io::Result<Option<(Head, Kept)>> {
+    pub fn read(&self) -> io::Result<Option<(Head, Kept)>> {
         let mut blocks = [0; HEADS];
         let length = self.file.metadata()?.len();
         if length < HEADS as u64 {
@@ -133,7 +122,6 @@ impl Journal {
         }
         let mut bytes = vec![0; usize::try_from(ranges).unwrap_or(0)];
         self.file.read_exact_at(&mut bytes, HEADS as u64)?;
-        self.slot = head.slot;
         Ok(Kept::decode(&head, &bytes).map(|kept| (head, kept)))
     }
 
@@ -181,25 +169,21 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Allocates room on the disk for the file's first `bytes` bytes.
 fn room(file: &File, bytes: u64) -> io::Result<()> {
     let length = i64::try_from(bytes).map_err(io::Error::other)?;
-    let allocated = loop {
+    loop {
         match fallocate(file, FallocateFlags::empty(), 0, length) {
             Err(Errno::EINTR) => {}
-            result => break result,
+            // Some file systems, such as NFS, allocate room only by writing.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => break,
+            result => return Ok(result?),
         }
-    };
-    match allocated {
-        // Some file systems, such as NFS, allocate room only by writing.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
-            let zeros = [0; BLOCK];
-            let mut offset = file.metadata()?.len();
-            while offset < bytes {
-                let most = usize::try_from(bytes - offset).unwrap_or(zeros.len());
-                let piece = &zeros[..most.min(zeros.len())];
-                file.write_all_at(piece, offset)?;
-                offset += piece.len() as u64;
-            }
-            Ok(())
-        }
-        result => result.map_err(io::Error::from),
     }
+    let zeros = [0; BLOCK];
+    let mut offset = file.metadata()?.len();
+    while offset < bytes {
+        let most = usize::try_from(bytes - offset).unwrap_or(zeros.len());
+        let piece = &zeros[..most.min(zeros.len())];
+        file.write_all_at(piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }

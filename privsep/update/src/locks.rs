@@ -110,7 +110,12 @@ pub fn try_lock(
     };
     let mut succeeds = false;
     if job.locks.dotlock {
-        locked.dotlock = taken_over(job, directory);
+        if let Task::Finish {
+            dotlock: Some(left),
+        } = job.task
+        {
+            locked.dotlock = taken_over(job, directory, left);
+        }
         succeeds = locked.dotlock.is_some();
         if !succeeds {
             locked.dotlock = Some(dotlock(job, directory, tell)?);
@@ -168,15 +173,9 @@ fn fit(file: &File, job: &Job) -> Result<FileStat, OpenError> {
     }
 }
 
-/// Takes over the dotlock of the worker whose update this one finishes, by writing its own process
-/// id into it. `None`: there is no such dotlock, or it is gone.
-fn taken_over(job: &Job, directory: &OwnedFd) -> Option<(File, FileStat)> {
-    let Task::Finish {
-        dotlock: Some(left),
-    } = job.task
-    else {
-        return None;
-    };
+/// Takes over the dotlock `left` of the worker whose update this one finishes, by writing its own
+/// process id into it. `None`: the dotlock is gone.
+fn taken_over(job: &Job, directory: &OwnedFd, left: (u64, u64)) -> Option<(File, FileStat)> {
     let name = dotlock_name(&job.spool_name);
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(directory, name.as_str(), flags, Mode::empty()).ok()?);
@@ -219,15 +218,12 @@ fn dotlock(
     };
     let mut file = File::from(made.map_err(fail)?);
     let written = file.write_all(format!("{pid}:{}", job.host).as_bytes());
+    let refused = written.err().and_then(|error| error.raw_os_error());
     let status = fstat(&file).map_err(fail);
     let linked = status.and_then(|status| {
         // A full disk has no room for the text. The lock works without a text, because sessions
         // removes it by its inode. Locking must work then, because deleting mail makes room.
-        match written
-            .as_ref()
-            .err()
-            .and_then(std::io::Error::raw_os_error)
-        {
+        match refused {
             None | Some(libc::ENOSPC | libc::EDQUOT) => {}
             Some(errno) => return Err(fail(Errno::from_raw(errno))),
         }

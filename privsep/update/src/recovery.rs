@@ -4,7 +4,7 @@
 use crate::error::UpdateError;
 use crate::journal::Journal;
 use crate::locks::LockedSpool;
-use crate::state::State;
+use crate::state::{NEXT, State};
 use crate::steps::{BLOCK_MIN, Sizes, Steps, look_at, look_before, mail_begins_at, read_range};
 use popward_mbox::journal::{LOOK, Stage};
 
@@ -18,8 +18,8 @@ pub(crate) fn recover(
     state: &State,
     begins: impl FnOnce(),
 ) -> Result<bool, UpdateError> {
-    let Some(mut journal) = Journal::open(state)? else {
-        state.forget()?;
+    let Some(journal) = Journal::open(state)? else {
+        state.remove(NEXT)?;
         return Ok(false);
     };
     // The process that died may have synced neither the journal's name nor its last writes. They

@@ -153,13 +153,9 @@ fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Not
     // Without it, no process counts as dead, and no holder has a name.
     let processes = open("/proc", DIRECTORY, Mode::empty()).ok();
     let processes = processes.iter().map(|fd| (fd.as_fd(), READ_FILE));
-    let spool = (directory.as_fd(), REGULAR_FILES);
-    let rules: Vec<_> = reach
-        .iter()
-        .copied()
-        .chain([spool])
-        .chain(processes)
-        .collect();
+    let mut rules: Vec<_> = processes.collect();
+    rules.push((directory.as_fd(), REGULAR_FILES));
+    rules.extend_from_slice(reach);
     landlock::restrict(&rules)?;
     seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE, syscalls::LOCKING])
 }

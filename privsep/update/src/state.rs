@@ -80,11 +80,6 @@ impl State {
         }
     }
 
-    /// Removes the new pins, because the update did not happen.
-    pub(crate) fn forget(&self) -> io::Result<()> {
-        self.remove(NEXT)
-    }
-
     /// Makes an NFS client look at the directory again. Without this, it may not see files that
     /// another host made.
     pub(crate) fn look_again(&self) -> io::Result<()> {

@@ -87,7 +87,7 @@ pub(crate) fn begin(
     let ranges = plan.kept.len() as u64;
     // Even if nothing moves, the journal needs a slot: mail may arrive before the cut, and must
     // move down. Without a slot, each step would move only as many bytes as were deleted.
-    let journal = Journal::create(state, ranges, moved.clamp(1, sizes.piece), enough)?;
+    let (journal, slot) = Journal::create(state, ranges, moved.clamp(1, sizes.piece), enough)?;
     let encoded = kept.encode();
     let head = Head {
         inode: seen.inode,
@@ -95,7 +95,7 @@ pub(crate) fn begin(
         length: seen.length,
         first_change: plan.first_change,
         ranges,
-        slot: journal.slot,
+        slot,
         at: plan.first_change,
         end_mark: look_before(spool, seen.length)?,
         ranges_hash: *blake3::hash(&encoded).as_bytes(),

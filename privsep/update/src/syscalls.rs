@@ -35,8 +35,6 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_openat),
     allow(libc::SYS_read),
     allow(libc::SYS_write),
-    // Rust's standard library tries this call when it copies between files.
-    allow(libc::SYS_copy_file_range),
     // Seeks in these files.
     allow(libc::SYS_lseek),
     // Makes the journal stand.

@@ -66,10 +66,8 @@ impl Naming {
         (before, known): (usize, &[Message]),
     ) -> Option<io::Error> {
         let mut named = vec![true; before];
-        named.extend(assignment::carry_over(
-            &mut maildrop.messages[before..],
-            known,
-        ));
+        let messages = &mut maildrop.messages[before..];
+        named.extend(assignment::carry_over(messages, known));
         let new = assignment::assign(maildrop, &named, &mut self.pins);
         match state {
             Some(state) if new => {

@@ -102,9 +102,6 @@ impl Outgoing {
 
 /// Checks that `message` is where it was found.
 pub fn prove(window: &mut Window<'_, LockedSpool>, message: &Message) -> Result<(), UpdateError> {
-    if begins_there(window, message)? {
-        Ok(())
-    } else {
-        Err(UpdateError::Changed("a message is not where it was"))
-    }
+    let moved = UpdateError::Changed("a message is not where it was");
+    begins_there(window, message)?.then_some(()).ok_or(moved)
 }

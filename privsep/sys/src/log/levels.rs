@@ -1,6 +1,7 @@
 //! Records of each level, and of Qpopper's form.
 
 use super::{Field, Log};
+use crate::channel::{ChannelError, send_to};
 use popward_proto::account::SessionId;
 use popward_proto::bounded::{List, Text};
 use popward_proto::log::{Level, Record};
@@ -36,7 +37,7 @@ impl Log {
             text: Text::truncated(text),
             fields: List::default(),
         };
-        if !self.passes(&record) {
+        if send_to(&self.socket, &record, &[]) == Err(ChannelError::WouldBlock) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -83,13 +83,10 @@ fn by_kernel(job: &Job, directory: &OwnedFd) -> Option<Holder> {
 }
 
 /// Reads a line such as `1: FLOCK  ADVISORY  WRITE 708 fd:01:917 0 EOF` (proc(5)). A line with `->`
-/// is about a process that waits.
+/// is about a process that waits. It has no number where the process id is looked for.
 fn holder_in(line: &str, inode: &str) -> Option<Holder> {
-    let mut fields = line.split_ascii_whitespace().skip(1).peekable();
-    if fields.peek() == Some(&"->") {
-        return None;
-    }
-    let pid = fields.nth(3)?.parse().ok().filter(|pid| *pid > 1)?;
+    let mut fields = line.split_ascii_whitespace();
+    let pid = fields.nth(4)?.parse().ok().filter(|pid| *pid > 1)?;
     if fields.next() != Some(inode) {
         return None;
     }
@@ -131,14 +128,8 @@ fn open(directory: &OwnedFd, name: &str) -> Option<File> {
 
 /// A name as the log may show it.
 fn shown(name: &str) -> String {
-    let printable = |letter: char| {
-        if letter.is_ascii_graphic() {
-            letter
-        } else {
-            '?'
-        }
-    };
-    name.chars().take(NAME_MAX).map(printable).collect()
+    let name: String = name.chars().take(NAME_MAX).collect();
+    name.replace(|letter: char| !letter.is_ascii_graphic(), "?")
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ proptest! {
         // The process that finishes the update can be stopped as well.
         if again > 0 && !matches!(crash, Crash::Done | Crash::Cleared) {
             let mut spool = desk.lock();
-            let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
+            let journal = Journal::open(&desk.state()).unwrap().unwrap();
             let (head, kept) = journal.read().unwrap().unwrap();
             let mut work = Steps::new(journal, head, kept, Sizes::SMALL);
             for _ in 0..again {
@@ -388,7 +388,7 @@ fn p3_mail_that_comes_during_the_update_without_a_lock_is_kept() {
     for steps in 0..6 {
         let (desk, case) = standing(0);
         let mut spool = desk.lock();
-        let mut journal = Journal::open(&desk.state()).unwrap().unwrap();
+        let journal = Journal::open(&desk.state()).unwrap().unwrap();
         let (head, kept) = journal.read().unwrap().unwrap();
         let mut work = Steps::new(journal, head, kept, Sizes::SMALL);
         for _ in 0..steps {
@@ -474,7 +474,7 @@ fn p3_on_a_full_disk_the_reserve_is_enough_and_the_index_gives_way() {
         let mut spool = desk.lock();
         let mut steps = begin(&mut spool, &desk.state(), &plan, seen, Sizes::SMALL, || ()).unwrap();
         let slot = if index { 4 << 10 } else { 2 << 10 };
-        assert!(steps.journal.slot == slot, "{}", steps.journal.slot);
+        assert!(steps.head.slot == slot, "{}", steps.head.slot);
         steps.run(&mut spool).unwrap();
         steps.journal.end();
         assert!(desk.bytes() == case.kept());

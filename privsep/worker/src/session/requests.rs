@@ -25,10 +25,12 @@ impl Session {
                     self.transport.ends.front.enter(WorkerPhase::Update);
                     return self.update().map_err(Stop::NotUpdated);
                 }
-                FrontToWorker::Stat => self.answer_totals()?,
-                FrontToWorker::Rset => {
-                    self.deleted.fill(false);
-                    self.answer_totals()?;
+                request @ (FrontToWorker::Stat | FrontToWorker::Rset) => {
+                    if request == FrontToWorker::Rset {
+                        self.deleted.fill(false);
+                    }
+                    let totals = self.totals();
+                    self.transport.answer(&WorkerToFront::Totals(totals))?;
                 }
                 FrontToWorker::OfAll(OfAll::Sizes) => self.listing(|message, out| {
                     // Writing to a vector cannot fail.
@@ -38,11 +40,6 @@ impl Session {
                 FrontToWorker::OfOne(number, what) => self.of_one(number, what)?,
             }
         }
-    }
-
-    fn answer_totals(&mut self) -> Result<(), Stop> {
-        let totals = self.totals();
-        self.transport.answer(&WorkerToFront::Totals(totals))
     }
 
     /// Answers a request about one message.
