@@ -97,24 +97,19 @@ pub fn try_lock(
         Err(errno) => return Err(OpenError::System("open the spool", errno)),
     };
     fit(&file, job)?;
-    let clone = directory
-        .try_clone()
-        .map_err(|_| OpenError::System("dup", Errno::EMFILE))?;
+    let clone = directory.try_clone();
     let mut locked = LockedSpool {
         file,
         dotlock: None,
-        directory: clone,
+        directory: clone.map_err(|_| OpenError::System("dup", Errno::EMFILE))?,
         name: name.to_owned(),
         lock_name: dotlock_name(&job.spool_name),
         refreshed: Instant::now(),
     };
     let mut succeeds = false;
     if job.locks.dotlock {
-        if let Task::Finish {
-            dotlock: Some(left),
-        } = job.task
-        {
-            locked.dotlock = taken_over(job, directory, left);
+        if let Task::Finish { dotlock } = job.task {
+            locked.dotlock = dotlock.and_then(|left| taken_over(job, directory, left));
         }
         succeeds = locked.dotlock.is_some();
         if !succeeds {
