@@ -54,7 +54,11 @@ impl Commit<'_> {
         //    journal shows the next process that this update was done or must be finished.
         answer();
         // 4. The new pins replace the old ones, then the journal is put away.
-        Ok(finish(state, journal.as_ref()))
+        let put_away = state.finish();
+        if let (Ok(()), Some(journal)) = (&put_away, &journal) {
+            journal.end();
+        }
+        Ok(put_away.map_err(UpdateError::System))
     }
 
     /// Deletes the messages. Returns the journal, which still stands. `None`: the disk had no room
@@ -95,12 +99,4 @@ pub(crate) fn stage(state: &State, pins: Option<&Pins>) {
         // An earlier update that did not happen may have left new pins.
         None => state.remove(NEXT),
     };
-}
-
-fn finish(state: &State, journal: Option<&Journal>) -> Result<(), UpdateError> {
-    state.finish()?;
-    if let Some(journal) = journal {
-        journal.end();
-    }
-    Ok(())
 }

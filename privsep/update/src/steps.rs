@@ -58,11 +58,9 @@ pub(crate) const BLOCK_MIN: u64 = 512;
 
 /// Checks that no program has written the spool since it was `seen`.
 pub(crate) fn still(spool: &LockedSpool, seen: &Identity) -> Result<(), UpdateError> {
-    if spool.identity()? == *seen {
-        Ok(())
-    } else {
-        Err(UpdateError::Changed("the spool is not as it was"))
-    }
+    let same = spool.identity()? == *seen;
+    let changed = UpdateError::Changed("the spool is not as it was");
+    same.then_some(()).ok_or(changed)
 }
 
 /// Makes the journal of an update, with its first step. When this returns, the journal stands.

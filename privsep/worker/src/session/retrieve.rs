@@ -47,15 +47,10 @@ impl Session {
             last = outgoing.fill(self.transport.spool()?, &mut self.packet)?;
             self.transport.send_data(None, &self.packet, last)?;
         }
-        self.check_size(&outgoing);
-        Ok(())
-    }
-
-    /// Checks the size of a message that has been sent whole.
-    fn check_size(&mut self, outgoing: &Outgoing) {
         if outgoing.differs() {
             self.distrust();
         }
+        Ok(())
     }
 
     /// Answers RETR. The first packet may have gone ahead.
@@ -105,8 +100,8 @@ impl Session {
             Err(ChannelError::WouldBlock | ChannelError::Closed) => return Ok(false),
             Err(error) => return Err(Stop::Rules(error)),
         }
-        if last {
-            self.check_size(&outgoing);
+        if last && outgoing.differs() {
+            self.distrust();
         }
         if last && self.ahead.len() + 1 < AHEAD {
             self.expected = number.0.checked_add(1).map(MessageNumber);
