@@ -34,8 +34,6 @@ pub(crate) const FRONT: &[Rule] = &[
     // Sends replies. With MSG_FASTOPEN and an address, the call would connect a listening socket
     // that was shut down.
     allow_if(libc::SYS_sendto, 3, &[libc::MSG_NOSIGNAL as u64]).and_null(4),
-    // Reads a new certificate from the descriptor that the monitor opened.
-    allow(libc::SYS_pread64),
     // Ends a connection in order. Every other way would close a listening socket for all processes
     // that have it.
     allow_if(libc::SYS_shutdown, 1, &[libc::SHUT_WR as u64]),

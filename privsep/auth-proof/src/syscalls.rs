@@ -10,10 +10,6 @@ use popward_sys::seccomp::{Rule, allow, allow_if};
 pub(crate) const PROOF: &[Rule] = &[
     // The file with keys or authorities.
     allow(libc::SYS_read),
-    // The length of that file.
-    allow(libc::SYS_fstat),
-    allow(libc::SYS_statx),
-    allow(libc::SYS_lseek),
     // The end of that file.
     allow(libc::SYS_close),
     // The library that verifies signatures.

@@ -17,7 +17,8 @@ pub(crate) const AUTH: &[Rule] = &[
     // Waits for messages.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
-    // The same, as some libraries call it. It changes no signal mask.
+    // The same, on other architectures. It changes no signal mask.
+    #[cfg(not(target_arch = "x86_64"))]
     allow(libc::SYS_ppoll).and_null(3),
     // Opens the password file, and files of keys and authorities. Only for reading.
     allow_without(libc::SYS_openat, 2, WRITING as u64),

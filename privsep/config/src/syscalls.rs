@@ -21,8 +21,6 @@ pub(crate) const TABLE: &[Rule] = &[
     allow(libc::SYS_pread64),
     // Lists the directory beside the configuration.
     allow(libc::SYS_getdents64),
-    // Finds the length of a file.
-    allow(libc::SYS_lseek),
     // Finds the owner and the length of an open file.
     allow(libc::SYS_fstat),
     // Finds the owner of a file that is not opened.
@@ -33,6 +31,7 @@ pub(crate) const TABLE: &[Rule] = &[
     // Reads symbolic links on the way to a file.
     allow(libc::SYS_readlink),
     // The same, on other architectures.
+    #[cfg(not(target_arch = "x86_64"))]
     allow(libc::SYS_readlinkat),
     // Makes a relative path absolute.
     allow(libc::SYS_getcwd),

@@ -35,43 +35,32 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_openat),
     allow(libc::SYS_read),
     allow(libc::SYS_write),
-    // Seeks in these files.
-    allow(libc::SYS_lseek),
     // Makes the journal stand.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_rename),
+    #[cfg(not(target_arch = "x86_64"))]
     allow(libc::SYS_renameat),
     // Removes the index, or files that were not finished.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_unlink),
+    #[cfg(not(target_arch = "x86_64"))]
     allow(libc::SYS_unlinkat),
     // Waits for requests and for room for answers.
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
-    // Does the same, for libraries that call it instead.
+    #[cfg(not(target_arch = "x86_64"))]
     allow(libc::SYS_ppoll),
     // Closes these files.
     allow(libc::SYS_close),
-    // The Rust runtime checks its descriptors.
-    allow_if(
-        libc::SYS_fcntl,
-        1,
-        &[
-            libc::F_GETFD as u64,
-            libc::F_GETFL as u64,
-            libc::F_DUPFD_CLOEXEC as u64,
-        ],
-    ),
-    // Detects NFS, where no flock is taken beside an fcntl lock.
-    allow(libc::SYS_fstatfs),
-    // Seeds the hash maps of the Rust runtime.
-    allow(libc::SYS_getrandom),
+    // Debug builds check descriptors before they close them.
+    allow_if(libc::SYS_fcntl, 1, &[libc::F_GETFD as u64]),
 ];
 
 /// The system calls that only locking, and the confinement behind it, need.
 pub const LOCKING: &[Rule] = &[
-    // Makes the dotlock.
+    // Makes the dotlock, and removes its draft and stale ones.
     allow(libc::SYS_linkat),
+    allow(libc::SYS_unlinkat),
     // Locks the spool, or asks whether it is locked.
     allow_if(
         libc::SYS_fcntl,
@@ -79,6 +68,10 @@ pub const LOCKING: &[Rule] = &[
         &[libc::F_OFD_SETLK as u64, libc::F_OFD_GETLK as u64],
     ),
     allow(libc::SYS_flock),
+    // Keeps the spool's directory open for the end, when the dotlock is removed.
+    allow_if(libc::SYS_fcntl, 1, &[libc::F_DUPFD_CLOEXEC as u64]),
+    // Detects NFS, where no flock is taken beside an fcntl lock.
+    allow(libc::SYS_fstatfs),
     // Asks whether a lock's owner lives. Signal 0 does nothing.
     allow_if(libc::SYS_kill, 1, &[0]),
     // Gives the spool directory's group up. Without privilege, no other group can be taken.

@@ -45,8 +45,6 @@ mod at_every_call {
         (libc::SYS_pwrite64, "pwrite64"),
         (libc::SYS_read, "read"),
         (libc::SYS_write, "write"),
-        (libc::SYS_lseek, "lseek"),
-        (libc::SYS_copy_file_range, "copy_file_range"),
         (libc::SYS_fsync, "fsync"),
         (libc::SYS_fdatasync, "fdatasync"),
         (libc::SYS_ftruncate, "ftruncate"),
