@@ -165,15 +165,14 @@ fn chapter(name: &str) {
         for script in scripts {
             if let Err(why) = every_way(&script, &host, &config, &messages) {
                 wrong.push(format!("{}: {}: {why}", script.place, script.title));
+                let log = host.log();
+                let last: Vec<_> = log.lines().rev().take(20).collect();
+                wrong.extend(last.into_iter().rev().map(|line| format!("  {line}")));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {count} scripts:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    let wrong = wrong.join("\n");
+    assert!(wrong.is_empty(), "of {count} scripts:\n{wrong}");
 }
 
 /// Runs a script on each kind of connection, with its lines in each kind of pieces.
