@@ -74,7 +74,7 @@ def remove():
     """Removes the package of the policy. No file keeps a label of it."""
     subprocess.run(("dpkg", "-r", "popward-selinux"), check=True, stdout=subprocess.DEVNULL)
     for top in "/etc/popward", "/usr/libexec/popward", "/var/lib/popward", "/run/popward", "/run/popward-metrics":
-        for path in [top] + glob.glob(top + "/**", recursive=True):
+        for path in filter(os.path.lexists, [top] + glob.glob(top + "/**", recursive=True)):
             label = os.getxattr(path, "security.selinux")
             if b"popward" in label or b"unlabeled" in label:
                 raise SystemExit("%s: %s" % (path, label))
