@@ -46,7 +46,8 @@ const CAUSES: [(&str, &str); 6] = [
     ("pins:", "pins"),
 ];
 
-/// Values that have a count from the start on, so that a reader sees the first event as a growth.
+/// Values with a count of 0 from the start on. Without it, Prometheus sees no growth at the first
+/// event.
 const PROCESSES: [&str; 13] = [
     OTHER,
     "monitor",
@@ -218,8 +219,8 @@ impl Counts {
                 self.count(|all| &all.penalties, "of", "account");
             }
             ("worker", text) => self.worker(record, text, error),
-            (_, "process died") => {
-                // The first field of this name is who says it.
+            ("supervisor" | "monitor" | "sessions", "process died") => {
+                // The first field of this name is who says it: only a parent knows.
                 let of = record.last("process");
                 if matches!(of, "monitor" | "sessions") {
                     self.forget_sessions();
@@ -331,7 +332,7 @@ fn spread(all: &mut Registry, name: &str, help: &str, bounds: &[f64]) -> Histogr
 
 /// Observes `number`, of which `unit` are one.
 fn observe(histogram: &Histogram, number: Option<u64>, unit: f64) {
-    // Times and sizes are far below 2^53, from where on a f64 has no ones.
+    // Times and sizes are far below 2^53. A f64 holds every whole number up to that.
     #[allow(clippy::cast_precision_loss, reason = "see above")]
     if let Some(number) = number {
         histogram.observe(number as f64 / unit);

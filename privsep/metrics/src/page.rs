@@ -60,7 +60,7 @@ impl Stream for UnixStream {
     }
 }
 
-/// Answers one request. An error ends the connection, and nobody else is to be told.
+/// Answers one request. An error ends the connection. Only the client sees it.
 fn attend(mut client: impl Stream, page: &impl Fn() -> Option<String>) {
     let _ = request(&mut client)
         .map(|request| answer(&request, page))

@@ -66,6 +66,24 @@ fn the_end_of_a_monitor_or_a_new_start_ends_all_sessions() {
 }
 
 #[test]
+fn only_a_parent_can_say_that_a_process_died() {
+    for who in [
+        "front",
+        "auth",
+        "keys",
+        "worker",
+        "adopt",
+        "auth-program",
+        "qpopper",
+    ] {
+        let died = format!("text=process_died process={who} process=monitor");
+        let page = counted(&[LOGIN, &died]);
+        assert_has(&page, "popward_sessions 1");
+        assert_has(&page, "popward_processes_died_total{process=\"monitor\"} 0");
+    }
+}
+
+#[test]
 fn a_worker_can_forge_no_login() {
     let page = counted(&["text=login process=worker session=1.1 user=a"]);
     assert_has(&page, "popward_sessions 0");
