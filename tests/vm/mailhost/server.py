@@ -80,6 +80,9 @@ class Server:
                     pass
             if how == signal.SIGSTOP:
                 until("popward stands still", lambda: all(state(pid) in ("T", "t", "Z", "") for pid in pids))
+        if self.through:
+            # nsenter stops when its child stops.
+            os.kill(self.process.pid, signal.SIGCONT)
         self.process.wait()
         until("popward is gone", lambda: not any(command_line(pid) for pid in pids))
 
