@@ -7,7 +7,7 @@ use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -105,7 +105,10 @@ impl Wire {
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
         let mut stream = stream;
         while connection.is_handshaking() {
-            connection.complete_io(&mut stream).unwrap();
+            match connection.complete_io(&mut stream) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => drop(done.unwrap()),
+            }
         }
         self.stream = Some(Stream::Tls(Box::new(StreamOwned::new(connection, stream))));
     }
@@ -163,11 +166,14 @@ impl Wire {
             match read {
                 Ok(0) => self.ended = true,
                 Ok(length) => self.partial.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    panic!("nothing was said in time")
-                }
-                // A reset, or TLS that ends without a close_notify, is an end, too.
-                Err(_) => self.ended = true,
+                Err(error) => match error.kind() {
+                    // The kernel does not begin a call with a time limit again (signal(7)).
+                    ErrorKind::Interrupted => {}
+                    // A reset, or TLS that ends without a close_notify, is an end, too.
+                    ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => self.ended = true,
+                    ErrorKind::WouldBlock => panic!("nothing was said in time"),
+                    _ => panic!("{error:?}"),
+                },
             }
         }
     }
