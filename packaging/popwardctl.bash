@@ -7,10 +7,15 @@ _popwardctl() {
         --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5" ;;
         --scheme) words="SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN" ;;
         --iterations) ;;
+        --user) users=yes ;;
         *)
             case ${COMP_WORDS[1]}:$COMP_CWORD in
-                *:1) words="user import-config spool secret --help --version" ;;
+                *:1) words="status sessions top kick user import-config spool secret --help --version" ;;
                 import-config:*) words="--from --help" files=yes ;;
+                status:*) words="--json --help" ;;
+                sessions:*) words="--json --help" ;;
+                top:*) words="--help" ;;
+                kick:*) words="--user --help" ;;
                 user:*) words="--json --config --help" users=yes ;;
                 spool:*) words="--uidl --json --help --version" files=yes ;;
                 secret:*) words="--scheme --iterations --stand-in --help" ;;

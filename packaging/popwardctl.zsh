@@ -5,10 +5,22 @@ _popwardctl() {
     _arguments -C \
         '(-h --help)'{-h,--help}'[print the options]' \
         '--version[print the version]' \
-        '1:command:((user\:"show one account end to end" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
+        '1:command:((status\:"show the running server" sessions\:"show who has a maildrop open" top\:"show both, anew every two seconds" kick\:"end sessions" user\:"show one account end to end" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
         '*::argument:->arguments'
     [[ $state == arguments ]] || return
     case ${line[1]} in
+        status)
+            _arguments '--json[print JSON]' '--help[print the options]'
+            ;;
+        sessions)
+            _arguments '--json[print JSON]' '--help[print the options]'
+            ;;
+        top)
+            _arguments '--help[print the options]'
+            ;;
+        kick)
+            _arguments '--user[all sessions of a user]:account:_users' '--help[print the options]' '1:session:'
+            ;;
         user)
             _arguments '--json[print JSON]' '(-c --config)'{-c,--config}'[the configuration]:file:_files' \
                 '--help[print the options]' '1:account:_users'

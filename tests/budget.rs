@@ -475,9 +475,9 @@ fn p1_each_executable_links_only_what_it_is_for() {
         ),
         (
             "popwardctl",
+            // mio comes with its terminal.
             &[
                 "rustls",
-                "mio",
                 "toml",
                 "argon2",
                 "popward-update",

@@ -1,4 +1,5 @@
-//! popward-metrics: what it counts while a server works, and that no server waits for it.
+//! popward-metrics: what it counts while a server works, that no server waits for it, and what
+//! popwardctl shows of a running server with it and without it.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
@@ -29,6 +30,8 @@ impl Metrics {
             RECORDS,
             "--listen",
             &format!("127.0.0.1:{port}"),
+            "--sessions",
+            "/run/popward-metrics/sessions",
         ]);
         let metrics = Self(command.spawn().unwrap(), port);
         until("it listens", || {
@@ -63,18 +66,21 @@ impl Drop for Metrics {
     }
 }
 
-#[test]
-fn the_counts_are_what_happened_and_no_session_needs_them() {
-    if !root() {
-        return skipped("a /run of its own");
-    }
-    // The path of the records is fixed. So this thread and its children have another /run.
+/// The paths of the sockets are fixed. So this thread and its children have another /run.
+fn take_another_run() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).unwrap();
     std::fs::create_dir("/run/popward-metrics").unwrap();
+}
 
+#[test]
+fn the_counts_are_what_happened_and_no_session_needs_them() {
+    if !root() {
+        return skipped("a /run of its own");
+    }
+    take_another_run();
     let metrics = Metrics::start();
     let host = Host::start(&[user("alice", 64_401, &spool(3))]);
     let mut client = host.login("alice");
@@ -119,6 +125,129 @@ fn the_counts_are_what_happened_and_no_session_needs_them() {
             .get("/metrics")
             .contains("popward_logins_total{method=\"USER/PASS\"")
     });
+}
+
+/// What `popwardctl` says, and its exit status.
+fn ctl(host: &Host, words: &[&str]) -> (String, i32) {
+    let mut command = Command::new(host.at("libexec/popwardctl"));
+    let output = command.args(words).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    (said, output.status.code().unwrap())
+}
+
+#[test]
+fn popwardctl_shows_sessions_and_ends_them() {
+    if !root() {
+        return skipped("a /run of its own");
+    }
+    take_another_run();
+    let metrics = Metrics::start();
+    let users =
+        ["alice", "bob"].map(|name| user(name, 64_401 + u32::from(name == "bob"), &spool(3)));
+    let host = Host::start(&users);
+    assert_eq!(ctl(&host, &["sessions"]), ("no session\n".to_owned(), 0));
+    assert_eq!(
+        ctl(&host, &["kick", "1.1"]),
+        ("popwardctl: there is no such session\n".to_owned(), 1)
+    );
+    let (mut alice, mut bob) = (host.login("alice"), host.login("bob"));
+    metrics.wait_for("popward_sessions 2");
+
+    let (text, status) = ctl(&host, &["sessions"]);
+    assert_eq!(status, 0, "{text}");
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.contains(name));
+        line.unwrap_or_else(|| panic!("{name}: {text}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    let of_alice = row("alice");
+    let session = of_alice[0].to_owned();
+    let worker = host
+        .children("popward-worker")
+        .iter()
+        .any(|pid| pid.to_string() == *of_alice.last().unwrap());
+    assert!(worker, "{text}");
+    assert_eq!(of_alice[2], "127.0.0.1", "{text}");
+    assert!(
+        of_alice.contains(&"fcntl+flock") && of_alice.contains(&"3"),
+        "{text}"
+    );
+    let (json, _) = ctl(&host, &["sessions", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let of_bob = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|session| session["user"] == "bob")
+        .unwrap();
+    assert_eq!(of_bob["uid"], 64_402);
+    assert_eq!(of_bob["messages"], 3);
+    assert_eq!(of_bob["spool"], host.spool("bob").to_str().unwrap());
+    assert_eq!(of_bob["method"], "USER/PASS");
+
+    let (text, status) = ctl(&host, &["status"]);
+    assert_eq!(status, 0, "{text}");
+    for part in [
+        "worker 2",
+        "sessions:  2",
+        "2 logins that opened a maildrop",
+        "since the server's start",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    // A terminal: `script` makes one, and types `q`.
+    let top = format!("{} top", host.at("libexec/popwardctl").display());
+    let mut script = Command::new("timeout");
+    script
+        .args(["60", "script", "-qec", &top, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut script = script.spawn().unwrap();
+    let mut shown = vec![0; 16_384];
+    let mut length = 0;
+    while !String::from_utf8_lossy(&shown[..length]).contains("bob") {
+        let read = script
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read(&mut shown[length..])
+            .unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&shown[..length]));
+        length += read;
+    }
+    assert!(String::from_utf8_lossy(&shown[..length]).contains("sessions:  2"));
+    script.stdin.take().unwrap().write_all(b"q").unwrap();
+    assert!(script.wait().unwrap().success());
+
+    // The session ends without deletions, and its locks are free.
+    assert_ok(&alice.ask("DELE 1"));
+    assert_eq!(
+        ctl(&host, &["kick", &session]),
+        (format!("ended: session {session} of alice\n"), 0)
+    );
+    until("the dotlock is gone", || !host.spool("alice.lock").exists());
+    assert_eq!(host.bytes("alice"), spool(3));
+    assert_ok(&bob.ask("NOOP"));
+    assert_ok(&host.login("alice").ask("QUIT"));
+    let (text, status) = ctl(&host, &["kick", "--user", "bob"]);
+    assert!(status == 0 && text.ends_with(" of bob\n"), "{text}");
+    metrics.wait_for("popward_sessions 0");
+
+    // Without popward-metrics, the kernel alone tells.
+    drop(metrics);
+    let _alice = host.login("alice");
+    let (text, status) = ctl(&host, &["sessions"]);
+    assert!(
+        status == 0 && text.contains("the clients are not known"),
+        "{text}"
+    );
+    assert!(text.contains("fcntl+flock"), "{text}");
+    let (text, _) = ctl(&host, &["status"]);
+    assert!(text.contains("sessions:  1\ncounts:    none: "), "{text}");
+    drop(host);
 }
 
 #[test]

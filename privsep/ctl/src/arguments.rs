@@ -9,6 +9,10 @@ use std::path::PathBuf;
 
 const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
     \n\
+    \n  status [--json]                      show the running server: its processes and its counts\
+    \n  sessions [--json]                    show who has a maildrop open\
+    \n  top                                  show both, anew every two seconds\
+    \n  kick SESSION | kick --user NAME      end a session, or all sessions of a user\
     \n  user NAME [--json] [--config FILE]   show one account end to end, and what a login would do\
     \n  import-config --from SERVER FILE     make popward.toml of another server's configuration:\
     \n                                       dovecot (the output of doveconf -nP), or qpopper\
@@ -33,10 +37,33 @@ pub(crate) enum Command {
     Look,
     /// Become `popward`, with these words.
     Popward(Vec<OsString>),
+    /// `status`.
+    Status {
+        /// Whether to print JSON.
+        json: bool,
+    },
+    /// `sessions`.
+    Sessions {
+        /// Whether to print JSON.
+        json: bool,
+    },
+    /// `kick`.
+    Kick(Kick),
+    /// `top`.
+    Top,
     /// `user`.
     User(User),
     /// `import-config`.
     ImportConfig(ImportConfig),
+}
+
+/// Which sessions `popwardctl kick` ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kick {
+    /// The one with this id in the log.
+    Session(String),
+    /// All of this user.
+    User(UserName),
 }
 
 /// A server that popward replaces.
@@ -101,6 +128,13 @@ fn command(parser: &mut Parser) -> Result<Command, lexopt::Error> {
         Some(Value(word)) => match word.to_str() {
             Some("user") => user(parser),
             Some("import-config") => import_config(parser),
+            Some("status") => plain(parser, |json| Command::Status { json }),
+            Some("sessions") => plain(parser, |json| Command::Sessions { json }),
+            Some("kick") => kick(parser),
+            Some("top") => match parser.next()? {
+                None => Ok(Command::Top),
+                Some(option) => common(&option).ok_or_else(|| option.unexpected()),
+            },
             Some("help") => Ok(help()),
             _ => Err(format!("{word:?}: no such command\n{USAGE}").into()),
         },
@@ -123,6 +157,33 @@ fn common(option: &Arg<'_>) -> Option<Command> {
         }
         _ => None,
     }
+}
+
+/// A command that has no option but `--json`.
+fn plain(parser: &mut Parser, command: fn(bool) -> Command) -> Result<Command, lexopt::Error> {
+    let mut json = false;
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("json") => json = true,
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    Ok(command(json))
+}
+
+fn kick(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let mut wanted = None;
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("user") if wanted.is_none() => {
+                wanted = Some(Kick::User(account(parser.value()?)?));
+            }
+            Value(word) if wanted.is_none() => wanted = Some(Kick::Session(word.string()?)),
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    let wanted = wanted.ok_or("expected the id of a session, or --user NAME")?;
+    Ok(Command::Kick(wanted))
 }
 
 fn user(parser: &mut Parser) -> Result<Command, lexopt::Error> {
@@ -201,6 +262,13 @@ mod tests {
             ("import-config --from dovecot", "expected a file"),
             ("user alice --json=x", "json"),
             ("user --config", "--config"),
+            ("kick", "expected the id of a session"),
+            ("kick 1.2 1.3", "1.3"),
+            ("kick --user a/b", "the name of an account"),
+            ("kick 1.2 --user alice", "--user"),
+            ("status all", "all"),
+            ("sessions --frob", "--frob"),
+            ("top --json", "--json"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

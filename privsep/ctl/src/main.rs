@@ -1,5 +1,5 @@
-//! popwardctl: the tool of an operator. It looks at one account end to end, and helps with a move
-//! from another server.
+//! popwardctl: the tool of an operator. It looks at the running server and at one account end to
+//! end, and helps with a move from another server.
 //!
 //! It runs as the user that calls it, with no more rights, and is no part of the server. As root it
 //! reads no file of a user itself: a second popwardctl does so as that user, and can only read
@@ -17,7 +17,12 @@ mod import;
 mod look;
 mod outcome;
 mod output;
+mod processes;
 mod report;
+mod sessions;
+mod status;
+mod told;
+mod top;
 mod user;
 
 use arguments::Command;
@@ -34,6 +39,10 @@ fn main() -> ExitCode {
         Command::Print(text) => print(&text),
         Command::Look => look::main(),
         Command::Popward(words) => become_popward(words),
+        Command::Status { json } => status::main(json),
+        Command::Sessions { json } => sessions::main(json),
+        Command::Kick(wanted) => sessions::kick(&wanted),
+        Command::Top => top::main(),
         Command::User(options) => user::main(&options),
         Command::ImportConfig(options) => import::main(&options),
     }

@@ -19,7 +19,12 @@ pub(crate) fn print(text: &str) -> ExitCode {
 
 /// Writes an error to standard error. Returns the exit status.
 pub(crate) fn complain(error: &dyn Display, status: u8) -> ExitCode {
-    // If standard error fails, the error cannot be reported.
-    let _ = writeln!(std::io::stderr(), "popwardctl: {error}");
+    note(error);
     ExitCode::from(status)
+}
+
+/// Writes a line to standard error.
+pub(crate) fn note(text: &dyn Display) {
+    // If standard error fails, nothing can be reported.
+    let _ = writeln!(std::io::stderr(), "popwardctl: {text}");
 }

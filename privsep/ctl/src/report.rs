@@ -210,7 +210,7 @@ fn journal(journal: &Journal) -> String {
 }
 
 /// A time in words.
-fn since(seconds: u64) -> String {
+pub(crate) fn since(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

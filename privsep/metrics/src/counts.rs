@@ -4,6 +4,7 @@
 //! a record, so a worker that was taken over can forge only what workers say.
 
 use crate::record::Record;
+use crate::sessions::{Sessions, now};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,7 +12,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Counters that differ in the value of one label.
 type By = Family<[(&'static str, String); 1], Counter>;
@@ -22,9 +22,6 @@ type ByTwo = Family<[(&'static str, String); 2], Counter>;
 const VALUES_MAX: usize = 40;
 const VALUE_MAX: usize = 64;
 const OTHER: &str = "other";
-
-/// Most open sessions that are known by their ids. Beyond it sessions are not counted as open.
-const SESSIONS_MAX: usize = 100_000;
 
 /// The upper bounds of the histograms, in seconds and in octets.
 const WAITS_S: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -70,7 +67,7 @@ const OUTCOMES: [&str; 4] = ["done", "nothing deleted", "broken off", "finished 
 pub(crate) struct Counts {
     registry: Registry,
     values: HashSet<(&'static str, String)>,
-    open: HashSet<String>,
+    open: Sessions,
     started: Gauge,
     sessions: Gauge,
     logins: ByTwo,
@@ -106,7 +103,7 @@ impl Counts {
         let all = &mut registry;
         let counts = Self {
             values: HashSet::new(),
-            open: HashSet::new(),
+            open: Sessions::default(),
             started: made(all, "start_time_seconds", "When it became ready"),
             sessions: made(all, "sessions", "Sessions with a maildrop that are open"),
             logins: made(all, "logins", "Logins that opened a maildrop"),
@@ -189,9 +186,7 @@ impl Counts {
         );
         match (process, record.field("text")) {
             ("supervisor", "ready") => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                let seconds = now.map_or(0, |now| now.as_secs());
-                self.started.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+                self.started.set(i64::try_from(now()).unwrap_or(i64::MAX));
                 self.forget_sessions();
             }
             ("supervisor", "configuration reloaded") => {
@@ -239,13 +234,13 @@ impl Counts {
         let method = self.value("method", record.field("method"));
         let labels = [("method", method), ("tls", self.value("tls", version))];
         self.logins.get_or_create(&labels).inc();
-        if self.open.len() < SESSIONS_MAX && self.open.insert(record.field("session").to_owned()) {
+        if self.open.begin(record) {
             self.sessions.inc();
         }
     }
 
     fn end(&mut self, record: &Record<'_>) {
-        if self.open.remove(record.field("session")) {
+        if self.open.end(record.field("session")) {
             self.sessions.dec();
         } else if record.field("user").is_empty() {
             return self.count(|all| &all.stranger_ends, "why", record.field("why"));
@@ -313,6 +308,11 @@ impl Counts {
         let mut page = String::new();
         encode(&mut page, &self.registry).ok()?;
         Some(page)
+    }
+
+    /// The open sessions as JSON.
+    pub(crate) fn sessions(&self) -> Option<String> {
+        self.open.page()
     }
 }
 

@@ -11,13 +11,15 @@
 mod counts;
 mod page;
 mod record;
+mod sessions;
 mod syscalls;
 
 use counts::Counts;
 use lexopt::Arg;
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike as _, SockaddrStorage};
 use nix::sys::socket::{getsockname, getsockopt, sockopt};
-use page::Listener;
+use nix::sys::stat::{Mode, umask};
+use page::{Listener, Page};
 use popward_sys::server::{self, Root};
 use popward_sys::{landlock, seccomp, systemd};
 use std::error::Error;
@@ -30,17 +32,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier, Mutex};
 
-const USAGE: &str = "usage: popward-metrics [--records PATH] [--listen WHERE]...\
+const USAGE: &str = "usage: popward-metrics [--records PATH] [--listen WHERE]... [--sessions PATH]\
     \n\
     \n  --records PATH  take records at this local socket (popward-log sends them to\
     \n                  /run/popward-metrics/records)\
     \n  --listen WHERE  answer HTTP at this ADDRESS:PORT or local socket (/PATH)\
+    \n  --sessions PATH answer HTTP at this local socket, and tell who is logged in. Only root\
+    \n                  can connect (popwardctl asks at /run/popward-metrics/sessions)\
     \n  --help          print this text\
     \n  --version       print the version\
     \n\nWithout options, systemd passes the sockets.\n";
 
 /// Most octets of a record: it has at most 20 fields of at most 256 characters, and its line.
 const RECORD_MAX: usize = 65_536;
+
+/// The name of the local socket of systemd's that tells who is logged in.
+const SESSIONS: &str = "sessions";
 
 /// Most places to answer at.
 const LISTENERS_MAX: usize = 8;
@@ -86,7 +93,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         let (counts, started) = (Arc::clone(&counts), Arc::clone(&started));
         std::thread::Builder::new().spawn(move || {
             started.wait();
-            listener.serve(&|| counts.lock().ok()?.page());
+            listener.serve(&|page| match page {
+                Page::Counts => counts.lock().ok()?.page(),
+                Page::Sessions => counts.lock().ok()?.sessions(),
+            });
         })?;
     }
     started.wait();
@@ -114,6 +124,10 @@ fn sockets() -> Result<Option<Sockets>, Box<dyn Error>> {
                 let place = words.value()?.into_string().map_err(|_| "expected UTF-8")?;
                 sockets.listeners.push(listen(&place)?);
             }
+            Arg::Long("sessions") => {
+                let place = words.value()?.into_string().map_err(|_| "expected UTF-8")?;
+                sockets.listeners.push(for_root(&place)?);
+            }
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
             Arg::Long("version") => {
                 writeln!(
@@ -139,7 +153,15 @@ impl Sockets {
         let is_local = address.family() == Some(AddressFamily::Unix);
         match (getsockopt(&socket, sockopt::SockType)?, is_local) {
             (SockType::Datagram, true) => self.records = Some(socket.into()),
-            (SockType::Stream, true) => self.listeners.push(Listener::Unix(socket.into())),
+            (SockType::Stream, true) => {
+                let listener = UnixListener::from(socket);
+                let address = listener.local_addr()?;
+                let name = address.as_pathname().and_then(Path::file_name);
+                self.listeners.push(match name {
+                    Some(name) if name == SESSIONS => Listener::Root(listener),
+                    _ => Listener::Unix(listener),
+                });
+            }
             (SockType::Stream, false) => self.listeners.push(Listener::Tcp(socket.into())),
             _ => return Err("expected a local datagram socket and stream sockets".into()),
         }
@@ -160,6 +182,17 @@ fn listen(place: &str) -> Result<Listener, String> {
         TcpListener::bind(place).map(Listener::Tcp)
     };
     listener.map_err(|error| format!("--listen {place}: {error}"))
+}
+
+/// A local socket to which only root can connect, and this process's user.
+fn for_root(place: &str) -> Result<Listener, String> {
+    remove_left(Path::new(place));
+    // There is no other thread yet.
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(place);
+    umask(before);
+    let listener = listener.map_err(|error| format!("--sessions {place}: {error}"))?;
+    Ok(Listener::Root(listener))
 }
 
 /// Removes a socket that an earlier popward-metrics has left.

@@ -391,7 +391,7 @@ def password_file():
 
 
 def metrics():
-    """a confined popward-metrics counts logins"""
+    """a confined popward-metrics counts logins, and popwardctl shows and ends sessions"""
     expect(systemctl("start", "popward-metrics.socket") == 0, "its socket does not start")
 
     def counts():
@@ -408,6 +408,16 @@ def metrics():
     for pid in pids("popward-metrics"):
         expect(policy.confinement(pid) in policy.expected("popward-metrics"), policy.confinement(pid))
     expect(len(pids("popward-metrics")) == 1, "processes")
+    client = login("alice")
+
+    def ctl(*words):
+        return subprocess.run(["popwardctl", *words], capture_output=True, text=True, timeout=PATIENCE)
+    until("the session has its address", lambda: re.search(r"(?m)^\S+ +alice +127\.0\.0\.1 ", ctl("sessions").stdout))
+    expect(" logins that opened a maildrop" in ctl("status").stdout, "no status")
+    ended = ctl("kick", "--user", "alice")
+    expect(ended.returncode == 0 and ended.stdout.endswith(" of alice\n"), ended)
+    client.close()
+    login("alice").ok("QUIT")
     expect(systemctl("stop", "popward-metrics.socket", "popward-metrics.service") == 0, "it does not stop")
 
 
