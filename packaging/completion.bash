@@ -3,7 +3,7 @@ _popward() {
     local now=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words="" files=""
     case $before in
         --config | -c) files=yes ;;
-        --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5" ;;
+        --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw" ;;
         --scheme) words="SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN" ;;
         --pid | --wait | --iterations) ;;
         *)

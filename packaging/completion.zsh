@@ -19,7 +19,7 @@ _popward() {
             _arguments '--pid[the process of the server]:process id:' '--wait[how long to wait]:seconds:' '--help[print the options]'
             ;;
         spool)
-            _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5)' \
+            _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw)' \
                 '--json[print JSON]' '--help[print the options]' '--version[print the version]' '*:file:_files'
             ;;
         secret)

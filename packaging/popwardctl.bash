@@ -4,7 +4,7 @@ _popwardctl() {
     case $before in
         --config | -c) files=yes ;;
         --from) words="dovecot qpopper" ;;
-        --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5" ;;
+        --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw" ;;
         --scheme) words="SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN" ;;
         --iterations) ;;
         --user) users=yes ;;

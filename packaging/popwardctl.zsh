@@ -29,7 +29,7 @@ _popwardctl() {
             _arguments '--from[the server before]:server:(dovecot qpopper)' '--help[print the options]' '1:file:_files'
             ;;
         spool)
-            _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5)' \
+            _arguments '--uidl[UIDLs by the first of these that has one]:scheme:(native x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw)' \
                 '--json[print JSON]' '--help[print the options]' '--version[print the version]' '*:file:_files'
             ;;
         secret)

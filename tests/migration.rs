@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::pedantic, reason = "a test may fail")]
 
 mod host;
+#[path = "splits/servers.rs"]
+mod servers;
 
 use host::{Host, message, root, skipped, spool, user};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -68,6 +70,37 @@ fn p5_pins_keep_the_uidls_of_any_old_server() {
     // The UIDLs are the old server's. popward itself would give others.
     let fresh = Host::start(&[user("alice", 64401, &old_spool())]);
     assert_ne!(fresh.login("alice").multi("UIDL"), named);
+}
+
+/// Dovecot numbers the messages, and writes the numbers into the spool. Mail comes, and popward takes
+/// over.
+#[test]
+fn p5_dovecots_own_uidls_stay_without_asking_it() {
+    if !servers::installed().contains(&"dovecot") {
+        return;
+    }
+    for before in [spool(3), old_spool()] {
+        let dovecot = servers::Servers::new();
+        dovecot.dovecot_says(&before, b"LIST\r\nDELE 1\r\nQUIT\r\n");
+        let said = dovecot.dovecot_says(&dovecot.spool(), b"LIST\r\nUIDL\r\nQUIT\r\n");
+        let said = String::from_utf8_lossy(&said).replace('\r', "");
+        let theirs = said.split("\n.\n").nth(1).unwrap();
+        let theirs: Vec<&str> = theirs.lines().skip(1).collect();
+        assert!(theirs.len() >= 2, "{said}");
+        let arrived = message(77, "It has come since.");
+        let now = [dovecot.spool(), arrived.into_bytes()].concat();
+        let host = Host::with(
+            &[user("alice", 64401, &now)],
+            "[adopt]\nfrom = [\"dovecot\"]\n",
+            &[],
+        );
+        let ours = host.login("alice").multi("UIDL");
+        let ours: Vec<&str> = ours.lines().collect();
+        assert_eq!(ours[..theirs.len()], theirs[..]);
+        assert_eq!(ours.len(), theirs.len() + 1);
+        let native = ours[theirs.len()].split_once(' ').unwrap().1;
+        assert_ne!(native.len(), 16, "{native}");
+    }
 }
 
 #[test]

@@ -467,6 +467,28 @@ fn a_dovecot_becomes_a_popward_with_every_option_accounted_for() {
     }
 }
 
+#[test]
+fn dovecots_uidls_are_kept_by_their_format() {
+    for (options, expected) in [
+        ("", "\nfrom = [\"dovecot\"]\n"),
+        ("pop3_uidl_format = %08Xv%08Xu\n", "\nfrom = [\"uw\"]\n"),
+        (
+            "pop3_reuse_xuidl = yes\npop3_uidl_format = %m\n",
+            "\nfrom = [\"x-uidl\", \"dovecot-md5\"]\n",
+        ),
+        (
+            "pop3_reuse_xuidl = yes\n",
+            "\nfrom = [\"x-uidl\", \"dovecot\"]\n",
+        ),
+        ("pop3_uidl_format = %u\n", "Pin the UIDLs"),
+    ] {
+        let text = format!("mail_location = mbox:~/mail:INBOX=/var/mail/%u\n{options}");
+        let (made, _) = imported("dovecot", &text, &[]);
+        assert!(made.contains(expected), "{options}: {made}");
+        assert_each_option_is_there(&text, &made);
+    }
+}
+
 /// The installed Dovecot prints its own configuration.
 #[test]
 fn this_hosts_dovecot_becomes_a_popward() {
@@ -478,10 +500,7 @@ fn this_hosts_dovecot_becomes_a_popward() {
     let (made, _) = imported("dovecot", &text, &[]);
     assert_each_option_is_there(&text, &made);
     assert!(made.contains("path = \"/var/mail/{user}\"\n"), "{made}");
-    assert!(
-        made.contains("# - Without another pop3_uidl_format"),
-        "{made}"
-    );
+    assert!(made.contains("from = [\"dovecot\"]\n"), "{made}");
 }
 
 const QPOPPER: &str = "# The host's Qpopper.

@@ -1,5 +1,7 @@
 //! Other servers, each of which says which messages a file has.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -63,8 +65,13 @@ impl Servers {
         command
     }
 
-    /// What Dovecot's POP3 sends.
+    /// The messages that Dovecot's POP3 sends.
     pub fn dovecot(&self, spool: &[u8]) -> Messages {
+        answers(&self.dovecot_says(spool, &questions()))
+    }
+
+    /// What Dovecot's POP3 says in a session, first to NOOP.
+    pub fn dovecot_says(&self, spool: &[u8], questions: &[u8]) -> Vec<u8> {
         let mut command = self.command(DOVECOT, spool);
         command
             .arg("-c")
@@ -76,9 +83,14 @@ impl Servers {
             .spawn()
             .unwrap();
         // Who refuses the file does not read it.
-        let questions = [b"NOOP\r\n", &questions()[..]].concat();
+        let questions = [b"NOOP\r\n", questions].concat();
         let _ = child.stdin.take().unwrap().write_all(&questions);
-        answers(&child.wait_with_output().unwrap().stdout)
+        child.wait_with_output().unwrap().stdout
+    }
+
+    /// The spool as the last session has left it.
+    pub fn spool(&self) -> Vec<u8> {
+        std::fs::read(self.directory.path().join("spool")).unwrap()
     }
 
     /// What c-client reads: mailutil copies the messages to a file of another format.

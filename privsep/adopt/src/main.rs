@@ -134,5 +134,7 @@ fn scheme(scheme: JobScheme) -> Scheme {
         JobScheme::SolidPop3d => Scheme::SolidPop3d,
         JobScheme::Tpop3d => Scheme::Tpop3d,
         JobScheme::DovecotMd5 => Scheme::DovecotMd5,
+        JobScheme::Dovecot => Scheme::Dovecot,
+        JobScheme::Uw => Scheme::Uw,
     }
 }

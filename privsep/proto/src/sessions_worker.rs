@@ -62,6 +62,10 @@ pub enum Scheme {
     Tpop3d,
     /// Dovecot's `%m`.
     DovecotMd5,
+    /// Dovecot's `%08Xu%08Xv`.
+    Dovecot,
+    /// UW ipop3d's.
+    Uw,
 }
 
 /// What a worker does with the spool.

@@ -27,7 +27,7 @@ pub(crate) fn read<S: Source>(
     window: &mut Window<'_, S>,
     mut offset: u64,
     end: u64,
-    headers: &mut [Box<dyn Header>],
+    headers: &mut [&mut dyn Header],
 ) -> Result<(), ScanError<S::Error>> {
     let mut reading: Vec<_> = headers.iter_mut().collect();
     let mut inside = false;

@@ -15,6 +15,7 @@ mod header;
 mod popa3d;
 mod solid_pop3d;
 mod tpop3d;
+mod uid;
 mod x_uidl;
 
 use header::{Header, read};
@@ -22,6 +23,7 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
 use popward_mbox::source::Source;
 use popward_mbox::window::Window;
+use uid::First;
 
 /// The most bytes that are read at once. They are few, because only the start of each message is
 /// needed.
@@ -42,16 +44,23 @@ pub enum Scheme {
     /// Dovecot 2 with `pop3_uidl_format = %m`: an MD5 of the values of the fields that a delivery
     /// writes.
     DovecotMd5,
+    /// Dovecot 2 by default, `%08Xu%08Xv`: UID and UIDVALIDITY, as they stand in the spool. Not
+    /// every message has them.
+    Dovecot,
+    /// UW ipop3d, and Dovecot with `%08Xv%08Xu`: the same, UIDVALIDITY first.
+    Uw,
 }
 
 impl Scheme {
     /// All schemes.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::XUidl,
         Self::Popa3d,
         Self::SolidPop3d,
         Self::Tpop3d,
         Self::DovecotMd5,
+        Self::Dovecot,
+        Self::Uw,
     ];
 
     /// The scheme's name, as the configuration has it.
@@ -63,16 +72,24 @@ impl Scheme {
             Self::SolidPop3d => "solid-pop3d",
             Self::Tpop3d => "tpop3d",
             Self::DovecotMd5 => "dovecot-md5",
+            Self::Dovecot => "dovecot",
+            Self::Uw => "uw",
         }
     }
 
-    /// What reads a header for this scheme. `None`: tpop3d reads no header.
+    /// Whether it names every message.
+    fn names_all(self) -> bool {
+        !matches!(self, Self::XUidl | Self::Dovecot | Self::Uw)
+    }
+
+    /// What reads a header for this scheme. `None`: tpop3d reads no header, and what Dovecot and UW
+    /// call a message depends on the messages before it ([`uid`]).
     fn header(self) -> Option<Box<dyn Header>> {
         match self {
             Self::XUidl => Some(Box::<x_uidl::XUidl>::default()),
             Self::Popa3d => Some(Box::<popa3d::Popa3d>::default()),
             Self::SolidPop3d => Some(Box::<solid_pop3d::SolidPop3d>::default()),
-            Self::Tpop3d => None,
+            Self::Tpop3d | Self::Dovecot | Self::Uw => None,
             Self::DovecotMd5 => Some(Box::<dovecot::DovecotMd5>::default()),
         }
     }
@@ -114,7 +131,8 @@ impl std::str::FromStr for Scheme {
 /// UIDL has 1 to 70 bytes from 0x21 to 0x7E (RFC 1939, section 7). `None`: no scheme has one. Equal
 /// UIDLs stay equal: see [`popward_mbox::assignment::unique`].
 ///
-/// `buffer` is as for [`popward_mbox::scan::scan`]. Each message's header is read at most once.
+/// `buffer` is as for [`popward_mbox::scan::scan`]. Each message's header is read at most once, and
+/// once more for each of [`Scheme::Dovecot`] and [`Scheme::Uw`].
 /// [`Scheme::Popa3d`] reads on until an empty line that ends with LF alone. Without such a line, it
 /// reads the whole message.
 pub fn names<S: Source>(
@@ -124,16 +142,25 @@ pub fn names<S: Source>(
     buffer: &mut [u8],
     from: usize,
 ) -> Result<Vec<Option<Box<str>>>, ScanError<S::Error>> {
-    // Every scheme but X-UIDL names every message. So the schemes after the first such scheme are
-    // never used.
-    let certain = schemes.iter().position(|scheme| *scheme != Scheme::XUidl);
+    // The schemes after the first one that names every message are never used.
+    let certain = schemes.iter().position(|scheme| scheme.names_all());
     let schemes = &schemes[..certain.map_or(schemes.len(), |last| last + 1)];
     let room = buffer.len().min(READ);
+    let mut by_uid = Vec::new();
+    for (scheme, first) in [(Scheme::Dovecot, First::Uid), (Scheme::Uw, First::Validity)] {
+        if schemes.contains(&scheme) {
+            let mut window = Window::new(source, maildrop.length, &mut buffer[..room]);
+            by_uid.push((scheme, uid::names(&mut window, maildrop, first)?));
+        }
+    }
     let mut window = Window::new(source, maildrop.length, &mut buffer[..room]);
     (from..maildrop.messages.len())
-        .map(|index| name(&mut window, maildrop, schemes, index))
+        .map(|index| name(&mut window, maildrop, schemes, &mut by_uid, index))
         .collect()
 }
+
+/// The UIDLs of all messages by a scheme.
+type Names = (Scheme, Vec<Option<Box<str>>>);
 
 /// Gives each message the UIDL that [`names`] finds for it. Equal UIDLs stay equal, until
 /// [`popward_mbox::assignment::assign`] makes them different.
@@ -157,6 +184,7 @@ fn name<S: Source>(
     window: &mut Window<'_, S>,
     maildrop: &Maildrop,
     schemes: &[Scheme],
+    by_uid: &mut [Names],
     index: usize,
 ) -> Result<Option<Box<str>>, ScanError<S::Error>> {
     let message = &maildrop.messages[index];
@@ -167,13 +195,23 @@ fn name<S: Source>(
         None
     };
     let mut headers: Vec<_> = schemes.iter().filter_map(|s| s.header()).collect();
-    read(
-        window,
-        message.header,
-        maildrop.segment_end(index),
-        &mut headers,
-    )?;
-    Ok(headers.into_iter().find_map(Header::name).or(last))
+    let mut reading: Vec<&mut dyn Header> = Vec::new();
+    for header in &mut headers {
+        reading.push(header.as_mut());
+    }
+    let end = maildrop.segment_end(index);
+    read(window, message.header, end, &mut reading)?;
+    // In the order of the schemes.
+    let mut headers = headers.into_iter();
+    let mut found = schemes.iter().filter_map(|scheme| {
+        let by_uid = by_uid.iter_mut().find(|(of, _)| of == scheme);
+        match by_uid {
+            Some((_, names)) => names.get_mut(index)?.take(),
+            None if *scheme == Scheme::Tpop3d => None,
+            None => headers.next()?.name(),
+        }
+    });
+    Ok(found.next().or(last))
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ fn the_first_scheme_that_has_a_name_gives_it() {
     let name = |schemes: &[Scheme]| named(spool.as_bytes(), schemes, BUFFER_MIN);
     let x_uidl = name(&[Scheme::XUidl]);
     assert_eq!(x_uidl, [Some("a".into()), None]);
-    for scheme in &Scheme::ALL[1..] {
+    for scheme in Scheme::ALL.iter().filter(|scheme| scheme.names_all()) {
         let alone = name(&[*scheme]);
         assert_eq!(
             name(&[Scheme::XUidl, *scheme]),
@@ -186,6 +186,59 @@ fn the_first_scheme_that_has_a_name_gives_it() {
         assert_eq!(name(&[*scheme, Scheme::XUidl]), alone);
     }
     assert_eq!(name(&[]), [None, None]);
+    let spool =
+        format!("{FROM}X-IMAPbase: 16 9\nX-UIDL: a\nX-UID: 7\n\nb\n\n{FROM}X-UIDL: c\n\nb\n");
+    let name = |schemes: &[Scheme]| named(spool.as_bytes(), schemes, BUFFER_MIN);
+    let (a, c) = (Some("a".into()), Some("c".into()));
+    assert_eq!(name(&[Scheme::XUidl, Scheme::Uw]), [a, c.clone()]);
+    let uid = Some("0000000700000010".into());
+    assert_eq!(name(&[Scheme::Dovecot, Scheme::XUidl]), [uid, c]);
+}
+
+#[test]
+fn uids_count_as_the_old_servers_believed_them() {
+    // The header of the first message, that of the second one, and which of the two have a UIDL.
+    for (first, second, expected) in [
+        ("X-IMAPbase: 16 9 words\nX-UID: 7", "X-UID: 9", "yes yes"),
+        (
+            "x-imapbase: 16 0000000009\nx-uid:7   ",
+            "X-UID:\t9\r",
+            "yes yes",
+        ),
+        // The pseudo message has no UIDL.
+        ("X-IMAP: 16 0000000009", "X-UID: 9", "no yes"),
+        // The second X-UID of a message does not count.
+        (
+            "X-IMAPbase: 16 9\nX-UID: 7\nX-UID: 8",
+            "X-UID: 8\nX-UID: x",
+            "yes yes",
+        ),
+        ("X-IMAPbase: 16 9\nX-UID: 7\n \n", "X-UID: 8\n  ", "yes yes"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UID: 7", "yes no"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UID: 10", "yes no"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UID: 8 a", "yes no"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UID: 8\n a", "yes no"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UID: +8", "yes no"),
+        ("X-IMAPbase: 16 9\nX-UID: 7", "X-UIDs: 8", "yes no"),
+        // Nothing behind a message without a number counts.
+        ("X-IMAPbase: 16 9\nX-UID:", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 16 9\nX-UID: 0", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 16 9\nX-UID: 99999999999", "X-UID: 8", "no no"),
+        ("X-UID: 7\nX-IMAPbase: 16 9", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 0 9\nX-UID: 7", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 16\nX-UID: 7", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 16 9x\nX-UID: 7", "X-UID: 8", "no no"),
+        ("X-IMAPbase: 16 -9\nX-UID: 7", "X-UID: 8", "no no"),
+        ("Subject: a", "X-IMAPbase: 16 9\nX-UID: 8", "no no"),
+    ] {
+        let spool = format!("{FROM}{first}\n\nb\n\n{FROM}{second}\n\nb\n");
+        let names = named(spool.as_bytes(), &[Scheme::Uw], BUFFER_MIN);
+        let found: Vec<_> = names
+            .iter()
+            .map(|name| if name.is_some() { "yes" } else { "no" })
+            .collect();
+        assert_eq!(found.join(" "), expected, "{spool}");
+    }
 }
 
 #[test]
@@ -230,13 +283,19 @@ fn a_byte_is_read_once_and_bodies_are_left_out() {
             0,
         )
         .unwrap();
-        assert!(
-            source.1.is_sorted_by(|one, next| one.end <= next.start),
-            "{:?}",
-            source.1
-        );
+        // Once more for what depends on the messages before.
+        let passes = if scheme.names_all() || scheme == Scheme::XUidl {
+            1
+        } else {
+            2
+        };
+        let back = source
+            .1
+            .windows(2)
+            .filter(|pair| pair[0].end > pair[1].start);
+        assert!(back.count() < passes, "{scheme}: {:?}", source.1);
         let read: u64 = source.1.iter().map(|range| range.end - range.start).sum();
-        assert!(read <= 4 * 5 * READ as u64, "{scheme}: {read}");
+        assert!(read <= (passes * 4 * 5 * READ) as u64, "{scheme}: {read}");
     }
 }
 
@@ -252,6 +311,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         b"Message-Id:  z\n",
         b"X-UIDL: abc\n",
         b"X-UIDL:",
+        b"X-IMAPbase: 7 9\n",
+        b"X-UID: 3 \n",
+        b"X-UID: 4",
         b"Delivered-To\t: me\r\r\n",
         b" folded\r\n",
         b"\tfolded\n",
@@ -288,7 +350,7 @@ proptest! {
             }
             prop_assert_eq!(&named(&spool, &[scheme], BUFFER_MIN), &whole);
             prop_assert_eq!(&named(&spool, &[scheme], room), &whole);
-            prop_assert!(scheme == Scheme::XUidl || whole.iter().all(Option::is_some));
+            prop_assert!(!scheme.names_all() || whole.iter().all(Option::is_some));
         }
     }
 

@@ -105,7 +105,10 @@ const FROM_LINES: Pairs = &[(1, 1), (2, 4), (3, 5), (4, 6)];
 
 /// popward's UIDLs by `schemes`. If `hidden`, the pseudo message is left out.
 fn ours(spool: &str, schemes: &[Scheme], hidden: bool) -> Vec<Option<Box<str>>> {
-    let spool = vector(&format!("{spool}.mbox"));
+    named(vector(&format!("{spool}.mbox")), schemes, hidden)
+}
+
+fn named(spool: Vec<u8>, schemes: &[Scheme], hidden: bool) -> Vec<Option<Box<str>>> {
     let mut source = InMemory(&spool);
     let mut buffer = vec![0; BUFFER_MIN];
     let maildrop = scan(&mut source, spool.len() as u64, &mut buffer).unwrap();
@@ -196,6 +199,66 @@ fn p5_uidls_equal_those_of_other_servers_with_odd_from_lines() {
         assert!(pairs.len() >= 18, "{server}: {pairs:?}");
         compare(server, &ours, &theirs, &pairs);
     }
+}
+
+/// The servers that write their numbers into the spool when a session ends.
+const BY_UID: [(&str, Scheme); 3] = [
+    ("dovecot", Scheme::Dovecot),
+    ("dovecot-pop3d-uw", Scheme::Uw),
+    ("uw-ipop3d", Scheme::Uw),
+];
+
+/// After a session with the server, its spool tells what the server's UIDLs were.
+#[test]
+fn p5_uidls_of_servers_with_uids_stand_in_the_spool() {
+    let mut compared = 0;
+    for (server, scheme) in BY_UID {
+        for spool in SPOOLS {
+            let after = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../mbox/tests/vectors")
+                .join(format!("{server}/{spool}.after.mbox"));
+            if !after.exists() {
+                // The server has not changed it.
+                assert!(spool == "empty", "{server}, {spool}");
+                continue;
+            }
+            let ours = named(std::fs::read(after).unwrap(), &[scheme], true);
+            let theirs = theirs(server, spool);
+            let what = format!("{server}, {spool}");
+            let mut same = theirs.len();
+            match (server, spool) {
+                // UW shows no message with `X-Status: D`.
+                ("uw-ipop3d", "imapbase") => assert_eq!((ours.len(), same), (6, 5)),
+                // What popward takes for the second message has no X-UID: it is text of the first
+                // one for UW.
+                ("uw-ipop3d", "fromlines") => {
+                    assert_eq!((ours.len(), same), (4, 3));
+                    assert_eq!(ours[1..], [None, None, None]);
+                    same = 1;
+                }
+                _ => assert_eq!(ours.len(), same, "{what}"),
+            }
+            let all: Vec<_> = (1..=same).map(|number| (number, number)).collect();
+            compare(&what, &ours, &theirs, &all);
+            compared += all.len();
+        }
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+/// Messages that have come since the last session have numbers of nobody.
+#[test]
+fn p5_numbers_that_the_old_server_would_not_believe_do_not_count() {
+    let ours = |spool: &str| ours(spool, &[Scheme::Dovecot], true);
+    // Of 7, 12, none, 99999, 9 and 40, the first two count. Dovecot numbers the others anew.
+    let theirs = theirs("dovecot", "imapbase");
+    let names = ours("imapbase");
+    compare("imapbase", &names, &theirs, &[(1, 1), (2, 2)]);
+    assert_eq!(names[2..], [None, None, None, None]);
+    // The third message of the spool has no X-UID.
+    let names = ours("pseudo");
+    assert!(names[0].is_some() && names[1].is_some() && names[2].is_none());
+    assert!(ours("plain").iter().all(Option::is_none));
 }
 
 /// Dovecot also gives values that are no UIDLs: blanks, nothing, 80 characters. Those messages get

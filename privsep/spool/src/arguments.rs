@@ -9,7 +9,7 @@ const USAGE: &str = "usage: popward spool FILE [--uidl SCHEME[,SCHEME...]] [--js
     \nShows the messages that popward reads in FILE, one a line: number (- if it is hidden), offset,\
     \noctets, UIDL, key. It takes no locks and changes nothing.\n\
     \n  --uidl   UIDLs by the first of these that has one, or else popward's own (native): native,\
-    \n           x-uidl, popa3d, solid-pop3d, tpop3d, dovecot-md5\
+    \n           x-uidl, popa3d, solid-pop3d, tpop3d, dovecot-md5, dovecot, uw\
     \n  --json   {\"messages\":[...]}, or {\"error\":\"...\"}\
     \n  --version\n";
 

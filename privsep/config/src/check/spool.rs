@@ -111,12 +111,14 @@ pub(super) fn hide(file: &Spanned<Vec<String>>) -> Checked<List<Text<16>, HIDDEN
 }
 
 /// The values of `adopt.from`.
-const SCHEMES: [(&str, Scheme); 5] = [
+const SCHEMES: [(&str, Scheme); 7] = [
     ("x-uidl", Scheme::XUidl),
     ("popa3d", Scheme::Popa3d),
     ("solid-pop3d", Scheme::SolidPop3d),
     ("tpop3d", Scheme::Tpop3d),
     ("dovecot-md5", Scheme::DovecotMd5),
+    ("dovecot", Scheme::Dovecot),
+    ("uw", Scheme::Uw),
 ];
 
 /// Checks the schemes for the UIDLs of the messages that are in a spool before the user's first

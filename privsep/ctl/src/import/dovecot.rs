@@ -31,11 +31,7 @@ pub(super) fn import(text: &str) -> Result<Draft, Mistake> {
     if !draft.has(("spool", "path")) {
         draft.remind("Set spool.path: no mail_location with an mbox INBOX was found.");
     }
-    if !draft.has(("adopt", "from")) {
-        draft.remind(
-            "Without another pop3_uidl_format Dovecot's UIDLs are %08Xu%08Xv. Pin them before the first login, or clients fetch everything again: see \"Pins\" in docs/migration.md.",
-        );
-    }
+    uidls(&settings, &mut draft);
     let by = draft.has(("auth", "source"));
     if !by {
         draft.remind("Set auth.source: no passdb was found.");
@@ -62,6 +58,32 @@ fn listen(listeners: &Listeners, offers_tls: bool, draft: &mut Draft) {
         if tls != 0 && offers_tls {
             draft.listen(format!("{address}:{tls}"), true, listeners.tls_proxy);
         }
+    }
+}
+
+/// Sets `adopt.from`. A message's X-UIDL comes before the format.
+fn uidls(settings: &[Setting], draft: &mut Draft) {
+    let of = |name: &str| settings.iter().rfind(|setting| setting.name == name);
+    let (format, reuse) = (of("pop3_uidl_format"), of("pop3_reuse_xuidl"));
+    let reuse = reuse.filter(|setting| setting.value == "yes");
+    let scheme = match format.map(|setting| setting.value.as_str()) {
+        None | Some("%08Xu%08Xv" | "%{uid | hex(8)}%{uidvalidity | hex(8)}") => Some("dovecot"),
+        Some("%08Xv%08Xu" | "%{uidvalidity | hex(8)}%{uid | hex(8)}") => Some("uw"),
+        Some("%m" | "%g" | "%{md5}" | "%{guid}") => Some("dovecot-md5"),
+        Some(_) => None,
+    };
+    let schemes: Vec<&str> = reuse.map(|_| "x-uidl").into_iter().chain(scheme).collect();
+    let default = "pop3_uidl_format is Dovecot's default, %08Xu%08Xv";
+    match (format, scheme) {
+        (Some(setting), None) => draft.left_out(
+            &setting.line,
+            "Pin the UIDLs: see \"Pins\" in docs/migration.md.",
+        ),
+        (Some(setting), _) => draft.set(("adopt", "from"), list(schemes.clone()), &setting.line),
+        (None, _) => draft.set(("adopt", "from"), list(schemes.clone()), default),
+    }
+    if let Some(setting) = reuse {
+        draft.set(("adopt", "from"), list(schemes), &setting.line);
     }
 }
 
@@ -126,11 +148,9 @@ fn one(setting: &Setting, draft: &mut Draft, listeners: &mut Listeners) {
             );
         }
         "login_greeting" => key("pop3", "greeting", quoted(value)),
-        "pop3_uidl_format" => match value {
-            "%m" | "%g" | "%{md5}" | "%{guid}" => key("adopt", "from", list(["dovecot-md5"])),
-            _ => draft.left_out(line, "Pin the UIDLs: see \"Pins\" in docs/migration.md."),
-        },
-        "pop3_reuse_xuidl" if value == "yes" => key("adopt", "from", list(["x-uidl"])),
+        // See `uidls`.
+        "pop3_uidl_format" => {}
+        "pop3_reuse_xuidl" if value == "yes" => {}
         "listen" => {
             draft.same(line, "[[listen]] above has it.");
             listeners.addresses = addresses(value);
