@@ -1,11 +1,14 @@
 //! The processes of the running server, as the kernel tells of them (proc(5)).
 //!
-//! A process belongs to the server if its executable lies beside this one. Only root can see which
-//! executable a process of another user runs.
+//! A server is a process of root's that runs `popward` and has a monitor. What descends from it
+//! belongs to it, if the executable lies beside this one. Users can run these executables, too, and
+//! give such a process any argument. Only root can see which executable a process of another user
+//! runs.
 
 use crate::executable;
 use popward_proto::sessions_worker::SESSION_ARGUMENT;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// The executable of a session.
 pub(crate) const WORKER: &str = "popward-worker";
+/// The executable of the supervisor.
+pub(crate) const SUPERVISOR: &str = "popward";
+const MONITOR: &str = "popward-monitor";
 
 /// What a link to an executable ends with if a newer version has replaced the file.
 const DELETED: &[u8] = b" (deleted)";
@@ -25,6 +31,8 @@ const PAGE_KIB: u64 = 4;
 pub(crate) struct Process {
     /// Its process id.
     pub(crate) pid: i32,
+    /// The process that started it.
+    pub(crate) parent: i32,
     /// The name of its executable.
     pub(crate) name: String,
     /// Its real user id.
@@ -39,7 +47,7 @@ pub(crate) struct Process {
     pub(crate) session: Option<String>,
 }
 
-/// All processes of the server, by their ids.
+/// All processes of root's servers, by their ids.
 ///
 /// # Errors
 ///
@@ -59,8 +67,40 @@ pub(crate) fn all() -> Result<Vec<Process>, String> {
             .and_then(|name| name.parse().ok());
         found.extend(pid.and_then(|pid| of(pid, &directory, &clock)));
     }
+    Ok(of_servers(found))
+}
+
+/// The processes that are a server or descend from one, by their ids.
+fn of_servers(mut found: Vec<Process>) -> Vec<Process> {
+    let monitored: BTreeSet<i32> = found
+        .iter()
+        .filter(|process| process.name == MONITOR && process.uid == 0)
+        .map(|monitor| monitor.parent)
+        .collect();
+    let is_server = |process: &Process| {
+        process.name == SUPERVISOR && process.uid == 0 && monitored.contains(&process.pid)
+    };
+    let mut theirs: BTreeSet<i32> = found
+        .iter()
+        .filter(|one| is_server(one))
+        .map(|one| one.pid)
+        .collect();
+    // Each round adds the children of the round before.
+    loop {
+        let before = theirs.len();
+        let children: Vec<i32> = found
+            .iter()
+            .filter(|process| theirs.contains(&process.parent))
+            .map(|process| process.pid)
+            .collect();
+        theirs.extend(children);
+        if theirs.len() == before {
+            break;
+        }
+    }
+    found.retain(|process| theirs.contains(&process.pid));
     found.sort_by_key(|process| process.pid);
-    Ok(found)
+    found
 }
 
 /// The process `pid`. `None`: it has ended, or is none of the server's.
@@ -71,9 +111,10 @@ fn of(pid: i32, directory: &Path, clock: &Clock) -> Option<Process> {
     let status = fs::read_to_string(at.join("status")).ok()?;
     let stat = fs::read_to_string(at.join("stat")).ok()?;
     let words = fs::read(at.join("cmdline")).ok()?;
-    let times = Times::parse(&stat)?;
+    let times = Stat::parse(&stat)?;
     Some(Process {
         pid,
+        parent: times.parent,
         name,
         uid: real_uid(&status)?,
         since: clock.boot_s + times.begun / clock.ticks,
@@ -124,15 +165,16 @@ impl Clock {
     }
 }
 
-/// What `/proc/PID/stat` has: ticks, and pages.
+/// What `/proc/PID/stat` has: the parent, ticks, and pages.
 #[derive(Debug, PartialEq, Eq)]
-struct Times {
+struct Stat {
+    parent: i32,
     used: u64,
     begun: u64,
     pages: u64,
 }
 
-impl Times {
+impl Stat {
     /// The name of the process stands in parentheses, and can have spaces and parentheses.
     fn parse(stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(") ")?;
@@ -140,6 +182,7 @@ impl Times {
         // The first one here is the third field of proc(5).
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Self {
+            parent: field(4)?.try_into().ok()?,
             used: field(14)? + field(15)?,
             begun: field(22)?,
             pages: field(24)?,
@@ -190,13 +233,14 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) (b) S 1 7 7 0 -1 4194560 1 0 0 0 11 12 0 0 20 0 1 0 4711 99999 88 0";
-        let expected = Times {
+        let expected = Stat {
+            parent: 1,
             used: 23,
             begun: 4711,
             pages: 88,
         };
-        assert_eq!(Times::parse(stat), Some(expected));
-        assert_eq!(Times::parse("7 (a) S 1"), None);
+        assert_eq!(Stat::parse(stat), Some(expected));
+        assert_eq!(Stat::parse("7 (a) S 1"), None);
     }
 
     #[test]
@@ -216,6 +260,35 @@ mod tests {
         ] {
             assert_eq!(name(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn only_what_descends_from_a_server_of_roots_is_shown() {
+        let process = |pid, parent, name: &str, uid| Process {
+            pid,
+            parent,
+            name: name.to_owned(),
+            uid,
+            since: 0,
+            processor_ms: 0,
+            resident_kib: 0,
+            session: None,
+        };
+        let shown = of_servers(vec![
+            process(9, 8, WORKER, 7),
+            process(8, 5, "popward-sessions", 0),
+            process(6, 5, MONITOR, 0),
+            process(5, 1, SUPERVISOR, 0),
+            // A command of root's, and what a user has started by hand.
+            process(11, 1, SUPERVISOR, 0),
+            process(12, 1, "popward-metrics", 6),
+            process(21, 1, SUPERVISOR, 7),
+            process(22, 21, MONITOR, 7),
+            process(23, 22, WORKER, 7),
+            process(24, 1, WORKER, 7),
+        ]);
+        let pids: Vec<i32> = shown.iter().map(|process| process.pid).collect();
+        assert_eq!(pids, [5, 6, 8, 9]);
     }
 
     #[test]

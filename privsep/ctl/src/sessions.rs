@@ -257,6 +257,7 @@ mod tests {
             locks: vec!["fcntl", "flock"],
             worker: Process {
                 pid: 7,
+                parent: 1,
                 name: WORKER.to_owned(),
                 uid: 1,
                 since: 1000,

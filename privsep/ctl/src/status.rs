@@ -1,7 +1,7 @@
 //! `popwardctl status`: the running server in a few lines.
 
 use crate::output::{FAILED, complain, print};
-use crate::processes::{self, Process, WORKER};
+use crate::processes::{self, Process, SUPERVISOR, WORKER};
 use crate::report::since;
 use crate::sessions::now;
 use crate::told;
@@ -9,9 +9,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-
-/// The executable of the supervisor. There is one for each server.
-const SUPERVISOR: &str = "popward";
 
 /// The counts that are shown, by the names that popward-metrics has, and in words.
 const SHOWN: [(&str, &str); 7] = [
@@ -44,11 +41,8 @@ impl Status {
             Ok(counts) => (counts, None),
             Err(why) => (BTreeMap::new(), Some(why)),
         };
-        let mut processes = processes::all()?;
-        // This command is none of the server's.
-        processes.retain(|process| process.name != "popwardctl");
         Ok(Self {
-            processes,
+            processes: processes::all()?,
             no_counts,
             counts,
         })
@@ -156,6 +150,7 @@ mod tests {
     fn process(pid: i32, name: &str) -> Process {
         Process {
             pid,
+            parent: 1,
             name: name.to_owned(),
             uid: 0,
             since: 1000,
