@@ -354,6 +354,18 @@ fn a_killed_log_process_is_replaced_and_nothing_else_ends() {
     assert_eq!(others(&host)[..5], before[..5]);
 }
 
+/// popward-log runs as nobody. Without `CAP_KILL`, the supervisor could not end it, and would wait for
+/// it without a limit.
+#[test]
+fn a_stopped_log_process_does_not_keep_the_server_from_ending() {
+    let mut host = Host::start(&two());
+    host.login("alice");
+    let log = host.children("popward-log")[0];
+    kill(Pid::from_raw(log), Signal::SIGSTOP).unwrap();
+    assert_eq!(host.stop(), Some(0));
+    assert!(is_dead(log));
+}
+
 #[test]
 fn a_reload_takes_new_certificates_and_a_bad_configuration_changes_nothing() {
     let host = Host::start(&two());
