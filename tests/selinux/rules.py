@@ -56,6 +56,7 @@ popward_t init_runtime_t sock_file write
 popward_t null_device_t chr_file open read write
 popward_t pop_port_t tcp_socket name_bind
 popward_t node_t tcp_socket node_bind
+popward_t popward_t tcp_socket read write
 popward_t popward_runtime_t file create open rename unlink write
 popward_t popward_config_exec_t file execute getattr map open read
 popward_t popward_reload_exec_t file execute getattr map open read
