@@ -306,6 +306,13 @@ def main():
     check("only worker and adopt look at other processes in /proc", wrong)
 
     wrong = set()
+    for domain in "popward_auth_t", "popward_auth_program_t":
+        for target, tclass, perm, switch in rights.all(domain):
+            if (tclass, perm) == ("file", "open") and target in ("etc_t", "passwd_file_t") and "popward_use_system_users" not in (switch or ""):
+                wrong.add("%s: %s" % (domain, target))
+    check("auth looks up users of the system by its boolean alone", wrong)
+
+    wrong = set()
     for parent, children in TRANSITIONS.items():
         for child in children.split():
             held = rights.of[parent].get(("popward_%s_t" % child, "process"), {})
