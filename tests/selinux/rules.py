@@ -97,7 +97,7 @@ popward_sessions_t popward_sessions_t unix_stream_socket create read shutdown wr
 popward_sessions_t var_lib_t dir search
 popward_sessions_t popward_var_lib_t dir add_name open read remove_name search write
 popward_sessions_t popward_state_t dir create getattr rename rmdir search setattr
-popward_sessions_t popward_empty_t dir create getattr search setattr
+popward_sessions_t popward_empty_t dir create setattr
 popward_sessions_t mail_spool_t file getattr unlink
 popward_front_t popward_sessions_t unix_stream_socket read write
 popward_front_t popward_monitor_t unix_stream_socket read write
@@ -117,7 +117,7 @@ popward_auth_pam_t shadow_t file open read
 popward_auth_pam_t chkpwd_exec_t file execute execute_no_trans map open read
 popward_auth_pam_t devlog_t sock_file write
 popward_auth_proof_t popward_auth_t fd use
-popward_auth_proof_t popward_passwd_t file getattr read
+popward_auth_proof_t popward_passwd_t file read
 popward_worker_t popward_sessions_t unix_stream_socket read write
 popward_worker_t mail_spool_t dir add_name remove_name search write
 popward_worker_t mail_spool_t file create getattr link lock open read unlink write
