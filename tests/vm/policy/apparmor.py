@@ -22,6 +22,7 @@ PERMITTED = {
     ("popward-front", "makes an IPv6 socket"): "it accepts connections; AppArmor knows no difference",
     ("popward-front", "changes its root directory"): "it takes an empty one",
     ("popward-auth", "reads the password file"): "it checks passwords",
+    ("popward-auth-pam", "reads /etc/passwd"): "PAM and NSS do",
     ("popward-auth-pam", "reads /etc/shadow"): "PAM's pam_unix does",
     ("popward-auth-program", "runs a shell"): "it starts the operator's program by a shell",
     ("popward-auth-proof", "changes its root directory"): "it takes an empty one",
@@ -31,10 +32,9 @@ PERMITTED = {
     ("popward-keys", "reads a private key"): "it has the keys",
     ("popward-keys", "changes its root directory"): "it takes an empty one",
 }
-# Modules of NSS and PAM ask servers.
-for executable in ("popward-auth", "popward-auth-pam", "popward-auth-program"):
-    for family in ("an IPv4", "an IPv6", "a UDP", "a netlink"):
-        PERMITTED[executable, "makes %s socket" % family] = "modules of NSS and PAM ask servers"
+# The others that look up users cannot after end_system_users().
+for family in ("an IPv4", "an IPv6", "a UDP", "a netlink"):
+    PERMITTED["popward-auth-pam", "makes %s socket" % family] = "modules of NSS and PAM ask servers"
 
 # By what a confined process would become free. It must not even open the file.
 ESCAPE = (break_in.OPEN, "/proc/thread-self/attr/current", break_in.WRITE)
@@ -45,13 +45,17 @@ def install(directory):
     subprocess.run(["dpkg", "-i"] + glob.glob(directory + "popward_*.deb"), check=True, stdout=subprocess.DEVNULL)
 
 
-LOCAL, PROFILE = "/etc/apparmor.d/local/popward-auth-program", "/etc/apparmor.d/popward-auth-program"
+PROFILES = "/etc/apparmor.d/"
+
+
+def load(*profiles):
+    subprocess.run(("apparmor_parser", "-r", "-T", "-W") + tuple(PROFILES + one for one in profiles), check=True)
 
 
 def load_programs(rules):
-    with open(LOCAL, "w") as file:
+    with open(PROFILES + "local/popward-auth-program", "w") as file:
         file.write(rules)
-    subprocess.run(("apparmor_parser", "-r", "-T", "-W", PROFILE), check=True)
+    load("popward-auth-program")
 
 
 def permit_program(path, *others):
@@ -62,6 +66,12 @@ def permit_program(path, *others):
 def forbid_programs():
     """Ends what permit_program() has begun."""
     load_programs("")
+
+
+def end_system_users():
+    """Auth may look up no users of the system from now on."""
+    os.remove(PROFILES + "abstractions/popward-system-users")
+    load("popward-auth", "popward-auth-program")
 
 
 def shows_all(denials):

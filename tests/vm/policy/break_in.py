@@ -20,6 +20,7 @@ def actions(user, sibling, other, escape):
     """Each action: its name, as whom, the system call, its arguments. `user` owns mail, `sibling` is a process of popward,
     `other` is another process, `escape` is the system call by which a process would change its confinement."""
     return [
+        ("reads /etc/passwd", 0, OPEN, "/etc/passwd", READ),
         ("reads /etc/shadow", 0, OPEN, "/etc/shadow", READ),
         ("writes /etc/shadow", 0, OPEN, "/etc/shadow", WRITE),
         ("writes /etc/passwd", 0, OPEN, "/etc/passwd", WRITE),

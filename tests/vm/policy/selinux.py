@@ -38,6 +38,8 @@ PERMITTED = {
     ("popward-config", "reads a private key"): "it checks keys",
     ("popward-config", "becomes a user"): "it starts its process for names as nobody",
     ("popward-auth", "reads the password file"): "it checks passwords",
+    ("popward-config", "reads /etc/passwd"): "it reads files of /etc: PAM's services",
+    ("popward-auth-pam", "reads /etc/passwd"): "PAM and NSS do",
     ("popward-auth-pam", "reads /etc/shadow"): "PAM's pam_unix does",
 }
 # SELinux knows no owners. The user id and Landlock separate users.
@@ -57,7 +59,8 @@ def install_package(directory, package):
 
 def install(directory):
     """Installs popward's packages, of this directory, with the policy in force."""
-    # No dontaudit rule, and the domains for probes. The policy is compiled once, by the package.
+    # No dontaudit rule, and the domains for probes. The policy is compiled once, by the package. With --rules there is a
+    # second module, which has all accesses logged.
     open(STORE + "disable_dontaudit", "w").close()
     probe = STORE + "modules/400/popward_probe/"
     os.makedirs(probe)
@@ -93,6 +96,11 @@ def permit_program(path, *others):
 def forbid_programs():
     """Ends what permit_program() has begun."""
     subprocess.run(("setsebool", "popward_run_programs", "off"), check=True)
+
+
+def end_system_users():
+    """Auth may look up no users of the system from now on."""
+    subprocess.run(("setsebool", "popward_use_system_users", "off"), check=True)
 
 
 def shows_all(denials):

@@ -9,10 +9,12 @@ from service import CONFIG, shown, systemctl
 policy = __import__(os.environ["VM_LSM"])
 LIBEXEC, MAIL, PLAIN, TLS = "/usr/libexec/popward/", "/var/mail/", "127.0.0.1:110", "127.0.0.1:995"
 PARTS = ["popward", "popward-monitor", "popward-sessions", "popward-log", "popward-front", "popward-auth", "popward-keys", "popward-worker"]
-# Bob's mail is in his home directory. Carol comes from another server.
+# Alice's spool is behind a link: /var/spool/mail is /var/mail. Bob's mail is in his home directory. Carol comes from another
+# server.
 TABLES = """
 [[account]]
 users = ["alice"]
+spool.path = "/var/spool/mail/{user}"
 spool.lock_timeout = "1s"
 
 [[account]]
@@ -283,7 +285,7 @@ def postfix_waits():
 
 
 def locks_of_others():
-    """a dotlock and an fcntl lock of other programs are respected, and a dead program's dotlock is removed"""
+    """dotlocks and an fcntl lock of other programs are respected, and a dead program's dotlock is removed"""
     lock = MAIL + "alice.lock"
 
     def is_in_use():
@@ -293,6 +295,13 @@ def locks_of_others():
         client.close()
     write(lock, b"%d" % os.getpid(), "root", mode=0o644)
     is_in_use()
+    os.remove(lock)
+    # The worker may ask whether a process of its user lives.
+    program = subprocess.Popen(("sleep", "600"), user="alice")
+    write(lock, b"%d:%s" % (program.pid, socket.gethostname().encode()), "alice", mode=0o600)
+    is_in_use()
+    program.kill()
+    program.wait()
     os.remove(lock)
     with open(MAIL + "alice", "rb+") as spool:
         fcntl.lockf(spool, fcntl.LOCK_EX)
@@ -356,8 +365,22 @@ def killed_parts():
         login("alice").ok("QUIT")
 
 
+def stopped_parts():
+    """a worker and a log that are stopped do not keep popward from ending"""
+    client = login("alice")
+    stopped = [pids(name)[-1] for name in ("popward-worker", "popward-log")]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    expect(systemctl("restart", "popward") == 0, "it does not start again")
+    expect(not set(stopped) & set(processes()), "a process is still there")
+    client.close()
+    login("alice").ok("QUIT")
+
+
 def reload():
-    """a reload works, with a confined popward-config"""
+    """a reload works, with a confined popward-config and a file in popward.toml.d"""
+    os.makedirs(CONFIG + ".d", exist_ok=True)
+    write(CONFIG + ".d/site.toml", b"# Nothing.\n", "root", "root", 0o644)
     with Watch() as watch:
         expect(systemctl("reload", "popward") == 0, shown("StatusText"))
     expect_seen(watch, "popward-config")
@@ -370,11 +393,45 @@ def restart():
     login("alice").ok("QUIT")
 
 
+def sockets():
+    """systemd makes the listening sockets, and a client starts popward"""
+    good = read(CONFIG)
+    listen, certificate = good.index(b"\n[[listen]]"), good.index(b"\n[[certificate]]")
+    write(CONFIG, good[:listen] + good[certificate:], "root", "root", 0o644)
+    units = "popward-pop3.socket", "popward-pop3s.socket"
+    try:
+        expect(systemctl("stop", "popward") == 0 and systemctl("start", *units) == 0, "the sockets do not start")
+        login("alice", Client(TLS, tls)).ok("QUIT")
+        login("alice").ok("QUIT")
+    finally:
+        write(CONFIG, good, "root", "root", 0o644)
+        systemctl("stop", "popward", *units)
+        systemctl("reset-failed", "popward")
+        systemctl("start", "popward")
+    login("alice").ok("QUIT")
+
+
+def own_key():
+    """a key and a chain that lie in /etc/popward are used"""
+    for name, source, mode in ("chain.pem", "certs/ssl-cert-snakeoil.pem", 0o644), ("key.pem", "private/ssl-cert-snakeoil.key", 0o600):
+        text = read("/etc/ssl/" + source)
+        os.remove("/etc/popward/" + name)
+        write("/etc/popward/" + name, text, "root", "root", mode)
+    expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+    login("alice", Client(TLS, tls)).ok("QUIT")
+
+
+def write_users(ids):
+    """Writes the password file. With `ids`, each line has the user's."""
+    line, text = run("popward", "secret", input="secret\n").strip(), ""
+    for user in map(pwd.getpwnam, ("alice", "bob", "carol")):
+        text += "%s:%s:%s\n" % (user.pw_name, line, "%d:%d::%s::" % (user.pw_uid, user.pw_gid, user.pw_dir) if ids else ":")
+    write("/etc/popward/users", text.encode(), "root", "_popward-auth", 0o640)
+
+
 def password_file():
     """with a password file, a spool in a home directory is served"""
-    line = run("popward", "secret", input="secret\n")
-    text = "".join("%s:%s::\n" % (user, line.strip()) for user in ("alice", "bob", "carol"))
-    write("/etc/popward/users", text.encode(), "root", "_popward-auth", 0o640)
+    write_users(False)
     edit('\nsource = "pam"\n', '\nsource = "passwd-file"\npasswd_file = "/etc/popward/users"\n')
     expect(systemctl("reload", "popward") == 0, shown("StatusText"))
     write("/home/bob/mbox", messages.spool([5, 6, 7]), "bob", "bob", 0o600)
@@ -542,6 +599,15 @@ def removed():
         client.ok("QUIT")
 
 
+def without_system_users():
+    """with ids in the password file, auth needs no users of the system"""
+    write_users(True)
+    policy.end_system_users()
+    expect(systemctl("reload", "popward") == 0, shown("StatusText"))
+    for user in "alice", "bob":
+        login(user).ok("QUIT")
+
+
 def rest():
     """it stops"""
     expect(systemctl("stop", "popward") == 0 and not processes(), "%s" % processes())
@@ -577,8 +643,9 @@ def break_ins():
                 print("note %s" % line, flush=True)
 
 
-STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, postfix_waits, locks_of_others, killed_worker,
-         killed_update, crash, killed_parts, reload, restart, password_file, by_program, by_proof, adopted, logged, tools, metrics, break_ins]
+STEPS = [started, by_pam, confined, confined_by_itself, update, procmail_waits, postfix_waits, locks_of_others,
+         killed_worker, killed_update, crash, killed_parts, stopped_parts, reload, restart, sockets, own_key, password_file,
+         by_program, by_proof, adopted, logged, tools, metrics, without_system_users, break_ins]
 # A policy with a package of its own.
 if hasattr(policy, "remove"):
     STEPS.append(removed)
