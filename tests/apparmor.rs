@@ -84,6 +84,14 @@ fn each_rule_has_a_comment_and_each_file_that_a_comment_names_exists() {
 }
 
 #[test]
+fn each_right_that_no_test_uses_has_a_reason() {
+    let look = project("tests/vm/policy/rules/apparmor");
+    let looked = Command::new(look).arg("list").output().unwrap();
+    let said = String::from_utf8_lossy(&looked.stdout);
+    assert!(looked.status.success(), "{said}");
+}
+
+#[test]
 fn the_profiles_compile() {
     let parser = ["/sbin/apparmor_parser", "/usr/sbin/apparmor_parser"];
     let Some(parser) = parser.iter().find(|path| Path::new(path).exists()) else {

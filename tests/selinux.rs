@@ -116,6 +116,17 @@ fn each_executable_has_a_label_of_selinux() {
     }
 }
 
+#[test]
+fn each_rule_of_selinux_that_no_test_uses_has_a_reason() {
+    if !Path::new("/usr/share/selinux/devel/Makefile").exists() {
+        return skipped("SELinux's unused rules: no selinux-policy-dev");
+    }
+    let look = project("tests/vm/policy/rules/selinux");
+    let looked = Command::new(look).arg("list").output().unwrap();
+    let said = String::from_utf8_lossy(&looked.stdout);
+    assert!(looked.status.success(), "{said}");
+}
+
 /// Compiles the policy against the one of the virtual machine's guest, and asks the result.
 #[test]
 fn no_domain_of_selinux_may_do_what_a_break_in_would() {

@@ -20,4 +20,14 @@ if selinuxenabled; then
     [ "${VM_PERMISSIVE:-}" ] || setenforce 1
 fi
 cp popward*.deb /root/
+if [ "${VM_RULES:-}" ]; then
+    # Each permitted access is a line: see rules/. None may get lost, and the log may not be rotated away.
+    sed -i 's/^max_log_file_action *=.*/max_log_file_action = ignore/; s/^flush *=.*/flush = none/' /etc/audit/auditd.conf
+    kill -HUP "$(pidof auditd)"
+    auditctl -b 65536 -r 0 >/dev/null
+    # The policy's own record of an access is enough.
+    auditctl -a never,task
+    # SELinux needs a module for this. AppArmor logs what its profiles permit.
+    if [ "$VM_LSM" = apparmor ]; then printf all >/sys/module/apparmor/parameters/audit; fi
+fi
 python3 -S sessions.py

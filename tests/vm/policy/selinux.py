@@ -1,6 +1,6 @@
 """What is SELinux's in the test of a policy. The module comes with the package popward-selinux. apparmor.py has the same
 names."""
-import glob, os, re, subprocess
+import glob, os, re, shutil, subprocess
 import break_in
 
 # The type of each executable's domain. popward-config starts itself again, to look up names.
@@ -62,11 +62,13 @@ def install(directory):
     # No dontaudit rule, and the domains for probes. The policy is compiled once, by the package. With --rules there is a
     # second module, which has all accesses logged.
     open(STORE + "disable_dontaudit", "w").close()
-    probe = STORE + "modules/400/popward_probe/"
-    os.makedirs(probe)
-    with open("selinux_probe.cil") as module, open(probe + "cil", "w") as cil, open(probe + "lang_ext", "w") as language:
-        cil.write(module.read())
-        language.write("cil")
+    for name in "selinux_probe", "selinux_rules":
+        if os.path.exists(name + ".cil"):
+            place = STORE + "modules/400/%s/" % name
+            os.makedirs(place)
+            shutil.copy(name + ".cil", place + "cil")
+            with open(place + "lang_ext", "w") as language:
+                language.write("cil")
     for package in "popward-selinux", "popward":
         install_package(directory, package)
     # The test has spools in home directories.

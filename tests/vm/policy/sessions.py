@@ -162,11 +162,17 @@ def audit_lines():
     global heard
     mark = b"popward-mark-%d-%d." % (os.getpid(), heard)
     run("auditctl", "-m", mark.decode())
-    until("the audit log has its mark", lambda: mark in read(AUDIT))
-    text = read(AUDIT)
-    end = text.index(mark)
-    lines, heard = text[heard:end].decode(errors="replace").splitlines(), end
-    return lines
+    with open(AUDIT, "rb") as log:
+        log.seek(heard)
+        text = bytearray()
+
+        def has_mark():
+            text.extend(log.read())
+            return mark in text
+        until("the audit log has its mark", has_mark)
+    new = text[:text.index(mark)]
+    heard += len(new)
+    return new.decode(errors="replace").splitlines()
 
 
 def login(user, client=None, password="secret"):
@@ -625,10 +631,13 @@ def break_ins():
     client = login("alice")
     user, bystander = pwd.getpwnam("alice").pw_uid, subprocess.Popen(("sleep", "600"))
     results = {}
+    # The accesses between these marks are not popward's: see rules/unused.py.
+    run("auditctl", "-m", "popward-break-ins-begin")
     for executable in break_in.EXECUTABLES:
         sibling = pids("popward-keys" if executable == "popward-front" else "popward-front")[0]
         todo = break_in.actions(user, sibling, bystander.pid, policy.ESCAPE)
         results[executable] = break_in.attempt(policy.entry(executable), todo)
+    run("auditctl", "-m", "popward-break-ins-end")
     bystander.kill()
     client.ok("QUIT")
     lines = audit_lines()
