@@ -40,10 +40,12 @@ impl LogProcess {
         };
         let child = ConnectedChild::start(starter, &launch, &[], SetupPhase::Serving);
         let log = Self(child.map_err(ChannelError::System)?);
-        let open = SupervisorToLog::Open {
-            version: VERSION,
-            pid: std::process::id(),
-        };
+        // It says nothing, and nobody reads this channel. A packet from a popward-log that was taken
+        // over would wake the supervisor again and again.
+        let channel = log.0.channel.as_ref();
+        let _ = channel.map(|channel| starter.events.forget(channel.as_fd()));
+        let (version, pid) = (VERSION, std::process::id());
+        let open = SupervisorToLog::Open { version, pid };
         log.0.send(&open, &[std::io::stderr().as_fd()])?;
         log.change(settings.log)?;
         Ok(log)
