@@ -120,21 +120,20 @@ impl Source {
         record.qpopper &= self.origin.role == Role::Front;
         let mut fields = Vec::from(record.fields);
         if !matches!(self.origin.role, Role::Front | Role::Auth) {
-            fields.retain(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
-        }
-        if self.about.is_some() && !self.may_write(log) {
-            return;
-        }
-        if let Some((session, user)) = &self.about {
-            record.session = Some(*session);
             // A text with `=` in it could pose as a field about another user.
             record.text = Text::truncated(&record.text.as_str().replace('=', ":"));
+            record.session = self.about.as_ref().map(|about| about.0);
+            fields.retain(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
+            let user = self.about.as_ref().map_or("-", |about| about.1.as_str());
             for (_, value) in fields
                 .iter_mut()
                 .filter(|(name, _)| name.as_str() == "user")
             {
-                *value = Text::truncated(user.as_str());
+                *value = Text::truncated(user);
             }
+        }
+        if self.about.is_some() && !self.may_write(log) {
+            return;
         }
         record.fields = List::try_from(fields).unwrap_or_default();
         log.pass_on(self.origin, record);

@@ -90,7 +90,10 @@ fn a_workers_record_names_no_client_and_no_other_user() {
     assert_eq!(shown(&lines[0]), "user=alice user=alice messages=3");
     let text = lines[0].record.text.as_str();
     assert_eq!(text, "login failed session:1.7 user:bob");
-    assert_eq!(shown(&lines[1]), "user=bob user=carol messages=3");
+    // Keys knows neither users nor sessions.
+    assert_eq!(shown(&lines[1]), "user=- user=- messages=3");
+    assert_eq!(lines[1].record.text.as_str(), text);
+    assert_eq!(lines[1].record.session, None);
     assert_eq!(lines[2].record.fields.as_slice().len(), 6);
 }
 
