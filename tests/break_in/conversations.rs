@@ -14,11 +14,16 @@ const SILENT: &str = "silent";
 
 /// Begins a login of `name` with a token.
 pub fn begin_token(host: &Host, name: &str) -> Client {
-    let token = format!("n,a={name},\x01auth=Bearer e30.e30.e30\x01\x01");
     let mut client = host.connect_any();
-    let token = Base64::encode_string(token.as_bytes());
-    client.send(format!("AUTH OAUTHBEARER {token}\r\n").as_bytes());
+    client.send(token(name).as_bytes());
     client
+}
+
+/// The command that begins a login of `name` with a token.
+pub fn token(name: &str) -> String {
+    let token = format!("n,a={name},\x01auth=Bearer e30.e30.e30\x01\x01");
+    let token = Base64::encode_string(token.as_bytes());
+    format!("AUTH OAUTHBEARER {token}\r\n")
 }
 
 /// Writes a program that does not answer. Returns its path.
