@@ -21,9 +21,9 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::pins::Pins;
 use popward_mbox::plan::Plan;
 use popward_mbox::scan::{BUFFER_MIN, begins_there};
-use popward_mbox::window::Window;
 use popward_mbox::testing::{InMemory, scan};
 use popward_mbox::uidl::name;
+use popward_mbox::window::Window;
 use popward_schemes::{Scheme, names};
 
 /// Converts a scanned maildrop to the form of the slow reader.
@@ -113,7 +113,10 @@ fuzz_target!(|data: &[u8]| {
         assert!(seen.insert(uidl));
         let mut buffer = [0; BUFFER_MIN];
         assert_eq!(
-            begins_there(&mut Window::new(&mut InMemory(&spool), length, &mut buffer), message),
+            begins_there(
+                &mut Window::new(&mut InMemory(&spool), length, &mut buffer),
+                message
+            ),
             Ok(true)
         );
     }
