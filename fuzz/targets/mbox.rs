@@ -24,7 +24,8 @@ use popward_mbox::scan::{BUFFER_MIN, begins_there};
 use popward_mbox::testing::{InMemory, scan};
 use popward_mbox::uidl::name;
 use popward_mbox::window::Window;
-use popward_schemes::{Scheme, names};
+use popward_proto::sessions_worker::Scheme;
+use popward_schemes::names;
 
 /// Converts a scanned maildrop to the form of the slow reader.
 fn simple(maildrop: &Maildrop) -> (Vec<reader::Simple>, usize) {

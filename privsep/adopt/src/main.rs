@@ -14,8 +14,7 @@ use popward_mbox::pins::Pins;
 use popward_mbox::scan::{ScanError, scan_on};
 use popward_proto::log::Level;
 use popward_proto::session::{OpenFailure, WorkerToFront};
-use popward_proto::sessions_worker::{Job, NO_SPOOL, NOT_OPENED, Scheme as JobScheme};
-use popward_schemes::Scheme;
+use popward_proto::sessions_worker::{Job, NO_SPOOL, NOT_OPENED};
 use popward_update::error::OpenError;
 use popward_update::pins_file;
 use popward_update::session_log::SessionLog;
@@ -102,8 +101,8 @@ fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Fail
     let mut buffer = vec![0; BUFFER];
     let (hide, mut maildrop) = (Hidden::default(), Maildrop::default());
     scan_on(&mut spool, length, &mut buffer, hide, &mut maildrop).map_err(scan)?;
-    let schemes: Vec<Scheme> = job.adopt.as_slice().iter().copied().map(scheme).collect();
-    popward_schemes::name_messages(&mut spool, &mut maildrop, &schemes, &mut buffer)
+    let schemes = job.adopt.as_slice();
+    popward_schemes::name_messages(&mut spool, &mut maildrop, schemes, &mut buffer)
         .map_err(scan)?;
     let unnamed = vec![false; maildrop.messages.len()];
     assignment::assign(&mut maildrop, &unnamed, &mut pins);
@@ -125,16 +124,4 @@ fn pin_all(maildrop: &Maildrop, pins: &mut Pins) -> usize {
     }
     assignment::pin(pins, to_pin, messages.iter());
     messages.iter().filter(|m| m.name.is_some()).count()
-}
-
-fn scheme(scheme: JobScheme) -> Scheme {
-    match scheme {
-        JobScheme::XUidl => Scheme::XUidl,
-        JobScheme::Popa3d => Scheme::Popa3d,
-        JobScheme::SolidPop3d => Scheme::SolidPop3d,
-        JobScheme::Tpop3d => Scheme::Tpop3d,
-        JobScheme::DovecotMd5 => Scheme::DovecotMd5,
-        JobScheme::Dovecot => Scheme::Dovecot,
-        JobScheme::Uw => Scheme::Uw,
-    }
 }

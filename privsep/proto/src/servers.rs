@@ -21,6 +21,7 @@ pub mod network;
 pub mod pattern;
 pub mod proxies;
 mod reports;
+pub mod scheme;
 pub mod secret;
 pub mod sessions_front;
 pub mod settings;

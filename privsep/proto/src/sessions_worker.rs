@@ -49,22 +49,25 @@ pub const HIDDEN_MAX: usize = 9;
 /// Most schemes in a list.
 pub const SCHEMES_MAX: usize = 8;
 
-/// Another server's UIDLs.
+/// How another server makes UIDLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scheme {
-    /// The X-UIDL header (Qpopper, mailutils).
+    /// The value of the X-UIDL header. Qpopper writes it. mailutils writes it from its second
+    /// session with a message on. Not every message has one.
     XUidl,
-    /// popa3d's.
+    /// popa3d 1.0.3: half of an MD5 of the header lines that a delivery writes.
     Popa3d,
-    /// solid-pop3d's.
+    /// solid-pop3d 0.15: an MD5 of Received, Date, Message-Id and Subject.
     SolidPop3d,
-    /// tpop3d's.
+    /// tpop3d: an MD5 of the first 512 bytes.
     Tpop3d,
-    /// Dovecot's `%m`.
+    /// Dovecot 2 with `pop3_uidl_format = %m`: an MD5 of the values of the fields that a delivery
+    /// writes.
     DovecotMd5,
-    /// Dovecot's `%08Xu%08Xv`.
+    /// Dovecot 2 by default, `%08Xu%08Xv`: UID and UIDVALIDITY, as they stand in the spool. Not
+    /// every message has them.
     Dovecot,
-    /// UW ipop3d's.
+    /// UW ipop3d, and Dovecot with `%08Xv%08Xu`: the same, UIDVALIDITY first.
     Uw,
 }
 

@@ -23,107 +23,27 @@ use popward_mbox::message::Maildrop;
 use popward_mbox::scan::ScanError;
 use popward_mbox::source::Source;
 use popward_mbox::window::Window;
+use popward_proto::sessions_worker::Scheme;
 use uid::First;
 
 /// The most bytes that are read at once. They are few, because only the start of each message is
 /// needed.
 const READ: usize = 64 * 1024;
 
-/// How another server makes UIDLs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// The value of the X-UIDL header. Qpopper writes it. mailutils writes it from its second
-    /// session with a message on. Not every message has one.
-    XUidl,
-    /// popa3d 1.0.3: half of an MD5 of the header lines that a delivery writes.
-    Popa3d,
-    /// solid-pop3d 0.15: an MD5 of Received, Date, Message-Id and Subject.
-    SolidPop3d,
-    /// tpop3d: an MD5 of the first 512 bytes.
-    Tpop3d,
-    /// Dovecot 2 with `pop3_uidl_format = %m`: an MD5 of the values of the fields that a delivery
-    /// writes.
-    DovecotMd5,
-    /// Dovecot 2 by default, `%08Xu%08Xv`: UID and UIDVALIDITY, as they stand in the spool. Not
-    /// every message has them.
-    Dovecot,
-    /// UW ipop3d, and Dovecot with `%08Xv%08Xu`: the same, UIDVALIDITY first.
-    Uw,
+/// Whether a scheme names every message.
+fn names_all(scheme: Scheme) -> bool {
+    !matches!(scheme, Scheme::XUidl | Scheme::Dovecot | Scheme::Uw)
 }
 
-impl Scheme {
-    /// All schemes.
-    pub const ALL: [Self; 7] = [
-        Self::XUidl,
-        Self::Popa3d,
-        Self::SolidPop3d,
-        Self::Tpop3d,
-        Self::DovecotMd5,
-        Self::Dovecot,
-        Self::Uw,
-    ];
-
-    /// The scheme's name, as the configuration has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::XUidl => "x-uidl",
-            Self::Popa3d => "popa3d",
-            Self::SolidPop3d => "solid-pop3d",
-            Self::Tpop3d => "tpop3d",
-            Self::DovecotMd5 => "dovecot-md5",
-            Self::Dovecot => "dovecot",
-            Self::Uw => "uw",
-        }
-    }
-
-    /// Whether it names every message.
-    fn names_all(self) -> bool {
-        !matches!(self, Self::XUidl | Self::Dovecot | Self::Uw)
-    }
-
-    /// What reads a header for this scheme. `None`: tpop3d reads no header, and what Dovecot and UW
-    /// call a message depends on the messages before it ([`uid`]).
-    fn header(self) -> Option<Box<dyn Header>> {
-        match self {
-            Self::XUidl => Some(Box::<x_uidl::XUidl>::default()),
-            Self::Popa3d => Some(Box::<popa3d::Popa3d>::default()),
-            Self::SolidPop3d => Some(Box::<solid_pop3d::SolidPop3d>::default()),
-            Self::Tpop3d | Self::Dovecot | Self::Uw => None,
-            Self::DovecotMd5 => Some(Box::<dovecot::DovecotMd5>::default()),
-        }
-    }
-}
-
-impl std::fmt::Display for Scheme {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-/// No scheme has this name.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UnknownScheme;
-
-impl std::fmt::Display for UnknownScheme {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "expected one of {}",
-            Scheme::ALL.map(Scheme::as_str).join(", ")
-        )
-    }
-}
-
-impl std::error::Error for UnknownScheme {}
-
-impl std::str::FromStr for Scheme {
-    type Err = UnknownScheme;
-
-    fn from_str(name: &str) -> Result<Self, UnknownScheme> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|scheme| scheme.as_str() == name)
-            .ok_or(UnknownScheme)
+/// What reads a header for a scheme. `None`: tpop3d reads no header, and what Dovecot and UW call a
+/// message depends on the messages before it ([`uid`]).
+fn header(scheme: Scheme) -> Option<Box<dyn Header>> {
+    match scheme {
+        Scheme::XUidl => Some(Box::<x_uidl::XUidl>::default()),
+        Scheme::Popa3d => Some(Box::<popa3d::Popa3d>::default()),
+        Scheme::SolidPop3d => Some(Box::<solid_pop3d::SolidPop3d>::default()),
+        Scheme::Tpop3d | Scheme::Dovecot | Scheme::Uw => None,
+        Scheme::DovecotMd5 => Some(Box::<dovecot::DovecotMd5>::default()),
     }
 }
 
@@ -143,7 +63,7 @@ pub fn names<S: Source>(
     from: usize,
 ) -> Result<Vec<Option<Box<str>>>, ScanError<S::Error>> {
     // The schemes after the first one that names every message are never used.
-    let certain = schemes.iter().position(|scheme| scheme.names_all());
+    let certain = schemes.iter().position(|scheme| names_all(*scheme));
     let schemes = &schemes[..certain.map_or(schemes.len(), |last| last + 1)];
     let room = buffer.len().min(READ);
     let mut by_uid = Vec::new();
@@ -194,7 +114,10 @@ fn name<S: Source>(
     } else {
         None
     };
-    let mut headers: Vec<_> = schemes.iter().filter_map(|s| s.header()).collect();
+    let mut headers: Vec<_> = schemes
+        .iter()
+        .filter_map(|scheme| header(*scheme))
+        .collect();
     let mut reading: Vec<&mut dyn Header> = Vec::new();
     for header in &mut headers {
         reading.push(header.as_mut());

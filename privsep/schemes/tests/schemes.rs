@@ -9,7 +9,8 @@ mod sessions;
 use popward_mbox::assignment;
 use popward_mbox::scan::BUFFER_MIN;
 use popward_mbox::testing::{InMemory, scan};
-use popward_schemes::{Scheme, names};
+use popward_proto::sessions_worker::Scheme;
+use popward_schemes::names;
 use sessions::{body, vector};
 
 /// The servers: the folder of their sessions, the scheme, whether they hide the pseudo message, and

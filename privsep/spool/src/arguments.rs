@@ -1,6 +1,7 @@
 //! The command line: `popward-spool FILE [--uidl SCHEME[,SCHEME...]] [--json]`.
 
-use popward_schemes::{Scheme, UnknownScheme};
+use popward_proto::scheme::UnknownScheme;
+use popward_proto::sessions_worker::Scheme;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -110,24 +110,14 @@ pub(super) fn hide(file: &Spanned<Vec<String>>) -> Checked<List<Text<16>, HIDDEN
     problem(offset, format!("spool.hide: expected some of {all}"))
 }
 
-/// The values of `adopt.from`.
-const SCHEMES: [(&str, Scheme); 7] = [
-    ("x-uidl", Scheme::XUidl),
-    ("popa3d", Scheme::Popa3d),
-    ("solid-pop3d", Scheme::SolidPop3d),
-    ("tpop3d", Scheme::Tpop3d),
-    ("dovecot-md5", Scheme::DovecotMd5),
-    ("dovecot", Scheme::Dovecot),
-    ("uw", Scheme::Uw),
-];
-
 /// Checks the schemes for the UIDLs of the messages that are in a spool before the user's first
 /// session.
 pub(super) fn adopt(file: &Spanned<Vec<String>>) -> Checked<List<Scheme, SCHEMES_MAX>> {
     if file.get_ref().is_empty() {
         return Ok(List::default());
     }
-    let schemes = some_of("adopt.from", file, &SCHEMES)?;
+    let names = Scheme::ALL.map(|scheme| (scheme.as_str(), scheme));
+    let schemes = some_of("adopt.from", file, &names)?;
     let offset = file.span().start;
     List::try_from(schemes).or_else(|_| problem(offset, "adopt.from: expected at most 8"))
 }
