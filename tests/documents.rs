@@ -85,7 +85,9 @@ fn each_link_leads_to_a_file_and_to_a_heading_of_it() {
                 Ok(text) => anchor.is_empty() || anchors(&prose(&text)).contains(anchor),
                 Err(_) => target.exists() && anchor.is_empty(),
             };
-            if !there {
+            // The book has the man pages as chapters, by other names. Its list alone has links to them.
+            let is_manual = file.contains("man/") && !page.ends_with("docs/SUMMARY.md");
+            if !there || is_manual {
                 wrong.push(format!("{}: {link}", page.display()));
             }
         }
