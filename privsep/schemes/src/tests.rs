@@ -197,6 +197,17 @@ fn uids_count_as_the_old_servers_believed_them() {
             "X-UID:\t9\r",
             "yes yes",
         ),
+        // The value is looked at up to the middle of a letter.
+        (
+            "X-IMAPbase: 16 0000000009 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaöö\nX-UID: 7",
+            "X-UID: 9",
+            "yes yes",
+        ),
+        (
+            "X-IMAPbase: 16 0000000009 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaöö\nX-UID: 7",
+            "X-UID: 9",
+            "yes yes",
+        ),
         // The pseudo message has no UIDL.
         ("X-IMAP: 16 0000000009", "X-UID: 9", "no yes"),
         // The second X-UID of a message does not count.

@@ -4,9 +4,9 @@
 //! own in X-UID.
 //!
 //! A number counts only where both servers would believe it: X-UID has one number that is greater
-//! than that of the message before, and at most the last one that X-IMAPbase names. The first message
-//! without such a number ends it: the old server would number that one and all later ones anew.
-//! They have come since its last session, so no client knows a UIDL of them.
+//! than that of the message before, and at most the last one that X-IMAPbase names. At the first
+//! message without such a number it is over: the old server would number that one and all later ones
+//! anew. They have come since its last session, so no client knows a UIDL of them.
 
 use super::header::{Header, continues, is_field, read};
 use popward_mbox::message::Maildrop;
@@ -147,7 +147,8 @@ impl Header for Numbers {
 impl Numbers {
     /// The numbers of X-IMAPbase: UIDVALIDITY, which is not 0, and the last UID.
     fn mailbox(&self) -> Option<Mailbox> {
-        let value = std::str::from_utf8(self.base.as_deref()?).ok()?;
+        // A keyword need not be text, and may be cut within a character.
+        let value = String::from_utf8_lossy(self.base.as_deref()?);
         let mut words = value.split_ascii_whitespace();
         let mut number = || words.next().and_then(decimal);
         let (validity, last) = (number()?, number()?);
