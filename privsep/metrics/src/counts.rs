@@ -4,7 +4,7 @@
 //! a record, so a worker that was taken over can forge only what workers say.
 
 use crate::record::Record;
-use crate::sessions::{Sessions, now};
+use crate::sessions::Sessions;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Counters that differ in the value of one label.
 type By = Family<[(&'static str, String); 1], Counter>;
@@ -186,7 +187,9 @@ impl Counts {
         );
         match (process, record.field("text")) {
             ("supervisor", "ready") => {
-                self.started.set(i64::try_from(now()).unwrap_or(i64::MAX));
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let seconds = now.map_or(0, |now| now.as_secs());
+                self.started.set(i64::try_from(seconds).unwrap_or(i64::MAX));
                 self.forget_sessions();
             }
             ("supervisor", "configuration reloaded") => {
