@@ -193,7 +193,7 @@ fn popwardctl_shows_sessions_and_ends_them() {
         "worker 2",
         "sessions:  2",
         "2 logins that opened a maildrop",
-        "since the server's start",
+        "since popward-metrics began",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -25,7 +25,7 @@ const ENDS_S: i64 = 10;
 pub(crate) struct Session {
     /// Its user: by the login, or else by the user id.
     pub(crate) user: Option<String>,
-    /// The client's address, where popward-metrics knows it. So are the next five.
+    /// The client's address, where popward-metrics knows it. It also knows the next four.
     pub(crate) peer: Option<String>,
     method: Option<String>,
     tls: Option<String>,

@@ -103,10 +103,10 @@ impl Status {
             .iter()
             .filter(|process| process.name == WORKER);
         line("sessions", &workers.count().to_string());
-        match (&self.no_counts, self.counts.get("start_time_seconds")) {
-            (Some(why), _) => line("counts", &format!("none: {why}")),
-            (None, Some(0.0) | None) => line("counts", "since popward-metrics began"),
-            (None, Some(_)) => line("counts", "since the server's start"),
+        match &self.no_counts {
+            Some(why) => line("counts", &format!("none: {why}")),
+            // A start of the server does not begin them anew.
+            None => line("counts", "since popward-metrics began"),
         }
         for (name, words) in SHOWN {
             if let Some(count) = self.counts.get(name) {
@@ -174,18 +174,14 @@ mod tests {
             .map(|(name, pid)| process(pid, name))
             .collect(),
             no_counts: None,
-            counts: [
-                ("logins".to_owned(), 12.0),
-                ("start_time_seconds".to_owned(), 5.0),
-            ]
-            .into(),
+            counts: [("logins".to_owned(), 12.0)].into(),
         };
         let expected = "server:    process 1, runs for 90 s\n\
             processes: front 2, supervisor 1, worker 1\n\
             memory:    4 MiB, with what processes share\n\
             processor: 2 s used by these processes\n\
             sessions:  1\n\
-            counts:    since the server's start\n        12 logins that opened a maildrop\n";
+            counts:    since popward-metrics began\n        12 logins that opened a maildrop\n";
         assert_eq!(status.text(1090), expected);
     }
 

@@ -12,8 +12,8 @@ MKNOD, CHROOT, MOUNT, SETTIME, UNSHARE = 133, 161, 165, 227, 272
 UNIX, INET, INET6, NETLINK, PACKET = 1, 2, 10, 16, 17
 STREAM, DATAGRAM, RAW = 1, 2, 3
 SEIZE, NEW_MOUNTS, CONTINUE = 0x4206, 0x20000, 18
-# Both need CAP_SYS_PTRACE. Of a capability that a profile lacks, AppArmor logs one denial for each processor, until
-# another profile lacks one there (audit_caps() in the kernel). So one record can stand for both.
+# Both need CAP_SYS_PTRACE. If a profile lacks a capability, AppArmor logs it once, and not again on the same processor
+# (audit_caps() in the kernel). So one record can stand for both.
 ONE_RECORD = ("traces a process of popward", "opens a process's memory")
 # The descriptor of the probe's own attr/current.
 CONFINEMENT = None
