@@ -46,7 +46,7 @@ const FUTEXES: &[(&str, i32)] = names![
     FUTEX_WAIT FUTEX_WAKE FUTEX_WAIT_BITSET
 ];
 const FCNTLS: &[(&str, i32)] = names![
-    F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC F_OFD_SETLK F_OFD_GETLK
+    F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC F_OFD_SETLK
 ];
 const ADVICE: &[(&str, i32)] = names![MADV_DONTNEED MADV_FREE];
 const PRCTLS: &[(&str, i32)] = names![

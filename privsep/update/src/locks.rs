@@ -277,9 +277,11 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Whether the spool's path still names the locked file. Some programs replace spools.
+    /// Whether the spool's path still names the locked file, and the dotlock is this session's. Some
+    /// programs replace spools or break locks.
     fn is_there(&self) -> bool {
-        fstat(&self.file).is_ok_and(|open| is_at(&self.directory, &self.name, &open))
+        let spool = fstat(&self.file);
+        spool.is_ok_and(|open| is_at(&self.directory, &self.name, &open)) && self.is_ours()
     }
 
     /// Removes the dotlock after another lock could not be taken. The other locks end with their
@@ -309,7 +311,8 @@ impl LockedSpool {
         Ok(())
     }
 
-    /// Checks that the spool's path still names this spool, then does the same as [`Self::prove`].
+    /// Checks that the spool's path still names this spool too, and does the same as
+    /// [`Self::prove`].
     ///
     /// An update that has begun calls only [`Self::prove`]: it is finished on the file on which it
     /// began, wherever that file is now.

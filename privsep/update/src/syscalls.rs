@@ -61,12 +61,8 @@ pub const LOCKING: &[Rule] = &[
     // Makes the dotlock, and removes its draft and stale ones.
     allow(libc::SYS_linkat),
     allow(libc::SYS_unlinkat),
-    // Locks the spool, or asks whether it is locked.
-    allow_if(
-        libc::SYS_fcntl,
-        1,
-        &[libc::F_OFD_SETLK as u64, libc::F_OFD_GETLK as u64],
-    ),
+    // Locks the spool.
+    allow_if(libc::SYS_fcntl, 1, &[libc::F_OFD_SETLK as u64]),
     allow(libc::SYS_flock),
     // Keeps the spool's directory open for the end, when the dotlock is removed.
     allow_if(libc::SYS_fcntl, 1, &[libc::F_DUPFD_CLOEXEC as u64]),

@@ -2,12 +2,12 @@
 
 use super::file::{WHOLE_FILE, is_at, is_on_nfs, open_to_read};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::stat::{FileStat, fstat};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, UnlinkatFlags, sysconf, unlinkat};
 use popward_proto::sessions_worker::Job;
-use popward_sys::libc;
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -18,6 +18,17 @@ const MARGIN_S: i64 = 60;
 /// Removes a dotlock of this user and host whose process is dead. A crash of the whole server or of
 /// the host leaves such locks. Returns whether it removed one.
 pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) -> bool {
+    // Two workers may find the same stale lock. One could remove the lock that the other has just
+    // put in its place. So only the worker that has the spool's fcntl lock looks and removes. The
+    // first look spares the lock's owner that worker's fcntl lock.
+    is_stale(job, directory, name)
+        && lock_spool(job, directory).is_ok_and(|_held| {
+            is_stale(job, directory, name)
+                && unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).is_ok()
+        })
+}
+
+fn is_stale(job: &Job, directory: &OwnedFd, name: &str) -> bool {
     let Ok(file) = open_to_read(directory, name) else {
         return false;
     };
@@ -45,10 +56,7 @@ pub(super) fn remove(job: &Job, directory: &OwnedFd, name: &str) -> bool {
         }
         Some(_) => is_older(directory, &status, 0),
     };
-    is_dead
-        && nobody_locks(job, directory)
-        && is_at(directory, name, &status)
-        && unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).is_ok()
+    is_dead && is_at(directory, name, &status)
 }
 
 /// How many seconds after the host's start this process began, or 0 if that cannot be seen. `None`:
@@ -84,21 +92,23 @@ pub(super) fn is_older(directory: &OwnedFd, lock: &FileStat, up_for: i64) -> boo
     older && !is_on_nfs(directory)
 }
 
-/// Whether no process has the spool's fcntl lock. A living owner has it. That finds an owner that
-/// took its dotlock before the host's clock was set, and one whose process id belongs to another
-/// process here, as in a container.
-fn nobody_locks(job: &Job, directory: &OwnedFd) -> bool {
-    let file = match open_to_read(directory, job.spool_name.as_str()) {
-        Ok(file) => file,
-        Err(Errno::ENOENT) => return true,
-        Err(_) => return false,
+/// Takes the spool's fcntl lock, if there is a spool. It ends when the file is closed.
+///
+/// A living owner of the dotlock has it. So this fails for an owner that took its dotlock before the
+/// host's clock was set, and for one whose process id belongs to another process here, as in a
+/// container.
+fn lock_spool(job: &Job, directory: &OwnedFd) -> Result<Option<File>, Errno> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(directory, job.spool_name.as_str(), flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        file => File::from(file?),
     };
-    let mut lock = WHOLE_FILE;
-    let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock));
-    match asked {
-        Ok(_) => i32::from(lock.l_type) == libc::F_UNLCK,
-        // Without fcntl locking, a failed query does not block removal. Some servers have no such
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE)) {
+        // Without fcntl locking, another error does not block removal. Some servers have no such
         // locks.
-        Err(_) => !job.locks.fcntl,
+        Err(errno) if job.locks.fcntl || matches!(errno, Errno::EAGAIN | Errno::EACCES) => {
+            Err(errno)
+        }
+        _ => Ok(Some(file)),
     }
 }
