@@ -14,12 +14,13 @@ use std::os::fd::OwnedFd;
 /// The error of the call that failed. A file that is not there is no error.
 pub fn remove(directory: &OwnedFd, names: [&str; 2], made: (u64, u64)) -> Result<(), Errno> {
     for name in names {
-        match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) if (found.st_dev, found.st_ino) == made => {
-                unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
-            }
-            Ok(_) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
+        let found = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let removed = found.and_then(|found| match (found.st_dev, found.st_ino) {
+            file if file == made => unlinkat(directory, name, UnlinkatFlags::NoRemoveDir),
+            _ => Ok(()),
+        });
+        if removed.is_err_and(|errno| errno != Errno::ENOENT) {
+            return removed;
         }
     }
     Ok(())
