@@ -226,20 +226,34 @@ fn tls_greeting(host: &Host) -> String {
     String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
 }
 
+/// Who had connected before the end of the server was told to come again, so each restart failed
+/// some logins.
 #[test]
-fn sigterm_lets_a_session_finish() {
+fn sigterm_lets_a_session_finish_and_a_login_too() {
     let mut host = Host::start(&two());
     let mut alice = host.login("alice");
-    let mut waiting = host.connect();
+    let mut bob = host.connect();
+    assert_ok(&bob.ask("USER bob"));
     assert_ok(&alice.ask("DELE 1"));
     host.signal(Signal::SIGTERM);
-    assert!(waiting.until_end().starts_with("-ERR [SYS/TEMP]"));
     until("no new connections", || {
         std::net::TcpStream::connect(("127.0.0.1", host.plain)).is_err()
     });
     assert_ok(&alice.ask("QUIT"));
+    assert_ok(&bob.ask("PASS bob"));
+    assert_ok(&bob.ask("QUIT"));
     assert_eq!(host.stop(), Some(0));
     assert_eq!(host.bytes("alice"), spool_of([2, 3]));
+}
+
+#[test]
+fn a_stranger_who_does_nothing_delays_no_restart_by_the_grace_of_sessions() {
+    let grace = [("shutdown_grace = \"5s\"\n", "shutdown_grace = \"600s\"\n")];
+    let mut host = Host::with(&two(), "", &grace);
+    let mut stranger = host.connect();
+    // Within the patience of `stop`.
+    assert_eq!(host.stop(), Some(0));
+    assert!(stranger.until_end().starts_with("-ERR [SYS/TEMP]"));
 }
 
 #[test]

@@ -353,17 +353,23 @@ fn sigterm_ends_all_generations_in_order() {
     let mut host = Host::start(&[
         user("alice", 64401, &spool(1)),
         user("bob", 64402, &spool(1)),
+        user("carol", 64403, &spool(1)),
     ]);
     let mut alice = host.login("alice");
+    // The auth of the newest generation will decide this login.
+    let mut carol = host.connect();
     reload(&host, |config| config);
     let mut bob = host.login("bob");
     host.signal(nix::sys::signal::Signal::SIGHUP);
     host.signal(nix::sys::signal::Signal::SIGTERM);
-    host.logged("ending: no new sessions");
-    for client in [&mut alice, &mut bob] {
+    host.logged("ending: no new connections");
+    for client in [&mut bob, &mut alice] {
         assert_ok(&client.ask("DELE 1"));
         assert_ok(&client.ask("QUIT"));
     }
+    assert_ok(&carol.ask("USER carol"));
+    assert_ok(&carol.ask("PASS carol"));
+    assert_ok(&carol.ask("QUIT"));
     assert_eq!(host.stop(), Some(0));
     assert_eq!(host.bytes("alice"), b"");
     assert!(!host.log().contains("process died"));

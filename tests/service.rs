@@ -38,7 +38,7 @@ fn p3_a_signal_to_all_processes_ends_no_session_and_no_update() {
         }
     }
     host.signal(Signal::SIGTERM);
-    host.logged("ending: no new sessions");
+    host.logged("ending: no new connections");
     assert_ok(&alice.ask("STAT"));
     assert_ok(&alice.ask("QUIT"));
     assert_eq!(host.stop(), Some(0));
@@ -60,7 +60,7 @@ fn the_end_of_the_server_logs_no_warning_and_no_error() {
         assert_ok(&alice.ask("QUIT"));
         assert_eq!(host.stop(), Some(0));
         let log = host.log();
-        let end = log.split_once("ending: no new sessions").unwrap().1;
+        let end = log.split_once("ending: no new connections").unwrap().1;
         for level in ["] warning ", "] error "] {
             assert!(!end.contains(level), "{end}");
         }

@@ -202,12 +202,15 @@ impl Conn {
         self.over(why, shared)
     }
 
-    /// The server ends. A connection before its login ends now. A session may go on to its end.
+    /// The server ends. A connection that does not log in ends now. A session, and a login that is
+    /// under way, may go on.
     pub(crate) fn drain(&mut self, shared: &mut Shared<'_>) -> Outcome {
-        if self.pop3.is_logged_in() || self.ending.is_some() {
+        let waiting = self.pop3.waiting();
+        let logs_in = matches!(waiting, Waiting::Auth | Waiting::Opening);
+        if logs_in || self.pop3.is_logged_in() || self.ending.is_some() {
             return Outcome::Waits;
         }
-        if self.pop3.waiting().may_reply() {
+        if waiting.may_reply() {
             let farewell = b"-ERR [SYS/TEMP] The server is shutting down\r\n";
             self.client.out.extend_from_slice(farewell);
             self.end(EndReason::Shutdown);

@@ -68,6 +68,7 @@ impl Front {
             .map(|listener| listener.rests.unwrap_or(self.now))
             .chain(self.deadlines.next())
             .chain(self.drain.filter(|_| !self.slots.is_empty()))
+            .chain(self.drain_strangers)
             .min()?;
         Some(soonest.saturating_duration_since(Instant::now()))
     }

@@ -133,6 +133,8 @@ pub struct Front {
     pub(super) retired: bool,
     /// Set when the server ends: the time at which the connections that are left end.
     pub(super) drain: Option<Instant>,
+    /// Set when the server ends: the time at which the connections end that do not log in.
+    pub(super) drain_strangers: Option<Instant>,
 }
 
 impl Front {
@@ -167,6 +169,7 @@ impl Front {
             now: Instant::now(),
             retired: false,
             drain: None,
+            drain_strangers: None,
             poll,
         };
         let monitor = front.channels.monitor.channel.as_fd().as_raw_fd();

@@ -211,7 +211,7 @@ impl Monitor {
     fn retire(&mut self, socket: OwnedFd, of_sessions: &OwnedFd) {
         self.due.clear();
         self.listeners.clear();
-        if self.serves() {
+        if self.stage == Stage::Serving {
             self.stage = Stage::Retired;
         }
         self.hands_over_until = Some(Instant::now() + HANDOVER);
@@ -221,7 +221,7 @@ impl Monitor {
         self.tell(&MonitorToSupervisor::Retired);
     }
 
-    /// The server ends: no new sessions, and some time for those that run.
+    /// The server ends: no new connections, and some time for those that are there.
     fn drain(&mut self) {
         if !self.serves() {
             return self.end(FAREWELL);
@@ -264,7 +264,7 @@ impl Monitor {
                 self.end(FAREWELL);
                 false
             }
-            Stage::Retired if self.sessions_drained && self.parts_have_ended() => {
+            Stage::Retired if self.has_drained() => {
                 self.end(FAREWELL);
                 false
             }
@@ -276,13 +276,7 @@ impl Monitor {
         }
     }
 
-    fn parts_have_ended(&self) -> bool {
-        self.parts.ids().is_empty() && self.leaving.is_empty()
-    }
-
     fn has_drained(&self) -> bool {
-        let mut fronts = self.parts.fronts.values();
-        let drained = fronts.all(|front| front.drained || front.part.channel.is_none());
-        drained && self.sessions_drained
+        self.sessions_drained && self.parts.ids().is_empty() && self.leaving.is_empty()
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum Stage {
     Serving,
     /// A newer monitor's fronts accept. The sessions of this one go on to their ends.
     Retired,
-    /// The server ends. There are no new sessions, and the running ones have until then.
+    /// The server ends. Connections that are there may log in, and all sessions have until then.
     Draining(Instant),
     /// All channels are closed. What still runs then is killed.
     Ending(Instant),
@@ -120,7 +120,10 @@ impl Monitor {
 
     /// Whether logins can begin.
     pub(crate) fn serves(&self) -> bool {
-        matches!(self.stage, Stage::Serving | Stage::Retired)
+        matches!(
+            self.stage,
+            Stage::Serving | Stage::Retired | Stage::Draining(_)
+        )
     }
 
     /// The process of this number.
@@ -291,9 +294,9 @@ impl Monitor {
         }
     }
 
-    /// Ends the parts of a retired monitor that have nothing left to do.
+    /// Ends the parts that have nothing left to do, once no client is accepted any more.
     pub(crate) fn tidy(&mut self) {
-        if self.stage != Stage::Retired {
+        if !matches!(self.stage, Stage::Retired | Stage::Draining(_)) {
             return;
         }
         let fronts = self.parts.fronts.values();

@@ -19,7 +19,7 @@ impl Sessions {
         while !self.is_over() {
             let deadline = match self.stage {
                 Stage::Ending(until) => Some(until),
-                Stage::Serving | Stage::Retired | Stage::Draining => None,
+                Stage::Serving | Stage::Retired => None,
             };
             let events = match self.starter.starter.events.wait(deadline) {
                 Ok(events) => events,
@@ -87,7 +87,10 @@ impl Sessions {
                 }
             }
             (MonitorToSessions::Retire, _) => self.stage = Stage::Retired,
-            (MonitorToSessions::Drain, _) => self.stage = Stage::Draining,
+            (MonitorToSessions::Drain, _) => {
+                self.to_tend.clear();
+                self.stage = Stage::Retired;
+            }
             // The descriptor is missing, which the permit table does not permit.
             _ => {}
         }

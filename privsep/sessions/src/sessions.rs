@@ -43,11 +43,9 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) enum Stage {
     /// Grants become sessions.
     Serving,
-    /// A newer monitor's fronts accept. The sessions of the fronts that are there go on to their
-    /// ends, and more of them can begin.
+    /// A newer monitor's fronts accept, or the server ends. The sessions of the fronts that are
+    /// there go on to their ends, and more of them can begin.
     Retired,
-    /// The server ends. There are no new sessions.
-    Draining,
     /// Workers were told to end. Those that still run then are killed.
     Ending(Instant),
 }
@@ -196,7 +194,6 @@ impl Sessions {
         let ends = match self.stage {
             // The last front has no client any more. No other one comes.
             Stage::Retired => self.fronts.is_empty(),
-            Stage::Draining => true,
             Stage::Serving | Stage::Ending(_) => false,
         };
         let empty = self.workers.is_empty() && self.claims.is_empty();

@@ -310,7 +310,7 @@ impl Supervisor {
         self.stop_reload();
         notify("STOPPING=1");
         let seconds = &self.config.settings.common.grace_s;
-        let text = "ending: no new sessions";
+        let text = "ending: no new connections";
         self.log.write(Level::Notice, text, &[("seconds", seconds)]);
         self.stage = Stage::Draining;
         // So that clients are turned away and do not wait in a queue.

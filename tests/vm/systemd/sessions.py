@@ -40,7 +40,7 @@ def write_spool():
 def told_to_end():
     """How often it was. Sessions then have server.shutdown_grace, 30 seconds."""
     journal = ["journalctl", "SYSLOG_IDENTIFIER=popward", "-o", "cat", "--no-pager"]
-    return subprocess.run(journal, stdout=subprocess.PIPE, text=True).stdout.count("ending: no new sessions")
+    return subprocess.run(journal, stdout=subprocess.PIPE, text=True).stdout.count("ending: no new connections")
 
 
 def outlives(what, *words):

@@ -174,7 +174,7 @@ pub struct Limits {
     pub bad_commands: u32,
     /// After so many failed logins, the connection is closed.
     pub failed_logins: u32,
-    /// Longest time from [`MonitorToFront::Drain`] to the end of running sessions.
+    /// Longest time from [`MonitorToFront::Drain`] to the end of sessions.
     pub drain_ms: u32,
 }
 
@@ -220,7 +220,7 @@ pub enum MonitorToFront {
     /// Other fronts accept from now on. Accept nobody, and serve the connections that are there to
     /// the end.
     Retire,
-    /// Accept nobody any more; end what waits for a login; let sessions end within their time.
+    /// Accept nobody any more. Let connections log in, and sessions end, within their time.
     Drain,
 }
 

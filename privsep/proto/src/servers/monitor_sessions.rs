@@ -23,7 +23,7 @@ pub enum MonitorToSessions {
     Front(FrontId),
     /// A newer monitor takes over. No front comes any more.
     Retire,
-    /// The server ends: no new sessions.
+    /// The server ends. No front comes any more, and nothing is cleaned up.
     Drain,
 }
 

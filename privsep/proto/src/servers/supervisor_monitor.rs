@@ -45,7 +45,7 @@ pub enum SupervisorToMonitor {
     Retire,
     /// There is no older monitor any more.
     Oldest,
-    /// The server ends: let sessions end within their time, then end.
+    /// The server ends: let connections log in, and sessions end, within their time. Then end.
     Drain,
 }
 
