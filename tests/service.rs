@@ -7,6 +7,7 @@ mod host;
 use host::{Host, assert_ok, install, skipped, spool, spool_of, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -341,4 +342,58 @@ fn a_hard_limit_of_few_open_files_does_not_prevent_the_start() {
         .find(|line| line.starts_with("Max open files"));
     let words: Vec<&str> = files.unwrap().split_whitespace().collect();
     assert_eq!(words[3..5], ["1024", "1024"]);
+}
+
+/// Runs `popward --check`. Returns its exit status and what it says.
+fn check(host: &Host) -> (Option<i32>, String) {
+    let mut command = Command::new(host.at("libexec/popward"));
+    command
+        .args(["--check", "--config"])
+        .arg(host.at("popward.toml"));
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// Leaves descriptors unread in sockets, as another program of the same user may.
+fn unread_descriptors(count: usize) -> Vec<std::os::unix::net::UnixDatagram> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let mut kept = Vec::new();
+    while kept.len() / 2 * 100 < count {
+        let (own, other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let (own_end, files) = (own.as_raw_fd(), [null.as_raw_fd(); 100]);
+        let (byte, flags) = ([std::io::IoSlice::new(b"x")], MsgFlags::empty());
+        let rights = [ControlMessage::ScmRights(&files)];
+        sendmsg::<()>(own_end, &byte, &rights, flags, None).unwrap();
+        kept.extend([own, other]);
+    }
+    kept
+}
+
+/// The kernel counts the descriptors that all processes of a user have sent and nobody has read, and
+/// compares with the sender's limit on open files. popward-config has no capability that would spare
+/// it. Before, its limit was 128, and it ended without a reason.
+#[test]
+fn descriptors_that_other_programs_leave_unread_keep_no_configuration_from_being_read() {
+    let host = Host::start(&[user("alice", 64401, &spool(1))]);
+    let unread = unread_descriptors(600);
+    assert_eq!(check(&host), (Some(0), String::new()));
+    // With a limit that is too small, the reason is said. The shell has fewer files open.
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""])
+        .arg(host.at("libexec/popward"))
+        .args(["--check", "--config"])
+        .arg(host.at("popward.toml"))
+        .output()
+        .unwrap();
+    assert_eq!(limited.status.code(), Some(1));
+    let said = String::from_utf8(limited.stderr).unwrap();
+    let reason =
+        "popward: warning: popward-config cannot pass on open files: other programs of root's";
+    assert!(said.starts_with(reason), "{said}");
+    drop(unread);
+    assert_eq!(check(&host), (Some(0), String::new()));
 }

@@ -12,7 +12,10 @@ use std::error::Error;
 pub(crate) fn confine(prints: bool) -> Result<Names, Box<dyn Error>> {
     server::end_after(names::LIFE_S);
     let names = names::start()?;
-    server::drop_privileges(names::FILES, Root::Host)?;
+    // This process keeps its hard limit on open files. The kernel compares a sender's limit with the
+    // number of descriptors that all processes of its user have sent and nobody has read. Under a
+    // small limit this process could send none while another program of root's leaves some unread.
+    server::drop_privileges(u64::MAX, Root::Host)?;
     // A look-up that hangs would keep this process alive after the supervisor's death.
     server::end_with_parent()?;
     landlock::reading::restrict_to_reading()?;

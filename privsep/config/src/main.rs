@@ -35,6 +35,7 @@ mod values;
 use confine::confine;
 use hand_over::{Supervisor, hand_over};
 use host::Host;
+use nix::errno::Errno;
 use popward_proto::VERSION;
 use popward_proto::setup_phase::SetupPhase;
 use popward_proto::supervisor_config::{ConfigToSupervisor, Finding, SupervisorToConfig};
@@ -42,6 +43,10 @@ use popward_sys::channel::{Channel, ChannelError, PacketBuffer};
 use popward_sys::inherited;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// Why no descriptor can be sent. No mistake of the configuration, so another start may succeed.
+const TOO_MANY_UNREAD: &str = "popward-config cannot pass on open files: other programs of root's \
+    have sent more descriptors that nobody has read than the limit on open files permits";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -88,7 +93,14 @@ fn answer(supervisor: &mut Supervisor, names: names::Names) -> Result<(), Channe
         supervisor.send(&ConfigToSupervisor::Warning(Finding::truncated(&warning)))?;
     }
     match config {
-        Ok(config) => hand_over(supervisor, config),
+        Ok(config) => {
+            let said = hand_over(supervisor, config);
+            if said == Err(ChannelError::System(Errno::ETOOMANYREFS)) {
+                let why = Finding::truncated(TOO_MANY_UNREAD);
+                supervisor.send(&ConfigToSupervisor::Warning(why))?;
+            }
+            said
+        }
         Err(error) if excerpts => refuse(supervisor, &error.with_excerpts()),
         Err(error) => refuse(supervisor, &error.to_string()),
     }

@@ -27,8 +27,8 @@ pub(crate) const ARGUMENT: &str = "names";
 /// The id of the user `nobody` and of its group, the same on every Linux.
 const NOBODY: u32 = 65_534;
 
-/// Most open descriptors of a process: two for each certificate, and a few more.
-pub(crate) const FILES: u64 = 128;
+/// Most open descriptors of the process that looks up names.
+const FILES: u64 = 128;
 
 /// After how many seconds the kernel ends this process and the one that looks up names. The
 /// supervisor waits 30 s and then kills popward-config. A supervisor that is dead cannot.
