@@ -2,8 +2,8 @@
 //! that are not their children. The supervisor's children write to popward-log themselves.
 //!
 //! This code runs in processes that are root. A parent vouches for who a record comes from. It also
-//! bounds how many records a worker can write, and about whom, because a worker runs as a user of
-//! the host.
+//! bounds how many records a child can write, because a child that was taken over could fill the
+//! disk, and whom the records can name.
 
 #![forbid(unsafe_code)]
 
@@ -22,9 +22,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-
-/// Most records of a worker in a second.
-const WORKER_RECORDS_MAX: u32 = 100;
 
 /// The fields about a client. Only fronts and auth know clients.
 const OF_CLIENTS: [&str; 5] = ["peer", "port", "proxy", "proxy_session", "session"];
@@ -77,11 +74,15 @@ impl Logs {
         };
         for _ in 0..most {
             match log.receive(buffer) {
-                Ok((record, _)) => source.write(record, to),
+                Ok((record, _)) if source.may_write(to) => source.write(record, to),
+                Ok(_) => {}
                 Err(ChannelError::WouldBlock) => return,
                 // What is no record is the last thing that is read from this log. The other channel
                 // decides about the life of the child.
-                Err(_) => return self.forget(id, events),
+                Err(_) => {
+                    source.end_second(to);
+                    return self.forget(id, events);
+                }
             }
         }
     }
@@ -116,43 +117,40 @@ impl Source {
     }
 
     /// Writes a record of this child, with what the parent knows in place of what the child says.
-    fn write(&mut self, mut record: Record, log: &mut LogWriter) {
+    fn write(&self, mut record: Record, log: &mut LogWriter) {
         record.qpopper &= self.origin.role == Role::Front;
         let mut fields = Vec::from(record.fields);
-        if !matches!(self.origin.role, Role::Front | Role::Auth) {
+        if !self.origin.role.knows_clients() {
             // A text with `=` in it could pose as a field about another user.
             record.text = Text::truncated(&record.text.as_str().replace('=', ":"));
             record.session = self.about.as_ref().map(|about| about.0);
             fields.retain(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
             let user = self.about.as_ref().map_or("-", |about| about.1.as_str());
-            for (_, value) in fields
-                .iter_mut()
-                .filter(|(name, _)| name.as_str() == "user")
-            {
-                *value = Text::truncated(user);
-            }
-        }
-        if self.about.is_some() && !self.may_write(log) {
-            return;
+            let users = fields.iter_mut().filter(|field| field.0.as_str() == "user");
+            users.for_each(|field| field.1 = Text::truncated(user));
         }
         record.fields = List::try_from(fields).unwrap_or_default();
         log.pass_on(self.origin, record);
     }
 
-    /// Whether a worker may write one more record now.
+    /// Whether this child may write one more record now.
     fn may_write(&mut self, log: &mut LogWriter) -> bool {
-        let (began, records) = self.second;
-        if began.elapsed() >= Duration::from_secs(1) {
-            self.second = (Instant::now(), 1);
-            return true;
+        if self.second.0.elapsed() >= Duration::from_secs(1) {
+            self.end_second(log);
         }
-        self.second.1 = records.saturating_add(1);
-        if records == WORKER_RECORDS_MAX {
-            let pid = self.origin.pid;
-            let text = "a worker writes too many log records: those of this second are left out";
-            log.write(Level::Warning, text, &[("pid", &pid)]);
+        self.second.1 = self.second.1.saturating_add(1);
+        self.second.1 <= self.origin.role.records_max()
+    }
+
+    /// Says how many records of the present second were left out. Begins another second.
+    fn end_second(&mut self, log: &mut LogWriter) {
+        let (_, records) = std::mem::replace(&mut self.second, (Instant::now(), 0));
+        let Origin { role, pid } = self.origin;
+        let count = records.saturating_sub(role.records_max());
+        if count > 0 {
+            let text = "a process writes too many log records: some of a second are left out";
+            log.write(Level::Warning, text, &[("pid", &pid), ("records", &count)]);
         }
-        records < WORKER_RECORDS_MAX
     }
 }
 

@@ -129,6 +129,8 @@ impl Attempt<'_> {
             let new = new.filter(|pid| !before.contains_key(pid) && is_of_server(&role(*pid)));
             links(seat.neighbour).len() <= open_before + DESCRIPTORS * new.count()
         });
+        // A line about what has just happened may still be on its way.
+        arena.settle(seat.neighbour);
         let news = news(&arena.host.log(), log_before, &mut words);
         if words.is_empty() {
             words.insert("nothing".into());

@@ -584,12 +584,9 @@ impl Runner<'_> {
         let seat = self.seat(at);
         let base = lane.base();
         let what = format!("2,000 times {}", base.label);
-        self.attempt(
-            seat,
-            at,
-            None,
-            (what, base.packet, 2000, Vec::new(), base.once),
-        );
+        // At the sender's end its parent says how many records it has left out.
+        let once = base.once || base.label == "Record";
+        self.attempt(seat, at, None, (what, base.packet, 2000, Vec::new(), once));
     }
 }
 
