@@ -111,10 +111,12 @@ impl StateRoot {
     }
 
     /// Makes the draft the state directory of `user`, and waits until that is on disk. The client
-    /// hears its UIDLs next, and these must stay the same after a power cut.
+    /// hears its UIDLs next, and these must stay the same after a power cut. If `popwardctl adopt`
+    /// has made a state directory meanwhile, that one stays, and so does the draft.
     pub(crate) fn keep_draft_of(&self, user: &UserName) -> Result<(), StateError> {
         let (from, to) = (draft(user), user.as_str());
         renameat(&self.directory, from.as_str(), &self.directory, to)
+            .or_else(|errno| self.has(user).then_some(()).ok_or(errno))
             .and_then(|()| nix::unistd::fsync(&self.directory))
             .map_err(StateError::System)
     }
@@ -122,11 +124,8 @@ impl StateRoot {
     /// Removes the draft of `user` after popward-adopt found no spool. A draft with files that an
     /// earlier adoption left stays. The next adoption works in it.
     pub(crate) fn remove_draft_of(&self, user: &UserName) {
-        let _ = unlinkat(
-            &self.directory,
-            draft(user).as_str(),
-            UnlinkatFlags::RemoveDir,
-        );
+        let name = draft(user);
+        let _ = unlinkat(&self.directory, name.as_str(), UnlinkatFlags::RemoveDir);
     }
 
     fn named(&self, name: &str, uid: u32, gid: u32) -> Result<PathBuf, StateError> {
