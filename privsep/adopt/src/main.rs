@@ -15,6 +15,7 @@ use popward_mbox::scan::{ScanError, scan_on};
 use popward_proto::log::Level;
 use popward_proto::session::{OpenFailure, WorkerToFront};
 use popward_proto::sessions_worker::{Job, NO_SPOOL, NOT_OPENED};
+use popward_sys::log::Field;
 use popward_update::error::OpenError;
 use popward_update::pins_file;
 use popward_update::session_log::SessionLog;
@@ -31,8 +32,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let failure = match adopt(&job, &ends, &log) {
-        Ok(Some(pinned)) => {
-            log.write(Level::Notice, "adopted", &[("messages", &pinned)]);
+        Ok(Some((pinned, native))) => {
+            let counts: [Field<'_>; 2] = [("messages", &pinned), ("native", &native)];
+            log.write(Level::Notice, "adopted", &counts);
             return ExitCode::SUCCESS;
         }
         Ok(None) => {
@@ -83,10 +85,11 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Pins the UIDLs of all messages. Returns how many messages have another UIDL than popward's own.
+/// Pins the UIDLs of all messages. Returns how many messages have another UIDL than popward's own,
+/// and how many have popward's own.
 /// `None`: there is no spool. It may come back with the old server's mail, so nothing is adopted
 /// yet.
-fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Failure> {
+fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<(usize, usize)>, Failure> {
     let started = start::start(job, ends, log).map_err(Failure::Open)?;
     let state = started.state.ok_or(Failure::NoState)?;
     let Some(mut spool) = started.spool else {
@@ -108,7 +111,8 @@ fn adopt(job: &Job, ends: &Ends, log: &SessionLog) -> Result<Option<usize>, Fail
     assignment::assign(&mut maildrop, &unnamed, &mut pins);
     let pinned = pin_all(&maildrop, &mut pins);
     pins_file::replace(&state, &pins).map_err(Failure::NotWritten)?;
-    Ok(Some(pinned))
+    let shown = maildrop.messages.len() - usize::from(maildrop.is_hidden(0));
+    Ok(Some((pinned, shown - pinned)))
 }
 
 /// Pins every UIDL that popward would not give by itself. Returns how many messages have such a
