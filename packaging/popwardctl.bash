@@ -3,14 +3,20 @@ _popwardctl() {
     local now=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words="" files="" users=""
     case $before in
         --config | -c) files=yes ;;
-        --from) words="dovecot qpopper" ;;
+        --from)
+            words="dovecot qpopper"
+            if [[ ${COMP_WORDS[1]} = adopt ]]; then words="x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw"; fi
+            ;;
+        --passwords) files=yes ;;
+        --jobs | --verify | --master) ;;
         --uidl) words="native x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw" ;;
         --scheme) words="SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 ARGON2ID PLAIN" ;;
         --iterations) ;;
         --user) users=yes ;;
         *)
             case ${COMP_WORDS[1]}:$COMP_CWORD in
-                *:1) words="status sessions top kick user import-config spool secret --help --version" ;;
+                *:1) words="status sessions top kick user adopt import-config spool secret --help --version" ;;
+                adopt:*) words="--user --all --from --dry-run --jobs --verify --passwords --master --json --config --help" ;;
                 import-config:*) words="--from --help" files=yes ;;
                 status:*) words="--json --help" ;;
                 sessions:*) words="--json --help" ;;

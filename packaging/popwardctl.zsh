@@ -5,7 +5,7 @@ _popwardctl() {
     _arguments -C \
         '(-h --help)'{-h,--help}'[print the options]' \
         '--version[print the version]' \
-        '1:command:((status\:"show the running server" sessions\:"show who has a maildrop open" top\:"show both, anew every two seconds" kick\:"end sessions" user\:"show one account end to end" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
+        '1:command:((status\:"show the running server" sessions\:"show who has a maildrop open" top\:"show both, anew every two seconds" kick\:"end sessions" user\:"show one account end to end" adopt\:"give users the UIDLs of the server before" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
         '*::argument:->arguments'
     [[ $state == arguments ]] || return
     case ${line[1]} in
@@ -24,6 +24,14 @@ _popwardctl() {
         user)
             _arguments '--json[print JSON]' '(-c --config)'{-c,--config}'[the configuration]:file:_files' \
                 '--help[print the options]' '1:account:_users'
+            ;;
+        adopt)
+            _arguments '*--user[this user]:account:_users' '--all[all users]' \
+                '--from[the servers before]:scheme:(x-uidl popa3d solid-pop3d tpop3d dovecot-md5 dovecot uw)' \
+                '--dry-run[write nothing]' '--jobs[so many users at once]:number:' \
+                '--verify[compare with the old server]:host and port:' '--passwords[lines of USER\:PASSWORD]:file:_files' \
+                '--master[what follows each name in a login there]:suffix:' '--json[print JSON]' \
+                '(-c --config)'{-c,--config}'[the configuration]:file:_files' '--help[print the options]'
             ;;
         import-config)
             _arguments '--from[the server before]:server:(dovecot qpopper)' '--help[print the options]' '1:file:_files'

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Some("secret") => tool::secret(std::env::args().skip(2)),
         Some("import-popauth") => tool::import_popauth(std::env::args().skip(2)),
         Some("account") => tool::account(std::env::args().skip(2)),
+        Some("names") => tool::names(std::env::args().skip(2)),
         Some(_) => ExitCode::FAILURE,
     }
 }

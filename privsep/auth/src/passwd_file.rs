@@ -265,6 +265,25 @@ pub(crate) fn bad_lines(path: &Path) -> Result<(Vec<String>, usize), String> {
     Ok((bad, more))
 }
 
+/// The name of each usable line, one in each line.
+///
+/// # Errors
+///
+/// As [`find`].
+pub(crate) fn names(path: &Path) -> Result<String, String> {
+    let mut lines = Lines::new(trusted_file::open(path)?);
+    let mut names = String::new();
+    while let Some(line) = lines.next().map_err(|error| error.to_string())? {
+        let is_comment = line.text.is_empty() || line.text.starts_with(b"#");
+        if is_comment || check_name(line.text).is_err() || parse_line(&line).is_err() {
+            continue;
+        }
+        names += &String::from_utf8_lossy(name(line.text));
+        names.push('\n');
+    }
+    Ok(names)
+}
+
 /// Whether a line is for a system user, or the file cannot be read now.
 pub(crate) fn names_system_users(path: &Path) -> bool {
     let Ok(file) = trusted_file::open(path) else {

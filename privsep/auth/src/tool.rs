@@ -1,5 +1,6 @@
 //! `popward secret` and `popward import-popauth`: the tools with which an operator makes password
-//! files. `popward-auth account` tells popwardctl whose account a line of such a file is.
+//! files. `popward-auth account` tells popwardctl whose account a line of such a file is, and
+//! `popward-auth names` whose lines there are.
 //!
 //! They are no part of the server. They run with their caller's rights, and no process of the
 //! server starts them.
@@ -235,6 +236,23 @@ pub(crate) fn account(words: impl Iterator<Item = String>) -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             let _ = writeln!(std::io::stderr(), "{file}: {name}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `popward-auth names FILE`: prints the name in each line of a password file with which a user can
+/// log in.
+pub(crate) fn names(words: impl Iterator<Item = String>) -> ExitCode {
+    let words: Vec<String> = words.collect();
+    let [file] = &words[..] else {
+        return ExitCode::FAILURE;
+    };
+    match passwd_file::names(Path::new(file)) {
+        Ok(names) if std::io::stdout().write_all(names.as_bytes()).is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "{file}: {why}");
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,12 @@
 //! The command line.
 
-use crate::look;
+use crate::{listing, look, old_server};
 use lexopt::prelude::{Long, Short, Value};
 use lexopt::{Arg, Parser, ValueExt};
 use popward_proto::bounded::UserName;
+use popward_proto::sessions_worker::Scheme;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
     \n\
@@ -14,16 +15,31 @@ const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
     \n  top                                  show both, anew every two seconds\
     \n  kick SESSION | kick --user NAME      end a session, or all sessions of a user\
     \n  user NAME [--json] [--config FILE]   show one account end to end, and what a login would do\
+    \n  adopt --user NAME... | --all [OPTION...]\
+    \n                                       give users' mail the UIDLs of the server before\
     \n  import-config --from SERVER FILE     make popward.toml of another server's configuration:\
     \n                                       dovecot (the output of doveconf -nP), or qpopper\
     \n  spool FILE [OPTION...]               show the messages of a file: see popward-spool(8)\
     \n  secret [OPTION...]                   make a line for a password file: see popward-secret(8)\
     \n\
     \n  --config FILE  the configuration (default /etc/popward/popward.toml)\
-    \n  --from SERVER  the server that has been there before\
+    \n  --from SERVER  the server that has been there before. For adopt: SCHEME[,SCHEME...] in place of\
+    \n                 adopt.from\
     \n  --json         print JSON instead of text\
     \n  --help         print this text\
-    \n  --version      print the version\n";
+    \n  --version      print the version\
+    \n\
+    \n  Options of adopt:\
+    \n  --user NAME    this user, or these\
+    \n  --all          all users that the source of accounts tells\
+    \n  --dry-run      write nothing, and say what would be\
+    \n  --jobs N       so many users at once (default 4)\
+    \n  --verify HOST:PORT\
+    \n                 adopt a user only if the old server there gives the same UIDLs\
+    \n  --passwords FILE\
+    \n                 lines of USER:PASSWORD for --verify (default: standard input)\
+    \n  --master SUFFIX\
+    \n                 log in there as USER followed by SUFFIX, with the password of SUFFIX\n";
 
 /// The configuration that is read by default.
 const CONFIG: &str = "/etc/popward/popward.toml";
@@ -53,9 +69,50 @@ pub(crate) enum Command {
     Top,
     /// `user`.
     User(User),
+    /// Be the process that lists a user's messages: see [`listing`].
+    List,
+    /// Be the process that asks the old server: see [`old_server`].
+    AskOldServer,
+    /// `adopt`.
+    Adopt(Adopt),
     /// `import-config`.
     ImportConfig(ImportConfig),
 }
+
+/// Whose mail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// That of all accounts.
+    All,
+    /// That of these, of at least one.
+    These(Vec<UserName>),
+}
+
+/// The options of `popwardctl adopt`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Adopt {
+    /// Whose mail.
+    pub(crate) whom: Whom,
+    /// The servers before. If there is none, `adopt.from` counts.
+    pub(crate) from: Vec<Scheme>,
+    /// Most users at once.
+    pub(crate) jobs: usize,
+    /// Whether nothing is written.
+    pub(crate) dry_run: bool,
+    /// The old server, as HOST:PORT.
+    pub(crate) verify: Option<String>,
+    /// The file with the passwords there. `-` is standard input.
+    pub(crate) passwords: PathBuf,
+    /// What follows each user's name in a login of a master user.
+    pub(crate) master: Option<String>,
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Whether to print JSON.
+    pub(crate) json: bool,
+}
+
+/// Most users at once.
+const JOBS_MAX: usize = 256;
 
 /// Which sessions `popwardctl kick` ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,6 +174,8 @@ fn of_words(words: Vec<OsString>) -> Result<Command, String> {
     match first {
         "spool" | "secret" => return Ok(Command::Popward(words)),
         look::ARGUMENT => return Ok(Command::Look),
+        listing::ARGUMENT => return Ok(Command::List),
+        old_server::ARGUMENT => return Ok(Command::AskOldServer),
         _ => {}
     }
     let mut parser = Parser::from_args(words);
@@ -127,6 +186,7 @@ fn command(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     match parser.next()? {
         Some(Value(word)) => match word.to_str() {
             Some("user") => user(parser),
+            Some("adopt") => adopt(parser),
             Some("import-config") => import_config(parser),
             Some("status") => plain(parser, |json| Command::Status { json }),
             Some("sessions") => plain(parser, |json| Command::Sessions { json }),
@@ -200,6 +260,60 @@ fn user(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::User(User { name, config, json }))
 }
 
+fn adopt(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let (mut users, mut all) = (Vec::new(), false);
+    let mut adopt = Adopt {
+        whom: Whom::All,
+        from: Vec::new(),
+        jobs: 4,
+        dry_run: false,
+        verify: None,
+        passwords: PathBuf::from("-"),
+        master: None,
+        config: PathBuf::from(CONFIG),
+        json: false,
+    };
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("user") => users.push(account(parser.value()?)?),
+            Long("all") => all = true,
+            Long("from") => {
+                let word = parser.value()?.string()?;
+                let schemes = word.split(',').map(str::parse);
+                let schemes = schemes.collect::<Result<_, _>>();
+                adopt.from = schemes.map_err(|error| format!("--from {word}: {error}"))?;
+            }
+            Long("jobs") => {
+                let jobs = parser.value()?.parse().ok();
+                let jobs = jobs.filter(|jobs| (1..=JOBS_MAX).contains(jobs));
+                adopt.jobs = jobs.ok_or_else(|| format!("--jobs: expected 1 to {JOBS_MAX}"))?;
+            }
+            Long("dry-run") => adopt.dry_run = true,
+            Long("verify") => adopt.verify = Some(parser.value()?.string()?),
+            Long("passwords") => adopt.passwords = parser.value()?.into(),
+            Long("master") => adopt.master = Some(parser.value()?.string()?),
+            Long("config") | Short('c') => adopt.config = parser.value()?.into(),
+            Long("json") => adopt.json = true,
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    if all != users.is_empty() {
+        return Err("expected --user NAME, or --all".into());
+    }
+    if !users.is_empty() {
+        adopt.whom = Whom::These(users);
+    }
+    let for_verify = adopt.master.is_some() || adopt.passwords != Path::new("-");
+    if adopt.verify.is_none() && for_verify {
+        return Err("--passwords and --master are for --verify HOST:PORT".into());
+    }
+    let no_name = |suffix: &String| suffix.is_empty() || suffix.contains([':', '\r', '\n']);
+    if adopt.master.as_ref().is_some_and(no_name) {
+        return Err("--master: expected what follows the user's name, such as *admin".into());
+    }
+    Ok(Command::Adopt(adopt))
+}
+
 fn import_config(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     let (mut from, mut file) = (None, None);
     while let Some(option) = parser.next()? {
@@ -249,6 +363,21 @@ mod tests {
     }
 
     #[test]
+    fn adopt_takes_users_or_all_of_them() {
+        let adopt = |line| match parsed(line) {
+            Ok(Command::Adopt(adopt)) => adopt,
+            other => panic!("{line}: {other:?}"),
+        };
+        let all = adopt("adopt --all --jobs 8 --dry-run --from x-uidl,popa3d");
+        assert_eq!((all.whom, all.jobs, all.dry_run), (Whom::All, 8, true));
+        assert_eq!(all.from, [Scheme::XUidl, Scheme::Popa3d]);
+        let two = adopt("adopt --user alice --user bob --verify [::1]:110 --master *admin");
+        assert!(matches!(two.whom, Whom::These(users) if users.len() == 2));
+        assert_eq!(two.master.as_deref(), Some("*admin"));
+        assert_eq!(two.passwords, Path::new("-"));
+    }
+
+    #[test]
     fn a_wrong_line_says_what_is_wrong() {
         for (line, part) in [
             ("", "expected a command"),
@@ -269,6 +398,13 @@ mod tests {
             ("status all", "all"),
             ("sessions --frob", "--frob"),
             ("top --json", "--json"),
+            ("adopt", "expected --user NAME, or --all"),
+            ("adopt --all --user alice", "expected --user NAME, or --all"),
+            ("adopt alice", "alice"),
+            ("adopt --all --jobs 0", "--jobs"),
+            ("adopt --all --from qmail", "expected one of x-uidl"),
+            ("adopt --all --passwords /x", "--verify"),
+            ("adopt --all --verify h:1 --master a:b", "--master"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

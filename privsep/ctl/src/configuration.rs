@@ -1,6 +1,7 @@
 //! The configuration in force, as popward-config hands it over. popwardctl reads no TOML.
 
 use crate::executable;
+use crate::output::{FAILED, complain};
 use popward_parent::process::{how, readable};
 use popward_proto::VERSION;
 use popward_proto::bounded::Text;
@@ -16,6 +17,7 @@ use popward_proto::supervisor_config::{
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer, socket_pair};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The reader of popward.toml.
@@ -46,6 +48,19 @@ pub(crate) enum NotRead {
     Failed(String),
 }
 
+/// Exit status: the configuration has a mistake.
+const BAD_CONFIGURATION: u8 = 78;
+
+impl NotRead {
+    /// Tells the operator. Returns the exit status.
+    pub(crate) fn complain(&self) -> ExitCode {
+        match self {
+            Self::Refused(why) => complain(why, BAD_CONFIGURATION),
+            Self::Failed(why) => complain(why, FAILED),
+        }
+    }
+}
+
 /// Has popward-config read and check the file `path`.
 ///
 /// # Errors
@@ -61,7 +76,7 @@ pub(crate) fn read(path: &Path) -> Result<Configuration, NotRead> {
     let identity = executable::as_root();
     let (own, theirs) = socket_pair().map_err(|errno| failed(&errno))?;
     let (words, identity) = ([EXECUTABLE], identity.as_ref());
-    let started = executable::start(&executable, &words, identity, theirs.as_fd());
+    let started = executable::start(&executable, &words, identity, &[theirs.as_fd()]);
     let child = started.map_err(|errno| failed(&errno))?;
     drop(theirs);
     let mut channel: FromConfig = Channel::new(own, SetupPhase::Starting);

@@ -33,8 +33,8 @@ pub(crate) fn as_user(uid: u32, gid: u32, groups: Vec<u32>) -> ChildIdentity {
     }
 }
 
-/// Starts an executable with one socket, in the working directory: paths on the command line may be
-/// relative to it.
+/// Starts an executable with these sockets, in the working directory: paths on the command line may
+/// be relative to it.
 ///
 /// # Errors
 ///
@@ -43,14 +43,14 @@ pub(crate) fn start(
     executable: &Path,
     words: &[&str],
     identity: Option<&ChildIdentity>,
-    socket: BorrowedFd<'_>,
+    sockets: &[BorrowedFd<'_>],
 ) -> Result<Child, Errno> {
     let open = |path, flags| open(path, OFlag::O_CLOEXEC | flags, Mode::empty());
     spawn(&Spawn {
         executable,
         arguments: words,
         null: open("/dev/null", OFlag::O_RDWR)?.as_fd(),
-        descriptors: &[socket],
+        descriptors: sockets,
         directory: open(".", OFlag::O_PATH | OFlag::O_DIRECTORY)?.as_fd(),
         identity,
     })

@@ -3,6 +3,7 @@
 //! It runs as the user, so that root never reads what a user can write. Before it reads a byte it
 //! gives up all other files and every way to write one (Landlock). It takes no locks.
 
+use crate::as_user;
 use crate::facts::{
     Content, Dotlock, Facts, Index, Journal, Pins, Question, Spool, SpoolFile, State,
 };
@@ -18,49 +19,50 @@ use popward_mbox::scan::{ScanError, scan_on};
 use popward_mbox::source::Source;
 use popward_sys::capabilities::Capabilities;
 use popward_sys::confine;
-use popward_sys::inherited;
-use popward_sys::landlock::{self, READ_FILE};
+use popward_sys::landlock::{self, READ_FILE, Rights};
 use std::error::Error;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The argument that makes a popwardctl this process.
 pub(crate) const ARGUMENT: &str = "look-as-user";
 
-/// Most bytes of a question or an answer.
-pub(crate) const MESSAGE_MAX: u64 = 64 << 10;
+/// Most bytes of an answer.
+pub(crate) const ANSWER_MAX: u64 = 64 << 10;
 
 /// How many bytes of the spool are in memory at once.
-const BUFFER: usize = 1 << 20;
+pub(crate) const BUFFER: usize = 1 << 20;
 /// Most bytes of an index that are read. It has 64 bytes for each message.
-const INDEX_MAX: u64 = 256 << 20;
+pub(crate) const INDEX_MAX: u64 = 256 << 20;
 /// Most bytes of pins that are read.
-const PINS_MAX: u64 = 256 << 20;
+pub(crate) const PINS_MAX: u64 = 256 << 20;
 /// Most bytes of a dotlock that are read: a process id and a host's name.
 const DOTLOCK_MAX: u64 = 128;
 
 /// Answers one question.
 pub(crate) fn main() -> std::process::ExitCode {
-    let answered = inherited::take::<1>()
-        .map_err(io::Error::from)
-        .and_then(|[socket]| answer(UnixStream::from(socket)));
-    std::process::ExitCode::from(u8::from(answered.is_err()))
+    as_user::main(look)
 }
 
-fn answer(mut stream: UnixStream) -> io::Result<()> {
-    let mut question = Vec::new();
-    (&stream).take(MESSAGE_MAX).read_to_end(&mut question)?;
-    let question: Question = serde_json::from_slice(&question)?;
-    let facts: Result<Facts, String> = look(&question).map_err(|error| error.to_string());
-    stream.write_all(&serde_json::to_vec(&facts)?)
+/// What a confined process can reach: the spool's directory, if it can be opened, and the state
+/// directory.
+pub(crate) struct Reached {
+    /// The spool's directory.
+    pub(crate) spools: nix::Result<OwnedFd>,
+    /// The state directory.
+    pub(crate) state: Option<OwnedFd>,
 }
 
-/// Opens the directories, gives up everything else, and looks.
-fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
+/// Opens the directories, gives up everything else, and proves that. `rights` is what may be done
+/// in the state directory.
+///
+/// # Errors
+///
+/// The state directory cannot be opened, or the process is not confined.
+pub(crate) fn reach(question: &Question, rights: Rights) -> Result<Reached, Box<dyn Error>> {
     confine::harden(32)?;
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let spools = open(&question.spool_directory, directory, Mode::empty());
@@ -68,8 +70,8 @@ fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
     let state = state.map(|path| open(path, directory | OFlag::O_NOFOLLOW, Mode::empty()));
     let state = state.transpose()?;
     confine::drop_capabilities(Capabilities::NONE)?;
-    let opened = spools.iter().chain(&state);
-    let rules: Vec<_> = opened.map(|fd| (fd.as_fd(), READ_FILE)).collect();
+    let mut rules: Vec<_> = spools.iter().map(|fd| (fd.as_fd(), READ_FILE)).collect();
+    rules.extend(state.iter().map(|fd| (fd.as_fd(), rights)));
     landlock::restrict(&rules)?;
     let identity = confine::Identity {
         uid: question.uid,
@@ -77,6 +79,12 @@ fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
         effective_gid: question.gid,
     };
     confine::prove(&identity, &question.groups, Capabilities::NONE)?;
+    Ok(Reached { spools, state })
+}
+
+/// Gives up everything else, and looks.
+fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
+    let Reached { spools, state } = reach(question, READ_FILE)?;
     let spools = match spools {
         Ok(spools) => spools,
         Err(errno) => {
@@ -95,23 +103,23 @@ fn look(question: &Question) -> Result<Facts, Box<dyn Error>> {
     })
 }
 
-/// Looks at the spool. Returns the numbers by which an index knows it, if it is there.
-fn look_at_spool(
+/// Opens the spool to read it. `Ok(Err)`: there is none that a worker would take.
+pub(crate) fn open_spool(
     directory: &OwnedFd,
     question: &Question,
-) -> io::Result<(Spool, Option<Identity>)> {
+) -> io::Result<Result<(File, Metadata), Spool>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let name = question.spool_name.as_str();
     // The time of the last reading tells other programs whether there is new mail, so it stays.
     let opened = openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty());
-    let unfit = |why: &str| Ok((Spool::Unfit(why.to_owned()), None));
+    let unfit = |why: &str| Ok(Err(Spool::Unfit(why.to_owned())));
     let file = match opened {
         Ok(file) => File::from(file),
-        Err(Errno::ENOENT) => return Ok((Spool::Missing, None)),
+        Err(Errno::ENOENT) => return Ok(Err(Spool::Missing)),
         Err(Errno::ELOOP) => return unfit("the spool is a symbolic link"),
         Err(Errno::EPERM) => return unfit("the spool belongs to somebody else"),
         Err(Errno::ENXIO) => return unfit("the spool is not a regular file"),
-        Err(errno) => return Ok((Spool::Unreadable(errno.to_string()), None)),
+        Err(errno) => return Ok(Err(Spool::Unreadable(errno.to_string()))),
     };
     let status = file.metadata()?;
     if status.is_dir() {
@@ -124,10 +132,21 @@ fn look_at_spool(
         return unfit("the spool belongs to somebody else");
     }
     match status.nlink() {
-        1 => {}
-        0 => return unfit("another program removes or replaces the spool"),
-        _ => return unfit("the spool has more than one link"),
+        1 => Ok(Ok((file, status))),
+        0 => unfit("another program removes or replaces the spool"),
+        _ => unfit("the spool has more than one link"),
     }
+}
+
+/// Looks at the spool. Returns the numbers by which an index knows it, if it is there.
+fn look_at_spool(
+    directory: &OwnedFd,
+    question: &Question,
+) -> io::Result<(Spool, Option<Identity>)> {
+    let (file, status) = match open_spool(directory, question)? {
+        Ok(opened) => opened,
+        Err(none) => return Ok((none, None)),
+    };
     let device = status.dev();
     let (major, minor) = (major(device), minor(device));
     let spool = SpoolFile {
@@ -148,7 +167,7 @@ fn age(time: i64) -> u64 {
     now.saturating_sub(u64::try_from(time).unwrap_or(0))
 }
 
-fn identity(status: &Metadata) -> Identity {
+pub(crate) fn identity(status: &Metadata) -> Identity {
     let nanos = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
     Identity {
         inode: status.ino(),
@@ -159,7 +178,7 @@ fn identity(status: &Metadata) -> Identity {
 }
 
 /// A spool that this process has not locked.
-struct Unlocked(File);
+pub(crate) struct Unlocked(pub(crate) File);
 
 impl Source for Unlocked {
     type Error = io::Error;
@@ -178,15 +197,29 @@ impl Source for Unlocked {
     }
 }
 
-fn content(file: File, length: u64, hide: &[String]) -> Content {
+/// Reads all messages of a spool that nobody has locked.
+///
+/// # Errors
+///
+/// Reading failed, or it is no spool.
+pub(crate) fn scan(
+    spool: &mut Unlocked,
+    length: u64,
+    hide: &[String],
+    buffer: &mut [u8],
+) -> Result<Maildrop, ScanError<io::Error>> {
     let mut hidden = Hidden::default();
     for name in hide {
         hidden.add(name);
     }
-    let (mut spool, mut buffer) = (Unlocked(file), vec![0; BUFFER]);
     let mut maildrop = Maildrop::default();
-    match scan_on(&mut spool, length, &mut buffer, hidden, &mut maildrop) {
-        Ok(()) => {
+    scan_on(spool, length, buffer, hidden, &mut maildrop)?;
+    Ok(maildrop)
+}
+
+fn content(file: File, length: u64, hide: &[String]) -> Content {
+    match scan(&mut Unlocked(file), length, hide, &mut vec![0; BUFFER]) {
+        Ok(maildrop) => {
             let seen = &maildrop.messages[usize::from(maildrop.is_hidden(0))..];
             Content::Mail {
                 messages: seen.len(),
@@ -256,7 +289,7 @@ fn look_at_state(directory: &OwnedFd, spool: Option<Identity>) -> State {
 }
 
 /// All of a file in the state directory, if it has at most `most` bytes.
-fn whole(directory: &OwnedFd, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn whole(directory: &OwnedFd, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
     let Some((file, status)) = file(directory, name)? else {
         return Ok(None);
     };
@@ -305,4 +338,18 @@ fn look_at_journal(directory: &OwnedFd, spool: Option<Identity>) -> io::Result<J
         (Some(head), Some(spool)) if head.inode == spool.inode => Journal::Unfinished,
         _ => Journal::OfAnotherFile,
     })
+}
+
+/// The pins in a state directory. If there is no file, there are none.
+///
+/// # Errors
+///
+/// The file cannot be read, or has a wrong line.
+pub(crate) fn pins(directory: &OwnedFd) -> io::Result<pins::Pins> {
+    let bytes = whole(directory, "pins", PINS_MAX)?;
+    let bytes = bytes.map_or_else(
+        || Ok(pins::Pins::default()),
+        |bytes| pins::Pins::decode(&bytes),
+    );
+    bytes.map_err(|line| io::Error::other(format!("pins:{line}: expected `KEY UIDL`")))
 }

@@ -3,24 +3,34 @@
 //!
 //! It runs as the user that calls it, with no more rights, and is no part of the server. As root it
 //! reads no file of a user itself: a second popwardctl does so as that user, and can only read
-//! ([`look`]).
+//! ([`look`], [`listing`]). What changes a user's files is an executable of the server, which runs as
+//! the user, under the user's locks ([`task`]). What another server says is read by a process of
+//! nobody's ([`old_server`]).
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod accounts;
+mod adopt;
 mod arguments;
+mod as_user;
 mod configuration;
 mod executable;
 mod facts;
 mod holders;
 mod import;
+mod listing;
 mod look;
+mod mailbox;
+mod old_server;
 mod outcome;
 mod output;
+mod passwords;
 mod processes;
 mod report;
 mod sessions;
 mod status;
+mod task;
 mod told;
 mod top;
 mod user;
@@ -38,6 +48,9 @@ fn main() -> ExitCode {
     match command {
         Command::Print(text) => print(&text),
         Command::Look => look::main(),
+        Command::List => listing::main(),
+        Command::AskOldServer => old_server::main(),
+        Command::Adopt(options) => adopt::main(&options),
         Command::Popward(words) => become_popward(words),
         Command::Status { json } => status::main(json),
         Command::Sessions { json } => sessions::main(json),
