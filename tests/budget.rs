@@ -280,7 +280,7 @@ const ROOTS: &[(&str, usize, usize, &[&str])] = &[
     ),
 ];
 
-const SUPERVISOR_OWN: usize = 1991;
+const SUPERVISOR_OWN: usize = 1997;
 const SUPERVISOR_ALL: usize = 3775;
 const MONITOR_OWN: usize = 1969;
 const MONITOR_ALL: usize = 3941;

@@ -4,7 +4,7 @@
 
 mod host;
 
-use host::{Host, assert_ok, install, skipped, spool, spool_of, user};
+use host::{Host, assert_ok, install, root, skipped, spool, spool_of, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::fd::AsRawFd;
@@ -342,6 +342,31 @@ fn a_hard_limit_of_few_open_files_does_not_prevent_the_start() {
         .find(|line| line.starts_with("Max open files"));
     let words: Vec<&str> = files.unwrap().split_whitespace().collect();
     assert_eq!(words[3..5], ["1024", "1024"]);
+}
+
+/// Keys died at the start, with a reason that named neither the setting nor what to do.
+#[test]
+fn a_start_with_no_new_privs_says_what_forbids_it() {
+    if !root() {
+        return skipped("a start as root with no_new_privs");
+    }
+    let mut host = Host::start(&[user("alice", 64401, &spool(1))]);
+    assert_eq!(host.stop(), Some(0));
+    let mut command = Command::new("setpriv");
+    command
+        .arg("--no-new-privs")
+        .arg(host.at("libexec/popward"));
+    let output = command
+        .arg("--config")
+        .arg(host.at("popward.toml"))
+        .output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains("remove NoNewPrivileges= of systemd or no-new-privileges"),
+        "{said}"
+    );
 }
 
 /// Runs `popward --check`. Returns its exit status and what it says.

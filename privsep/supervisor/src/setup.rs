@@ -50,6 +50,12 @@ pub(crate) fn leave_starter() -> Result<(), NotConfined> {
     Ok(())
 }
 
+/// popward's processes get the capabilities that they need by an exec as root, which `no_new_privs`
+/// forbids.
+const NO_NEW_PRIVS: &str = "started with no_new_privs, so its processes could not get the \
+    capabilities that they need: remove NoNewPrivileges= of systemd or no-new-privileges of the \
+    container. popward sets no_new_privs for each process that can bear it";
+
 /// The signals that end the server.
 const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
@@ -84,6 +90,9 @@ pub(crate) fn start(
     let listeners = listeners::open(&config.settings, given)?;
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
+        if nix::sys::prctl::get_no_new_privs() == Ok(true) {
+            return Err(NO_NEW_PRIVS.to_owned());
+        }
         give_up().map_err(|error| error.to_string())?;
     }
     let mut supervisor = Supervisor {
