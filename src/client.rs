@@ -9,8 +9,8 @@ use crate::tls::client_certificate::{ClientCertificate, Witness};
 use crate::tls::handshake::QueuePlace;
 pub(crate) use handshake::Handshake;
 use mio::net::TcpStream;
-use rustls::ServerConnection;
 use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ServerConnection};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -182,6 +182,18 @@ impl Client {
         };
         let (version, suite) = (tls.protocol_version()?, tls.negotiated_cipher_suite()?);
         Some(format!("{version:?}/{:?}", suite.suite()))
+    }
+
+    /// Whether the handshake was `full`, or `resumed` by a ticket. `None`: there is no TLS.
+    pub(crate) fn handshake_kind(&self) -> Option<&'static str> {
+        let Layer::Tls(tls) = &self.layer else {
+            return None;
+        };
+        let kind = tls.handshake_kind()?;
+        Some(match kind {
+            HandshakeKind::Resumed => "resumed",
+            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => "full",
+        })
     }
 
     /// The client's certificate, for EXTERNAL. Only a full TLS 1.3 handshake gives one.

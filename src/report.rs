@@ -5,6 +5,7 @@ use crate::end_reason::EndReason;
 use crate::limits::{Party, TooMany};
 use crate::pop3::Pop3;
 use crate::proxy::Peer;
+use crate::tls::certificates::Expiry;
 use popward_proto::account::SessionId;
 use popward_proto::bounded::UserName;
 use popward_proto::log::Level;
@@ -68,48 +69,58 @@ pub(crate) fn login(log: &Log, subject: &Subject<'_>, opened: Totals) {
     }
 }
 
+/// Logs when a certificate that is in use expires. Their numbers begin at 1.
+pub(crate) fn expiry(log: &Log, number: u8, of: &Expiry) {
+    let fields: &[(&str, &dyn std::fmt::Display)] = &[
+        ("number", &number),
+        ("name", &of.name),
+        ("expires", &of.at_s),
+    ];
+    log.notice(None, "certificate", fields);
+}
+
 /// Logs the end of a connection. The end of a session is a notice, any other end has level info or
 /// debug.
 pub(crate) fn end(log: &Log, subject: &Subject<'_>, why: EndReason, seconds: u64) {
     let (ip, port, sent) = (subject.peer.ip(), subject.peer.port(), subject.client.sent);
+    let kind = subject.client.handshake_kind();
+    let handshake = kind.as_ref();
+    let handshake = handshake.map(|kind| ("handshake", kind as &dyn std::fmt::Display));
     let Some(opened) = subject.pop3.opened() else {
         // A proxy's own connection is a health check. There is one every second or two, so it has
         // level debug.
         let check = subject.party == Party::Proxy && why != EndReason::TooMany;
-        return log.write(
-            if check { Level::Debug } else { Level::Info },
-            Some(subject.id),
-            "end",
-            &[
-                ("peer", &ip),
-                ("port", &port),
-                ("sent_octets", &sent),
-                ("seconds", &seconds),
-                ("why", &why),
-            ],
-        );
+        let level = if check { Level::Debug } else { Level::Info };
+        let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
+            ("peer", &ip),
+            ("port", &port),
+            ("sent_octets", &sent),
+            ("seconds", &seconds),
+            ("why", &why),
+        ];
+        fields.extend(handshake);
+        return log.write(level, Some(subject.id), "end", &fields);
     };
     let retrieved = subject.pop3.retrieved();
     let update = subject.pop3.update();
     let deleted = update.map(|update| update.deleted).unwrap_or_default();
     let left = update.map_or(opened, |update| update.left);
-    log.notice(
-        Some(subject.id),
-        "end",
-        &[
-            ("user", &name(subject)),
-            ("peer", &ip),
-            ("retrieved", &retrieved.messages),
-            ("retrieved_octets", &retrieved.octets),
-            ("sent_octets", &sent),
-            ("deleted", &deleted.messages),
-            ("deleted_octets", &deleted.octets),
-            ("left", &left.messages),
-            ("left_octets", &left.octets),
-            ("seconds", &seconds),
-            ("why", &why),
-        ],
-    );
+    let user = name(subject);
+    let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![
+        ("user", &user),
+        ("peer", &ip),
+        ("retrieved", &retrieved.messages),
+        ("retrieved_octets", &retrieved.octets),
+        ("sent_octets", &sent),
+        ("deleted", &deleted.messages),
+        ("deleted_octets", &deleted.octets),
+        ("left", &left.messages),
+        ("left_octets", &left.octets),
+        ("seconds", &seconds),
+        ("why", &why),
+    ];
+    fields.extend(handshake);
+    log.notice(Some(subject.id), "end", &fields);
     if subject.logs_as_qpopper {
         log.qpopper(&format!(
             "Stats: {} {} {} {} {} {ip} {ip}",

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Stdio};
 
 const RECORDS: &str = "/run/popward-metrics/records";
@@ -102,6 +102,32 @@ fn the_counts_are_what_happened_and_no_session_needs_them() {
     ] {
         metrics.wait_for(line);
     }
+    // `-reconnect` resumes the first connection five times.
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["s_client", "-tls1_2", "-reconnect", "-connect"])
+        .arg(format!("127.0.0.1:{}", host.tls))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    assert!(openssl.status().unwrap().success());
+    metrics.wait_for("popward_tls_handshakes_total{kind=\"full\"} 1");
+    metrics.wait_for("popward_tls_handshakes_total{kind=\"resumed\"} 5");
+    let shown = Command::new("openssl")
+        .args(["x509", "-noout", "-enddate", "-in"])
+        .arg(host.at("cert.pem"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let date = Command::new("date")
+        .args(["+%s", "-d", shown.trim().strip_prefix("notAfter=").unwrap()])
+        .output()
+        .unwrap();
+    let expires = String::from_utf8(date.stdout).unwrap();
+    metrics.wait_for(&format!(
+        "popward_certificate_expiry_time_seconds{{number=\"1\",name=\"localhost\"}} {}",
+        expires.trim()
+    ));
     assert!(metrics.get("/").starts_with("HTTP/1.1 404 "));
     // No user and no address is in the counts.
     let page = metrics.get("/metrics");
@@ -294,15 +320,19 @@ fn the_page_of_documents_lists_each_metric() {
         .arg(&http)
         .spawn();
     let metrics = Metrics(child.unwrap(), 0);
-    let mut client = None;
-    until("it listens", || {
-        client = UnixStream::connect(&http).ok();
-        client.is_some()
-    });
-    let mut client = client.unwrap();
-    client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    until("it listens", || UnixStream::connect(&http).is_ok());
+    // The first record of a certificate makes its metric.
+    let record = "POPWARD_PROCESS=front\nPOPWARD_TEXT=certificate\nPOPWARD_EXPIRES=1900000000\n";
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.send_to(record.as_bytes(), &records).unwrap();
     let mut page = String::new();
-    client.read_to_string(&mut page).unwrap();
+    until("the certificate is known", || {
+        let mut client = UnixStream::connect(&http).unwrap();
+        client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        page.clear();
+        client.read_to_string(&mut page).unwrap();
+        page.contains(" 1900000000")
+    });
     drop(metrics);
     let document = include_str!("../docs/metrics.md");
     let table = document

@@ -16,6 +16,7 @@ use mio::Interest;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
 use popward_proto::listen::ProxyHeaders;
+use popward_proto::supervisor_monitor::FRONTS_MAX;
 use popward_sys::log::Field;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};
@@ -32,6 +33,10 @@ const REST: Duration = Duration::from_millis(500);
 /// The reply to a client that is refused where TLS begins at once: the fatal alert `internal_error`
 /// (RFC 8446, section 6.2). It needs no handshake.
 const FULL_TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
+
+/// How often the log is told when the certificates expire. A popward-metrics that was started again
+/// knows it after this time.
+const EXPIRY_TOLD_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a new connection does not have to yield. In this time a client can log in.
 const CHANCE: Duration = Duration::from_secs(1);
@@ -243,6 +248,25 @@ impl Front {
         );
         self.slots.put(Occupant::Conn(Box::new(conn)));
         self.drive(slot);
+    }
+
+    /// The configuration is in use. The first front of a monitor tells the log about the
+    /// certificates, for all of them.
+    pub(super) fn start_accepting(&mut self) {
+        self.accepting = true;
+        let is_first = self.settings.front.0 % FRONTS_MAX == 1;
+        self.tells_expiry = is_first.then_some(self.now);
+    }
+
+    /// Tells the log when the certificates expire, if that is due.
+    pub(super) fn tell_expiry(&mut self) {
+        if self.tells_expiry.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.tells_expiry = Some(self.now + EXPIRY_TOLD_EVERY);
+        for (number, of) in (1..).zip(self.tls.iter().flat_map(|rules| rules.expiries())) {
+            report::expiry(&self.log, number, &of);
+        }
     }
 
     /// Ends the connection in this slot, if it is a proxy's whose header is not complete.

@@ -20,6 +20,7 @@ impl Front {
 
     fn stop_accepting(&mut self) {
         self.accepting = false;
+        self.tells_expiry = None;
         for listener in &mut self.listeners {
             // Other processes have the same socket open. So closing it here would not end its
             // events.

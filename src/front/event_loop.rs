@@ -53,6 +53,7 @@ impl Front {
             }
             self.expire();
             self.slots.recycle();
+            self.tell_expiry();
             self.finish_ending();
         }
     }
@@ -69,6 +70,7 @@ impl Front {
             .chain(self.deadlines.next())
             .chain(self.drain.filter(|_| !self.slots.is_empty()))
             .chain(self.drain_strangers)
+            .chain(self.tells_expiry)
             .min()?;
         Some(soonest.saturating_duration_since(Instant::now()))
     }

@@ -37,7 +37,7 @@ impl Front {
         match (message, descriptor) {
             (M::Auth, Some(socket)) => self.use_auth(socket),
             (M::Keys, Some(socket)) => self.channels.keys.replace(socket),
-            (M::Accept, _) => self.accepting = true,
+            (M::Accept, _) => self.start_accepting(),
             (M::Retire, _) => self.retire(),
             (M::Drain, _) => self.start_drain(),
             // Not reached. The permit table admits the first six only before a front serves, and

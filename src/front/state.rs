@@ -110,6 +110,9 @@ pub struct Front {
     pub(super) listeners: Vec<Listener>,
     /// Whether the configuration is in force, so that clients are accepted.
     pub(super) accepting: bool,
+    /// When the log is told again when the certificates expire. `None`: they are not in use, or
+    /// another front tells it.
+    pub(super) tells_expiry: Option<Instant>,
     pub(super) slots: Slots,
     pub(super) deadlines: Deadlines,
     pub(super) admission: Admission,
@@ -153,6 +156,7 @@ impl Front {
             threads: attempt("threads", threads)?,
             listeners,
             accepting: false,
+            tells_expiry: None,
             slots: Slots::new(parts.settings.front),
             deadlines: Deadlines::default(),
             admission: Admission::default(),

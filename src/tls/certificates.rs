@@ -8,12 +8,13 @@ use popward_sys::whole_file::read_whole;
 use rustls::SignatureScheme;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Largest certificate file, in bytes.
 const CHAIN_MAX: usize = 64 * 1024;
@@ -90,6 +91,33 @@ impl Certificate {
     }
 }
 
+/// What the log says of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// The first DNS name among its subject alternative names. Empty: there is none.
+    pub(crate) name: String,
+    /// When it expires, in Unix time.
+    pub(crate) at_s: u64,
+}
+
+impl Certificate {
+    /// When the server's own certificate expires. `None`: it cannot be parsed.
+    fn expiry(&self) -> Option<Expiry> {
+        let own = webpki::EndEntityCert::try_from(self.certified.cert.first()?).ok()?;
+        // At the end of time each certificate has expired, and the error says when.
+        let end = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+        let use_of = webpki::KeyUsage::server_auth();
+        let verified = own.verify_for_usage(&[], &[], &[], end, use_of, None, None);
+        match verified.err()? {
+            webpki::Error::CertExpired { not_after, .. } => Some(Expiry {
+                name: own.valid_dns_names().next().unwrap_or_default().to_owned(),
+                at_s: not_after.as_secs(),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// Reads a whole file of at most 64 KiB.
 pub(crate) fn read(file: &File) -> Result<Vec<u8>, Unusable> {
     let bytes = read_whole(file, CHAIN_MAX).map_err(Unusable::Read)?;
@@ -104,6 +132,11 @@ impl Choice {
     /// A choice of these certificates, the most preferred one first.
     pub(crate) fn new(certificates: Vec<Certificate>) -> Self {
         Self(certificates)
+    }
+
+    /// When the certificates expire, in this order.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = Expiry> {
+        self.0.iter().filter_map(Certificate::expiry)
     }
 
     /// Chooses a certificate that the client can verify: one whose key can sign by a scheme in

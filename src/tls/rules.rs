@@ -1,7 +1,7 @@
 //! The rules of handshakes: versions, cipher suites, ALPN, tickets, and whether a client is asked
 //! for a certificate. A reload makes new rules. Connections keep the rules with which they began.
 
-use super::certificates::{Certificate, Choice, Unusable, read};
+use super::certificates::{Certificate, Choice, Expiry, Unusable, read};
 use super::client_certificate::{TicketsWithoutCertificate, Witness};
 use super::remote_key::Keys;
 use super::tickets::Tickets;
@@ -140,6 +140,11 @@ impl CertificateSet {
 }
 
 impl Rules {
+    /// When the certificates expire, the most preferred one first.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = Expiry> {
+        self.choice.expiries()
+    }
+
     /// Rules with these certificates, in order of preference. Fails if the TLS library refuses the
     /// configuration.
     pub fn new(

@@ -16,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Counters that differ in the value of one label.
 type By = Family<[(&'static str, String); 1], Counter>;
+/// Gauges that differ in the values of two labels.
+type GaugeByTwo = Family<[(&'static str, String); 2], Gauge>;
 /// Counters that differ in the values of two labels.
 type ByTwo = Family<[(&'static str, String); 2], Counter>;
 
@@ -89,7 +91,9 @@ pub(crate) struct Counts {
     updates: By,
     locks_lost: Counter,
     refused: By,
-    handshakes: Counter,
+    handshakes: By,
+    handshakes_failed: Counter,
+    expiry: GaugeByTwo,
     died: By,
     reloads: By,
     records: By,
@@ -130,7 +134,13 @@ impl Counts {
             updates: made(all, "updates", "Updates of spools that had deletions"),
             locks_lost: made(all, "locks_lost", "Dotlocks or spools that others replaced"),
             refused: made(all, "connections_refused", "Refused by a limit"),
-            handshakes: made(all, "tls_handshakes_failed", "Lines about them"),
+            handshakes: made(all, "tls_handshakes", "Of connections that ended"),
+            handshakes_failed: made(all, "tls_handshakes_failed", "Lines about them"),
+            expiry: made(
+                all,
+                "certificate_expiry_time_seconds",
+                "When certificates expire",
+            ),
             died: made(all, "processes_died", "Processes that died"),
             reloads: made(all, "reloads", "Reloads of the configuration"),
             records: made(all, "log_records", "Records that came, by level"),
@@ -159,6 +169,7 @@ impl Counts {
             (&self.not_opened, "cause", &[OTHER]),
             (&self.updates, "outcome", &OUTCOMES),
             (&self.refused, "why", &[OTHER]),
+            (&self.handshakes, "kind", &["full", "resumed"]),
             (&self.died, "process", &PROCESSES),
             (&self.reloads, "outcome", &["done", "failed"]),
             (&self.records, "level", &LEVELS),
@@ -208,7 +219,8 @@ impl Counts {
                 let times = record.number("times").unwrap_or(1);
                 self.refused.get_or_create(&[("why", why)]).inc_by(times);
             }
-            ("front", "TLS handshake failed") => drop(self.handshakes.inc()),
+            ("front", "TLS handshake failed") => drop(self.handshakes_failed.inc()),
+            ("front", "certificate") => self.certificate(record),
             ("auth", "cannot check") => drop(self.unchecked.inc()),
             ("auth", "a source waits before its logins are looked at") => {
                 self.count(|all| &all.penalties, "of", "source");
@@ -242,7 +254,26 @@ impl Counts {
         }
     }
 
+    /// A certificate that is in use. Their numbers begin at 1.
+    fn certificate(&mut self, record: &Record<'_>) {
+        if record.number("number") == Some(1) {
+            // A reload may have left out some that were there before.
+            self.expiry.clear();
+        }
+        let name = self.value("name", record.field("name"));
+        let number = self.value("number", record.field("number"));
+        if let Some(expires) = record.number("expires") {
+            let labels = [("number", number), ("name", name)];
+            let expires = i64::try_from(expires).unwrap_or(i64::MAX);
+            self.expiry.get_or_create(&labels).set(expires);
+        }
+    }
+
     fn end(&mut self, record: &Record<'_>) {
+        let handshake = record.field("handshake");
+        if !handshake.is_empty() {
+            self.count(|all| &all.handshakes, "kind", handshake);
+        }
         if self.open.end(record.field("session")) {
             self.sessions.dec();
         } else if record.field("user").is_empty() {

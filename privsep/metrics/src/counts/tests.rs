@@ -133,3 +133,34 @@ fn a_label_has_a_bounded_number_of_values() {
     assert!(lines.count() <= VALUES_MAX + 1);
     assert_has(&page, "popward_login_failures_total{method=\"other\"} 61");
 }
+
+#[test]
+fn handshakes_are_counted_by_whether_a_ticket_resumed_them() {
+    let page = counted(&[
+        "text=end process=front session=1.2 why=quit handshake=full",
+        "text=end process=front session=1.3 user=a why=quit handshake=resumed",
+        "text=end process=front session=1.4 why=quit",
+    ]);
+    assert_has(&page, "popward_tls_handshakes_total{kind=\"full\"} 1");
+    assert_has(&page, "popward_tls_handshakes_total{kind=\"resumed\"} 1");
+}
+
+#[test]
+fn a_certificate_that_a_reload_leaves_out_has_no_expiry_any_more() {
+    let first = "text=certificate process=front number=1 name=a.example expires=1900000000";
+    let second = "text=certificate process=front number=2 name=b.example expires=1900000001";
+    let lines = |records: &[&str]| {
+        let page = counted(records);
+        let lines = page
+            .lines()
+            .filter(|line| line.starts_with("popward_certificate"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&[first, second]).len(), 2);
+    assert_eq!(
+        lines(&[first, second, first]),
+        ["popward_certificate_expiry_time_seconds{number=\"1\",name=\"a.example\"} 1900000000"]
+    );
+    // A worker cannot say it.
+    assert!(lines(&[&first.replace("front", "worker")]).is_empty());
+}
