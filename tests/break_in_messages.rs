@@ -29,7 +29,7 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/break_in/message
 const CHANNEL: &str = "POPWARD_BREAK_IN_CHANNEL";
 
 /// How many servers run at once. Most of the time they wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 #[test]
 fn p1_p10_messages_of_a_process_that_was_taken_over_do_what_the_table_says() {

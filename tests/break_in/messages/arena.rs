@@ -2,12 +2,14 @@
 
 use super::super::conversations::{self, MECHANISMS};
 use super::super::host::{Client, Host, assert_ok, descendants, spool, until, user};
-use super::channels::{Taken, between, inode, links, stopped, take};
+use super::channels::{Taken, between, inode, is_stopped, links, stopped, take};
 use super::kinds::{VICTIM, VICTIM_ID};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use popward_proto::account::{FrontId, SessionId};
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The user of the sender's own sessions.
@@ -66,6 +68,10 @@ pub struct Arena {
     pub bobs: Visit,
     /// How many processes of the sender's or the neighbour's kind have been lost.
     pub losses: usize,
+    /// Fronts that may wait for an answer, or have one that they have not read.
+    pub used: Vec<i32>,
+    /// Whether the server is ending.
+    pub is_ending: bool,
 }
 
 /// Somebody who was taken over, and the neighbour that hears it.
@@ -80,6 +86,34 @@ pub struct Seat {
     pub clients: Vec<Client>,
     /// A session of another user at the neighbour, which is a front.
     pub guest: Option<Client>,
+    /// A program that waits for the neighbour.
+    pub program: Option<Child>,
+    /// A process that is stopped, so that the server comes no further.
+    pub stopped: Option<i32>,
+    /// Whether the sender is killed afterwards. Otherwise it goes on by itself.
+    pub is_killed: bool,
+}
+
+impl Seat {
+    /// Ends the clients, and lets go on what was stopped for the sender's sake.
+    pub fn leave(&mut self) {
+        drop((std::mem::take(&mut self.clients), self.guest.take()));
+        if let Some(mut program) = self.program.take() {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+        if let Some(pid) = self.stopped.take() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+    }
+}
+
+impl Drop for Arena {
+    /// Ends the sessions, so that the server ends at once.
+    fn drop(&mut self) {
+        let _ = self.bob.stream().write_all(b"QUIT\r\n");
+        self.end_programs();
+    }
 }
 
 impl Arena {
@@ -101,6 +135,7 @@ impl Arena {
             ("[auth]\n", &*auth),
             ("[server]\n", &*server),
             ("lock_timeout = \"2s\"", "lock_timeout = \"50s\""),
+            ("shutdown_grace = \"5s\"", "shutdown_grace = \"60s\""),
         ];
         let host = Host::with(&users, "", &changes);
         let fronts = host.children("popward-front");
@@ -116,6 +151,8 @@ impl Arena {
             fronts,
             host,
             losses: 0,
+            used: Vec::new(),
+            is_ending: false,
         };
         let front = arena.front_of(&arena.bob);
         let session = arena.count(front);
@@ -174,6 +211,7 @@ impl Arena {
     pub fn idle_fronts(&self) -> Vec<i32> {
         let mut living = self.host.children("popward-front");
         living.retain(|pid| self.fronts.contains(pid) && *pid != self.bobs.front);
+        living.retain(|pid| !self.used.contains(pid));
         living
     }
 
@@ -210,20 +248,81 @@ impl Arena {
         }
     }
 
-    /// A connection at this front, and its session. All others are stopped meanwhile.
+    /// A connection at this front, and its session.
     fn connect_to(&mut self, wanted: i32) -> (Client, SessionId) {
+        let (client, front, session) = self.alone(wanted, Self::connect);
+        assert_eq!(front, wanted);
+        (client, session)
+    }
+
+    /// Does something while all fronts but this one are stopped.
+    fn alone<R>(&mut self, wanted: i32, what: impl FnOnce(&mut Self) -> R) -> R {
         let mut others = self.host.children("popward-front");
         others.retain(|pid| *pid != wanted);
         for pid in &others {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
         }
         others.iter().for_each(|pid| stopped(*pid));
-        let (client, front, session) = self.connect();
-        assert_eq!(front, wanted);
+        let result = what(self);
         for pid in &others {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGCONT);
         }
-        (client, session)
+        result
+    }
+
+    /// A client with TLS at this front. Returns once the front has done what `until` waits for.
+    pub fn tls_client(&mut self, wanted: i32, until: impl FnOnce(&mut Child)) -> Child {
+        self.count(wanted);
+        let at = format!("127.0.0.1:{}", self.host.tls);
+        self.alone(wanted, |_| {
+            let mut program = Command::new("openssl");
+            program.args(["s_client", "-quiet", "-connect", &at]);
+            program.stdin(Stdio::piped());
+            program.stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut program = program.spawn().unwrap();
+            until(&mut program);
+            program
+        })
+    }
+
+    /// Waits until a process of this executable is started, and returns it. The process is stopped
+    /// before its program begins. `starts` makes the server start it.
+    pub fn held(&self, executable: &str, starts: impl FnOnce()) -> i32 {
+        let place = self.host.at("libexec");
+        let (path, real) = (place.join(executable), place.join("real"));
+        let script = place.join("script");
+        std::fs::write(&script, "#!/bin/sh\nkill -STOP $$\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        std::fs::rename(&path, &real).unwrap();
+        std::fs::rename(&script, &path).unwrap();
+        starts();
+        let ending = format!("/{executable}");
+        let mut found = None;
+        until("a process waits for its program", || {
+            found = self.processes().into_iter().find(|pid| {
+                let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+                let words = words.unwrap_or_default();
+                words
+                    .split('\0')
+                    .nth(1)
+                    .is_some_and(|word| word.ends_with(&ending))
+                    && is_stopped(*pid)
+            });
+            found.is_some()
+        });
+        std::fs::rename(&real, &path).unwrap();
+        found.unwrap()
+    }
+
+    /// The server begins to end. Only fronts with sessions are left.
+    pub fn begin_to_end(&mut self) {
+        self.host.signal(Signal::SIGTERM);
+        self.host.logged("ending: no new connections");
+        until("the other fronts have ended", || {
+            self.host.children("popward-front").len() == 2
+        });
+        self.is_ending = true;
     }
 
     /// Begins a login of alice that lasts, and waits until a program is asked.
@@ -244,15 +343,19 @@ impl Arena {
     /// Ends the programs that are asked, so that their conversations end. Ends the sender, if it is
     /// a worker or has lost its channel.
     pub fn clean_up(&self, seat: &Seat, is_lost: bool) {
+        self.end_programs();
+        if is_lost {
+            let _ = kill(Pid::from_raw(seat.sender), Signal::SIGKILL);
+        }
+        let _ = std::fs::remove_file(self.host.at("mail/alice.lock"));
+    }
+
+    fn end_programs(&self) {
         for held in self.conversations() {
             for pid in descendants(held) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
-        if is_lost {
-            let _ = kill(Pid::from_raw(seat.sender), Signal::SIGKILL);
-        }
-        let _ = std::fs::remove_file(self.host.at("mail/alice.lock"));
     }
 
     /// Waits until alice has no worker and no login.
@@ -302,7 +405,16 @@ impl Arena {
             about: (self.bobs.session, self.bobs.session.front()),
             clients: Vec::new(),
             guest: None,
+            program: None,
+            stopped: None,
+            is_killed: false,
         }
+    }
+
+    /// The log, without the directory that this server has for itself.
+    pub fn log(&self) -> String {
+        let directory = self.host.at("").display().to_string();
+        self.host.log().replace(&directory, "")
     }
 
     /// A session of dave at this front.

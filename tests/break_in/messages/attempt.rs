@@ -37,6 +37,7 @@ const EXPECTED: &[&str] = &[
     "maildrop not opened",
     "process died",
     "the private keys can go to swap",
+    "TLS handshake failed",
 ];
 
 /// What the neighbour says by itself, because other processes were started.
@@ -48,6 +49,9 @@ const RELOADED: &str = "configuration reloaded";
 
 /// The text of a parent about a child that it kills.
 const KILLED: &str = "broke the rules of its channel: killed: ";
+
+/// Processes that the rest of a server needs, so that nobody should wait for the next one.
+const ENDS_OTHERS: &[&str] = &["auth", "keys"];
 
 /// What is sent, and how its answers are read.
 pub struct Attempt<'a> {
@@ -92,12 +96,14 @@ impl Attempt<'_> {
         let killed = is_dead(seat.sender);
         let nothing = std::fs::File::open("/dev/null").unwrap();
         drop(std::mem::replace(&mut seat.taken.end, nothing.into()));
-        let _ = kill(Pid::from_raw(seat.sender), Signal::SIGCONT);
+        if !seat.is_killed {
+            let _ = kill(Pid::from_raw(seat.sender), Signal::SIGCONT);
+        }
         arena.settle(seat.neighbour);
-        if news(&arena.host.log(), log_before, &mut BTreeSet::new())
-            .iter()
-            .any(|line| line.contains(OTHER_FILES))
-        {
+        let said = news(&arena.log(), log_before, &mut BTreeSet::new());
+        let is_unusable = said.iter().any(|line| line.contains(OTHER_FILES));
+        // Auth was given nothing that is read again.
+        if is_unusable && !arena.is_ending && seat.role != "auth" {
             return self.reloaded(arena, seat);
         }
         let gone = before.iter().filter(|(pid, _)| **pid != seat.sender);
@@ -109,14 +115,18 @@ impl Attempt<'_> {
         if self.once && seat.role != "front" && seat.role != "worker" {
             arena.losses = usize::MAX;
         }
+        if arena.is_ending || seat.is_killed && ENDS_OTHERS.contains(&&*seat.role) {
+            arena.losses = usize::MAX;
+        }
         words.extend(match (killed, closed, unread) {
             (true, ..) => Some("killed".to_owned()),
             (_, true, _) => Some("closes the channel".to_owned()),
             (.., true) => Some("reads nothing".to_owned()),
             _ => None,
         });
-        drop((std::mem::take(&mut seat.clients), seat.guest.take()));
-        arena.clean_up(&seat, cut || self.once || seat.role == "worker");
+        seat.leave();
+        let is_lost = cut || self.once || seat.is_killed || seat.role == "worker";
+        arena.clean_up(&seat, is_lost);
         others(arena, &mut words);
         until_or("closes what was sent", &mut words, || {
             let all = arena.processes().into_iter();
@@ -131,7 +141,7 @@ impl Attempt<'_> {
         });
         // A line about what has just happened may still be on its way.
         arena.settle(seat.neighbour);
-        let news = news(&arena.host.log(), log_before, &mut words);
+        let news = news(&arena.log(), log_before, &mut words);
         if words.is_empty() {
             words.insert("nothing".into());
         }
@@ -148,8 +158,8 @@ impl Attempt<'_> {
     fn reloaded(&self, arena: &mut Arena, mut seat: Seat) -> String {
         arena.host.logged(RELOADED);
         let mut words = BTreeSet::from(["the configuration is read again".to_owned()]);
-        drop((std::mem::take(&mut seat.clients), seat.guest.take()));
-        arena.clean_up(&seat, false);
+        seat.leave();
+        arena.clean_up(&seat, seat.is_killed);
         others(arena, &mut words);
         arena.losses = usize::MAX;
         words.into_iter().collect::<Vec<_>>().join(", ")
@@ -224,7 +234,8 @@ fn others(arena: &mut Arena, words: &mut BTreeSet<String>) {
     if !arena.bob.line().starts_with("+OK 2 ") {
         words.insert("ends bob's session".into());
     }
-    let mut served = false;
+    // A server that ends takes no new client.
+    let mut served = arena.is_ending;
     while !served && began.elapsed() < PATIENCE {
         let (mut client, ..) = arena.connect();
         client.ask("USER carol");

@@ -1,7 +1,7 @@
 //! Finds the channels between processes, takes an end of one, and speaks on it in the name of its
 //! owner.
 
-use super::super::host::until;
+use super::super::host::{is_dead, until};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
@@ -183,9 +183,13 @@ impl Taken {
 
 /// Waits until a process is stopped.
 pub fn stopped(pid: i32) {
-    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     until("the process has stopped", || {
-        let stat = stat();
-        stat.is_empty() || [") T ", ") Z "].iter().any(|state| stat.contains(state))
+        is_dead(pid) || is_stopped(pid)
     });
+}
+
+/// Whether a process is stopped.
+pub fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.contains(") T "))
 }

@@ -1,13 +1,14 @@
-//! The channels, and how a process is brought to the point at which it is taken over.
+//! The channels, and what is sent over each.
 
-use super::super::host::until;
 use super::arena::{Arena, Seat, Stage};
 use super::attempt::Attempt;
 use super::kinds::{self, Sample, all};
+use super::points::*;
 use super::protocol::{self, Protocol, answer};
 use super::table::ANY_PHASE;
 use popward_proto::auth::{AuthPhase, AuthToFront, FrontToAuth};
 use popward_proto::auth_conversation::{AuthToConversation, ConversationPhase, ConversationToAuth};
+use popward_proto::auth_handover::{AuthToSuccessor, HandoverPhase};
 use popward_proto::auth_sessions::{AuthToSessions, SessionsToAuth};
 use popward_proto::keys::{FrontToKeys, KeysPhase, KeysToFront};
 use popward_proto::log::{NoMessage, Record};
@@ -18,6 +19,7 @@ use popward_proto::session::{ClientPhase, FrontToWorker, Request, WorkerPhase, W
 use popward_proto::sessions_front::SessionsToFront;
 use popward_proto::sessions_worker::{JobPhase, SessionsToWorker, WorkerToSessions};
 use popward_proto::setup_phase::SetupPhase::{self, Serving, Starting};
+use popward_proto::supervisor_config::{ConfigToSupervisor, SupervisorToConfig};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
@@ -57,105 +59,24 @@ const MANY: usize = FRONTS - 3;
 /// How many times auth or keys may die. Each time its parent waits longer.
 const FEW: usize = 2;
 
-fn stage(name: &str) -> Stage {
-    let stages = Stage::ALL;
-    *stages.iter().find(|stage| stage.name() == name).unwrap()
-}
-
-const AT_FRONTS: &[&str] = &[
+const AT_FRONTS_AND_END: &[&str] = &[
     Stage::Idle.name(),
     Stage::Greeted.name(),
     Stage::Checking.name(),
     Stage::Session.name(),
     Stage::After.name(),
+    ENDING,
 ];
 const IDLE: &[&str] = &[Stage::Idle.name()];
-const LOCKS: &str = "waiting for its locks";
-const ASKED: &str = "asked by its front";
 const OF_SESSIONS: &[&str] = &[Stage::Session.name(), LOCKS];
-const OF_ANSWERS: &[&str] = &[ASKED, Stage::Session.name(), LOCKS];
+const OF_ANSWERS: &[&str] = &[ASKED, Stage::Session.name(), LOCKS, UPDATE];
+const OF_WORKERS: &[&str] = &[Stage::Session.name(), LOCKS, EARLY, UPDATE, ENDING];
+const OF_PARTS: &[&str] = &[Stage::Idle.name(), EARLY, ENDING];
+const OF_KEYS: &[&str] = &[HANDSHAKE, Stage::Idle.name()];
+const IDLE_AND_END: &[&str] = &[Stage::Idle.name(), ENDING];
+const RELOAD: &[&str] = &["at a reload"];
+const HANDOVER: &[&str] = &[REMEMBERED, HAPPENING];
 const CHECKING: &[&str] = &[Stage::Checking.name()];
-
-/// A front that is taken over with a client at this point.
-fn front(arena: &mut Arena, at: &str, neighbour: impl Fn(&Arena) -> i32, place: usize) -> Seat {
-    let visit = arena.visit(stage(at));
-    let mut seat = arena.seat(visit.front, neighbour(arena), place);
-    seat.about = (visit.session, arena.number_of(visit.front));
-    seat.clients.extend(visit.client);
-    seat
-}
-
-/// A process that speaks to a front with a client at this point.
-fn to_front(arena: &mut Arena, at: &str, executable: &str) -> Seat {
-    let visit = arena.visit(stage(at));
-    let guest = arena.guest(visit.front);
-    let sender = arena.one(executable);
-    let mut seat = arena.seat(sender, visit.front, 0);
-    seat.about = (visit.session, arena.number_of(visit.front));
-    seat.clients.extend(visit.client);
-    seat.guest = Some(guest);
-    seat
-}
-
-/// Auth or keys, while a front has a client at this point.
-fn central(arena: &mut Arena, at: &str, executable: &str, neighbour: i32, place: usize) -> Seat {
-    let visit = arena.visit(stage(at));
-    let mut seat = arena.seat(arena.one(executable), neighbour, place);
-    seat.about = (visit.session, arena.number_of(visit.front));
-    seat.clients.extend(visit.client);
-    seat
-}
-
-/// Alice's session at this point: its front and its worker.
-fn session(arena: &mut Arena, at: &str) -> (super::arena::Visit, i32) {
-    if at != LOCKS {
-        let visit = arena.visit(Stage::Session);
-        let worker = arena.worker();
-        return (visit, worker);
-    }
-    std::fs::write(arena.host.at("mail/alice.lock"), "").unwrap();
-    let mut visit = arena.visit(Stage::Greeted);
-    let client = visit.client.as_mut().unwrap();
-    super::super::host::assert_ok(&client.ask("USER alice"));
-    client.send(b"PASS alice\r\n");
-    let worker = arena.worker();
-    until("the worker waits", || {
-        let call = std::fs::read_to_string(format!("/proc/{worker}/syscall"));
-        call.is_ok_and(|call| call.starts_with(&format!("{} ", nix::libc::SYS_clock_nanosleep)))
-    });
-    (visit, worker)
-}
-
-fn worker(arena: &mut Arena, at: &str, place: usize) -> Seat {
-    let (visit, worker) = session(arena, at);
-    let mut seat = arena.seat(worker, arena.host.sessions(), place);
-    seat.about = (arena.bobs.session, arena.bobs.session.front());
-    seat.clients.extend(visit.client);
-    seat
-}
-
-fn worker_to_front(arena: &mut Arena, at: &str) -> Seat {
-    let (mut visit, worker) = session(arena, at);
-    let mut seat = arena.seat(worker, visit.front, 0);
-    if at == ASKED {
-        visit.client.as_mut().unwrap().send(b"STAT\r\n");
-        until("the front has asked", || seat.taken.receive().is_some());
-    }
-    seat.clients.extend(visit.client);
-    seat
-}
-
-fn front_to_worker(arena: &mut Arena, at: &str) -> Seat {
-    let (visit, worker) = session(arena, at);
-    let mut seat = arena.seat(visit.front, worker, 0);
-    seat.clients.extend(visit.client);
-    seat
-}
-
-fn conversation(arena: &mut Arena) -> (Option<super::super::host::Client>, i32) {
-    let visit = arena.visit(Stage::Checking);
-    (visit.client, arena.conversations()[0])
-}
 
 /// All channels.
 pub fn all_lanes() -> Vec<Lane> {
@@ -173,7 +94,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "front to monitor",
             protocol::of::<FrontToMonitor>(SETUP),
             answer::<MonitorToFront>,
-            IDLE,
+            OF_PARTS,
             |arena, at| front(arena, at, |it| it.host.monitor(), 0),
             "Drained",
             MANY,
@@ -200,7 +121,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "front to auth",
             protocol::of::<FrontToAuth>(&[AuthPhase::Serving, AuthPhase::Leaving]),
             answer::<AuthToFront>,
-            AT_FRONTS,
+            AT_FRONTS_AND_END,
             |arena, at| front(arena, at, |it| it.one("popward-auth"), 0),
             "Cancel",
             MANY,
@@ -209,7 +130,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "front to keys",
             protocol::of::<FrontToKeys>(&[KeysPhase::Idle]),
             answer::<KeysToFront>,
-            IDLE,
+            IDLE_AND_END,
             |arena, at| front(arena, at, |it| it.one("popward-keys"), 0),
             "Tickets",
             MANY,
@@ -231,7 +152,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "auth to monitor",
             protocol::of::<AuthToMonitor>(SETUP),
             answer::<MonitorToAuth>,
-            IDLE,
+            OF_PARTS,
             |arena, at| central(arena, at, "popward-auth", arena.host.monitor(), 0),
             "Converse (TokenProgram)",
             FEW,
@@ -249,7 +170,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "auth to sessions",
             protocol::of::<AuthToSessions>(SERVING),
             answer::<SessionsToAuth>,
-            AT_FRONTS,
+            AT_FRONTS_AND_END,
             |arena, at| central(arena, at, "popward-auth", arena.host.sessions(), 0),
             "Granted",
             FEW,
@@ -258,9 +179,27 @@ pub fn all_lanes() -> Vec<Lane> {
             "auth to front",
             protocol::of::<AuthToFront>(&[AuthPhase::Serving, AuthPhase::Leaving]),
             answer::<FrontToAuth>,
-            AT_FRONTS,
+            AT_FRONTS_AND_END,
             |arena, at| to_front(arena, at, "popward-auth"),
             "Refused",
+            MANY,
+        ),
+        lane(
+            "auth to its successor",
+            protocol::of::<AuthToSuccessor>(&[HandoverPhase::Remembered, HandoverPhase::Happening]),
+            answer::<NoMessage>,
+            HANDOVER,
+            successor,
+            "Names",
+            FEW,
+        ),
+        lane(
+            "config to supervisor",
+            protocol::of::<ConfigToSupervisor>(SETUP),
+            answer::<SupervisorToConfig>,
+            RELOAD,
+            |arena, _| config(arena),
+            "Warning",
             MANY,
         ),
         lane(
@@ -295,7 +234,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "keys to monitor",
             protocol::of::<KeysToMonitor>(SETUP),
             answer::<MonitorToKeys>,
-            IDLE,
+            OF_PARTS,
             |arena, at| central(arena, at, "popward-keys", arena.host.monitor(), 0),
             "BrokeRules",
             FEW,
@@ -313,10 +252,10 @@ pub fn all_lanes() -> Vec<Lane> {
             "keys to front",
             protocol::of::<KeysToFront>(&[KeysPhase::Idle, KeysPhase::Waiting]),
             answer::<FrontToKeys>,
-            IDLE,
+            OF_KEYS,
             |arena, at| to_front(arena, at, "popward-keys"),
             "Refused",
-            MANY,
+            FEW,
         ),
         lane(
             "worker to front",
@@ -331,7 +270,7 @@ pub fn all_lanes() -> Vec<Lane> {
             "worker to sessions",
             protocol::of::<WorkerToSessions>(&[JobPhase::Given, JobPhase::Working]),
             answer::<SessionsToWorker>,
-            OF_SESSIONS,
+            OF_WORKERS,
             |arena, at| worker(arena, at, 0),
             "Dotlock",
             MANY,
@@ -499,7 +438,8 @@ struct Runner<'l> {
 impl Runner<'_> {
     /// Brings a process to the point.
     fn seat(&mut self, at: &str) -> Seat {
-        if self.arena.losses > self.lane.losses || self.arena.idle_fronts().is_empty() {
+        let is_lost = self.arena.losses > self.lane.losses;
+        if is_lost || self.arena.idle_fronts().is_empty() {
             self.arena = Arena::start(FRONTS);
         }
         let seat = (self.lane.seat)(&mut self.arena, at);

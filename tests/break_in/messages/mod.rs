@@ -5,6 +5,7 @@ mod attempt;
 mod channels;
 mod kinds;
 mod lanes;
+mod points;
 mod protocol;
 pub mod table;
 mod values;
