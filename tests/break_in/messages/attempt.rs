@@ -125,6 +125,8 @@ impl Attempt<'_> {
             _ => None,
         });
         seat.leave();
+        // The clients' end comes before the sender's, also on a busy machine.
+        arena.settle(seat.neighbour);
         let is_lost = cut || self.once || seat.is_killed || seat.role == "worker";
         arena.clean_up(&seat, is_lost);
         others(arena, &mut words);

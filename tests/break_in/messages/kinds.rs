@@ -1,7 +1,7 @@
 //! One message of each kind of each protocol. A kind without one does not compile.
 
 use super::values::*;
-pub use super::values::{ELSEWHERE, VICTIM, VICTIM_ID, set_about};
+pub use super::values::{ELSEWHERE, VICTIM, VICTIM_ID, set_about, set_about_nobody};
 use popward_proto::account::FrontId;
 use popward_proto::auth::{
     AuthRefusal, AuthToFront, Credentials, FrontToAuth, ScramHash, ScramProof,

@@ -387,6 +387,9 @@ impl Lane {
     /// Sends everything.
     pub fn run(&self) -> Vec<Tried> {
         let mut found = Vec::new();
+        // This thread may have tried another channel before. What a message is read as depends on
+        // the session in it.
+        kinds::set_about_nobody();
         for (result, count) in (self.protocol.others)() {
             found.push(Tried {
                 stage: ANY_PHASE.into(),

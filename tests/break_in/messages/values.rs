@@ -53,10 +53,19 @@ pub fn peer() -> IpAddr {
     ELSEWHERE.parse().unwrap()
 }
 
+/// A session and a front that no server has.
+fn nobodys() -> (SessionId, FrontId) {
+    (SessionId::new(FrontId(0xfff), 7), FrontId(0xfff))
+}
+
 thread_local! {
     /// The session and the front that messages are about.
-    static ABOUT: Cell<(SessionId, FrontId)> =
-        Cell::new((SessionId::new(FrontId(0xfff), 7), FrontId(0xfff)));
+    static ABOUT: Cell<(SessionId, FrontId)> = Cell::new(nobodys());
+}
+
+/// Makes messages of this thread be about a session and a front that no server has.
+pub fn set_about_nobody() {
+    ABOUT.set(nobodys());
 }
 
 /// Makes messages of this thread be about a session and a front.
