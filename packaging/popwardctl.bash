@@ -15,8 +15,11 @@ _popwardctl() {
         --user) users=yes ;;
         *)
             case ${COMP_WORDS[1]}:$COMP_CWORD in
-                *:1) words="status sessions top kick user adopt import-config spool secret --help --version" ;;
+                *:1) words="status sessions top kick user adopt index recover import-config spool secret --help --version" ;;
                 adopt:*) words="--user --all --from --dry-run --jobs --verify --passwords --master --json --config --help" ;;
+                index:2) words="check rebuild" ;;
+                index:*) words="--all --json --config --help" users=yes ;;
+                recover:*) words="--all --json --config --help" users=yes ;;
                 import-config:*) words="--from --help" files=yes ;;
                 status:*) words="--json --help" ;;
                 sessions:*) words="--json --help" ;;

@@ -5,7 +5,7 @@ _popwardctl() {
     _arguments -C \
         '(-h --help)'{-h,--help}'[print the options]' \
         '--version[print the version]' \
-        '1:command:((status\:"show the running server" sessions\:"show who has a maildrop open" top\:"show both, anew every two seconds" kick\:"end sessions" user\:"show one account end to end" adopt\:"give users the UIDLs of the server before" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
+        '1:command:((status\:"show the running server" sessions\:"show who has a maildrop open" top\:"show both, anew every two seconds" kick\:"end sessions" user\:"show one account end to end" adopt\:"give users the UIDLs of the server before" index\:"compare indexes with spools, or write them anew" recover\:"finish updates that a crash broke off" import-config\:"make popward.toml of the configuration of another server" spool\:"show what popward reads in a file" secret\:"make a line for a password file"))' \
         '*::argument:->arguments'
     [[ $state == arguments ]] || return
     case ${line[1]} in
@@ -32,6 +32,14 @@ _popwardctl() {
                 '--verify[compare with the old server]:host and port:' '--passwords[lines of USER\:PASSWORD]:file:_files' \
                 '--master[what follows each name in a login there]:suffix:' '--json[print JSON]' \
                 '(-c --config)'{-c,--config}'[the configuration]:file:_files' '--help[print the options]'
+            ;;
+        index)
+            _arguments '1:work:(check rebuild)' '--all[all users]' '--json[print JSON]' \
+                '(-c --config)'{-c,--config}'[the configuration]:file:_files' '--help[print the options]' '*:account:_users'
+            ;;
+        recover)
+            _arguments '--all[all users]' '--json[print JSON]' \
+                '(-c --config)'{-c,--config}'[the configuration]:file:_files' '--help[print the options]' '*:account:_users'
             ;;
         import-config)
             _arguments '--from[the server before]:server:(dovecot qpopper)' '--help[print the options]' '1:file:_files'

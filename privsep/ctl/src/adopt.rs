@@ -8,12 +8,11 @@ mod one;
 use crate::accounts;
 use crate::arguments::{Adopt, Whom};
 use crate::configuration::{self, Configuration};
+use crate::interrupt::Interrupt;
 use crate::old_server;
-use crate::output::{FAILED, complain, note, print};
+use crate::output::{FAILED, complain, print};
 use crate::passwords::Passwords;
 use draft::StateRoot;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use one::{Common, Outcome, Report};
 use popward_proto::bounded::UserName;
 use popward_sys::confine;
@@ -22,7 +21,6 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -128,22 +126,14 @@ impl Everybody {
 /// Adopts all of these users, some at once. A signal ends it between two users: no adoption is
 /// broken off, and no dotlock stays.
 fn adopt_all(common: &Common<'_>, users: Vec<UserName>) -> nix::Result<Everybody> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    // The threads inherit this.
-    signals.thread_block()?;
-    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-    let signals = SignalFd::with_flags(&signals, flags)?;
+    let interrupt = Interrupt::take()?;
     let total = users.len();
     let jobs = common.options.jobs.min(total).max(1);
     let left = Mutex::new(users.into_iter());
-    let stop = AtomicBool::new(false);
     let (reports, received) = channel();
     let next = || {
         let mut left = left.lock().ok()?;
-        (!stop.load(Ordering::Relaxed)).then(|| left.next())?
+        (!interrupt.is_over()).then(|| left.next())?
     };
     let users = std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -156,12 +146,7 @@ fn adopt_all(common: &Common<'_>, users: Vec<UserName>) -> nix::Result<Everybody
             });
         }
         drop(reports);
-        let arrived = || {
-            if matches!(signals.read_signal(), Ok(Some(_))) && !stop.swap(true, Ordering::Relaxed) {
-                note(&"ends after the users that are under way");
-            }
-        };
-        collect(&received, total, common.options.json, arrived)
+        collect(&received, total, common.options.json, || interrupt.look())
     });
     let mut counts = BTreeMap::new();
     for report in &users {

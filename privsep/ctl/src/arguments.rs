@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{listing, look, old_server};
+use crate::{index_check, listing, look, old_server};
 use lexopt::prelude::{Long, Short, Value};
 use lexopt::{Arg, Parser, ValueExt};
 use popward_proto::bounded::UserName;
@@ -17,6 +17,9 @@ const USAGE: &str = "usage: popwardctl COMMAND [OPTION...]\
     \n  user NAME [--json] [--config FILE]   show one account end to end, and what a login would do\
     \n  adopt --user NAME... | --all [OPTION...]\
     \n                                       give users' mail the UIDLs of the server before\
+    \n  index check|rebuild NAME...|--all [OPTION...]\
+    \n                                       compare indexes with spools, or write them anew\
+    \n  recover NAME... | --all [OPTION...]  finish updates that a crash broke off\
     \n  import-config --from SERVER FILE     make popward.toml of another server's configuration:\
     \n                                       dovecot (the output of doveconf -nP), or qpopper\
     \n  spool FILE [OPTION...]               show the messages of a file: see popward-spool(8)\
@@ -75,6 +78,12 @@ pub(crate) enum Command {
     AskOldServer,
     /// `adopt`.
     Adopt(Adopt),
+    /// Be the process that compares a user's index with the spool: see [`index_check`].
+    CheckIndex,
+    /// Be the process that removes a user's index.
+    RemoveIndex,
+    /// `index` and `recover`.
+    Upkeep(Upkeep),
     /// `import-config`.
     ImportConfig(ImportConfig),
 }
@@ -105,6 +114,30 @@ pub(crate) struct Adopt {
     pub(crate) passwords: PathBuf,
     /// What follows each user's name in a login of a master user.
     pub(crate) master: Option<String>,
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Whether to print JSON.
+    pub(crate) json: bool,
+}
+
+/// What to do with users' files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// `index check`.
+    IndexCheck,
+    /// `index rebuild`.
+    IndexRebuild,
+    /// `recover`.
+    Recover,
+}
+
+/// The options of `popwardctl index` and `popwardctl recover`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    /// What to do.
+    pub(crate) work: Work,
+    /// Whose files.
+    pub(crate) whom: Whom,
     /// The configuration.
     pub(crate) config: PathBuf,
     /// Whether to print JSON.
@@ -175,6 +208,8 @@ fn of_words(words: Vec<OsString>) -> Result<Command, String> {
         "spool" | "secret" => return Ok(Command::Popward(words)),
         look::ARGUMENT => return Ok(Command::Look),
         listing::ARGUMENT => return Ok(Command::List),
+        index_check::CHECK => return Ok(Command::CheckIndex),
+        index_check::REMOVE => return Ok(Command::RemoveIndex),
         old_server::ARGUMENT => return Ok(Command::AskOldServer),
         _ => {}
     }
@@ -187,6 +222,16 @@ fn command(parser: &mut Parser) -> Result<Command, lexopt::Error> {
         Some(Value(word)) => match word.to_str() {
             Some("user") => user(parser),
             Some("adopt") => adopt(parser),
+            Some("index") => match parser.next()? {
+                Some(Value(word)) => match word.to_str() {
+                    Some("check") => upkeep(parser, Work::IndexCheck),
+                    Some("rebuild") => upkeep(parser, Work::IndexRebuild),
+                    _ => Err(format!("index {word:?}: check or rebuild").into()),
+                },
+                Some(option) => common(&option).ok_or_else(|| option.unexpected()),
+                None => Err("index: expected check or rebuild".into()),
+            },
+            Some("recover") => upkeep(parser, Work::Recover),
             Some("import-config") => import_config(parser),
             Some("status") => plain(parser, |json| Command::Status { json }),
             Some("sessions") => plain(parser, |json| Command::Sessions { json }),
@@ -314,6 +359,31 @@ fn adopt(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Adopt(adopt))
 }
 
+fn upkeep(parser: &mut Parser, work: Work) -> Result<Command, lexopt::Error> {
+    let (mut users, mut all) = (Vec::new(), false);
+    let (mut config, mut json) = (PathBuf::from(CONFIG), false);
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("all") => all = true,
+            Long("config") | Short('c') => config = parser.value()?.into(),
+            Long("json") => json = true,
+            Value(word) => users.push(account(word)?),
+            option => return common(&option).ok_or_else(|| option.unexpected()),
+        }
+    }
+    let whom = match (all, users.is_empty()) {
+        (true, true) => Whom::All,
+        (false, false) => Whom::These(users),
+        _ => return Err("expected names of accounts, or --all".into()),
+    };
+    Ok(Command::Upkeep(Upkeep {
+        work,
+        whom,
+        config,
+        json,
+    }))
+}
+
 fn import_config(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     let (mut from, mut file) = (None, None);
     while let Some(option) = parser.next()? {
@@ -398,6 +468,14 @@ mod tests {
             ("status all", "all"),
             ("sessions --frob", "--frob"),
             ("top --json", "--json"),
+            ("index", "check or rebuild"),
+            ("index frob", "check or rebuild"),
+            ("index check", "expected names of accounts, or --all"),
+            (
+                "recover --all alice",
+                "expected names of accounts, or --all",
+            ),
+            ("recover alice --jobs 2", "--jobs"),
             ("adopt", "expected --user NAME, or --all"),
             ("adopt --all --user alice", "expected --user NAME, or --all"),
             ("adopt alice", "alice"),

@@ -19,6 +19,8 @@ mod executable;
 mod facts;
 mod holders;
 mod import;
+mod index_check;
+mod interrupt;
 mod listing;
 mod look;
 mod mailbox;
@@ -33,6 +35,7 @@ mod status;
 mod task;
 mod told;
 mod top;
+mod upkeep;
 mod user;
 
 use arguments::Command;
@@ -50,6 +53,9 @@ fn main() -> ExitCode {
         Command::Look => look::main(),
         Command::List => listing::main(),
         Command::AskOldServer => old_server::main(),
+        Command::CheckIndex => index_check::main_check(),
+        Command::RemoveIndex => index_check::main_remove(),
+        Command::Upkeep(options) => upkeep::main(&options),
         Command::Adopt(options) => adopt::main(&options),
         Command::Popward(words) => become_popward(words),
         Command::Status { json } => status::main(json),
