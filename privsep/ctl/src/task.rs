@@ -17,7 +17,8 @@ use popward_proto::session::{
     ClientPhase, FrontToWorker, OpenFailure, Request, Totals, WorkerToFront,
 };
 use popward_proto::sessions_worker::{
-    Job, JobPhase, NOT_FINISHED, SESSION_ARGUMENT, Scheme, SessionsToWorker, Task, WorkerToSessions,
+    Job, JobPhase, NOT_FINISHED, NOT_OPENED, SESSION_ARGUMENT, Scheme, SessionsToWorker, Task,
+    WorkerToSessions,
 };
 use popward_proto::setup_phase::SetupPhase;
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer, nonblocking_pair, socket_pair};
@@ -46,6 +47,8 @@ pub(crate) struct Ended {
     pub(crate) refused: Option<OpenFailure>,
     /// What it has opened.
     pub(crate) opened: Option<Totals>,
+    /// Whether it has begun to change the spool and is not done.
+    updates: bool,
     dotlock: (u64, u64),
 }
 
@@ -58,6 +61,7 @@ impl Ended {
             finished: false,
             refused: None,
             opened: None,
+            updates: false,
             dotlock: (0, 0),
         }
     }
@@ -65,6 +69,17 @@ impl Ended {
     /// Whether it ended with this exit status.
     pub(crate) fn with(&self, code: u8) -> bool {
         matches!(self.status, WaitStatus::Exited(_, status) if status == i32::from(code))
+    }
+
+    /// Whether it leaves the spool half moved, so that another process must finish.
+    fn is_torn(&self, task: Task) -> bool {
+        let done = self.with(0) || self.with(NOT_OPENED);
+        match task {
+            // These change no spool.
+            Task::Adopt | Task::Free { .. } => false,
+            Task::Serve => !done && (self.updates || self.with(NOT_FINISHED)),
+            Task::Finish { .. } => !done && !self.finished,
+        }
     }
 
     /// The value of a field in the record with this text.
@@ -126,8 +141,9 @@ impl Work<'_> {
 
     /// Removes the dotlock of a process that has ended.
     fn free(&self, ended: &Ended, pid: u32) -> Result<(), String> {
-        // No file has these numbers. While an update is half done, the dotlock stays.
-        if ended.dotlock == (0, 0) || ended.with(NOT_FINISHED) {
+        // No file has these numbers. Nobody should read a spool that is half moved, so its dotlock
+        // stays.
+        if ended.dotlock == (0, 0) || ended.is_torn(self.task) {
             return Ok(());
         }
         let dotlock = ended.dotlock;
@@ -272,8 +288,11 @@ impl Running {
         while let Some(message) = next(&mut self.control, &mut self.buffer)? {
             match message {
                 WorkerToSessions::Dotlock { device, inode } => self.said.dotlock = (device, inode),
-                WorkerToSessions::Updates => {}
-                WorkerToSessions::Finished => self.said.finished = true,
+                WorkerToSessions::Updates => self.said.updates = true,
+                WorkerToSessions::Finished => {
+                    self.said.finished = true;
+                    self.said.updates = false;
+                }
             }
         }
         Ok(())
@@ -332,3 +351,6 @@ fn next<S: serde::Serialize, R: popward_proto::permit::Message>(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
