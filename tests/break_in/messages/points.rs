@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use popward_proto::keys::FrontToKeys;
 use popward_proto::sessions_worker::WorkerToSessions;
+use std::fs::File;
 use std::io::Read;
 
 /// Where a worker waits for locks that another program has.
@@ -178,13 +179,18 @@ fn session(arena: &mut Arena, at: &str) -> (Visit, i32) {
         }
         return (visit, worker);
     }
-    std::fs::write(arena.host.at("mail/alice.lock"), "").unwrap();
+    // Sessions may still be about to remove the lock of the last attempt's worker, by its inode. So
+    // this one must be another file.
+    let lock = arena.host.at("mail/alice.lock");
+    until("the last lock has gone", || File::create_new(&lock).is_ok());
     let mut visit = arena.visit(Stage::Greeted);
     let client = visit.client.as_mut().unwrap();
     assert_ok(&client.ask("USER alice"));
     client.send(b"PASS alice\r\n");
-    let worker = arena.worker();
+    let mut worker = 0;
     until("the worker waits", || {
+        // The last attempt's worker may not be gone yet.
+        worker = arena.worker();
         let call = std::fs::read_to_string(format!("/proc/{worker}/syscall"));
         call.is_ok_and(|call| call.starts_with(&format!("{} ", nix::libc::SYS_clock_nanosleep)))
     });
