@@ -226,6 +226,8 @@ fn health_checks_leave_no_log_line_and_use_up_no_limit() {
         "connections = 4",
         "connections_per_address = 1\nconnections_per_minute = 1",
     );
+    // The last line of the start.
+    host.logged("certificate number=1");
     let before = host.log();
     for _ in 0..8 {
         // A check that only connects; checks with a header; and checks that wait for the greeting.

@@ -143,7 +143,16 @@ impl Attempt<'_> {
         });
         // A line about what has just happened may still be on its way.
         arena.settle(seat.neighbour);
-        let news = news(&arena.log(), log_before, &mut words);
+        let log = arena.log();
+        let news = news(&log, log_before, &mut words);
+        // A busy neighbour reads it later than this has looked.
+        let is_refused = log
+            .lines()
+            .skip(log_before)
+            .any(|line| line.contains(KILLED));
+        if is_refused && words.remove("reads nothing") {
+            words.insert("killed".into());
+        }
         if words.is_empty() {
             words.insert("nothing".into());
         }
