@@ -5,8 +5,8 @@ use nix::unistd::Pid;
 fn ended(status: WaitStatus, updates: bool, finished: bool) -> Ended {
     Ended {
         status,
-        updates,
         finished,
+        updates,
         ..Ended::nothing()
     }
 }
