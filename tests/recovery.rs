@@ -5,7 +5,7 @@
 
 mod host;
 
-use host::{Host, PATIENCE, assert_err, assert_ok, at_once, is_dead, length, spool, until, user};
+use host::{Host, PATIENCE, assert_err, assert_ok, at_once, crash, length, spool, until, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -157,22 +157,6 @@ fn p3_the_worker_that_finishes_an_update_may_be_killed_too() {
         }
     }
     panic!("{finished} finished, {killed} times by others than the first who came to do it");
-}
-
-/// Kills the workers, the monitor and the supervisor, and waits until they are dead.
-fn crash(host: &Host) {
-    // Those that are stopped cannot see that others end.
-    let parents = [host.sessions(), host.monitor(), host.pid()];
-    for parent in parents {
-        kill(Pid::from_raw(parent), Signal::SIGSTOP).unwrap();
-    }
-    let mut pids = host.children("popward-worker");
-    pids.extend(parents);
-    for pid in &pids {
-        // A worker may have ended already.
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-    }
-    until("they are dead", || pids.iter().all(|pid| is_dead(*pid)));
 }
 
 /// Nobody may read a half moved spool. So the dotlock stays until the user's next login takes it

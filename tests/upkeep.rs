@@ -5,9 +5,7 @@
 
 mod host;
 
-use host::{Host, assert_ok, at_once, is_dead, length, message, spool, until, user};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use host::{Host, assert_ok, at_once, crash, length, message, spool, until, user};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -135,22 +133,6 @@ fn a_small_spool_has_no_index_to_make() {
     log_in(&host);
     let (status, outcome, _) = ctl(&host, REBUILD);
     assert_eq!((status, outcome.as_str()), (0, "nothing"));
-}
-
-/// Kills the workers, the monitor and the supervisor, and waits until they are dead.
-fn crash(host: &Host) {
-    // Those that are stopped cannot see that others end.
-    let parents = [host.sessions(), host.monitor(), host.pid()];
-    for parent in parents {
-        kill(Pid::from_raw(parent), Signal::SIGSTOP).unwrap();
-    }
-    let mut pids = host.children("popward-worker");
-    pids.extend(parents);
-    for pid in &pids {
-        // A worker may have ended already.
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-    }
-    until("they are dead", || pids.iter().all(|pid| is_dead(*pid)));
 }
 
 #[test]

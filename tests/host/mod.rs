@@ -14,6 +14,8 @@ mod client;
 pub mod wire;
 
 pub use client::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -327,7 +329,7 @@ impl Host {
 
     /// Signals the supervisor.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// The process ids of the server's processes that run this executable, the oldest first.
@@ -454,7 +456,7 @@ impl Host {
 
     /// Ends the server in order and returns its exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
         wait(&mut self.server).code()
     }
 }
@@ -571,7 +573,7 @@ impl Drop for Host {
             let _ = writeln!(std::io::stderr(), "--- log\n{}\n---", self.log());
         }
         if self.server.try_wait().ok().flatten().is_none() {
-            self.signal(nix::sys::signal::Signal::SIGTERM);
+            self.signal(Signal::SIGTERM);
             let until = Instant::now() + Duration::from_secs(15);
             while self.server.try_wait().ok().flatten().is_none() {
                 if Instant::now() >= until {
@@ -589,6 +591,22 @@ impl Drop for Host {
 pub fn is_dead(pid: i32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     state.map_or(true, |state| state.contains(") Z "))
+}
+
+/// Kills the workers, the monitor and the supervisor, and waits until they are dead.
+pub fn crash(host: &Host) {
+    // Those that are stopped cannot see that others end.
+    let parents = [host.sessions(), host.monitor(), host.pid()];
+    for parent in parents {
+        kill(Pid::from_raw(parent), Signal::SIGSTOP).unwrap();
+    }
+    let mut pids = host.children("popward-worker");
+    pids.extend(parents);
+    for pid in &pids {
+        // A worker may have ended already.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
+    until("they are dead", || pids.iter().all(|pid| is_dead(*pid)));
 }
 
 /// Waits until `done` is true. Looks every 5 ms.
