@@ -305,7 +305,7 @@ impl Supervisor {
         self.due.remove(&Role::Monitor);
     }
 
-    /// The server ends: no new sessions, and some time for those that run.
+    /// The server ends: no new connections, and some time for those that are there.
     fn drain(&mut self) {
         self.stop_reload();
         notify("STOPPING=1");

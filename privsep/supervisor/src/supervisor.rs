@@ -36,7 +36,7 @@ pub(crate) enum Stage {
     /// Until the first monitor serves. An error ends the start.
     Starting,
     Serving,
-    /// The server ends. There are no new sessions, and the monitors end with their last ones.
+    /// The server ends. There are no new connections, and each monitor ends with its last session.
     Draining,
     /// All channels are closed.
     Ending,
