@@ -10,7 +10,7 @@
 )]
 
 use crate::commit::Commit;
-use crate::error::{OpenError, UpdateError};
+use crate::error::UpdateError;
 use crate::locks::{LockedSpool, try_lock};
 use crate::recovery;
 use crate::state::State;
@@ -25,10 +25,25 @@ use popward_proto::account::{FrontId, SessionId};
 use popward_proto::bounded::{AbsolutePath, List, Text, UserName};
 use popward_proto::sessions_worker::{Job, LockSettings, Task};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// Each desk holds this shared. [`spawn`] holds it alone.
+static DESKS: RwLock<()> = RwLock::new(());
 
 /// A spool and a state directory of its own.
 pub struct Desk {
     pub directory: tempfile::TempDir,
+    _no_spawn: RwLockReadGuard<'static, ()>,
+}
+
+/// Starts a child process while no test has a desk.
+///
+/// A child has copies of all descriptors until its exec. A lock that another test gives back
+/// meanwhile would stay held.
+pub fn spawn(command: &mut Command) -> Child {
+    let _no_desk = DESKS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
 }
 
 impl Desk {
@@ -44,7 +59,10 @@ impl Desk {
     fn within(parent: &Path, spool: &[u8]) -> Self {
         let directory = tempfile::tempdir_in(parent).unwrap();
         std::fs::create_dir(directory.path().join("state")).unwrap();
-        let desk = Self { directory };
+        let desk = Self {
+            directory,
+            _no_spawn: DESKS.read().unwrap_or_else(PoisonError::into_inner),
+        };
         desk.put(spool);
         desk
     }
@@ -100,18 +118,8 @@ impl Desk {
     pub fn lock_with(&self, dotlock: bool) -> LockedSpool {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let directory = open(self.directory.path(), flags, Mode::empty()).unwrap();
-        let job = self.job(dotlock);
-        // A child process of another test has copies of all descriptors until its exec. So a lock
-        // that was given back can stay held for a moment.
-        for _ in 0..100 {
-            match try_lock(&job, &directory, &mut |_, _| {}) {
-                Err(OpenError::Busy(..)) => {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                }
-                locked => return locked.unwrap().unwrap(),
-            }
-        }
-        panic!("the spool stays locked");
+        let locked = try_lock(&self.job(dotlock), &directory, &mut |_, _| {});
+        locked.unwrap().unwrap()
     }
 
     pub fn job(&self, dotlock: bool) -> Job {

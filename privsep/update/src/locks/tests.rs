@@ -1,11 +1,12 @@
 use super::{fit, try_lock};
 use crate::error::{OpenError, UpdateError};
-use crate::testing::Desk;
+use crate::testing::{Desk, spawn};
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
 use popward_proto::sessions_worker::{Job, Task};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
 
 /// Tries to lock a desk's spool. Returns the error, and the numbers that sessions was told.
 fn told(desk: &Desk) -> (Option<OpenError>, Vec<(u64, u64)>) {
@@ -18,18 +19,10 @@ fn told(desk: &Desk) -> (Option<OpenError>, Vec<(u64, u64)>) {
 }
 
 /// Locks a desk's spool that nobody else has. Returns the numbers that sessions was told.
-///
-/// A child process of another test has copies of all descriptors until its exec. So a lock that was
-/// given back can stay held for a moment, and this tries again.
 fn free(desk: &Desk) -> Vec<(u64, u64)> {
-    for _ in 0..100 {
-        let (error, files) = told(desk);
-        if error.is_none() {
-            return files;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    panic!("the spool stays locked");
+    let (error, files) = told(desk);
+    assert!(error.is_none(), "{error:?}");
+    files
 }
 
 /// If sessions still knew the draft's inode, it would remove another program's dotlock that got
@@ -138,11 +131,8 @@ fn stands(desk: &Desk, pid: u32) -> bool {
 
 #[test]
 fn p2_a_dotlock_is_stale_when_its_process_is_dead_even_if_not_waited_for() {
+    let mut child = spawn(Command::new("cat").stdin(Stdio::piped()));
     let desk = Desk::new(b"");
-    let mut child = std::process::Command::new("cat")
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
     assert!(stands(&desk, child.id()), "it lives");
     drop(child.stdin.take());
     let status = format!("/proc/{}/stat", child.id());
@@ -166,7 +156,8 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
     std::fs::write(&lock, "").unwrap();
     let status = nix::sys::stat::stat(&lock).unwrap();
     let own = super::stale::began(std::process::id().try_into().unwrap()).unwrap();
-    assert!(own > 0 && !super::stale::is_older(&directory, &status, own));
+    // All of these times are cut to whole seconds.
+    assert!(own > 0 && !super::stale::is_older(&directory, &status, own - 1));
     // As if the lock had been touched an hour earlier.
     let mut old = status;
     old.st_ctime -= 60 * 60;
@@ -182,15 +173,14 @@ fn p2_a_dotlock_that_is_older_than_its_process_is_stale_if_nobody_has_the_fcntl_
 /// Sessions may still be about to remove the dead worker's lock, by its inode.
 #[test]
 fn p2_a_lock_has_not_the_inode_of_the_stale_one_that_it_replaces() {
+    let mut dead = spawn(&mut Command::new("true"));
+    dead.wait().unwrap();
     let desk = Desk::new(b"");
     let lock = desk.directory.path().join("alice.lock");
-    let mut dead = std::process::Command::new("true").spawn().unwrap();
-    dead.wait().unwrap();
     let text = format!("{}:{}", dead.id(), desk.job(true).host);
     std::fs::write(&lock, text).unwrap();
     let stale = std::fs::metadata(&lock).unwrap().ino();
-    let (error, files) = told(&desk);
-    assert!(error.is_none(), "{error:?}");
+    let files = free(&desk);
     assert_eq!(files.len(), 1);
     assert_eq!(std::fs::metadata(&lock).unwrap().ino(), files[0].1);
     assert_ne!(files[0].1, stale);
