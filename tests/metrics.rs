@@ -8,6 +8,8 @@ mod host;
 use host::{Host, assert_err, assert_ok, built, root, skipped, spool, until, user};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -124,10 +126,11 @@ fn the_counts_are_what_happened_and_no_session_needs_them() {
         .output()
         .unwrap();
     let expires = String::from_utf8(date.stdout).unwrap();
-    metrics.wait_for(&format!(
+    let expiry = format!(
         "popward_certificate_expiry_time_seconds{{number=\"1\",name=\"localhost\"}} {}",
         expires.trim()
-    ));
+    );
+    metrics.wait_for(&expiry);
     assert!(metrics.get("/").starts_with("HTTP/1.1 404 "));
     // No user and no address is in the counts.
     let page = metrics.get("/metrics");
@@ -151,6 +154,13 @@ fn the_counts_are_what_happened_and_no_session_needs_them() {
             .get("/metrics")
             .contains("popward_logins_total{method=\"USER/PASS\"")
     });
+
+    // The front that told when the certificates expire dies. Its successor tells it.
+    assert!(!metrics.get("/metrics").contains(&expiry));
+    for front in host.children("popward-front") {
+        kill(Pid::from_raw(front), Signal::SIGKILL).unwrap();
+    }
+    metrics.wait_for(&expiry);
 }
 
 /// What `popwardctl` says, and its exit status.

@@ -16,7 +16,6 @@ use mio::Interest;
 use mio::net::TcpStream;
 use popward_proto::account::SessionId;
 use popward_proto::listen::ProxyHeaders;
-use popward_proto::supervisor_monitor::FRONTS_MAX;
 use popward_sys::log::Field;
 use std::hash::BuildHasher;
 use std::io::{ErrorKind, Read, Write};
@@ -250,12 +249,10 @@ impl Front {
         self.drive(slot);
     }
 
-    /// The configuration is in use. The first front of a monitor tells the log about the
-    /// certificates, for all of them.
+    /// The configuration is in use.
     pub(super) fn start_accepting(&mut self) {
         self.accepting = true;
-        let is_first = self.settings.front.0 % FRONTS_MAX == 1;
-        self.tells_expiry = is_first.then_some(self.now);
+        self.tells_expiry = self.settings.tells_expiry.then_some(self.now);
     }
 
     /// Tells the log when the certificates expire, if that is due.

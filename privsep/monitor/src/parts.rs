@@ -45,6 +45,8 @@ pub(crate) type Keys = ConnectedChild<MonitorToKeys, KeysToMonitor>;
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) number: FrontId,
+    /// It tells the log when the certificates expire.
+    pub(crate) tells_expiry: bool,
     pub(crate) part: ConnectedChild<MonitorToFront, FrontToMonitor>,
     /// Its last connection has ended.
     pub(crate) drained: bool,
@@ -145,6 +147,7 @@ impl Parts {
     ) -> Result<Option<Fault>, Errno> {
         let front = Front {
             number,
+            tells_expiry: !self.fronts.values().any(|front| front.tells_expiry),
             part: self.start(config, starter, Role::Front)?,
             drained: false,
         };
@@ -180,7 +183,7 @@ impl Parts {
         listeners: &[Listener],
     ) -> Result<(), ChannelError> {
         let mut settings = config.base.front.clone();
-        settings.front = front.number;
+        (settings.front, settings.tells_expiry) = (front.number, front.tells_expiry);
         settings.connections_known |= connections_known;
         let settings = MonitorToFront::Settings(Box::new(settings));
         front.part.send(&settings, &[])?;

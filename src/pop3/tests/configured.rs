@@ -10,6 +10,7 @@ fn configured(pop3: Pop3Settings) -> Pop3 {
         version: popward_proto::VERSION,
         front: popward_proto::account::FrontId(1),
         connections_known: false,
+        tells_expiry: false,
         plaintext: popward_proto::monitor_front::Plaintext::Never,
         mechanisms: popward_proto::bounded::List::default(),
         host: Text::truncated("mail.example.org"),

@@ -161,6 +161,7 @@ pub fn front_settings() -> FrontSettings {
         version: popward_proto::VERSION,
         front: FrontId(1),
         connections_known: true,
+        tells_expiry: true,
         plaintext: Plaintext::Always,
         mechanisms: List::default(),
         host: text(),

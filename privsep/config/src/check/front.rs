@@ -43,6 +43,7 @@ pub(super) fn front(
         version: popward_proto::VERSION,
         front: FrontId(0),
         connections_known: false,
+        tells_expiry: false,
         plaintext: one_of("auth.plaintext", &auth.plaintext, &PLAINTEXT)?,
         mechanisms: mechanisms(auth)?,
         host,

@@ -20,6 +20,8 @@ pub struct FrontSettings {
     /// Whether a front was started with the same `limits.connections` before. If the limit on open
     /// files permits fewer, that front has logged it.
     pub connections_known: bool,
+    /// Whether this front tells the log when the certificates expire. One front of a monitor does.
+    pub tells_expiry: bool,
     /// Which clients may send a password without TLS.
     pub plaintext: Plaintext,
     /// The mechanisms that are offered.

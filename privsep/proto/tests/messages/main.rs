@@ -126,6 +126,7 @@ fn settings() -> FrontSettings {
         version: u32::MAX,
         front: FrontId(u32::MAX),
         connections_known: true,
+        tells_expiry: true,
         plaintext: Plaintext::Always,
         mechanisms: list(vec![Mechanism::Xoauth2; MECHANISMS_MAX]),
         host: Text::truncated(&"h".repeat(64)),
