@@ -301,15 +301,26 @@ const HOLE: i64 = 8 << 20;
 /// Reading the spool takes some seconds, and a login may take one.
 #[test]
 fn p2_p4_p5_p6_a_spool_that_is_not_read_within_limits_open_opens_at_a_later_login() {
-    let unlimited = Host::start(&[user("alice", 64401, b"")]);
-    make_holes(&unlimited, "alice", 20);
-    session(&unlimited, 1);
-    let line = unlimited.logged("opened session=");
+    let host = Host::start(&[user("alice", 64401, b"")]);
+    make_holes(&host, "alice", 20);
+    session(&host, 1);
+    let line = host.logged("opened session=");
+    drop(host);
     let took_ms = line.split("read_ms=").nth(1).unwrap();
     let took_ms: u32 = took_ms.split(' ').next().unwrap().parse().unwrap();
-    let count = (20 * 4000 / took_ms.max(1)).clamp(40, 4000);
+    let mut count = (20 * 4000 / took_ms.max(1)).clamp(40, 4000);
+    // If this machine was busy only meanwhile, a second is enough for that many.
+    while !opens_later(count) {
+        assert!(count < 20_000, "{count} messages were read in a second");
+        count *= 2;
+    }
+}
+
+/// Whether a maildrop with that many messages is opened at a later login than the first one.
+fn opens_later(count: u32) -> bool {
+    let unlimited = Host::start(&[user("alice", 64401, b"")]);
     make_holes(&unlimited, "alice", count);
-    let (names, _) = session(&unlimited, 2);
+    let (names, _) = session(&unlimited, 1);
     drop(unlimited);
 
     let changes = [("lock_timeout = \"2s\"", "lock_timeout = \"0s\"")];
@@ -322,13 +333,13 @@ fn p2_p4_p5_p6_a_spool_that_is_not_read_within_limits_open_opens_at_a_later_logi
         assert_ok(&client.ask("USER alice"));
         let answer = client.ask("PASS alice");
         if answer.starts_with("+OK") {
-            assert!(login > 1, "{count} messages were read in a second");
             assert_eq!(uidls(&mut client), names);
-            assert!(host.logged("] opened session=").contains("how=grown"));
             let after = std::fs::metadata(host.spool("alice")).unwrap();
             assert_eq!(before.modified().unwrap(), after.modified().unwrap());
             assert_eq!(before.len(), after.len());
-            return;
+            let line = host.logged("] opened session=");
+            assert!(login == 1 || line.contains("how=grown"), "{line}");
+            return login > 1;
         }
         assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
         let refused = Instant::now();
