@@ -38,6 +38,7 @@ const EXPECTED: &[&str] = &[
     "process died",
     "the private keys can go to swap",
     "TLS handshake failed",
+    "certificate",
 ];
 
 /// What the neighbour says by itself, because other processes were started.
