@@ -45,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) resident_kib: u64,
     /// Of a worker: the id of its session.
     pub(crate) session: Option<String>,
+    /// Its executable's file has been replaced since it began.
+    pub(crate) replaced: bool,
 }
 
 /// All processes of root's servers, by their ids.
@@ -121,6 +123,7 @@ fn of(pid: i32, directory: &Path, clock: &Clock) -> Option<Process> {
         processor_ms: times.used * 1000 / clock.ticks,
         resident_kib: times.pages * PAGE_KIB,
         session: session(&String::from_utf8_lossy(&words)),
+        replaced: executable.as_os_str().as_bytes().ends_with(DELETED),
     })
 }
 
@@ -273,6 +276,7 @@ mod tests {
             processor_ms: 0,
             resident_kib: 0,
             session: None,
+            replaced: false,
         };
         let shown = of_servers(vec![
             process(9, 8, WORKER, 7),

@@ -264,6 +264,7 @@ mod tests {
                 processor_ms: 1,
                 resident_kib: 1,
                 session: Some("1.42".to_owned()),
+                replaced: false,
             },
         }
     }

@@ -54,6 +54,17 @@ impl Status {
             .any(|process| process.name == SUPERVISOR)
     }
 
+    /// How many processes of each kind there are, of those that `which` chooses.
+    fn kinds(&self, which: fn(&Process) -> bool) -> String {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for process in self.processes.iter().filter(|process| which(process)) {
+            let name = process.name.strip_prefix("popward-");
+            *kinds.entry(name.unwrap_or("supervisor")).or_default() += 1;
+        }
+        let kinds = kinds.iter().map(|(name, count)| format!("{name} {count}"));
+        kinds.collect::<Vec<_>>().join(", ")
+    }
+
     /// As lines for a terminal.
     pub(crate) fn text(&self, now: u64) -> String {
         let mut text = String::new();
@@ -73,20 +84,14 @@ impl Status {
         if !self.runs() {
             line("server", "does not run");
         }
-        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for process in &self.processes {
-            let name = process
-                .name
-                .strip_prefix("popward-")
-                .unwrap_or("supervisor");
-            *kinds.entry(name).or_default() += 1;
-        }
-        let kinds: Vec<_> = kinds
-            .iter()
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        if !kinds.is_empty() {
-            line("processes", &kinds.join(", "));
+        for (name, which) in [
+            ("processes", (|_| true) as fn(&Process) -> bool),
+            ("replaced", |process| process.replaced),
+        ] {
+            let kinds = self.kinds(which);
+            if !kinds.is_empty() {
+                line(name, &kinds);
+            }
         }
         let sum = |of: fn(&Process) -> u64| self.processes.iter().map(of).sum::<u64>();
         let (memory, time) = (sum(|one| one.resident_kib), sum(|one| one.processor_ms));
@@ -157,6 +162,7 @@ mod tests {
             processor_ms: 700,
             resident_kib: 1024,
             session: None,
+            replaced: name == "popward",
         }
     }
 
@@ -178,6 +184,7 @@ mod tests {
         };
         let expected = "server:    process 1, runs for 90 s\n\
             processes: front 2, supervisor 1, worker 1\n\
+            replaced:  supervisor 1\n\
             memory:    4 MiB, with what processes share\n\
             processor: 2 s used by these processes\n\
             sessions:  1\n\

@@ -27,6 +27,6 @@ pub mod stream;
 #[cfg(feature = "server")]
 pub use servers::*;
 
-/// The version of all messages in this crate. The first message in each direction carries it. A
-/// process ends if its peer has another version.
-pub const VERSION: u32 = 1;
+/// The version of all messages in this crate: a digest of their definitions, which `build.rs` makes.
+/// The first message in each direction carries it. A process ends if its peer has another version.
+pub const VERSION: u32 = include!(concat!(env!("OUT_DIR"), "/version"));

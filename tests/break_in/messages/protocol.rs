@@ -3,6 +3,7 @@
 
 use super::channels::Taken;
 use super::kinds::{Kinds, Sample, all};
+use popward_proto::codec::encode;
 use popward_proto::log::NoMessage;
 use popward_proto::permit::{Message, Refused};
 use popward_sys::channel::{Channel, ChannelError, PacketBuffer, nonblocking_pair};
@@ -38,7 +39,8 @@ pub fn silent() -> Protocol {
 
 fn others<M: Kinds>(phases: &[M::Phase]) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    for other in all().into_iter().filter(|other| other.of != M::NAME) {
+    for mut other in all().into_iter().filter(|other| other.of != M::NAME) {
+        set_version_1(&mut other.packet);
         let heard = phases
             .iter()
             .filter_map(|phase| hear::<M>(*phase, &other).ok());
@@ -47,6 +49,19 @@ fn others<M: Kinds>(phases: &[M::Phase]) -> BTreeMap<String, usize> {
         *found.entry(result).or_default() += 1;
     }
     found
+}
+
+/// Replaces the version in a packet. It differs from build to build, and what the packet is read as
+/// must not.
+fn set_version_1(packet: &mut Vec<u8>) {
+    let mut encoded = [0; 8];
+    let length = encode(&popward_proto::VERSION, &mut encoded).unwrap();
+    // The tag comes first.
+    let version = &encoded[1..length];
+    let mut places = packet.windows(version.len());
+    if let Some(at) = places.position(|bytes| bytes == version) {
+        packet.splice(at..at + version.len(), [1]);
+    }
 }
 
 /// What a receiver in this phase makes of a packet.

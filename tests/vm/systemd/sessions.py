@@ -26,15 +26,16 @@ class Client:
         self.socket.sendall(command.encode() + b"\r\n")
         return self.line()
 
-    def login(self):
-        return [self.line(), self.ask("USER alice"), self.ask("PASS secret")]
+    def login(self, name="alice"):
+        return [self.line(), self.ask("USER " + name), self.ask("PASS secret")]
 
 
-def write_spool():
-    with open(SPOOL, "w") as file:
+def write_spool(name="alice"):
+    spool = "/var/mail/" + name
+    with open(spool, "w") as file:
         file.write("".join(MESSAGES))
-    shutil.chown(SPOOL, "alice", "mail")
-    os.chmod(SPOOL, 0o660)
+    shutil.chown(spool, name, "mail")
+    os.chmod(spool, 0o660)
 
 
 def told_to_end():
@@ -58,6 +59,29 @@ def outlives(what, *words):
     check("%s: and it ends in order" % what, ending.wait() == 0)
     with open(SPOOL) as file:
         check("%s: what QUIT deleted is gone, and nothing else" % what, file.read() == MESSAGES[1])
+
+
+def upgrade():
+    """50 sessions with a deletion, of other users, outlive an upgrade. New processes serve who comes then."""
+    names = ["user%d" % n for n in range(50)]
+    for uid, name in enumerate(names, 2000):
+        for path, line in (("/etc/passwd", "%s:x:%d:8::/nonexistent:/usr/sbin/nologin\n" % (name, uid)),
+                           ("/etc/popward/users", "%s:{PLAIN}secret::\n" % name)):
+            with open(path, "a") as file:
+                file.write(line)
+        write_spool(name)
+    check("upgrade: other users come", systemctl("reload", "popward") == 0)
+    clients = [Client() for name in names]
+    said = [line for name, client in zip(names, clients) for line in client.login(name) + [client.ask("DELE 1")]]
+    before, supervisor = told_to_end(), shown("MainPID")
+    check("upgrade: the package is installed", subprocess.run(("dpkg", "-i", "/root/later.deb"), stdin=subprocess.DEVNULL).returncode == 0)
+    check("upgrade: by a reload", told_to_end() == before and shown("MainPID") == supervisor)
+    said += Client().login() + [answer for client in clients for answer in (client.ask("STAT"), client.ask("QUIT"))]
+    check("upgrade: 50 sessions outlive it", all(line.startswith("+OK") for line in said), said)
+    wrong = [name for name in names if open("/var/mail/" + name).read() != MESSAGES[1]]
+    check("upgrade: what QUIT deleted is gone, and nothing else", wrong == [], wrong)
+    status = lambda: subprocess.run(("popwardctl", "status"), stdout=subprocess.PIPE, text=True).stdout
+    check("upgrade: two processes of the old version stay", wait_for(lambda: "replaced:  log 1, supervisor 1\n" in status()), status())
 
 
 write_spool()
@@ -134,7 +158,8 @@ check("the sockets are still there", all(line.startswith("+OK") for line in Clie
 open(CONFIG, "w").write(good)
 systemctl("stop", "popward-pop3.socket", "popward-pop3s.socket", "popward")
 systemctl("start", "popward")
-outlives("an upgrade", "dpkg", "-i", "/root/later.deb")
+upgrade()
+outlives("an upgrade with a restart", "dpkg", "-i", "/root/other.deb")
 check("the later version runs", systemctl("is-active", "popward") == 0)
 check("the configuration is the old one", open(CONFIG).read() == good)
 outlives("a removal", "dpkg", "-r", "popward")
