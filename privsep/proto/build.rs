@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
         }
     }
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
-    fs::write(Path::new(&out).join("version"), hash.to_string())
+    let version = format!("0x{:04x}_{:04x}", hash >> 16, hash & 0xffff);
+    fs::write(Path::new(&out).join("version"), version)
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -40,10 +40,13 @@ pub struct Filter(Vec<Rule>);
 impl Filter {
     /// Reads a program. `None`: it is not a table. Its other calls do not kill.
     ///
+    /// A program that takes calls from a process with the table `before` permits all others. What
+    /// both permit is the table then.
+    ///
     /// # Panics
     ///
     /// A table has another form than this code knows.
-    pub fn of(program: &[u8]) -> Option<Self> {
+    pub fn of(program: &[u8], before: Option<&Self>) -> Option<Self> {
         let words = program.chunks_exact(8);
         let words: Vec<Instruction> = words
             .map(|word| {
@@ -52,9 +55,15 @@ impl Filter {
                 (code, word[2], word[3], operand)
             })
             .collect();
-        let ((RETURN, _, _, KILL), rows) = words.split_last()? else {
+        let ((RETURN, _, _, otherwise), rows) = words.split_last()? else {
             return None;
         };
+        let before = match *otherwise {
+            KILL => &[],
+            ALLOW => &before?.0[..],
+            _ => return None,
+        };
+        let mut taken = Vec::new();
         // The first four check the architecture, and load the call's number.
         let mut rest = &rows[4..];
         let mut rules = Vec::new();
@@ -62,17 +71,23 @@ impl Filter {
             rest = match *first {
                 (EQUAL, 0, length, call) => {
                     let (row, others) = more.split_at(usize::from(length));
-                    rules.push(Rule {
-                        call: i64::from(call),
-                        conditions: conditions(row),
-                    });
+                    let call = i64::from(call);
+                    if matches!(row, [(RETURN, 0, 0, KILL)]) {
+                        taken.push(call);
+                    } else {
+                        let conditions = conditions(row);
+                        rules.push(Rule { call, conditions });
+                    }
                     others
                 }
-                // The program finds a call's rows by halves. Each half ends the process at its end.
-                (NOT_BELOW, 0, 1, _) | (JUMP, 0, 0, _) | (RETURN, _, _, KILL) => more,
+                // The program finds a call's rows by halves. Each half has the same end.
+                (NOT_BELOW, 0, 1, _) | (JUMP, 0, 0, _) => more,
+                (RETURN, _, _, end) if end == *otherwise => more,
                 other => panic!("an unknown form of table: {other:?}"),
             };
         }
+        let stays = |rule: &&Rule| !taken.contains(&rule.call);
+        rules.extend(before.iter().filter(stays).cloned());
         Some(Self(rules))
     }
 

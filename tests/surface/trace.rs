@@ -386,7 +386,8 @@ impl Tracer {
         let surface = self.surfaces.entry(process.name.clone()).or_default();
         if let Some(program) = call.program {
             process.phase += 1;
-            let table = Filter::of(&program);
+            let before = process.tables.last().and_then(Option::as_ref);
+            let table = Filter::of(&program, before);
             if let Some(table) = &table {
                 let rows = surface.tables.entry(process.phase).or_default();
                 rows.extend(table.rows());

@@ -15,10 +15,10 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, sock_filter, sock_fprog};
 pub use runtime::RUNTIME;
 
-/// A permitted system call. The comment above each row of a table says what the call is for.
+/// A row of a table: a permitted system call. The comment above a row says what the call is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    call: i64,
+    call: u32,
     /// All of these must hold.
     conditions: [Option<Condition>; CONDITIONS_MAX],
 }
@@ -43,6 +43,8 @@ const THIS_PROCESS: u64 = u64::MAX;
 
 /// Permits `call` with any arguments.
 pub const fn allow(call: i64) -> Rule {
+    // Every call's number fits.
+    let call = low(call.unsigned_abs());
     let conditions = [None; CONDITIONS_MAX];
     Rule { call, conditions }
 }
@@ -88,7 +90,26 @@ impl Rule {
 ///
 /// The kernel refused the filter, or the filter is not in force. The process must not go on then.
 pub fn install(tables: &[&[Rule]]) -> Result<(), NotConfined> {
-    install_program(compile(tables, &[give(libc::SECCOMP_RET_KILL_PROCESS)]))
+    install_program(compile(tables, &[], &[KILL]))
+}
+
+/// Takes the calls of `lost` from a process whose filter is of `kept` and `lost`. It keeps what
+/// `kept` permits.
+///
+/// All filters of a process hold. So this one has only the rows of the calls that it takes, and is
+/// faster to install than one of all rows of `kept`.
+///
+/// # Errors
+///
+/// As [`install`].
+pub fn reduce(kept: &[&[Rule]], lost: &[Rule]) -> Result<(), NotConfined> {
+    install_program(reduction(kept, lost))
+}
+
+fn reduction(kept: &[&[Rule]], lost: &[Rule]) -> Vec<sock_filter> {
+    let mut exceptions = kept.concat();
+    exceptions.retain(|rule| lost.iter().any(|other| other.call == rule.call));
+    compile(&[&exceptions], lost, &[ALLOW])
 }
 
 /// Installs a program of the kernel's filter machine for all threads.
@@ -129,95 +150,83 @@ const OWN: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const OWN: u32 = 0xc000_00b7;
 
-/// Compiles the tables. With a call that no row permits, the program goes on with `otherwise`.
-fn compile(tables: &[&[Rule]], otherwise: &[sock_filter]) -> Vec<sock_filter> {
-    let kill = give(libc::SECCOMP_RET_KILL_PROCESS);
-    let mut program = vec![load(ARCHITECTURE), same(OWN, [1, 0]), kill, load(CALL)];
-    // A row whose tests are too many for a jump is left out, so it permits nothing.
-    let mut rows: Vec<_> = tables.iter().copied().flatten().filter_map(row).collect();
+/// A call, and what permits it. `None`: nothing does.
+type Row<'a> = (u32, Option<&'a Rule>);
+
+/// Compiles the tables. Calls of `lost` are forbidden, unless a row of `tables` permits them. With
+/// any other call the program goes on with `otherwise`.
+fn compile(tables: &[&[Rule]], lost: &[Rule], otherwise: &[sock_filter]) -> Vec<sock_filter> {
+    let rules = tables.iter().copied().flatten();
+    let mut rows: Vec<Row<'_>> = rules.map(|rule| (rule.call, Some(rule))).collect();
+    rows.extend(lost.iter().map(|rule| (rule.call, None)));
     // Rows of the same call stay in their order.
     rows.sort_by_key(|(call, _)| *call);
-    program.extend(search(&rows, otherwise));
+    // A jump goes forward by a number of instructions. So the program is made from its end.
+    let mut program = Vec::with_capacity(256);
+    search(&rows, otherwise, &mut program);
+    program.extend([load(CALL), KILL, same(OWN, [1, 0]), load(ARCHITECTURE)]);
+    program.reverse();
     program
 }
-
-/// A call, and the instructions that permit it under conditions.
-type Row = (u32, Vec<sock_filter>);
 
 /// Finds the rows of a call by halves.
 ///
 /// The kernel runs a new filter once for each of its hundreds of calls, to find those that are
 /// always permitted. So a filter that finds a call in few steps is faster to install.
-fn search(rows: &[Row], otherwise: &[sock_filter]) -> Vec<sock_filter> {
+fn search(rows: &[Row<'_>], otherwise: &[sock_filter], program: &mut Vec<sock_filter>) {
     let middle = rows.get(rows.len() / 2).map_or(0, |(call, _)| *call);
     let (low, high) = rows.split_at(rows.partition_point(|(call, _)| *call < middle));
     if low.is_empty() || rows.len() < ROWS_MIN {
-        let tests = rows.iter().flat_map(|(_, tests)| tests);
-        return tests.chain(otherwise).copied().collect();
+        program.extend(otherwise.iter().rev());
+        return rows.iter().rev().for_each(|row| decide(*row, program));
     }
-    let low = search(low, otherwise);
+    search(high, otherwise, program);
+    let behind = program.len();
+    search(low, otherwise, program);
     // A jump with a condition reaches 255 instructions only. No program is longer than u32.
-    let over = u32::try_from(low.len()).unwrap_or(u32::MAX);
-    let mut program = vec![
-        jump(libc::BPF_JGE, middle, [0, 1]),
-        step(libc::BPF_JMP | libc::BPF_JA, over, [0, 0]),
-    ];
-    program.extend(low);
-    program.extend(search(high, otherwise));
-    program
+    let over = u32::try_from(program.len() - behind).unwrap_or(u32::MAX);
+    program.push(step(libc::BPF_JMP | libc::BPF_JA, over, [0, 0]));
+    program.push(jump(libc::BPF_JGE, middle, [0, 1]));
 }
 
 /// Fewer rows than this are not halved.
 const ROWS_MIN: usize = 6;
 
-/// The instructions for one rule. They go on behind them if the call is not permitted by it.
-fn row(rule: &Rule) -> Option<Row> {
-    let tests = permission(rule)?;
-    // Every call's number fits. If one did not, its row would permit nothing.
-    let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
-    let is = same(call, [0, tests.len().try_into().ok()?]);
-    Some((call, [&[is], &tests[..]].concat()))
+/// The instructions for one row. They go on behind them if it is another call, or if one of the
+/// conditions does not hold.
+fn decide((call, rule): Row<'_>, program: &mut Vec<sock_filter>) {
+    let behind = program.len();
+    let conditions = rule.iter().flat_map(|rule| &rule.conditions).flatten();
+    program.extend(conditions.clone().take(1).map(|_| load(CALL)));
+    let failed = program.len();
+    program.push(rule.map_or(KILL, |_| ALLOW));
+    for condition in conditions.rev() {
+        // A number that is too large for a jump is that of a row that is left out.
+        let rest = u8::try_from(program.len() - failed).unwrap_or(0);
+        for (later, value) in (0..).zip(condition.values.iter().rev()) {
+            let not = if later == 0 { rest } else { 0 };
+            let value = match *value {
+                THIS_PROCESS => std::process::id(),
+                value => low(value),
+            };
+            program.push(same(value, [later, not]));
+        }
+        let mask = step(libc::BPF_ALU | libc::BPF_AND, condition.bits, [0, 0]);
+        program.extend((condition.bits != u32::MAX).then_some(mask));
+        // Both architectures put the lower half of an argument first.
+        program.push(load(ARGUMENTS + 4 * u32::from(condition.half)));
+    }
+    match u8::try_from(program.len() - behind) {
+        Ok(over) => program.push(same(call, [0, over])),
+        // A row whose tests are too many for a jump is left out, so it permits nothing.
+        Err(_) => program.truncate(behind),
+    }
 }
 
-/// The instructions that permit the call of `rule` if all conditions hold, and go on behind them if
-/// one does not. `None`: they are too many for a jump.
-fn permission(rule: &Rule) -> Option<Vec<sock_filter>> {
-    let mut tests = vec![give(libc::SECCOMP_RET_ALLOW)];
-    let conditions = rule.conditions.iter().flatten();
-    // The last condition comes first, because each one jumps over all that follow it.
-    for condition in conditions.clone().rev() {
-        let mut test = one_of(condition, u8::try_from(tests.len()).ok()?)?;
-        test.append(&mut tests);
-        tests = test;
-    }
-    if conditions.count() > 0 {
-        tests.push(load(CALL));
-    }
-    Some(tests)
-}
-
-/// Goes on if the condition holds, and behind the next `rest` instructions if not.
-fn one_of(condition: &Condition, rest: u8) -> Option<Vec<sock_filter>> {
-    // Both architectures put the lower half of an argument first.
-    let mut test = vec![load(ARGUMENTS + 4 * u32::from(condition.half))];
-    if condition.bits != u32::MAX {
-        test.push(step(libc::BPF_ALU | libc::BPF_AND, condition.bits, [0, 0]));
-    }
-    for (place, value) in condition.values.iter().enumerate() {
-        let later = u8::try_from(condition.values.len() - 1 - place).ok()?;
-        let not = if later == 0 { rest } else { 0 };
-        let value = match *value {
-            THIS_PROCESS => std::process::id(),
-            value => low(value),
-        };
-        test.push(same(value, [later, not]));
-    }
-    Some(test)
-}
-
-fn step(code: u32, k: u32, when: [u8; 2]) -> sock_filter {
+const fn step(code: u32, k: u32, when: [u8; 2]) -> sock_filter {
     sock_filter {
-        code: u16::try_from(code).unwrap_or(0),
+        // Every code is below 256.
+        code: (code & 0xff) as u16,
         jt: when[0],
         jf: when[1],
         k,
@@ -228,7 +237,10 @@ fn load(from: u32) -> sock_filter {
     step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, from, [0, 0])
 }
 
-fn give(action: u32) -> sock_filter {
+const KILL: sock_filter = give(libc::SECCOMP_RET_KILL_PROCESS);
+const ALLOW: sock_filter = give(libc::SECCOMP_RET_ALLOW);
+
+const fn give(action: u32) -> sock_filter {
     step(libc::BPF_RET | libc::BPF_K, action, [0, 0])
 }
 

@@ -5,7 +5,7 @@
 //! an operator's programs, and cannot remove it. Their other calls are not known, so they have no
 //! table.
 
-use super::{Rule, allow_without, compile, give, install_program, jump, same};
+use super::{ALLOW, Rule, allow_without, compile, give, install_program, jump, same};
 use crate::confine::NotConfined;
 use crate::keyring;
 use crate::seccomp::allow_if;
@@ -141,8 +141,8 @@ fn program(exceptions: &[Rule]) -> Vec<sock_filter> {
         let call = u32::try_from(*call).unwrap_or(u32::MAX);
         rest.extend([same(call, [0, 1]), fail(Errno::EPERM)]);
     }
-    rest.push(give(libc::SECCOMP_RET_ALLOW));
-    compile(&[exceptions], &rest)
+    rest.push(ALLOW);
+    compile(&[exceptions], &[], &rest)
 }
 
 /// `__X32_SYSCALL_BIT`.
