@@ -1,7 +1,7 @@
 //! One attempt: sends something to a neighbour, and finds out what came of it.
 
-use super::super::host::{is_dead, resident, spool};
-use super::arena::{Arena, Seat, role};
+use super::super::host::{is_dead, resident, spool, spool_of, until};
+use super::arena::{ALICE, Arena, Seat, role};
 use super::channels::{Taken, links};
 use super::kinds::{ELSEWHERE, VICTIM};
 use nix::errno::Errno;
@@ -79,6 +79,13 @@ impl Attempt<'_> {
         let sent: Vec<&String> = sent.map(|file| &own[&file.as_raw_fd()]).collect();
         let mut words = BTreeSet::new();
         let is_closed = self.send(&seat.taken);
+        if let Some(worker) = seat.stopped.take_if(|pid| *pid == seat.neighbour) {
+            let _ = kill(Pid::from_raw(worker), Signal::SIGCONT);
+            until("the update is over", || is_dead(worker));
+            if arena.host.bytes(ALICE) != spool_of([2]) {
+                words.insert("the update is another one".to_owned());
+            }
+        }
         if arena.settle(seat.neighbour) {
             words.insert("spins".to_owned());
         }

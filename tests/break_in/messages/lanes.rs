@@ -69,6 +69,7 @@ const AT_FRONTS_AND_END: &[&str] = &[
 ];
 const IDLE: &[&str] = &[Stage::Idle.name()];
 const OF_SESSIONS: &[&str] = &[Stage::Session.name(), LOCKS];
+const OF_REQUESTS: &[&str] = &[Stage::Session.name(), LOCKS, UPDATE];
 const OF_ANSWERS: &[&str] = &[ASKED, Stage::Session.name(), LOCKS, UPDATE];
 const OF_WORKERS: &[&str] = &[Stage::Session.name(), LOCKS, EARLY, UPDATE, ENDING];
 const OF_PARTS: &[&str] = &[Stage::Idle.name(), EARLY, ENDING];
@@ -143,7 +144,7 @@ pub fn all_lanes() -> Vec<Lane> {
                 WorkerPhase::Update,
             ]),
             answer::<WorkerToFront>,
-            OF_SESSIONS,
+            OF_REQUESTS,
             front_to_worker,
             "Stat",
             MANY,

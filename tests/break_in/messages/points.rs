@@ -1,13 +1,14 @@
 //! How a process is brought to the point at which it is taken over.
 
-use super::super::host::{Client, assert_ok, until};
-use super::arena::{Arena, Seat, Stage, Visit};
+use super::super::host::{Client, assert_ok, spool, until};
+use super::arena::{ALICE, Arena, Seat, Stage, Visit};
 use super::channels::stopped;
 use super::kinds::Kinds;
 use super::protocol::answer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use popward_proto::keys::FrontToKeys;
+use popward_proto::session::FrontToWorker;
 use popward_proto::sessions_worker::WorkerToSessions;
 use std::fs::File;
 use std::io::Read;
@@ -237,8 +238,24 @@ pub fn worker_to_front(arena: &mut Arena, at: &str) -> Seat {
 }
 
 pub fn front_to_worker(arena: &mut Arena, at: &str) -> Seat {
-    let (visit, worker) = session(arena, at);
+    if at == UPDATE {
+        // The last attempt has deleted a message.
+        std::fs::write(arena.host.spool(ALICE), spool(2)).unwrap();
+    }
+    let (mut visit, worker) = session(arena, at);
+    if at == UPDATE {
+        assert_ok(&visit.client.as_mut().unwrap().ask("DELE 1"));
+    }
     let mut seat = arena.seat(visit.front, worker, 0);
+    if at == UPDATE {
+        // An update takes milliseconds. The worker finds what is sent behind the request for it.
+        kill(Pid::from_raw(worker), Signal::SIGSTOP).unwrap();
+        stopped(worker);
+        let mut samples = FrontToWorker::samples().into_iter();
+        let quit = samples.find(|sample| sample.label == "Quit").unwrap();
+        seat.taken.send(&quit.packet, &[]).unwrap();
+        seat.stopped = Some(worker);
+    }
     seat.clients.extend(visit.client);
     seat
 }
