@@ -58,13 +58,13 @@ pub fn edit(reader: &str, post: &Post, account: &Account, id: u32, edit: Edit) -
                 "stty rows 24 cols 80; mutt -n -F /dev/null -e 'set folder=. quit=yes move=no delete=yes wait_key=no' -f '{}' -e 'push \"{keys}<sync-mailbox><exit>\"'",
                 spool.display()
             );
-            // mutt tries for its lock five times in four seconds. If it cannot open the spool, it
-            // opens it read-only, forgets the pushed commands and waits for a key: `x` ends it. If
-            // it cannot write, it asks whether to remove the dotlock. It has the fcntl lock then,
-            // and whoever has the dotlock may wait for that: Ctrl-G means no. So it gets both keys
-            // every second. No child of script's sends the keys, because script waits for all of
-            // its children. The terminal gets a size, because ncurses 6.5 cannot open one of size
-            // 0.
+            // mutt tries for its lock five times in four seconds. If it gets none when it opens the
+            // spool, it opens the spool read-only, forgets the pushed commands and waits for a key:
+            // `x` ends it. If it gets none when it writes, it asks whether to remove the dotlock.
+            // The owner of the dotlock may wait for mutt's fcntl lock, so Ctrl-G answers no. mutt
+            // gets both keys every second. No child of script's sends the keys, because script
+            // waits for all of its children. The terminal gets a size, because ncurses 6.5 cannot
+            // open one of size 0.
             let keys = r#"exec script -qec "$1" /dev/null < <(while sleep 1; do printf '\ax' || break; done &)"#;
             command.args(["-c", keys, "bash", &line]);
             run(&mut command, "", PATIENCE)

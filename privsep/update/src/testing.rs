@@ -28,7 +28,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-/// Each desk holds this shared. [`spawn`] holds it alone.
+/// Each desk holds this shared. [`spawn`] holds it alone. So a test must not call [`spawn`] while it
+/// has a desk, and has two desks at once only in an executable whose tests start no children.
 static DESKS: RwLock<()> = RwLock::new(());
 
 /// A spool and a state directory of its own.
