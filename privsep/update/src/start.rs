@@ -157,8 +157,12 @@ fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Not
     rules.push((directory.as_fd(), REGULAR_FILES));
     rules.extend_from_slice(reach);
     landlock::restrict(&rules)?;
-    seccomp::install(&[RUNTIME, channel::CALLS, syscalls::TABLE, syscalls::LOCKING])
+    seccomp::install(&[&KEPT[..], &[syscalls::LOCKING]].concat())
 }
+
+/// The calls that the process keeps. [`syscalls::LOCKING`] is what it has more until it has its
+/// locks.
+const KEPT: [&[seccomp::Rule]; 3] = [RUNTIME, channel::CALLS, syscalls::TABLE];
 
 /// Gives up what only locking needs, and proves it. The process can open files beneath `reach`, its
 /// state directory, only.
@@ -173,8 +177,7 @@ fn confine_to_state(job: &Job, identity: &Identity, reach: &[Rule<'_>]) -> Resul
     attempt("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     confine::prove(identity, job.groups.as_slice(), Capabilities::NONE)?;
     landlock::restrict(reach)?;
-    let kept = [RUNTIME, channel::CALLS, syscalls::TABLE];
-    seccomp::reduce(&kept, syscalls::LOCKING)
+    seccomp::reduce(&KEPT, syscalls::LOCKING)
 }
 
 fn finish_left_update(
