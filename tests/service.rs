@@ -174,7 +174,8 @@ fn popward_reload_fails_if_the_old_configuration_stays() {
     assert_eq!(host.stop(), Some(0));
     let gone = host.reload(&[]);
     assert!(!gone.status.success() && said(&gone).contains("Is popward running"));
-    std::fs::write(host.at("run/reload"), format!("{pid} 0 done in use\n")).unwrap();
+    let line = format!("{pid} 0 {} done in use\n", popward_proto::VERSION);
+    std::fs::write(host.at("run/reload"), line).unwrap();
     let gone = host.reload(&[]);
     assert!(!gone.status.success() && said(&gone).contains("is not popward: it has ended"));
 }

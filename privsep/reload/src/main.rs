@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use outcome::{Outcome, State};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -29,18 +30,21 @@ const STEP: Duration = Duration::from_millis(20);
 /// end, and when it cannot write an outcome.
 const MISSING_STEPS: u32 = 50;
 
-/// The exit status is 0 if the new configuration is in use, and 1 otherwise.
+/// The exit status if the messages between the server's processes are not those of this version.
+/// The processes of a reload could not work with those that run.
+const OTHER_MESSAGES: u8 = 3;
+
+/// The exit status is 0 if the new configuration is in use, and 1 or [`OTHER_MESSAGES`] otherwise.
 fn main() -> ExitCode {
-    match options(std::env::args().skip(1))
-        .and_then(|options| options.map_or(Ok(USAGE.to_owned()), run))
-    {
+    let options = options(std::env::args().skip(1)).map_err(|why| (1, why));
+    match options.and_then(|options| options.map_or(Ok(USAGE.to_owned()), run)) {
         Ok(text) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(why) => {
+        Err((status, why)) => {
             let _ = writeln!(std::io::stderr(), "popward-reload: {why}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }
@@ -75,11 +79,21 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
     Ok(Some(options))
 }
 
-fn run(options: Options) -> Result<String, String> {
+/// Reloads the server. An error has the exit status.
+fn run(options: Options) -> Result<String, (u8, String)> {
     let file = Outcome::file();
     let before = Outcome::read(&file).map_err(|error| {
-        format!("{error}. Is popward running, and was it started with $RUNTIME_DIRECTORY?")
+        let why = "Is popward running, and was it started with $RUNTIME_DIRECTORY?";
+        (1, format!("{error}. {why}"))
     })?;
+    if before.version != popward_proto::VERSION {
+        let why = "the running popward has other messages between its processes: restart popward";
+        return Err((OTHER_MESSAGES, why.to_owned()));
+    }
+    reload(options, &file, &before).map_err(|why| (1, why))
+}
+
+fn reload(options: Options, file: &Path, before: &Outcome) -> Result<String, String> {
     let pid = options.pid.unwrap_or(before.pid);
     if pid != before.pid {
         let (file, other) = (file.display(), before.pid);
@@ -97,7 +111,7 @@ fn run(options: Options) -> Result<String, String> {
     let mut missing = 0;
     while Instant::now() < until {
         std::thread::sleep(STEP);
-        match Outcome::read(&file) {
+        match Outcome::read(file) {
             // Only a reload that began after the signal counts, because an earlier one may have
             // read an older configuration.
             Ok(now) if now.pid == pid && now.number > before.number => match now.state {

@@ -19,13 +19,15 @@ pub(crate) enum State {
     Failed,
 }
 
-/// The file's one line: `PID NUMBER STATE TEXT`.
+/// The file's one line: `PID NUMBER VERSION STATE TEXT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// The monitor's process id.
     pub(crate) pid: u32,
     /// The number of the start or reload: 0 is the start, 1 is the first reload.
     pub(crate) number: u32,
+    /// The server's [`popward_proto::VERSION`].
+    pub(crate) version: u32,
     /// The state of the start or reload.
     pub(crate) state: State,
     /// The outcome in words for the operator.
@@ -50,13 +52,14 @@ impl Outcome {
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let told = |why: &dyn Display| format!("{}: {why}", file.display());
         let line = std::fs::read_to_string(file).map_err(|error| told(&error))?;
-        Self::parse(&line).ok_or_else(|| told(&"expected `PID NUMBER STATE TEXT`"))
+        Self::parse(&line).ok_or_else(|| told(&"expected `PID NUMBER VERSION STATE TEXT`"))
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let mut words = line.trim_end().splitn(4, ' ');
+        let mut words = line.trim_end().splitn(5, ' ');
         let mut next = || words.next();
         let (pid, number) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        let version = next()?.parse().ok()?;
         let state = match next()? {
             "under-way" => State::UnderWay,
             "done" => State::Done,
@@ -67,6 +70,7 @@ impl Outcome {
         Some(Self {
             pid,
             number,
+            version,
             state,
             text,
         })
@@ -78,24 +82,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_line_with_all_four_parts_is_an_outcome() {
+    fn only_a_line_with_all_five_parts_is_an_outcome() {
         let text = "reload failed: a.toml:7: expected a number".to_owned();
-        let (pid, number, state) = (812, 3, State::Failed);
+        let (pid, number, version, state) = (812, 3, 77, State::Failed);
         let outcome = Outcome {
             pid,
             number,
+            version,
             state,
             text,
         };
-        let line = "812 3 failed reload failed: a.toml:7: expected a number\n";
+        let line = "812 3 77 failed reload failed: a.toml:7: expected a number\n";
         assert_eq!(Outcome::parse(line), Some(outcome));
         for line in [
             "",
             "812",
-            "812 3 failed",
-            "812 3 lost it",
-            "-1 3 done it",
-            "812 x done it",
+            "812 3 77 failed",
+            "812 3 77 lost it",
+            "-1 3 77 done it",
+            "812 x 77 done it",
+            "812 3 x done it",
+            "812 3 done it",
         ] {
             assert_eq!(Outcome::parse(line), None, "{line}");
         }

@@ -7,6 +7,7 @@
 //! several hosts can share that one. Without a runtime directory there is no file.
 
 use crate::notify::{notify, uptime_us, utc};
+use popward_proto::VERSION;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -27,7 +28,7 @@ pub(crate) enum Outcome<'a> {
 /// Reports the start and the reloads.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    /// The file has one line: `PID NUMBER STATE TEXT`.
+    /// The file has one line: `PID NUMBER VERSION STATE TEXT`. The version is [`VERSION`].
     file: Option<PathBuf>,
     /// 0 is the start, 1 is the first reload.
     number: u32,
@@ -91,7 +92,8 @@ impl Outcomes {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let line = format!("{} {} {state} {text}\n", std::process::id(), self.number);
+        let (pid, number) = (std::process::id(), self.number);
+        let line = format!("{pid} {number} {VERSION} {state} {text}\n");
         // The line goes to a file with another name first, so that no reader sees half of it.
         let draft = file.with_extension("new");
         let written = std::fs::write(&draft, line).and_then(|()| std::fs::rename(&draft, file));

@@ -13,7 +13,4 @@ sed -n '/^    install -m 0640 -g _popward-auth/,/^$/s/^    //p' docs/operation.m
 # The same files in a later version.
 dpkg-deb -R /root/popward.deb /root/later && sed -i 's/^Version: .*/&+later/' /root/later/DEBIAN/control &&
   dpkg-deb -b /root/later /root/later.deb || exit 125
-# One that the running popward cannot be reloaded to.
-cp /bin/false /root/later/usr/libexec/popward/popward-reload && sed -i 's/^Version: .*/&+other/' /root/later/DEBIAN/control &&
-  dpkg-deb -b /root/later /root/other.deb || exit 125
 python3 -S sessions.py

@@ -1,5 +1,5 @@
 """popward as a service of systemd's, by the package: sessions outlive what ends the service."""
-import os, shutil, socket, ssl, subprocess, sys, time
+import os, shutil, socket, ssl, struct, subprocess, sys, time
 import service
 from service import CONFIG, shown, systemctl, wait_for
 
@@ -74,7 +74,8 @@ def upgrade():
     clients = [Client() for name in names]
     said = [line for name, client in zip(names, clients) for line in client.login(name) + [client.ask("DELE 1")]]
     before, supervisor = told_to_end(), shown("MainPID")
-    check("upgrade: the package is installed", subprocess.run(("dpkg", "-i", "/root/later.deb"), stdin=subprocess.DEVNULL).returncode == 0)
+    status, said_by_package = install("/root/later.deb")
+    check("upgrade: the package is installed", status == 0 and "the new version serves" in said_by_package, said_by_package)
     check("upgrade: by a reload", told_to_end() == before and shown("MainPID") == supervisor)
     said += Client().login() + [answer for client in clients for answer in (client.ask("STAT"), client.ask("QUIT"))]
     check("upgrade: 50 sessions outlive it", all(line.startswith("+OK") for line in said), said)
@@ -82,6 +83,28 @@ def upgrade():
     check("upgrade: what QUIT deleted is gone, and nothing else", wrong == [], wrong)
     status = lambda: subprocess.run(("popwardctl", "status"), stdout=subprocess.PIPE, text=True).stdout
     check("upgrade: two processes of the old version stay", wait_for(lambda: "replaced:  log 1, supervisor 1\n" in status()), status())
+
+
+def make_other_package():
+    """A later version whose popward-reload takes the running popward for one with other messages."""
+    with open("/run/popward/reload") as file:
+        version = int(file.read().split()[2])
+    path = "/root/later/usr/libexec/popward/popward-reload"
+    with open(path, "rb") as file:
+        program = file.read()
+    other = program.replace(struct.pack("<I", version), struct.pack("<I", version ^ 1))
+    check("upgrade: popward-reload knows the version of the messages", other != program)
+    with open(path, "wb") as file:
+        file.write(other)
+    subprocess.run(("sed", "-i", "s/^Version: .*/&+other/", "/root/later/DEBIAN/control"), check=True)
+    subprocess.run(("dpkg-deb", "-b", "/root/later", "/root/other.deb"), check=True)
+
+
+def install(package):
+    """The exit status of dpkg, and what the package said."""
+    ended = subprocess.run(("dpkg", "-i", package), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(ended.stdout, flush=True)
+    return ended.returncode, ended.stdout
 
 
 write_spool()
@@ -155,11 +178,23 @@ check("a client starts the service", all(line.startswith("+OK") for line in said
 outlives("restart", "restart", "popward")
 systemctl("stop", "popward")
 check("the sockets are still there", all(line.startswith("+OK") for line in Client().login()))
+METRICS = ("popward-metrics.socket", "popward-metrics-sessions.socket")
+check("metrics start", systemctl("start", *METRICS) == 0)
+upgrade()
+check("upgrade: all sockets stay", systemctl("is-active", "popward-pop3.socket", "popward-pop3s.socket", *METRICS) == 0)
+check("upgrade: popward can be restarted with them", systemctl("restart", "popward") == 0)
+make_other_package()
+with_sockets = open(CONFIG).read()
+open(CONFIG, "a").write("nonsense = [\n")
+status, said = install("/root/other.deb")
+check("upgrade: a refused configuration ends no server", status == 0 and systemctl("is-active", "popward") == 0, status)
+check("upgrade: and it is said what to do", "until the configuration is mended" in said, said)
+open(CONFIG, "w").write(with_sockets)
+outlives("an upgrade with a restart", "dpkg", "-i", "/root/other.deb")
 open(CONFIG, "w").write(good)
+systemctl("stop", *METRICS)
 systemctl("stop", "popward-pop3.socket", "popward-pop3s.socket", "popward")
 systemctl("start", "popward")
-upgrade()
-outlives("an upgrade with a restart", "dpkg", "-i", "/root/other.deb")
 check("the later version runs", systemctl("is-active", "popward") == 0)
 check("the configuration is the old one", open(CONFIG).read() == good)
 outlives("a removal", "dpkg", "-r", "popward")
