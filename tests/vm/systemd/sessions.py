@@ -192,12 +192,12 @@ check("upgrade: and it is said what to do", "until the configuration is mended" 
 open(CONFIG, "w").write(with_sockets)
 outlives("an upgrade with a restart", "dpkg", "-i", "/root/other.deb")
 open(CONFIG, "w").write(good)
-systemctl("stop", *METRICS)
 systemctl("stop", "popward-pop3.socket", "popward-pop3s.socket", "popward")
 systemctl("start", "popward")
 check("the later version runs", systemctl("is-active", "popward") == 0)
 check("the configuration is the old one", open(CONFIG).read() == good)
 outlives("a removal", "dpkg", "-r", "popward")
+check("and metrics end with it", all(systemctl("is-active", unit) != 0 for unit in METRICS))
 pins = "/var/lib/popward/alice/pins"
 open(pins, "w").close()
 before = open(SPOOL).read()
