@@ -49,6 +49,7 @@ pub fn settings(bits: u8) -> FrontSettings {
         version: VERSION,
         front: FrontId(1),
         connections_known: false,
+        tells_expiry: false,
         plaintext: Plaintext::Never,
         mechanisms: Vec::new().try_into().ok().unwrap(),
         host: Text::truncated("localhost"),
