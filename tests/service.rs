@@ -174,6 +174,10 @@ fn popward_reload_fails_if_the_old_configuration_stays() {
     assert_eq!(host.stop(), Some(0));
     let gone = host.reload(&[]);
     assert!(!gone.status.success() && said(&gone).contains("Is popward running"));
+    // A server from before the version stood there wrote this. Its messages are other ones.
+    std::fs::write(host.at("run/reload"), format!("{pid} 0 done in use\n")).unwrap();
+    let older = host.reload(&[]);
+    assert_eq!(older.status.code(), Some(3), "{}", said(&older));
     let line = format!("{pid} 0 {} done in use\n", popward_proto::VERSION);
     std::fs::write(host.at("run/reload"), line).unwrap();
     let gone = host.reload(&[]);

@@ -82,14 +82,16 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
 /// Reloads the server. An error has the exit status.
 fn run(options: Options) -> Result<String, (u8, String)> {
     let file = Outcome::file();
-    let before = Outcome::read(&file).map_err(|error| {
-        let why = "Is popward running, and was it started with $RUNTIME_DIRECTORY?";
-        (1, format!("{error}. {why}"))
-    })?;
-    if before.version != popward_proto::VERSION {
+    let before = Outcome::read(&file);
+    let differs = |before: &Outcome| before.version != popward_proto::VERSION;
+    if Outcome::is_foreign(&file) || before.as_ref().is_ok_and(differs) {
         let why = "the running popward has other messages between its processes: restart popward";
         return Err((OTHER_MESSAGES, why.to_owned()));
     }
+    let before = before.map_err(|error| {
+        let why = "Is popward running, and was it started with $RUNTIME_DIRECTORY?";
+        (1, format!("{error}. {why}"))
+    })?;
     reload(options, &file, &before).map_err(|why| (1, why))
 }
 

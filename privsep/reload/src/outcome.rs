@@ -48,11 +48,16 @@ impl Outcome {
     /// # Errors
     ///
     /// The file cannot be read, or does not have the form of an outcome. The text is in words for
-    /// the operator.
+    /// the operator. A server of another version may write another form: see [`Self::is_foreign`].
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let told = |why: &dyn Display| format!("{}: {why}", file.display());
         let line = std::fs::read_to_string(file).map_err(|error| told(&error))?;
         Self::parse(&line).ok_or_else(|| told(&"expected `PID NUMBER VERSION STATE TEXT`"))
+    }
+
+    /// Whether a server of another version has written the file, in another form.
+    pub(crate) fn is_foreign(file: &Path) -> bool {
+        std::fs::read_to_string(file).is_ok_and(|line| Self::parse(&line).is_none())
     }
 
     fn parse(line: &str) -> Option<Self> {
