@@ -5,7 +5,6 @@
 mod host;
 
 use host::{Client, Host, assert_ok, root, skipped, spool, spool_of, until, user};
-use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -102,7 +101,7 @@ fn p3_an_upgrade_with_other_messages_is_told_and_harms_no_session() {
     assert_eq!(reload.status.code(), Some(3), "{said}");
     assert!(said.contains("restart popward"), "{said}");
     // A signal does not get around that.
-    host.signal(Signal::SIGHUP);
+    host.signal(nix::sys::signal::Signal::SIGHUP);
     let text = "not reloaded error=\"popward-config speaks protocol version";
     host.logged(text);
     let answer = host.answer("bob", "bob");

@@ -40,8 +40,8 @@ pub struct Filter(Vec<Rule>);
 impl Filter {
     /// Reads a program. `None`: it is not a table. Its other calls do not kill.
     ///
-    /// A program that takes calls from a process with the table `before` permits all others. What
-    /// both permit is the table then.
+    /// A second program can take calls from a process that has the table `before`. It permits all
+    /// other calls. Then this returns what both programs permit.
     ///
     /// # Panics
     ///

@@ -200,11 +200,12 @@ const ROWS_MIN: usize = 6;
 fn decide((call, rule): Row<'_>, program: &mut Vec<sock_filter>) {
     let behind = program.len();
     let conditions = rule.iter().flat_map(|rule| &rule.conditions).flatten();
+    // A condition has loaded an argument, and the next row compares the call's number.
     program.extend(conditions.clone().take(1).map(|_| load(CALL)));
     let failed = program.len();
     program.push(rule.map_or(KILL, |_| ALLOW));
     for condition in conditions.rev() {
-        // A number that is too large for a jump is that of a row that is left out.
+        // If the number is too large for a jump, the row is left out below.
         let rest = u8::try_from(program.len() - failed).unwrap_or(0);
         for (later, value) in (0..).zip(condition.values.iter().rev()) {
             let not = if later == 0 { rest } else { 0 };

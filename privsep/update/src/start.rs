@@ -160,8 +160,7 @@ fn confine_to_locking(directory: &OwnedFd, reach: &[Rule<'_>]) -> Result<(), Not
     seccomp::install(&[&KEPT[..], &[syscalls::LOCKING]].concat())
 }
 
-/// The calls that the process keeps. [`syscalls::LOCKING`] is what it has more until it has its
-/// locks.
+/// The calls that the process keeps. Until it has its locks, it has [`syscalls::LOCKING`] too.
 const KEPT: [&[seccomp::Rule]; 3] = [RUNTIME, channel::CALLS, syscalls::TABLE];
 
 /// Gives up what only locking needs, and proves it. The process can open files beneath `reach`, its

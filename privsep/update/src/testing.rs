@@ -28,8 +28,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-/// Each desk holds this shared. [`spawn`] holds it alone. So a test must not call [`spawn`] while it
-/// has a desk, and has two desks at once only in an executable whose tests start no children.
+/// Each desk holds this shared. [`spawn`] holds it alone.
+///
+/// A test with a desk must not call [`spawn`], because it would wait for itself. Where tests call
+/// [`spawn`], no test may have two desks at once.
 static DESKS: RwLock<()> = RwLock::new(());
 
 /// A spool and a state directory of its own.
